@@ -1,0 +1,49 @@
+"""Session-based recommendation for Keras 3 and TensorFlow.
+
+    import tfrecsession as trs
+
+    data = trs.load("clicks/")
+    model = trs.models.GRU4Rec(data.items, units=[100])
+
+Nothing heavy is imported before it is used.
+"""
+
+from importlib import import_module
+
+from tfrecsession.errors import InputError
+from tfrecsession.version import __version__
+
+_FOLDERS = [
+    "events",
+    "sessions",
+    "batches",
+    "layers",
+    "losses",
+    "negatives",
+    "metrics",
+    "optimizers",
+    "models",
+    "training",
+    "evaluation",
+    "export",
+    "presets",
+]
+_NAMES = {
+    "prepare": "tfrecsession.sessions.prepare",
+    "load": "tfrecsession.batches",
+    "synthetic_sessions": "tfrecsession.batches",
+}
+
+__all__ = ["InputError", "__version__", *_FOLDERS, *_NAMES]
+
+
+def __getattr__(name):
+    if name in _FOLDERS:
+        return import_module(f"tfrecsession.{name}")
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'tfrecsession' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

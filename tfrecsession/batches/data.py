@@ -1,0 +1,112 @@
+"""The prepared data set as its users hold it: `data = trs.load("clicks/")`, `data.train.batches(...)`."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfrecsession.sessions.prepare import prepare
+from tfrecsession.sessions.store import SessionArrays, read_prepared
+from tfrecsession.sessions.vocabulary import Items
+
+
+class Sessions:
+    """One split of a data set: its sessions as flat arrays, and as batches.
+
+    Attributes:
+        items: the vocabulary.
+        values: int32 [events], item ids, session after session in start-time order.
+        offsets: int64 [sessions + 1]: session `s` is `values[offsets[s]:offsets[s + 1]]`.
+        role: "train", "validation" or "test".
+    """
+
+    def __init__(self, arrays: SessionArrays, role: str):
+        self.arrays = arrays
+        self.items: Items = arrays.items
+        self.values = arrays.values
+        self.offsets = arrays.offsets
+        self.role = role
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, session: int) -> np.ndarray:
+        """The item ids of one session, int32 [events]."""
+        if not -len(self) <= session < len(self):
+            raise IndexError(f"session {session} of {len(self)}")
+        session %= len(self)
+        return self.values[self.offsets[session] : self.offsets[session + 1]]
+
+    def __repr__(self) -> str:
+        return f"<{self.role}: {len(self):,} sessions, {self.events:,} events>"
+
+    @property
+    def events(self) -> int:
+        return len(self.values)
+
+    @property
+    def scored_events(self) -> int:
+        """Events that have an event before them in their session: what evaluation scores."""
+        return int(np.maximum(np.diff(self.offsets) - 1, 0).sum())
+
+    def column(self, name: str) -> np.ndarray:
+        """A further column (`times`, `user`, `event`, a context column), loaded when first asked for."""
+        return self.arrays.column(name)
+
+    def batches(self, rows: int = 64, steps: int = 20, *, every_event: bool | None = None, **options):
+        """A `tf.data.Dataset` of `(batch, targets)`, see `tfrecsession.batches.datasets`.
+
+        The train split is packed into `[rows, steps]`, shuffled (options: `shuffle`, `seed`, `long`). The other splits
+        give every event exactly once and ignore `rows` and `steps`; `every_event` says otherwise.
+        """
+        from tfrecsession.batches import datasets  # brings in TensorFlow, which reading a data set does not need
+
+        if every_event is None:
+            every_event = self.role != "train"
+        if every_event:
+            dataset = datasets.every_event(self.values, self.offsets)
+        else:
+            dataset = datasets.packed(self.values, self.offsets, rows, steps, **options)
+        dataset.sessions = self  # models that count whole sessions look here
+        return dataset
+
+
+@dataclass(frozen=True)
+class Data:
+    """A prepared data set."""
+
+    items: Items
+    train: Sessions
+    validation: Sessions
+    test: Sessions
+    info: dict  # what dataset.json says
+    path: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return self.info["fingerprint"]
+
+
+def load(path: str | Path) -> Data:
+    """Open a data set that `prepare` made.
+
+    Raises:
+        InputError: there is none, or it is not whole.
+    """
+    prepared = read_prepared(path)
+    splits = {role: Sessions(getattr(prepared, role), role) for role in ("train", "validation", "test")}
+    return Data(items=prepared.items, info=prepared.info, path=str(path), **splits)
+
+
+def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0, days: int = 8, **options) -> Data:
+    """A prepared data set from the synthetic shop, in memory; `options` go to `prepare`."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "shop"
+        prepare(f"synthetic:items={items},sessions={sessions},seed={seed},days={days}", out, **options)
+        data = load(out)
+        for split in (data.train, data.validation, data.test):
+            split.column("times")  # the ceiling asks for the day; the files are about to go
+        return Data(data.items, data.train, data.validation, data.test, data.info)

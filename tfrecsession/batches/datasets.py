@@ -1,0 +1,82 @@
+"""Encoded sessions -> tf.data: the one batch format of every sequence model.
+
+An element is `(batch, targets)`: a dict of int32 `[rows, steps]` arrays (`items`, `position`, `segment`) and the int32
+targets of the same shape, 0 where there is none.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecsession.batches import layout
+from tfrecsession.batches.packing import pack
+from tfrecsession.errors import InputError
+
+CELLS_A_CHUNK = 1 << 18  # laid out by one call of NumPy: enough to hide Python's overhead, little to hold in memory
+
+
+def packed(
+    values: np.ndarray,
+    offsets: np.ndarray,
+    rows: int = 64,
+    steps: int = 20,
+    *,
+    shuffle: bool = True,
+    seed: int = 0,
+    long: str = "newest",
+) -> tf.data.Dataset:
+    """Batches of static shape `[rows, steps]` for training; every epoch deals the sessions anew.
+
+    Args:
+        values: int32 [events], item ids, session after session.
+        offsets: int64 [sessions + 1], where each session starts in `values`.
+        rows, steps: shape of a batch.
+        shuffle: mix sessions and rows, differently each epoch, always the same under one `seed`.
+        long: what becomes of a session of more than `steps` steps: "newest" keeps its last ones, "split" cuts it up.
+    """
+    for name, number in (("rows", rows), ("steps", steps)):
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise InputError(f"{name}={number!r}: a batch needs a whole number of {name}, at least 1")
+    if long not in ("newest", "split"):
+        raise InputError(f"long={long!r}: say 'newest' (keep the last steps) or 'split' (cut into pieces)")
+    pieces = (layout.newest if long == "newest" else layout.split)(offsets, steps)
+    if not len(pieces.lengths):
+        raise InputError("no session has two events or more: there is nothing to train on")
+    batches = -(-len(pack(pieces.lengths, steps)) // rows)
+    chunk = rows * max(1, CELLS_A_CHUNK // (rows * steps))
+    epochs = itertools.count()
+
+    def epoch():
+        rng = np.random.default_rng([seed, next(epochs)]) if shuffle else None
+        packing = pack(pieces.lengths, steps, rng)
+        for first in range(0, len(packing), chunk):
+            last = min(first + chunk, len(packing))
+            full = -(-(last - first) // rows) * rows
+            laid = layout.lay_out(values, pieces, packing, first, last, steps, full)
+            shape = (full // rows, rows, steps)
+            batch = {name: array.reshape(shape) for name, array in laid.batch.items()}
+            yield batch, laid.targets.reshape(shape)
+
+    cells = tf.TensorSpec((None, rows, steps), tf.int32)
+    spec = ({"items": cells, "position": cells, "segment": cells}, cells)
+    dataset = tf.data.Dataset.from_generator(epoch, output_signature=spec).unbatch()
+    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(tf.data.AUTOTUNE)
+
+
+def every_event(values: np.ndarray, offsets: np.ndarray, cells: int = 8192) -> tf.data.Dataset:
+    """Batches for evaluation: every event that has a successor, of every session, however long, exactly once."""
+
+    def once():
+        for laid in layout.every_event(values, offsets, cells):
+            yield laid.batch, laid.targets
+
+    array = tf.TensorSpec((None, None), tf.int32)
+    spec = ({"items": array, "position": array, "segment": array}, array)
+    batches = sum(1 for _ in layout.every_event(values, offsets, cells)) if len(values) < 10_000_000 else None
+    dataset = tf.data.Dataset.from_generator(once, output_signature=spec)
+    if batches is not None:  # known for the progress bar where counting is cheap
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+    return dataset.prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,106 @@
+"""Sessions as dense arrays: a dict of `[rows, steps]` arrays, and the targets of the same shape.
+
+A session of n events makes n - 1 steps: each event but the last is an input, the event after it the target. A *piece*
+is a run of such steps that stays together in one row: a whole session, or what is left of it after a cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tfrecsession.batches.packing import Packing, pack, ranges
+
+
+class Pieces(NamedTuple):
+    """Runs of steps: `starts` int64 [pieces] into the flat events, `lengths` int64 [pieces] in steps."""
+
+    starts: np.ndarray
+    lengths: np.ndarray
+
+
+class Layout(NamedTuple):
+    """Rows laid out; every array is int32 `[rows, steps]`, 0 where there is no event, unless said otherwise."""
+
+    items: np.ndarray
+    position: np.ndarray  # 0 at the first step of a piece: recurrences start afresh there
+    segment: np.ndarray  # 1, 2, ... numbers the pieces of a row; 0 where there is none
+    targets: np.ndarray
+    event: np.ndarray  # int64: the target's place among the flat events; -1 where there is none
+
+    @property
+    def batch(self) -> dict[str, np.ndarray]:
+        return {"items": self.items, "position": self.position, "segment": self.segment}
+
+
+def whole(offsets: np.ndarray) -> Pieces:
+    """Every session that has a target, uncut."""
+    steps = np.diff(offsets) - 1
+    kept = steps > 0
+    return Pieces(offsets[:-1][kept], steps[kept])
+
+
+def newest(offsets: np.ndarray, steps: int) -> Pieces:
+    """Sessions cut to their last `steps` steps."""
+    starts, lengths = whole(offsets)
+    cut = np.minimum(lengths, steps)
+    return Pieces(starts + lengths - cut, cut)
+
+
+def split(offsets: np.ndarray, steps: int) -> Pieces:
+    """Sessions cut into pieces of at most `steps` steps; each piece starts afresh."""
+    starts, lengths = whole(offsets)
+    number = -(-lengths // steps)
+    nth = ranges(np.zeros_like(number), number)
+    return Pieces(np.repeat(starts, number) + nth * steps, np.minimum(steps, np.repeat(lengths, number) - nth * steps))
+
+
+def lay_out(values: np.ndarray, pieces: Pieces, packing: Packing, first: int, last: int, steps: int, rows: int) -> Layout:
+    """Rows `first` to `last` of a packing, filled up with empty rows to `rows` of them."""
+    splits = packing.splits[first : last + 1]
+    chosen = packing.order[splits[0] : splits[-1]]
+    starts, lengths = pieces.starts[chosen], pieces.lengths[chosen]
+    row = np.repeat(np.arange(last - first), np.diff(splits))
+    before = np.cumsum(lengths) - lengths
+    row_start = before[np.minimum(splits[:-1] - splits[0], max(len(chosen) - 1, 0))]
+    column = before - row_start[row]
+
+    event = ranges(starts, lengths)
+    cell = ranges(row * steps + column, lengths)
+
+    def cells(content: np.ndarray, empty: int = 0, dtype=np.int32) -> np.ndarray:
+        out = np.full(rows * steps, empty, dtype)
+        out[cell] = content
+        return out.reshape(rows, steps)
+
+    number = np.arange(len(chosen)) - (splits[:-1] - splits[0])[row]
+    return Layout(
+        items=cells(values[event]),
+        position=cells(ranges(np.zeros_like(lengths), lengths)),
+        segment=cells(np.repeat(number + 1, lengths)),
+        targets=cells(values[event + 1]),
+        event=cells(event + 1, empty=-1, dtype=np.int64),
+    )
+
+
+def every_event(values: np.ndarray, offsets: np.ndarray, cells: int = 8192, narrow: int = 32) -> Iterator[Layout]:
+    """All steps of all sessions, none cut: rows as wide as the sessions in them need.
+
+    Sessions up to `narrow` steps share rows of that width; longer ones go to rows of twice, four times ... that width,
+    with fewer rows a batch, so that a batch never has more than `cells` cells (one row, where that alone is wider).
+    """
+    starts, lengths = whole(offsets)
+    width = narrow
+    longest = int(lengths.max(initial=0))
+    shorter = 0
+    while shorter < longest:
+        here = (lengths > shorter) & (lengths <= width)
+        pieces = Pieces(starts[here], lengths[here])
+        packing = pack(pieces.lengths, width)
+        rows = max(1, cells // width)
+        for first in range(0, len(packing), rows):
+            last = min(first + rows, len(packing))
+            yield lay_out(values, pieces, packing, first, last, width, last - first)
+        shorter, width = width, width * 2

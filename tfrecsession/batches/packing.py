@@ -1,0 +1,93 @@
+"""Which sessions share a row: sessions laid end to end in rows of a fixed number of steps.
+
+How rows are filled depends only on how many sessions there are of each length, so the plan is made once from that
+histogram (cost: the row width, not the number of sessions) and every epoch merely deals other sessions into it. All
+epochs therefore have the same number of rows, and the progress bar knows its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def row_patterns(length_counts: np.ndarray, steps: int) -> list[tuple[np.ndarray, int]]:
+    """Fill rows with the longest pieces that still fit, until all pieces are placed.
+
+    Args:
+        length_counts: int array; entry `l` is the number of pieces of `l` steps, for `l` in 0..steps.
+        steps: width of a row.
+
+    Returns:
+        A list of (pattern, repeats): `pattern` int64 [steps + 1] says how many pieces of each length one row takes;
+        `repeats` how many rows are filled that way.
+    """
+    left = np.asarray(length_counts, dtype=np.int64).copy()
+    left[0] = 0
+    patterns = []
+    while left.any():
+        pattern = np.zeros(steps + 1, dtype=np.int64)
+        room = steps
+        for length in range(steps, 0, -1):
+            pattern[length] = min(room // length, left[length])
+            room -= pattern[length] * length
+        used = np.flatnonzero(pattern)
+        repeats = int((left[used] // pattern[used]).min())
+        left -= pattern * repeats
+        patterns.append((pattern, repeats))
+    return patterns
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Rows of pieces: row `r` holds pieces `order[splits[r]:splits[r + 1]]`, one after the other."""
+
+    order: np.ndarray  # int64 [pieces]
+    splits: np.ndarray  # int64 [rows + 1]
+
+    def __len__(self) -> int:
+        return len(self.splits) - 1
+
+
+def pack(lengths: np.ndarray, steps: int, rng: np.random.Generator | None = None) -> Packing:
+    """Deal pieces into rows of `steps` steps.
+
+    Args:
+        lengths: int array [pieces], each in 1..steps.
+        steps: width of a row.
+        rng: shuffles which piece goes where and the order of the rows; None keeps pieces of one length in order.
+    """
+    lengths = np.asarray(lengths)
+    pieces = rng.permutation(len(lengths)) if rng is not None else np.arange(len(lengths))
+    by_length = pieces[np.argsort(lengths[pieces], kind="stable")]
+    counts = np.bincount(lengths, minlength=steps + 1)
+    taken = np.concatenate([[0], np.cumsum(counts)[:-1]])  # next unused piece of each length in `by_length`
+
+    rows_of_pieces, sizes = [], []
+    for pattern, repeats in row_patterns(counts, steps):
+        columns = []
+        for length in np.flatnonzero(pattern)[::-1]:
+            number = pattern[length]
+            dealt = by_length[taken[length] : taken[length] + number * repeats]
+            taken[length] += number * repeats
+            columns.append(dealt.reshape(repeats, number))
+        rows_of_pieces.append(np.concatenate(columns, axis=1))
+        sizes.append(np.full(repeats, pattern.sum()))
+    if not sizes:
+        return Packing(np.zeros(0, np.int64), np.zeros(1, np.int64))
+
+    order = np.concatenate([rows.ravel() for rows in rows_of_pieces])
+    sizes = np.concatenate(sizes)
+    starts = np.cumsum(sizes) - sizes
+    row_order = rng.permutation(len(sizes)) if rng is not None else np.arange(len(sizes))
+    sizes = sizes[row_order]
+    splits = np.concatenate([[0], np.cumsum(sizes)])
+    return Packing(order[ranges(starts[row_order], sizes)], splits)
+
+
+def ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """`concatenate([arange(s, s + n) for s, n in zip(starts, sizes)])`, without the loop."""
+    sizes = np.asarray(sizes, dtype=np.int64)
+    before = np.cumsum(sizes) - sizes
+    return np.repeat(np.asarray(starts, dtype=np.int64) - before, sizes) + np.arange(sizes.sum())

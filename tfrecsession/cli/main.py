@@ -1,0 +1,47 @@
+"""`tfrecsession prepare | describe | train | evaluate | compare | export | recommend | demo`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from tfrecsession.errors import InputError
+from tfrecsession.version import __version__
+
+BAD_INPUT = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Bad input is one line on stderr and code 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not the user's business
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    options, rest = parser().parse_known_args(arguments)
+    if rest and not getattr(options, "takes_the_rest", False):
+        parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest  # the demo hands them to prepare
+    try:
+        return options.run(options) or 0
+    except InputError as error:
+        if options.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-written was kept", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    from tfrecsession.cli import data_commands, model_commands
+
+    top = argparse.ArgumentParser(prog="tfrecsession", description="From click log to served recommendations.")
+    top.add_argument("--version", action="version", version=f"tfrecsession {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    every = argparse.ArgumentParser(add_help=False)
+    every.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    every.add_argument("--json", metavar="FILE", help="write the result for programs ('-': standard output)")
+    for add in (*data_commands.COMMANDS, *model_commands.COMMANDS):
+        add(commands, every)
+    return top

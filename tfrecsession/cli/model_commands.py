@@ -1,0 +1,241 @@
+"""train, evaluate, compare, export, recommend, demo."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+from rich.table import Table
+
+from tfrecsession.cli.output import console, metrics_table, write_json
+from tfrecsession.errors import InputError
+
+
+def train_command(commands, every):
+    command = commands.add_parser("train", parents=[every], help="a prepared data set -> a run folder")
+    command.add_argument("data", metavar="DIR")
+    command.add_argument("--model", required=True, help="popularity, item_knn, gru4rec")
+    command.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
+    command.add_argument("--preset", help="tuned settings that come with the package, or a .json file")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, e.g. units=[100]")
+    command.add_argument("--epochs", type=int)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--k", default="20", help="lengths of list to report, e.g. 5,10,20")
+    command.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+    command.set_defaults(run=train)
+
+
+def train(options) -> None:
+    import json
+
+    from tfrecsession import batches, presets, training
+
+    preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
+    said = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
+    chosen = training.settings_of(options.model, preset, said)
+    data = batches.load(options.data)
+    k = lengths(options.k)
+    training.train(
+        data, options.model, options.out, chosen, seed=options.seed, k=k, overwrite=options.overwrite, verbose=verbosity(options)
+    )
+    run = json.loads((Path(options.out) / "run.json").read_text())
+    metrics = json.loads((Path(options.out) / "metrics.json").read_text())["metrics"]
+    result = {**run, "data": data.fingerprint, "metrics": metrics, "run": str(options.out)}
+    screen = console(options.json)
+    row = {"model": options.model, "metrics": metrics, "events": data.validation.scored_events, "train_seconds": run["seconds"]}
+    screen.print(metrics_table([row], "on the validation split"))
+    screen.print(f"{options.out}: {options.model} in {run['seconds']:.1f} s")
+    write_json(result, options.json)
+
+
+def evaluate_command(commands, every):
+    command = commands.add_parser("evaluate", parents=[every], help="a run on its test split, every item ranked")
+    command.add_argument("run_folder", metavar="RUN")
+    command.add_argument("--data", metavar="DIR", help="where the data is now, if it was moved")
+    command.add_argument("--split", choices=["test", "validation", "train"], default="test")
+    command.add_argument("--k", default="5,10,20", help="lengths of list to report")
+    command.set_defaults(run=evaluate)
+
+
+def evaluate(options) -> None:
+    from tfrecsession import evaluation, training
+
+    run = training.open_run(options.run_folder)
+    data = run.data(options.data)
+    scored = evaluation.evaluate(run.model(), getattr(data, options.split), lengths(options.k), progress=True)
+    result = result_of(run.info["model"], data, scored)
+    console(options.json).print(metrics_table([result], f"{options.run_folder} on {scored.events:,} events of {options.split}"))
+    write_json({**result, "split": options.split, "run": options.run_folder}, options.json)
+
+
+def compare_command(commands, every):
+    command = commands.add_parser("compare", parents=[every], help="several models on one data set, one protocol")
+    command.add_argument("data", metavar="DIR")
+    command.add_argument("--models", default="popularity,item_knn,gru4rec", metavar="A,B")
+    command.add_argument("--out", required=True, metavar="DIR", help="results.json and the runs")
+    command.add_argument("--set", action="append", default=[], metavar="MODEL.KEY=VALUE", help="a model's setting")
+    command.add_argument("--epochs", type=int)
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--k", default="20", help="lengths of list to report")
+    command.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
+    command.set_defaults(run=compare)
+
+
+def compare(options) -> None:
+    from tfrecsession import batches, evaluation, training
+    from tfrecsession.staging import staged
+
+    names = [name.strip() for name in options.models.split(",") if name.strip()]
+    chosen = {name: training.settings_of(name, settings(options.set, of=name, among=names)) for name in names}
+    k = lengths(options.k)
+    screen = console(options.json)
+    with staged(options.out, marker="results.json", overwrite=options.overwrite) as folder:
+        data = batches.load(options.data)
+        rows = []
+        for name in names:
+            if options.epochs is not None and "epochs" in chosen[name]:
+                chosen[name]["epochs"] = options.epochs
+            screen.print(f"[bold]{name}[/bold]")
+            model = training.train(
+                data, name, folder / "runs" / name, chosen[name], seed=options.seed, k=k, verbose=verbosity(options)
+            )
+            scored = evaluation.evaluate(model, data.test, k, progress=True)
+            run = training.open_run(folder / "runs" / name).info
+            rows.append({**result_of(name, data, scored), "train_seconds": run["seconds"]})
+        bounds = [{"model": "chance", **vars_of(evaluation.chance(len(data.items), data.test.scored_events, k))}]
+        if data.info.get("shop"):
+            bounds.append({"model": "ceiling", **vars_of(evaluation.ceiling(data.info["shop"], data.test, k))})
+        results = {"data": data.fingerprint, "seed": options.seed, "models": rows, "bounds": bounds}
+        write_json(results, str(folder / "results.json"))
+    screen.print(metrics_table([*rows, *bounds], f"{options.data}, test split, next event, whole catalogue, ties against"))
+    write_json(results, options.json)
+
+
+def export_command(commands, every):
+    command = commands.add_parser("export", parents=[every], help="a run -> a SavedModel for TensorFlow Serving")
+    command.add_argument("run_folder", metavar="RUN")
+    command.add_argument("--out", required=True, metavar="DIR", help="the model's folder; the version goes below it")
+    command.add_argument("--version", type=int, default=1, help="TensorFlow Serving answers from the highest (1)")
+    command.add_argument("--k", type=int, default=20, help="items in an answer")
+    command.add_argument("--exclude-seen", action="store_true", help="leave out the items of the history")
+    command.add_argument("--index", choices=["exact"], default="exact", help="how the best items are found")
+    command.add_argument("--overwrite", action="store_true", help="replace this version")
+    command.set_defaults(run=export)
+
+
+def export(options) -> None:
+    from tfrecsession import export as exporting
+    from tfrecsession import training
+
+    run = training.open_run(options.run_folder)
+    version = Path(options.out) / str(options.version)
+    about = {"data": run.info["data"]["fingerprint"], "settings": run.info["settings"]}
+    choices = {"k": options.k, "exclude_seen": options.exclude_seen}
+    exporting.write_saved_model(run.model(), version, **choices, overwrite=options.overwrite, about=about)
+    console(options.json).print(f"{version}: {run.info['model']}, the best {options.k} items as strings")
+    write_json({"model": run.info["model"], "path": str(version), "version": options.version, **choices}, options.json)
+
+
+def recommend_command(commands, every):
+    command = commands.add_parser("recommend", parents=[every], help="ask a SavedModel for the next items")
+    command.add_argument("saved_model", metavar="DIR", help="a model's folder, or one version of it")
+    command.add_argument("items", nargs="*", metavar="ITEM", help="the session so far, oldest first")
+    command.add_argument("--k", type=int, help="fewer than the export gives")
+    command.set_defaults(run=recommend)
+
+
+def recommend(options) -> None:
+    from tfrecsession import export as exporting
+
+    items, scores = exporting.ask(options.saved_model, [options.items])
+    answer = [(item, float(score)) for item, score in zip(items[0], scores[0], strict=True) if item]
+    if options.k is not None and not 1 <= options.k <= items.shape[1]:
+        raise InputError(f"--k {options.k}: this export gives {items.shape[1]}; say 1 to {items.shape[1]}, or export again")
+    answer = answer[: options.k]
+    table = Table(title=f"after {' '.join(options.items) or 'nothing'}", title_justify="left")
+    table.add_column("item")
+    table.add_column("score", justify="right")
+    for item, score in answer:
+        table.add_row(item, f"{score:.4f}")
+    console(options.json).print(table)
+    result = {"history": options.items, "items": [item for item, _ in answer], "scores": [score for _, score in answer]}
+    write_json(result, options.json)
+
+
+def demo_command(commands, every):
+    command = commands.add_parser("demo", parents=[every], help="the whole pipe: prepare, compare, export, recommend")
+    command.add_argument("source", nargs="?", default="synthetic:items=5000,sessions=60000,seed=1")
+    command.add_argument("--out", default="demo", metavar="DIR")
+    command.add_argument("--epochs", type=int, default=5)
+    command.set_defaults(run=demo, takes_the_rest=True)
+
+
+def demo(options) -> int:
+    from tfrecsession import batches
+    from tfrecsession.cli.main import main
+
+    out = options.out
+    data, report, saved = f"{out}/data", f"{out}/report", f"{out}/saved_models/gru4rec"
+
+    def step(*words: str) -> None:
+        print("\n$ tfrecsession " + " ".join(words), flush=True)
+        if code := main(words):
+            sys.exit(code)
+
+    step("prepare", options.source, "--out", data, "--overwrite", *options.rest)
+    compared = ("--models", "popularity,item_knn,gru4rec", "--epochs", str(options.epochs))
+    step("compare", data, "--out", report, "--overwrite", *compared, "--json", f"{out}/results.json")
+    step("export", f"{report}/runs/gru4rec", "--out", saved, "--k", "10", "--exclude-seen", "--overwrite")
+    loaded = batches.load(data)
+    step("recommend", saved, *loaded.items.decode(loaded.test[0][:2]))
+    return 0
+
+
+COMMANDS = [train_command, evaluate_command, compare_command, export_command, recommend_command, demo_command]
+
+
+def settings(said: list[str], of: str | None = None, among=()) -> dict:
+    """`KEY=VALUE` words -> settings; with `of`, the `MODEL.KEY=VALUE` words that speak of that model."""
+    found = {}
+    for word in said:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise InputError(f"--set {word}: say KEY=VALUE, e.g. --set units=[100]")
+        if of is not None:
+            model, dot, name = name.partition(".")
+            if not dot or model not in among:
+                raise InputError(f"--set {word}: say MODEL.KEY=VALUE with one of {', '.join(among)}")
+            if model != of:
+                continue
+        try:
+            found[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            found[name] = {"true": True, "false": False}.get(text.lower(), text)
+    return found
+
+
+def lengths(text: str) -> list[int]:
+    """ "5,10,20" -> [5, 10, 20]."""
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1:
+        raise InputError(f"--k {text}: say whole numbers from 1, e.g. --k 5,10,20")
+    return found
+
+
+def verbosity(options) -> int:
+    """Keras' bar for people; a line per epoch where the output is a file; silence where it is JSON."""
+    if options.json == "-":
+        return 0
+    return 1 if sys.stdout.isatty() else 2
+
+
+def result_of(model: str, data, scored) -> dict:
+    return {"model": model, "data": data.fingerprint, **vars_of(scored)}
+
+
+def vars_of(scored) -> dict:
+    return {"metrics": scored.metrics, "events": scored.events, "seconds": round(scored.seconds, 3)}

@@ -1,0 +1,44 @@
+"""What commands print, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+def write_json(content, file: str | None) -> None:
+    """The `--json` twin of what was printed."""
+    if file is None:
+        return
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    if file == "-":
+        sys.stdout.write(text)
+    else:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(text, encoding="utf-8")
+
+
+def console(file: str | None = None) -> Console:
+    """For people: standard output, or standard error where standard output is for a program."""
+    return Console(stderr=file == "-", highlight=False)
+
+
+def metrics_table(rows: list[dict], title: str) -> Table:
+    """One row per model: its metrics, how long it took, how many events were scored."""
+    table = Table(title=title, title_justify="left")
+    names = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
+    table.add_column("model")
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_column("events", justify="right")
+    table.add_column("train s", justify="right")
+    table.add_column("eval s", justify="right")
+    for row in rows:
+        values = [f"{row['metrics'][name]:.4f}" if name in row["metrics"] else "-" for name in names]
+        times = ["-" if row.get(key) is None else f"{row[key]:.1f}" for key in ("train_seconds", "seconds")]
+        table.add_row(row["model"], *values, f"{row['events']:,}", *times)
+    return table

@@ -1,0 +1,187 @@
+"""What a perfect model would score on the synthetic shop: exact ranks under the law that made the log.
+
+Given the session's first item (it fixes the cluster c), the current item i and the day d the session began, item j
+comes next with
+
+    p(j) = rate(j) * weight(j) + led(j)
+
+where rate is `inside` for the items of c and `outside` for all others, and led is not zero for the at most 8 successors
+of i that are alive on d. No ranking of the same history can expect a higher Recall@k than the ranking by p.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tfrecsession.errors import InputError
+from tfrecsession.events.synthetic import SUCCESSOR_WEIGHTS, Shop
+
+BLOCK = 1 << 14  # events worked on at a time
+
+
+class _Catalogue(NamedTuple):
+    """Known items alive on one day, most popular first: by cluster, and in the whole shop."""
+
+    by_cluster: np.ndarray  # int64 [alive]: indices, clusters in order
+    bounds: np.ndarray  # int64 [clusters + 1] into by_cluster
+    by_weight: np.ndarray  # int64 [alive]
+    cluster_mass: np.ndarray  # float64 [clusters]: summed weight
+    mass: float
+
+
+class _Law(NamedTuple):
+    """p(next) of a block of events, as in the module's equation."""
+
+    cluster: np.ndarray  # int32 [events]
+    inside: np.ndarray  # float64 [events]
+    outside: np.ndarray  # float64 [events]
+    successors: np.ndarray  # int32 [events, 8]
+    led: np.ndarray  # float64 [events, 8]: 0 for a successor that is not alive or not known
+
+    def rate(self, cluster: np.ndarray) -> np.ndarray:
+        """The rate of items of these clusters, [events] or [events, n]."""
+        shape = (-1,) + (1,) * (cluster.ndim - 1)
+        own, inside, outside = (array.reshape(shape) for array in (self.cluster, self.inside, self.outside))
+        return np.where(cluster == own, inside, outside)
+
+
+class Oracle:
+    """Ranks by the true next-item probabilities of `shop`.
+
+    known: bool [items], the items that a model can recommend (its vocabulary), None for all; the others have no rank.
+    In all methods `first` and `current` are int [events] item indices (`shop.index(names)`) of the session's first
+    event and of the event before the target, as they stand in the log (an unknown one too), and `day` is the day the
+    session began (`shop.day(time of the first event)`). Raises InputError for a first item that was not yet sold.
+    """
+
+    def __init__(self, shop: Shop, known: np.ndarray | None = None):
+        self.shop = shop
+        self.known = np.ones(shop.items, bool) if known is None else np.asarray(known)
+        if self.known.shape != (shop.items,) or self.known.dtype != bool:
+            raise InputError(f"known must be {shop.items} booleans, one for each item of the shop")
+        self._by_weight = np.argsort(-shop.weight, kind="stable")
+        self._by_cluster = self._by_weight[np.argsort(shop.cluster[self._by_weight], kind="stable")]
+
+    def ranks(self, first, current, day, target, k: int = 20) -> np.ndarray:
+        """int64 [events]: how many known items are at least as probable as the target, itself included.
+
+        Ranks over k, and targets which are not known, are k + 1.
+        """
+        target = np.asarray(target, np.int64)
+        ranks = np.empty(len(target), np.int64)
+        for rows, catalogue, law in self._blocks(first, current, day):
+            ranks[rows] = self._exact_ranks(catalogue, law, target[rows])
+        return np.where(self.known[target], np.minimum(ranks, k + 1), k + 1)
+
+    def _exact_ranks(self, catalogue: _Catalogue, law: _Law, target: np.ndarray) -> np.ndarray:
+        """Over the whole catalogue, without scoring it.
+
+        Count first the items whose rate * weight alone reaches p(target): within a cluster or the whole shop sorted
+        by weight they are a prefix, because a rounded product rises with its factor. Then add the successors that
+        only `led` lifts to p(target). Equal probabilities come from the same expression, so ties stay ties.
+        """
+        weight, cluster = self.shop.weight, self.shop.cluster
+        led = (law.led * (law.successors == target[:, None])).sum(1)
+        bar = law.rate(cluster[target]) * weight[target] + led
+        low, high = catalogue.bounds[law.cluster], catalogue.bounds[law.cluster + 1]
+        in_cluster, in_shop = weight[catalogue.by_cluster], weight[catalogue.by_weight]
+        inside = _prefix(in_cluster, low, high, law.inside, bar)
+        whole = np.zeros_like(low), np.full_like(high, len(in_shop))
+        outside = _prefix(in_shop, *whole, law.outside, bar) - _prefix(in_cluster, low, high, law.outside, bar)
+        alone = self._alone(law)
+        lifted = (law.led > 0) & (alone + law.led >= bar[:, None]) & (alone < bar[:, None])
+        return inside + outside + lifted.sum(1)
+
+    def top_mass(self, first, current, day, k: int = 20) -> np.ndarray:
+        """float64 [events]: the best expected Recall@k, given that the target is known.
+
+        The k largest p(next) of known items over the sum of all. They are among the successors, the k most popular
+        of the cluster and the k most popular of the shop: of any other item, k are at least as probable.
+        """
+        best = np.empty(len(np.asarray(first)))
+        for rows, catalogue, law in self._blocks(first, current, day):
+            own = law.cluster
+            place = catalogue.bounds[own][:, None] + np.arange(k)  # (events, k)
+            exists = place < catalogue.bounds[own + 1][:, None]
+            near = catalogue.by_cluster[np.where(exists, place, 0)]
+            far = np.broadcast_to(catalogue.by_weight[:k], (len(own), len(catalogue.by_weight[:k])))
+            items = np.concatenate([near, far], axis=1)
+            once = np.concatenate([exists, self.shop.cluster[far] != own[:, None]], axis=1)
+            for successor, led in zip(law.successors.T, law.led.T, strict=True):
+                once &= (items != successor[:, None]) | (led[:, None] == 0)
+            listed = once * law.rate(self.shop.cluster[items]) * self.shop.weight[items]
+            led = np.where(law.led > 0, self._alone(law) + law.led, 0.0)
+            chances = np.concatenate([listed, led], axis=1)
+            count = min(k, chances.shape[1])
+            top = np.partition(chances, -count, axis=1)[:, -count:].sum(1)
+            best[rows] = top / self._mass(catalogue, law)
+        return best
+
+    def probabilities(self, first, current, day) -> np.ndarray:
+        """float64 [events, items]: p(next) of every item, given that it is known. For small shops."""
+        table = np.zeros((len(np.asarray(first)), self.shop.items))
+        for rows, catalogue, law in self._blocks(first, current, day):
+            alive = catalogue.by_weight
+            rate = law.rate(np.tile(self.shop.cluster[alive], (len(rows), 1)))
+            table[rows[:, None], alive] = rate * self.shop.weight[alive]
+            event, slot = np.nonzero(law.led)
+            table[rows[event], law.successors[event, slot]] += law.led[event, slot]
+            table[rows] /= self._mass(catalogue, law)[:, None]
+        return table
+
+    def _alone(self, law: _Law) -> np.ndarray:
+        """[events, 8]: the probability of each successor if it were none."""
+        there = np.minimum(law.successors, self.shop.items - 1)  # an empty slot has led = 0
+        return law.rate(self.shop.cluster[there]) * self.shop.weight[there]
+
+    def _mass(self, catalogue: _Catalogue, law: _Law) -> np.ndarray:
+        """[events]: the probability that the next item is a known one."""
+        near = catalogue.cluster_mass[law.cluster]
+        return law.led.sum(1) + law.inside * near + law.outside * (catalogue.mass - near)
+
+    def _blocks(self, first, current, day) -> Iterator[tuple[np.ndarray, _Catalogue, _Law]]:
+        """Row numbers, the catalogue and the law of the events, day by day."""
+        first, current, day = (np.asarray(values, np.int64) for values in (first, current, day))
+        if (self.shop.birth[first] > day).any():
+            name = self.shop.names[int(first[np.argmax(self.shop.birth[first] > day)])]
+            raise InputError(f"{name}: no session can begin with it before it is sold; is `day` the session's?")
+        for number in np.unique(day):
+            catalogue = self._catalogue(number)
+            popularity = self.shop.popularity(number)
+            rows = np.flatnonzero(day == number)
+            for block in np.split(rows, range(BLOCK, len(rows), BLOCK)):
+                yield block, catalogue, self._law(popularity, first[block], current[block])
+
+    def _catalogue(self, day: int) -> _Catalogue:
+        sold = self.known & (self.shop.birth[:-1] <= day)
+        by_cluster, by_weight = (order[sold[order]] for order in (self._by_cluster, self._by_weight))
+        clusters = len(self.shop.cluster_start) - 1
+        bounds = np.searchsorted(self.shop.cluster[by_cluster], np.arange(clusters + 1))
+        mass = np.r_[0.0, np.cumsum(self.shop.weight[by_cluster])]
+        return _Catalogue(by_cluster, bounds, by_weight, np.diff(mass[bounds]), mass[-1])
+
+    def _law(self, popularity, first: np.ndarray, current: np.ndarray) -> _Law:
+        shop = self.shop
+        cluster, successors = shop.cluster[first], shop.successors[current]
+        share = SUCCESSOR_WEIGHTS * (shop.birth[successors] <= popularity.number)
+        total = share.sum(1)
+        led = shop.follow * share / np.where(total > 0, total, 1.0)[:, None]
+        led *= np.append(self.known, False)[successors]
+        outside = (1 - shop.follow - shop.taste) / popularity.weight
+        stays = shop.taste + np.where(total > 0, 0.0, shop.follow)
+        inside = stays / popularity.cluster_weight[cluster] + outside
+        return _Law(cluster, inside, np.full(len(first), outside), successors, led)
+
+
+def _prefix(weight, low, high, rate, bar) -> np.ndarray:
+    """int64 [events]: how many of weight[low:high], which falls, have rate * weight >= bar. By bisection."""
+    start = low
+    while (searching := low < high).any():
+        middle = np.where(searching, (low + high) // 2, 0)
+        reaches = rate * weight[middle] >= bar
+        low = np.where(searching & reaches, middle + 1, low)
+        high = np.where(searching & ~reaches, middle, high)
+    return low - start

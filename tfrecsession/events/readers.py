@@ -1,0 +1,139 @@
+"""Any click log -> the event table, checked: what is wrong with a log is said here, once, in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ibis.expr.types as ir
+
+from tfrecsession.errors import InputError
+from tfrecsession.events import times as clock
+from tfrecsession.events.checks import (
+    Check,
+    absurd_time,
+    detect_unit,
+    missing_id,
+    mixed_formats,
+    unread_time,
+)
+from tfrecsession.events.context import context_counts, typed_context
+from tfrecsession.events.formats import ROW, RawLog
+from tfrecsession.events.ids import id_text, inexact
+from tfrecsession.events.schema import Columns, EventTable
+from tfrecsession.events.sources import connection_for, is_synthetic, open_log
+
+IDS = ("item", "session", "user", "event")
+NEEDED = ("item", "session")
+
+
+def read_events(
+    source: Any,
+    columns: Columns | None = None,
+    *,
+    connection: Any = None,
+    format: str | None = None,
+    time_unit: str | None = None,
+    drop_bad_rows: bool = False,
+) -> EventTable:
+    """The events of `source` as one table, `EventTable`, whatever they came in.
+
+    source: a path of .csv .tsv .jsonl .ndjson .json (an object per line) or .txt (a session per line, items separated
+        by white space, in time order), each also .gz; a .parquet file or a folder of them; a pandas DataFrame; a
+        pyarrow Table or RecordBatchReader or any other Arrow stream; an Ibis table; or "synthetic:items=1000,..."
+        (`tfrecsession.events.synthetic.Shop`). A stream is copied into a table of `connection`, once.
+    columns: which column is what; default: found by their usual names.
+    connection: an Ibis DuckDB connection; default: a new one in memory.
+    format: csv, tsv, jsonl, parquet or txt, where the suffix does not say.
+    time_unit: s, ms, us or ns; default: detected from the size of the numbers.
+    drop_bad_rows: leave out rows without item, session or usable time, and say so in `notes`, instead of refusing.
+
+    Raises InputError for every way in which the source is not a click log.
+    """
+    clock.check_unit(time_unit)
+    columns = columns or Columns()
+    connection = connection or connection_for(source)
+    if is_synthetic(source):
+        time_unit = "us"
+    log = open_log(source, columns, connection, format)
+    found = columns.resolve(log.columns, log.source)
+    return _event_table(log, found, time_unit, drop_bad_rows)
+
+
+def _event_table(log: RawLog, columns: Columns, unit: str | None, drop: bool) -> EventTable:
+    names = {part: getattr(columns, part) for part in IDS if getattr(columns, part) is not None}
+    ids = {part: id_text(log.table[name], log.source, log.declared.get(name)) for part, name in names.items()}
+    times = clock.read_times(log.table[columns.time], log.source) if columns.time else None
+    facts = log.fetch(
+        rows=log.table.count(),
+        **{part: text.count() for part, text in ids.items()},
+        **{f"{part} inexact": inexact(log.table[name]) for part, name in names.items()},
+        **(clock.summary(times) if times else {}),
+        **context_counts(log, columns.context),
+    )
+    if not facts["rows"]:
+        raise InputError(f"{log.source}: there are no events in it, only the names of columns")
+
+    notes = [_inexact(name, facts[f"{part} inexact"]) for part, name in names.items() if facts[f"{part} inexact"]]
+    failed = [
+        missing_id(part, names[part], ids[part]) for part in NEEDED if facts.get(part) not in (None, facts["rows"])
+    ]
+    if times:
+        time, failures = _time(log, columns.time, times, facts, unit, notes)
+        failed += failures
+    else:
+        time = log.table[ROW]
+        notes.append("no time column: the events are taken in the order of the rows")
+
+    context = {name: typed_context(log, name, facts) for name in columns.context}
+    table = log.table.select(context | {"item": ids["item"], "time": time, "order": log.table[ROW]} | ids)
+    if failed:
+        table = _without_bad_rows(log, table, failed, notes, drop)
+    return EventTable(
+        table=table,
+        connection=log.connection,
+        source=log.source,
+        timed=times is not None,
+        context=columns.context,
+        content=log.content,
+        notes=notes,
+    )
+
+
+def _time(
+    log: RawLog, column: str, times: clock.TimeColumn, facts: dict, unit: str | None, notes: list[str]
+) -> tuple[ir.IntegerValue, list[Check]]:
+    """The time in microseconds, null in the rows that fail the checks beside it."""
+    if facts["numbers"] and facts["stamps"]:
+        raise mixed_formats(log, column, times)
+    if unit is None and facts["lowest_positive"] is not None:
+        unit = detect_unit(log, column, times.number, facts["lowest_positive"], facts["highest_number"])
+        notes.append(
+            f"the numbers in column {column!r} are read as {clock.UNITS[unit]} since 1970 (--time-unit {unit})"
+        )
+    if 0 < facts["zoned"] < facts["stamps"]:
+        notes.append(f"column {column!r} has times with and without a zone: those without are read as UTC")
+    latest = clock.latest_time()
+    failed = []
+    if facts["numbers"] + facts["stamps"] < facts["rows"]:
+        failed.append(unread_time(column, log.table[column], times))
+    if not clock.all_in_range(facts, unit, latest):
+        failed.append(absurd_time(column, times, unit, latest))
+    return clock.microseconds(times, unit, latest), failed
+
+
+def _without_bad_rows(log: RawLog, table: ir.Table, failed: list[Check], notes: list[str], drop: bool) -> ir.Table:
+    findings = [check.findings(log) for check in (failed if drop else failed[:1])]
+    if not drop:
+        raise InputError(f"{log.source}: {findings[0]}; mend them, or leave them out with --drop-bad-rows")
+    notes += [f"left out: {finding}" for finding in findings]
+    good = table.filter([table[part].notnull() for part in {check.part for check in failed}])
+    if not log.connection.to_pyarrow(good.count()).as_py():
+        raise InputError(f"{log.source}: no event is left without the bad rows: {'; '.join(findings)}")
+    return good
+
+
+def _inexact(name: str, count: int) -> str:
+    return (
+        f"{count:,} ids of column {name!r} are floats above 2^53, where several ids may have become one: write them "
+        "as whole numbers or texts"
+    )

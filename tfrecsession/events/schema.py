@@ -1,0 +1,103 @@
+"""The event table: what every reader makes and every later step expects."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tfrecsession.errors import InputError
+
+USUAL_NAMES = {
+    "item": ("item", "item_id"),
+    "time": ("time", "timestamp"),
+    "session": ("session", "session_id"),
+    "user": ("user", "user_id"),
+}
+RESERVED = ("item", "time", "order", "session", "user", "event")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a log plays which part; None: find it by its usual name.
+
+    `event` and `context` have no usual name: they are read only when asked for.
+    """
+
+    item: str | None = None
+    time: str | None = None
+    session: str | None = None
+    user: str | None = None
+    event: str | None = None
+    context: tuple[str, ...] = ()
+
+    def resolve(self, existing: Iterable[str], source: str) -> Columns:
+        """The same columns under the names that `existing` really holds; None: the log has none.
+
+        Raises InputError for a column that was asked for and is not there, for a log without an
+        item column, and for a context column whose name the event table needs for itself.
+        """
+        existing = list(existing)
+        found = {part: self._find(part, existing, source) for part in (*USUAL_NAMES, "event")}
+        if found["item"] is None:
+            raise InputError(
+                f"{source}: no item column found under its usual names "
+                f"({', '.join(USUAL_NAMES['item'])}): say which one it is with --item NAME; "
+                f"{_those_that_exist('item_id', existing)}"
+            )
+        for name in self.context:
+            if name not in existing:
+                raise _no_such_column("context", name, existing, source)
+            if name.lower() in RESERVED and found.get(name) != name:
+                raise InputError(
+                    f"{source}: the context column {name!r} has a name that the event table uses "
+                    f"itself ({', '.join(RESERVED)}): rename it in the log"
+                )
+        return replace(self, **found, context=tuple(dict.fromkeys(self.context)))
+
+    def _find(self, part: str, existing: list[str], source: str) -> str | None:
+        asked = getattr(self, part)
+        if asked is None:
+            return next((name for name in USUAL_NAMES.get(part, ()) if name in existing), None)
+        if asked not in existing:
+            raise _no_such_column(part, asked, existing, source)
+        return asked
+
+
+def _no_such_column(part: str, asked: str, existing: list[str], source: str) -> InputError:
+    return InputError(
+        f"{source}: there is no column {asked!r} (--{part} {asked}); {_those_that_exist(asked, existing)}"
+    )
+
+
+def _those_that_exist(asked: str, existing: list[str]) -> str:
+    if not existing:
+        return "it has no columns"
+
+    def unlikeness(name: str) -> float:
+        return -difflib.SequenceMatcher(None, asked.lower(), name.lower()).ratio()
+
+    return f"columns, nearest first: {', '.join(sorted(existing, key=unlikeness))}"
+
+
+@dataclass
+class EventTable:
+    """One row per event, as an Ibis expression on `connection`.
+
+    Columns: `item` string (never null or empty), `time` int64 (microseconds since 1970-01-01 UTC),
+    `order` int64 (row number in the source, from 1, breaks ties of time), and where the log has
+    them `session` string (never null), `user` string (null: anonymous), `event` string and the
+    context columns under their own names and types.
+
+    The expression is lazy: every execution reads the source again. Whoever needs it more than
+    once stores what it needs with `connection.create_table`.
+    """
+
+    table: Any  # ibis.Table
+    connection: Any  # ibis DuckDB backend
+    source: str  # named in messages
+    timed: bool = True  # False: the log has no times, `time` is the row number
+    context: tuple[str, ...] = ()
+    content: Any = None  # pyarrow.Table of item columns, or None
+    notes: list[str] = field(default_factory=list)  # what a reader found worth telling the user

@@ -1,0 +1,101 @@
+"""Whatever a user holds -> the raw log: a path, a data frame, Arrow data, an Ibis table, or the synthetic shop."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+from ibis.util import gen_name
+
+from tfrecsession.errors import InputError
+from tfrecsession.events.formats import RawLog, number_rows, open_path, reading
+from tfrecsession.events.schema import Columns
+
+
+def is_synthetic(source: Any) -> bool:
+    return isinstance(source, str) and source.startswith("synthetic:")
+
+
+def connection_for(source: Any):
+    """The DuckDB connection that an Ibis table lives on already, else a new one in memory."""
+    if isinstance(source, ir.Table) and source.get_backend().name == "duckdb":
+        return source.get_backend()
+    return ibis.duckdb.connect()
+
+
+def open_log(source: Any, columns: Columns, connection, format: str | None = None) -> RawLog:
+    """The raw log of any source that `read_events` takes; `columns` says what to copy from a stream."""
+    if is_synthetic(source):
+        return _open_shop(source, columns, connection)
+    if isinstance(source, str | os.PathLike):
+        return open_path(source, connection, format)
+    if isinstance(source, ir.Table):
+        if source.get_backend() is connection:
+            return RawLog(number_rows(source), "Ibis table", connection)
+        return _store(source.to_pyarrow_batches(), columns, connection, "Ibis table")
+    if isinstance(source, pa.Table):
+        return _open_arrow(source, columns, connection, "Arrow table")
+    if type(source).__module__.split(".")[0] == "pandas" and hasattr(source, "columns"):
+        return _open_arrow(_arrow_from_pandas(source, columns), columns, connection, "DataFrame")
+    if hasattr(source, "__arrow_c_stream__"):
+        stream = pa.RecordBatchReader.from_stream(source)
+        return _store(stream, columns, connection, type(source).__name__)
+    raise InputError(
+        f"cannot read events from {type(source).__name__}: give a path, a pandas DataFrame, an Arrow table or "
+        "RecordBatchReader, an Ibis table, or 'synthetic:...'"
+    )
+
+
+def _open_shop(spec: str, columns: Columns, connection) -> RawLog:
+    from tfrecsession.events.synthetic import Shop
+
+    shop = Shop.from_spec(spec)
+    log = _store(shop.reader(), columns, connection, spec)
+    log.content = shop.item_table()
+    return log
+
+
+def _open_arrow(table: pa.Table, columns: Columns, connection, source: str) -> RawLog:
+    table = table.select(_needed(columns, table.column_names, source))
+    with reading(source):
+        return RawLog(number_rows(ibis.memtable(table)), source, connection)
+
+
+def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: str) -> RawLog:
+    """A stream can be read once, a log is read several times: its columns go into a table of `connection`."""
+    needed = _needed(columns, stream.schema.names, source)
+    name = gen_name("stream")
+    with reading(source):
+        connection.con.register(name, stream)
+        try:
+            log = number_rows(connection.table(name).select(needed))
+            table = connection.create_table(gen_name("events"), log)
+        finally:
+            connection.con.unregister(name)
+    return RawLog(table, source, connection)
+
+
+def _needed(columns: Columns, existing: list[str], source: str) -> list[str]:
+    found = columns.resolve(existing, source)
+    named = (found.item, found.time, found.session, found.user, found.event, *found.context)
+    needed = dict.fromkeys(name for name in named if name is not None)
+    for name in needed:
+        if existing.count(name) > 1:
+            raise InputError(f"{source}: two columns are called {name!r}: rename one")
+    return list(needed)
+
+
+def _arrow_from_pandas(frame, columns: Columns) -> pa.Table:
+    frame = frame.rename(columns=str)
+    arrays = {}
+    for name in _needed(columns, list(frame.columns), "DataFrame"):
+        try:
+            arrays[name] = pa.Array.from_pandas(frame[name])
+        except (pa.ArrowException, TypeError, OverflowError):
+            # Objects that Arrow has no one type for (1 beside "a", UUIDs) are ids: their text will do.
+            texts = frame[name].map(str).where(frame[name].notna(), None)
+            arrays[name] = pa.array(texts, pa.string(), from_pandas=True)
+    return pa.table(arrays)

@@ -1,0 +1,76 @@
+"""A SavedModel for TensorFlow Serving, and the same file asked from Python."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecsession.errors import InputError
+from tfrecsession.export.signatures import Answers
+from tfrecsession.staging import staged
+from tfrecsession.version import __version__
+
+
+def write_saved_model(
+    model, path: str | Path, *, k: int = 20, exclude_seen: bool = False, overwrite: bool = False, about: dict | None = None
+) -> Path:
+    """Write `model` as a SavedModel that loads with TensorFlow alone.
+
+    Signature `serving_default`: `items` string [histories, events] (padding "" anywhere, unknown ids passed over) ->
+    `items` string [histories, k], "" where nothing is left, and `scores` float32 [histories, k].
+
+    Args:
+        model: a Recommender.
+        path: the folder of this version; TensorFlow Serving wants its name to be a number ("saved_models/gru4rec/1").
+        k: how many items an answer has.
+        exclude_seen: leave the items of the history out of the answer.
+        overwrite: replace an earlier export.
+        about: further entries for `assets.extra/tfrecsession.json`.
+
+    Raises:
+        InputError: the path exists, or k is larger than the catalogue.
+    """
+    model.check_k(k)
+    with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
+        tf.saved_model.save(answers := Answers(model, Path(assets), k, exclude_seen), str(folder), signatures={
+            "serving_default": answers.serving_default
+        })
+        extra = folder / "assets.extra"
+        extra.mkdir(exist_ok=True)
+        card = {
+            "model": type(model).__name__,
+            "items": len(model.items.counts),
+            "vocabulary": model.items.fingerprint,
+            "k": k,
+            "exclude_seen": exclude_seen,
+            "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
+            **(about or {}),
+        }
+        (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
+    return Path(path)
+
+
+def newest_version(path: str | Path) -> Path:
+    """The SavedModel itself, or the highest numbered version below a model's folder."""
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return path
+    versions = [folder for folder in path.glob("*") if folder.name.isdigit() and (folder / "saved_model.pb").is_file()]
+    if not versions:
+        raise InputError(f"{path} holds no SavedModel: make one with `tfrecsession export RUN --out {path}`")
+    return max(versions, key=lambda folder: int(folder.name))
+
+
+def ask(path: str | Path, histories: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Load a SavedModel and ask it: items object [histories, k] of str, scores float32 [histories, k]."""
+    loaded = tf.saved_model.load(str(newest_version(path)))
+    longest = max(map(len, histories), default=0)
+    padded = [[*history, *[""] * (longest - len(history))] for history in histories]
+    rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))
+    answer = loaded.signatures["serving_default"](items=rows)
+    items = np.array([[item.decode() for item in row] for row in answer["items"].numpy()], dtype=object)
+    return items, answer["scores"].numpy()

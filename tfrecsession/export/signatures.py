@@ -1,0 +1,50 @@
+"""Strings in, strings out: the vocabulary around a model's answers, in plain TensorFlow ops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+
+class Answers(tf.Module):
+    """What a SavedModel holds: the lookup tables, the weights an answer needs, and the signatures.
+
+    Args:
+        model: a Recommender.
+        folder: an existing folder; the vocabulary is written there and becomes an asset of the SavedModel.
+        k: how many items an answer has.
+        exclude_seen: leave the items of the history out.
+    """
+
+    def __init__(self, model, folder: Path, k: int, exclude_seen: bool):
+        super().__init__()
+        self.to_id, self.to_item = _tables(model.items.ids, folder)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None), tf.string, name="items")])
+        def serving_default(items):
+            ids = tf.where(items == "", tf.constant(-2, tf.int64), self.to_id.lookup(items)) + 2
+            best, scores = model.answer(tf.cast(ids, tf.int32), k, exclude_seen)
+            return {"items": self.to_item.lookup(tf.cast(best, tf.int64) - 2), "scores": scores}
+
+        self.serving_default = serving_default
+        # Only what the answer reads is saved: not the optimizer, not the tables of the negative sampler.
+        self.weights = list(serving_default.get_concrete_function().variables)
+
+
+def _tables(items: np.ndarray, folder: Path):
+    """item -> place in the vocabulary (-1: unknown) and back ("" where there is none)."""
+    if any("\n" in item or "\r" in item for item in items):  # a text file cannot hold these
+        names = tf.constant(items.tolist(), tf.string)
+        places = tf.range(len(items), dtype=tf.int64)
+        forward = tf.lookup.KeyValueTensorInitializer(names, places)
+        backward = tf.lookup.KeyValueTensorInitializer(places, names)
+    else:
+        file = folder / "vocabulary.txt"
+        file.write_text("".join(f"{item}\n" for item in items), encoding="utf-8", newline="\n")
+        whole, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+        size = len(items)
+        forward = tf.lookup.TextFileInitializer(str(file), tf.string, whole, tf.int64, number, vocab_size=size)
+        backward = tf.lookup.TextFileInitializer(str(file), tf.int64, number, tf.string, whole, vocab_size=size)
+    return tf.lookup.StaticHashTable(forward, -1), tf.lookup.StaticHashTable(backward, "")

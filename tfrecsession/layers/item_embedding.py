@@ -1,0 +1,119 @@
+"""The table of item vectors, read and scored at a cost that follows the rows touched."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tfrecsession.errors import InputError
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class ItemEmbedding(keras.layers.Layer):
+    """Item vectors (and biases): looked up as inputs, scored against as outputs, or both (tied).
+
+    Keras' `Embedding` reads the whole table at every step. Here every method but `score_all` gathers straight from
+    the variable, and the gradient is a `tf.IndexedSlices` of the rows gathered: with a lazy optimizer
+    (`tfrecsession.optimizers`) a step costs the same at ten thousand items and at ten million. The table stays float32
+    under mixed precision; rows are cast to the compute dtype after they are gathered.
+
+    Args:
+        size: rows of the table: the items + 2. Row 0 is padding, row 1 the unknown item.
+        dim: width of a vector.
+        bias: whether every item also has a learned offset, starting at zero, that is added to its score.
+        initializer: of the table. The default, uniform within sqrt(3 / dim), gives rows a length near 1 whatever the
+            size of the catalogue. `"glorot_uniform"` is what GRU4Rec's authors use (arXiv 1706.03847): uniform within
+            sqrt(6 / (size + dim)), so that the vectors of a large catalogue start close to zero.
+
+    Raises:
+        InputError: `size` below 3 (no item) or `dim` below 1.
+    """
+
+    def __init__(self, size, dim, bias=False, initializer=None, **kwargs):
+        super().__init__(**kwargs)
+        if size < 3:
+            raise InputError(f"size={size}: an item table needs at least 3 rows (padding, unknown, one item)")
+        if dim < 1:
+            raise InputError(f"dim={dim}: an item vector needs at least 1 number")
+        self.size = size
+        self.dim = dim
+        self.bias = bias
+        self.initializer = keras.initializers.get(initializer or _unit_rows(dim))
+        self.build()
+
+    def build(self, input_shape=None):
+        # autocast would read and convert the whole table wherever one row is wanted
+        self.table = self.add_weight(
+            shape=(self.size, self.dim), initializer=self.initializer, dtype="float32", autocast=False, name="table"
+        )
+        self.biases = None
+        if self.bias:
+            self.biases = self.add_weight(
+                shape=(self.size,), initializer="zeros", dtype="float32", autocast=False, name="biases"
+            )
+
+    def call(self, ids):
+        """ids int [...] -> vectors [..., dim] in the compute dtype."""
+        return ops.cast(_gather(self.table, ids), self.compute_dtype)
+
+    def score(self, hidden, ids, offset=None):
+        """Every hidden vector against the same items.
+
+        Args:
+            hidden: [n, dim].
+            ids: int [m].
+            offset: float [m], added to the column of each item (a logQ correction, say).
+
+        Returns:
+            [n, m], in the compute dtype.
+        """
+        vectors = self(ids)  # (m, dim)
+        offset = _sum(offset, self._bias_of(ids))
+        return self._matmul(hidden, vectors, offset)
+
+    def score_each(self, hidden, ids):
+        """hidden [..., dim] against the one item beside each: ids int [...] -> [...] in the compute dtype."""
+        scores = ops.sum(ops.cast(hidden, self.compute_dtype) * self(ids), axis=-1)
+        return _cast_sum(scores, self._bias_of(ids))
+
+    def score_all(self, hidden):
+        """hidden [n, dim] against the whole catalogue: [n, size] in the compute dtype. Reads the whole table."""
+        vectors = ops.cast(self.table, self.compute_dtype)
+        return self._matmul(hidden, vectors, None if self.biases is None else ops.convert_to_tensor(self.biases))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.dim)
+
+    def get_config(self):
+        return super().get_config() | {
+            "size": self.size,
+            "dim": self.dim,
+            "bias": self.bias,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
+
+    def _bias_of(self, ids):
+        return None if self.biases is None else _gather(self.biases, ids)
+
+    def _matmul(self, hidden, vectors, offset):
+        scores = ops.matmul(ops.cast(hidden, self.compute_dtype), ops.transpose(vectors))
+        return _cast_sum(scores, offset)
+
+
+def _unit_rows(dim):
+    limit = (3.0 / dim) ** 0.5
+    return keras.initializers.RandomUniform(-limit, limit)
+
+
+def _gather(variable, ids):
+    # on the tf.Variable itself this is a resource gather, which reads the rows and nothing else
+    return tf.gather(variable.value, ids)
+
+
+def _sum(a, b):
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
+
+
+def _cast_sum(scores, offset):
+    return scores if offset is None else scores + ops.cast(offset, scores.dtype)

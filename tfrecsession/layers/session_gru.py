@@ -1,0 +1,99 @@
+"""A GRU over packed rows: it starts afresh where a session starts."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+UNROLLED = 64  # steps up to which the loop is laid out in the graph: 2-3 times faster than a loop op on CPU
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession.layers")
+class SessionGRU(keras.layers.Layer):
+    """The gated recurrent unit of GRU4Rec (arXiv 1511.06939, section 3).
+
+        z = sigmoid(x W_z + h U_z + b_z)
+        r = sigmoid(x W_r + h U_r + b_r)
+        c = tanh(x W_c + (r * h) U_c + b_c)          reset_after=False, as in the paper
+        c = tanh(x W_c + b_c + r * (h U_c + d_c))    reset_after=True, as in cuDNN: one matmul a step
+        h' = (1 - z) * h + z * c
+
+    Args:
+        units: width of the state.
+        reset_after: where the reset gate acts.
+    """
+
+    def __init__(self, units: int, reset_after: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.reset_after = reset_after
+
+    def build(self, input_shape):
+        width = input_shape[-1]
+        self.kernel = self.add_weight(name="kernel", shape=(width, 3 * self.units), initializer=_gate_by_gate)
+        self.recurrent_kernel = self.add_weight(
+            name="recurrent_kernel", shape=(self.units, 3 * self.units), initializer=_gate_by_gate
+        )
+        self.bias = self.add_weight(name="bias", shape=(3 * self.units,), initializer="zeros")
+        if self.reset_after:
+            self.recurrent_bias = self.add_weight(name="recurrent_bias", shape=(self.units,), initializer="zeros")
+        self.built = True
+
+    def call(self, inputs, starts, state=None):
+        """Run over all steps.
+
+        Args:
+            inputs: float [rows, steps, width].
+            starts: bool [rows, steps], true where the state before the step is to be zero.
+            state: float [rows, units] carried from before, or None for zeros.
+
+        Returns:
+            float [rows, steps, units], the state after each step; and float [rows, units], the last one.
+        """
+        projected = ops.matmul(inputs, self.kernel) + self.bias  # (rows, steps, 3 units)
+        keep = ops.expand_dims(ops.cast(ops.logical_not(starts), projected.dtype), -1)  # (rows, steps, 1)
+        if state is None:
+            state = ops.zeros((ops.shape(inputs)[0], self.units), projected.dtype)
+
+        steps = inputs.shape[1]
+        if steps is not None and steps <= UNROLLED:
+            states = []
+            for step in range(steps):
+                state = self._step(projected[:, step], state * keep[:, step])
+                states.append(state)
+            return ops.stack(states, axis=1), state
+
+        def scan_step(state, at_step):
+            state = self._step(at_step[0], state * at_step[1])
+            return state, state
+
+        time_major = (ops.transpose(projected, (1, 0, 2)), ops.transpose(keep, (1, 0, 2)))
+        state, states = ops.scan(scan_step, state, time_major)
+        return ops.transpose(states, (1, 0, 2)), state
+
+    def _step(self, projected, state):
+        units = self.units
+        if self.reset_after:
+            recurrent = ops.matmul(state, self.recurrent_kernel)
+            gates = ops.sigmoid(projected[:, : 2 * units] + recurrent[:, : 2 * units])
+            update, reset = gates[:, :units], gates[:, units:]
+            candidate = projected[:, 2 * units :] + reset * (recurrent[:, 2 * units :] + self.recurrent_bias)
+        else:
+            kernel = ops.convert_to_tensor(self.recurrent_kernel)
+            gates = ops.sigmoid(projected[:, : 2 * units] + ops.matmul(state, kernel[:, : 2 * units]))
+            update, reset = gates[:, :units], gates[:, units:]
+            candidate = projected[:, 2 * units :] + ops.matmul(reset * state, kernel[:, 2 * units :])
+        return state + update * (ops.tanh(candidate) - state)
+
+    def compute_output_shape(self, inputs_shape, starts_shape=None, state_shape=None):
+        rows, steps = inputs_shape[:2]
+        return (rows, steps, self.units), (rows, self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "reset_after": self.reset_after}
+
+
+def _gate_by_gate(shape, dtype=None):
+    """Each gate's matrix drawn by itself, uniform(+-sqrt(6 / (fan in + fan out))), as the authors do."""
+    draw = keras.initializers.GlorotUniform()
+    return ops.concatenate([draw((shape[0], shape[1] // 3), dtype=dtype) for _ in range(3)], axis=1)

@@ -1,0 +1,69 @@
+"""BPR-max: the positive against the negatives, weighted towards the strongest."""
+
+import keras
+from keras import ops
+
+from tfrecsession.errors import InputError
+from tfrecsession.losses.ranking_loss import MASKED, RankingLoss, hide
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class BPRMax(RankingLoss):
+    """L = -log sum_j s_j sigmoid(r_i - r_j) + regularization * sum_j s_j r_j^2,   s = softmax over the negatives alone.
+
+    From arXiv 1706.03847, section 3.2. The sum underflows as soon as the negatives lead by some 90; because
+    s_j sigmoid(r_i - r_j) = exp(r_i - logsumexp(r)) sigmoid(r_j - r_i), the same quantity is
+
+        L = logsumexp_j(r_j) - r_i - log sum_j sigmoid(r_j - r_i) + ...
+
+    which does not, and so needs no 1e-24 in the logarithm.
+
+    Args:
+        regularization: weight of the score penalty (the authors' `bpreg`), at least 0.
+        elu: if above 0, scores pass through elu with this alpha first (the authors' `elu-0.5`, `elu-1`); 0 is linear.
+    """
+
+    def __init__(self, regularization=1.0, elu=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if regularization < 0 or elu < 0:
+            raise InputError(f"regularization={regularization}, elu={elu}: BPRMax takes numbers from 0 up")
+        self.regularization = regularization
+        self.elu = elu
+
+    def compare(self, positive, negatives, keep=None):
+        positive = ops.cast(positive, "float32")
+        negatives = ops.cast(negatives, "float32")
+        if self.elu:
+            positive, negatives = ops.elu(positive, self.elu), ops.elu(negatives, self.elu)
+        return _bpr_max(positive, hide(negatives, keep), self.regularization)
+
+    def get_config(self):
+        return super().get_config() | {"regularization": self.regularization, "elu": self.elu}
+
+
+def _bpr_max(positive, negatives, regularization):
+    @ops.custom_gradient
+    def compute(positive, negatives):
+        strongest = ops.max(negatives, axis=-1)
+        counts = strongest > MASKED / 2  # not so where every column is masked
+        # beyond a lead of 30 the loss is 0 to float32, but the sum of sigmoids would go on to underflow
+        leader = ops.minimum(positive, strongest + 30.0)
+
+        s = ops.softmax(negatives, axis=-1)
+        beaten = ops.sigmoid(negatives - leader[..., None])
+        total = ops.sum(beaten, axis=-1)
+        penalty = ops.sum(s * ops.square(negatives), axis=-1)
+        log_sum_exp = strongest - ops.log(ops.max(s, axis=-1))
+        loss = log_sum_exp - leader - ops.log(total) + regularization * penalty
+
+        def gradient(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            upstream = ops.where(counts, upstream, 0.0)
+            share = beaten * (upstream / total)[..., None]
+            pull = s * (1.0 + regularization * (negatives * (2.0 + negatives) - penalty[..., None]))
+            d_negatives = upstream[..., None] * pull - share * (1.0 - beaten)
+            return -ops.sum(share * beaten, axis=-1), d_negatives
+
+        return ops.where(counts, loss, 0.0), gradient
+
+    return compute(positive, negatives)

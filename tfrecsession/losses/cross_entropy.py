@@ -1,0 +1,39 @@
+"""Cross-entropy over the positive and its sampled negatives."""
+
+import keras
+from keras import ops
+
+from tfrecsession.losses.ranking_loss import RankingLoss, hide
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class CrossEntropy(RankingLoss):
+    """-log softmax of the positive among {positive} + negatives.
+
+    L = log(exp(r_i) + sum_j exp(r_j)) - r_i = softplus(logsumexp_j(r_j) - r_i)
+
+    The second form needs neither a concatenation nor the paper's 1e-24 in the logarithm (arXiv 1706.03847, section 2).
+    With logq=1 it is sampled softmax with the correction of Bengio and Senecal, the authors' choice for large data.
+    """
+
+    def compare(self, positive, negatives, keep=None):
+        positive = ops.cast(positive, "float32")
+        return ops.softplus(log_sum_exp(hide(negatives, keep)) - positive)
+
+
+def log_sum_exp(scores):
+    """log sum_j exp(scores_j) over the last axis; its gradient is the softmax, kept from the forward pass."""
+
+    @ops.custom_gradient
+    def compute(scores):
+        softmax = ops.softmax(scores, axis=-1)
+        # the largest score has softmax exp(max) / sum(exp), which is never below 1 / n
+        total = ops.max(scores, axis=-1) - ops.log(ops.max(softmax, axis=-1))
+
+        def gradient(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            return softmax * upstream[..., None]
+
+        return total, gradient
+
+    return compute(scores)

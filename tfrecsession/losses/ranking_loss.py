@@ -1,0 +1,59 @@
+"""What every ranking loss shares: a positive score against negative ones, with a mask."""
+
+import keras
+from keras import ops
+
+# Stands in for the score of a masked column: far below any real score, and its square is still finite in float32.
+MASKED = -1e15
+
+
+class RankingLoss(keras.losses.Loss):
+    """A loss over `[positive | negatives]` scores.
+
+    As a Keras loss, `loss(y_true, y_pred)`: `y_pred` float [..., 1 + n] holds the scores, the positive in column 0;
+    `y_true` [..., 1 + n] is a mask, nonzero where a column counts (it is not a one-hot label: a zero there hides the
+    column). A negative is hidden where it is the target itself, drawn by accident; a hidden positive says that there
+    is no event, and the position contributes 0.
+
+    Models call `compare`, which takes positive and negatives apart and so spares the concatenation.
+
+    Args:
+        logq: how much of the logQ correction a model applies: it subtracts logq * log Q(item) from every score before
+            the loss sees it, Q being the probability with which the item is drawn as a negative. 0 is none, 1 makes
+            the sampled softmax an unbiased stand-in for the full one.
+        reduction, name: as in `keras.losses.Loss`.
+
+    Everything is computed in float32, whatever the dtype of the scores. A new loss is one file: a subclass with
+    `compare`, and `get_config` for its own arguments.
+    """
+
+    def __init__(self, logq=0.0, reduction="sum_over_batch_size", name=None):
+        super().__init__(name=name, reduction=reduction, dtype="float32")
+        self.logq = logq
+
+    def compare(self, positive, negatives, keep=None):
+        """The loss of every position.
+
+        Args:
+            positive: scores [...].
+            negatives: scores [..., n].
+            keep: bool, broadcastable to `negatives`: the columns that count. None: all.
+
+        Returns:
+            float32 [...]; 0 where no negative counts.
+        """
+        raise NotImplementedError
+
+    def call(self, y_true, y_pred):
+        counts = ops.not_equal(y_true, 0)
+        losses = self.compare(y_pred[..., 0], y_pred[..., 1:], keep=counts[..., 1:])
+        return ops.where(counts[..., 0], losses, 0.0)
+
+    def get_config(self):
+        return super().get_config() | {"logq": self.logq}
+
+
+def hide(negatives, keep):
+    """Float32 scores, with `MASKED` where `keep` is False."""
+    negatives = ops.cast(negatives, "float32")
+    return negatives if keep is None else ops.where(keep, negatives, MASKED)

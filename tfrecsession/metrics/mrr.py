@@ -1,0 +1,15 @@
+"""Mean reciprocal rank at k."""
+
+import keras
+
+from tfrecsession.metrics.ranking_metric import RankingMetric
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class MRR(RankingMetric):
+    """Mean of 1 / rank of the next item, 0 beyond the first k."""
+
+    label = "mrr"
+
+    def worth(self, ranks):
+        return 1.0 / ranks

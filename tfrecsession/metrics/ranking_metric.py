@@ -1,0 +1,66 @@
+"""What every ranking metric shares: exact ranks in, a weighted mean out."""
+
+import keras
+from keras import ops
+
+from tfrecsession.errors import InputError
+from tfrecsession.metrics.ranks import conservative_ranks
+
+
+class RankingMetric(keras.metrics.Metric):
+    """The mean, over events, of what the rank of the next item is worth.
+
+    Ranks are exact, over the whole catalogue, with ties against the model (`conservative_ranks`). A new metric is one
+    file: a subclass with `worth` and a default name.
+
+    Args:
+        k: the length of the list shown; ranks beyond it are worth 0.
+        name: by default as papers write it, `recall@20`.
+
+    Raises:
+        InputError: k is not an integer of at least 1.
+    """
+
+    label = None
+
+    def __init__(self, k=20, name=None, dtype=None):
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise InputError(f"k={k!r}: {type(self).__name__} needs a whole number of at least 1")
+        super().__init__(name=name or f"{self.label}@{k}", dtype=dtype)
+        self.k = k
+        # float32 stops counting at 16.8 million events
+        self.total = self.add_variable((), "zeros", dtype="float64", name="total")
+        self.weight = self.add_variable((), "zeros", dtype="float64", name="weight")
+
+    def worth(self, ranks):
+        """What ranks 1..k are worth: float ranks [n] -> float [n]."""
+        raise NotImplementedError
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds events.
+
+        Args:
+            y_true: target ids [...]; 0 where there is no event. 1, the unknown item, is an event that is missed.
+            y_pred: scores [..., size] of the whole catalogue.
+            sample_weight: [...], or None.
+        """
+        targets = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        ranks = conservative_ranks(ops.reshape(y_pred, (-1, y_pred.shape[-1])), targets)
+        events = ops.cast(targets > 0, "float32")
+        if sample_weight is not None:
+            events = events * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+        self.update_from_ranks(ranks, events)
+
+    def update_from_ranks(self, ranks, sample_weight=None):
+        """Adds events whose ranks (int [...], from 1) are known already; `sample_weight` [...], or None."""
+        worth = ops.where(ranks <= self.k, self.worth(ops.cast(ranks, "float32")), 0.0)
+        weight = ops.ones_like(worth) if sample_weight is None else ops.cast(sample_weight, "float32")
+        self.total.assign_add(ops.cast(ops.sum(worth * weight), "float64"))
+        self.weight.assign_add(ops.cast(ops.sum(weight), "float64"))
+
+    def result(self):
+        """The mean, from 0 to 1; 0 before the first event."""
+        return ops.cast(ops.divide_no_nan(self.total, self.weight), self.dtype)
+
+    def get_config(self):
+        return super().get_config() | {"k": self.k}

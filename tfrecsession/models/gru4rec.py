@@ -1,0 +1,92 @@
+"""GRU4Rec: a recurrent network reads the session, its state is scored against the items."""
+
+from __future__ import annotations
+
+import keras
+
+from tfrecsession.errors import InputError
+from tfrecsession.layers import ItemEmbedding, SessionGRU
+from tfrecsession.models.sequence_model import SequenceModel
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession.models")
+class GRU4Rec(SequenceModel):
+    """Session-based recommendation with a GRU (arXiv 1511.06939), as refined in arXiv 1706.03847.
+
+    The state after an event is the session's vector; an item's score is its dot product with the item's row of the
+    output table plus the item's bias. With `embedding="tied"` the same table is the input.
+
+    Args:
+        items: the vocabulary, `data.items`.
+        units: width of each recurrent layer, first to last.
+        embedding: "tied" (one table for input and output) or "separate".
+        dim: width of the input table where it is separate; None: the first layer's units.
+        embedding_dropout: share of the input embedding set to zero in training.
+        dropout: share of each layer's output set to zero in training.
+        reset_after: see `SessionGRU`.
+        negatives: the sampler; None: `trs.negatives.Popularity(2048, alpha=0.5)`.
+
+    Example:
+
+        model = trs.models.GRU4Rec(data.items, units=[100])
+        model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0), [trs.metrics.Recall(20)])
+        model.fit(data.train.batches(rows=64, steps=16), validation_data=data.validation.batches(), epochs=5)
+    """
+
+    def __init__(
+        self,
+        items,
+        units=(100,),
+        embedding="tied",
+        dim=None,
+        embedding_dropout=0.0,
+        dropout=0.3,
+        reset_after=False,
+        negatives=None,
+        **kwargs,
+    ):
+        units = [units] if isinstance(units, int) else list(units)
+        if not units or any(not isinstance(width, int) or width < 1 for width in units):
+            raise InputError(f"units={units!r}: say the width of each layer, e.g. [100]")
+        if embedding not in ("tied", "separate"):
+            raise InputError(f"embedding={embedding!r}: say 'tied' or 'separate'")
+        super().__init__(items, negatives=negatives, **kwargs)
+        self.units = units
+        self.embedding = embedding
+        self.dim = dim
+
+        self.output_items = ItemEmbedding(self.size, units[-1], bias=True, name="items")
+        self.input_items = self.output_items
+        width = units[-1]
+        if embedding == "separate":
+            width = dim or units[0]
+            self.input_items = ItemEmbedding(self.size, width, name="input_items")
+        self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
+        self.recurrent = []
+        for number, layer_units in enumerate(units):
+            layer = SessionGRU(layer_units, reset_after, name=f"gru_{number}")
+            layer.build((None, None, width))
+            self.recurrent.append(layer)
+            width = layer_units
+        self.dropout = keras.layers.Dropout(dropout)
+        self.reset_after = reset_after
+        self.build()
+
+    def encode(self, batch, training=False):
+        starts = batch["position"] == 0
+        hidden = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
+        for layer in self.recurrent:
+            hidden, _ = layer(hidden, starts)  # (rows, steps, units)
+            hidden = self.dropout(hidden, training=training)
+        return hidden
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": list(self.units),
+            "embedding": self.embedding,
+            "dim": self.dim,
+            "embedding_dropout": self.embedding_dropout.rate,
+            "dropout": self.dropout.rate,
+            "reset_after": self.reset_after,
+        }

@@ -1,0 +1,73 @@
+"""What every sampler of negative items offers to a model."""
+
+import keras
+from keras import ops
+
+from tfrecsession.errors import InputError
+
+
+class Negatives(keras.layers.Layer):
+    """Draws the items that the targets of a training step are compared with, one draw shared by all of them.
+
+    A sampler is told the catalogue by `build_from(counts)`, keeps what it needs in weights that are not trained, and so
+    comes back whole with the model that holds it. A new sampler is one file: a subclass with `fill`, `draw`,
+    `log_probability`, the weights of `build`, and `get_config` for its own arguments.
+
+    Args:
+        count: how many items one draw gives.
+        mask_hits: whether a drawn item that happens to be the target is left out for that target. The authors of
+            GRU4Rec do not.
+        seed: of the draws. None: from `keras.utils.set_random_seed`.
+    """
+
+    def __init__(self, count, mask_hits=True, seed=None, **kwargs):
+        super().__init__(trainable=False, **kwargs)
+        if count < 1:
+            raise InputError(f"count={count}: a draw of negatives needs at least 1 item")
+        self.count = count
+        self.mask_hits = mask_hits
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.size = None
+
+    def build_from(self, counts):
+        """Learns the catalogue from `counts` int [size]: events of every id; rows 0 and 1 are never drawn."""
+        if not self.built:
+            self.build(len(counts))
+        if len(counts) != self.size:
+            raise InputError(f"counts: {len(counts)} rows, but this sampler was built for {self.size}")
+        self.fill(counts)
+
+    def build(self, size):
+        """Makes the weights for a catalogue of `size` ids (items + 2), to be filled by `build_from` or a saved file."""
+        if size < 3:
+            raise InputError(f"size={size}: negatives need at least one item (3 rows with padding and unknown)")
+        self.size = size
+
+    def fill(self, counts):
+        """Sets the weights from `counts` [size]."""
+        raise NotImplementedError
+
+    def draw(self, targets=None):
+        """One draw: int32 [count]. `targets` int [...] are the step's own targets, for samplers that reuse them."""
+        raise NotImplementedError
+
+    def log_probability(self, ids):
+        """log of the probability that one drawn item is the given one: ids int [...] -> float32 [...], finite."""
+        raise NotImplementedError
+
+    def keep(self, targets, negatives):
+        """Which negatives count for which target: targets [...], negatives [count] -> bool [..., count].
+
+        None (all of them) where `mask_hits` is off.
+        """
+        return ops.not_equal(targets[..., None], negatives) if self.mask_hits else None
+
+    def get_build_config(self):
+        return {"size": self.size} if self.built else None
+
+    def build_from_config(self, config):
+        self.build(config["size"])
+
+    def get_config(self):
+        return super().get_config() | {"count": self.count, "mask_hits": self.mask_hits, "seed": self.seed}

@@ -1,0 +1,122 @@
+"""What every lazy optimizer shares: a sparse gradient changes the rows it names and costs no more than they do."""
+
+import keras
+import tensorflow as tf
+
+from tfrecsession.errors import InputError
+
+REFUSED = {
+    "use_ema": "an average of the whole table at every step; keep checkpoints instead",
+    "gradient_accumulation_steps": "a dense gradient as large as the table; put more rows into a batch instead",
+    "loss_scale_factor": "a division that sparse gradients lack; wrap it in keras.optimizers.LossScaleOptimizer instead",
+}
+
+
+class LazyOptimizer(keras.optimizers.Optimizer):
+    """A Keras optimizer that updates, of a table with sparse gradient, only the rows that the gradient names.
+
+    Keras' own optimizers read or rewrite the whole table and its state at every step, and let an item that occurs
+    twice in a batch count twice over. Here rows that occur several times are summed first, then the rows of table and
+    state are gathered, updated by the very formula that serves dense gradients, and scattered back. Rows that were not
+    touched keep every bit, in the state too: no decay reaches them, neither of momentum nor of weights.
+
+    A new optimizer is one file: a subclass with `slots`, `change` and `get_config`.
+
+    Args:
+        learning_rate: float, `keras.optimizers.schedules.LearningRateSchedule` or callable.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, name: as in `keras.optimizers.Optimizer`; norms are those
+            of the summed gradient, and weight decay acts on the rows touched.
+
+    Raises:
+        InputError: `use_ema`, `gradient_accumulation_steps` or `loss_scale_factor`, which would cost the whole table.
+    """
+
+    def __init__(self, learning_rate, **kwargs):
+        for argument, reason in REFUSED.items():
+            if kwargs.get(argument):
+                raise InputError(f"{argument}: {type(self).__name__} refuses it, it would need {reason}")
+        super().__init__(learning_rate, **kwargs)
+
+    def slots(self):
+        """The state kept beside every variable: {name: initial value}."""
+        raise NotImplementedError
+
+    def change(self, gradient, state, learning_rate):
+        """One step of the formula, on whole variables or on some of their rows.
+
+        Args:
+            gradient: [rows, ...].
+            state: {slot name: [rows, ...]}.
+            learning_rate: scalar.
+
+        Returns:
+            What to add to the variable, [rows, ...], and the new state.
+        """
+        raise NotImplementedError
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        initial = self.slots()
+        made = self.add_optimizer_variables(
+            variables, list(initial), [keras.initializers.Constant(value) for value in initial.values()]
+        )
+        self._slots = dict(zip(initial, made, strict=True))
+
+    def update_step(self, gradient, variable, learning_rate):
+        learning_rate = tf.cast(learning_rate, variable.dtype)
+        index = self._get_variable_index(variable)
+        slots = {name: variables[index].value for name, variables in self._slots.items()}
+        if isinstance(gradient, tf.IndexedSlices):
+            if self._distribution_strategy.num_replicas_in_sync > 1:
+                gradient = sum_duplicates(gradient)  # replicas may have touched the same rows
+            self._update_rows(gradient, variable, slots, learning_rate)
+        else:
+            self._update_all(gradient, variable, slots, learning_rate)
+
+    def _update_rows(self, gradient, variable, slots, learning_rate):
+        rows = gradient.indices
+        state = {name: tf.gather(slot, rows) for name, slot in slots.items()}
+        change, state = self.change(tf.cast(gradient.values, variable.dtype), state, learning_rate)
+        if self._decays(variable):
+            change -= tf.gather(variable, rows) * (self.weight_decay * learning_rate)
+        variable.scatter_add(tf.IndexedSlices(change, rows))
+        for name, slot in slots.items():
+            slot.scatter_update(tf.IndexedSlices(state[name], rows))
+
+    def _update_all(self, gradient, variable, slots, learning_rate):
+        state = {name: tf.convert_to_tensor(slot) for name, slot in slots.items()}
+        change, state = self.change(tf.cast(gradient, variable.dtype), state, learning_rate)
+        if self._decays(variable):
+            change -= variable * (self.weight_decay * learning_rate)
+        variable.assign_add(change)
+        for name, slot in slots.items():
+            slot.assign(state[name])
+
+    def _decays(self, variable):
+        return bool(self.weight_decay) and self._use_weight_decay(variable)
+
+    def _apply_weight_decay(self, variables):
+        """Nothing here: Keras would decay whole tables. `update_step` decays what it touches."""
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        grads = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]
+        super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _clip_gradients(self, grads):
+        # Keras' own clipping by value and by global norm makes sparse gradients dense
+        if self.clipnorm:
+            return [tf.clip_by_norm(g, self.clipnorm) for g in grads]
+        if self.clipvalue:
+            return [tf.clip_by_value(g, -self.clipvalue, self.clipvalue) for g in grads]
+        if self.global_clipnorm:
+            return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]
+        return grads
+
+
+def sum_duplicates(gradient):
+    """The same sparse gradient with every row named once: values of rows named several times are summed."""
+    rows, position = tf.unique(gradient.indices)
+    values = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
+    return tf.IndexedSlices(values, rows, gradient.dense_shape)

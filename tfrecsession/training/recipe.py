@@ -1,0 +1,81 @@
+"""From settings to a compiled model: what `tfrecsession train --set key=value` can say."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+
+from tfrecsession import losses, metrics, optimizers
+from tfrecsession.errors import InputError
+from tfrecsession.models import SequenceModel, by_name
+from tfrecsession.negatives import Popularity
+
+LOSSES = {
+    "cross_entropy": lambda s: losses.CrossEntropy(logq=s["logq"]),
+    "bpr_max": lambda s: losses.BPRMax(regularization=s["regularization"], elu=s["elu"]),
+}
+OPTIMIZERS = {
+    "adagrad": lambda s: optimizers.LazyAdagrad(s["learning_rate"], momentum=s["momentum"]),
+    "adam": lambda s: optimizers.LazyAdam(s["learning_rate"]),
+}
+# What every sequence model can be told about its training, beside its own arguments.
+TRAINING = {"regularization": 1.0, "elu": 0.0, "momentum": 0.0, "mask_hits": True, **SequenceModel.training_defaults}
+
+
+def settings_of(model: str, *given: dict) -> dict:
+    """All settings of a training: the model's defaults, then each of `given` (a preset, --set) over them.
+
+    Raises:
+        InputError: a setting that neither the model nor its training knows.
+    """
+    known = defaults_of(model)
+    for settings in given:
+        for name in settings:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=len(known), cutoff=0.0)
+                raise InputError(f"{model} has no setting {name!r}; it has: {', '.join(near) or 'none'}")
+        known = {**known, **settings}
+    return known
+
+
+def defaults_of(model: str) -> dict:
+    """Setting -> default: the model's constructor arguments, and for a sequence model what its training takes."""
+    cls = by_name(model)
+    arguments = inspect.signature(cls.__init__).parameters
+    own = {
+        name: argument.default
+        for name, argument in arguments.items()
+        if argument.default is not inspect.Parameter.empty and name != "negatives"
+    }
+    training = {**TRAINING, **cls.training_defaults} if issubclass(cls, SequenceModel) else {}
+    return {**own, **training}
+
+
+def build(model: str, items, settings: dict, k=(20,)):
+    """A compiled model.
+
+    Args:
+        model: its snake-case name.
+        items: the vocabulary.
+        settings: all of them, from `settings_of`.
+        k: the lengths of list that validation reports.
+    """
+    cls = by_name(model)
+    own = {name: value for name, value in settings.items() if name in inspect.signature(cls.__init__).parameters}
+    own.pop("negatives", None)
+    reported = [metric(length) for length in k for metric in (metrics.Recall, metrics.MRR, metrics.NDCG)]
+    if not issubclass(cls, SequenceModel):
+        built = cls(items, **own)
+        built.compile(metrics=reported)
+        return built
+    negatives = Popularity(settings["negatives"], alpha=settings["alpha"], mask_hits=settings["mask_hits"])
+    built = cls(items, negatives=negatives, **own)
+    built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(LOSSES, "loss", settings), reported)
+    return built
+
+
+def _chosen(table: dict, kind: str, settings: dict):
+    name = settings[kind]
+    if name not in table:
+        raise InputError(f"{kind}={name!r}: say one of {', '.join(table)}")
+    return table[name](settings)

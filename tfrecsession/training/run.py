@@ -1,0 +1,127 @@
+"""A training and its folder: everything needed to repeat it.
+
+    RUN/run.json        model, settings, seed, versions, the data's path and fingerprint
+    RUN/history.json    loss and validation metrics, epoch by epoch
+    RUN/metrics.json    the model on the validation split, where there is one
+    RUN/model.keras     the trained model
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrecsession.batches import Data, load
+from tfrecsession.errors import InputError
+from tfrecsession.models import Recommender
+from tfrecsession.staging import staged
+from tfrecsession.training.recipe import build
+from tfrecsession.version import __version__
+
+
+def train(
+    data: Data,
+    model: str,
+    out: str | Path,
+    settings: dict,
+    *,
+    seed: int = 0,
+    k=(20,),
+    overwrite: bool = False,
+    verbose: int | str = 0,
+) -> Recommender:
+    """Train a model and keep the run in `out`.
+
+    Args:
+        data: a prepared data set.
+        model: snake-case name.
+        out: the run folder to make.
+        settings: all settings, from `settings_of`.
+        seed: makes initial weights, shuffling and negatives repeat.
+        k: the lengths of list that validation reports.
+        overwrite: replace an earlier run.
+        verbose: Keras' progress: 0, 1 or 2.
+    """
+    with staged(out, marker="run.json", overwrite=overwrite) as folder:
+        keras.utils.set_random_seed(seed)
+        built = build(model, data.items, settings, k)
+        start = time.perf_counter()
+        history = fit(built, data, settings, seed, verbose)
+        seconds = time.perf_counter() - start
+        built.save(folder / "model.keras")
+        _write(folder / "history.json", history)
+        validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
+        _write(folder / "metrics.json", {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated})
+        versions = {"tfrecsession": __version__, "keras": keras.__version__, "tensorflow": tf.__version__}
+        _write(
+            folder / "run.json",
+            {
+                "model": model,
+                "settings": settings,
+                "seed": seed,
+                "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
+                "versions": {**versions, "numpy": np.__version__, "python": platform.python_version()},
+                "seconds": seconds,
+                "events": int(data.train.scored_events * settings.get("epochs", 1)),
+            },
+        )
+    return built
+
+
+def fit(model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: int | str = 0) -> dict[str, list]:
+    """Fit a compiled model by its settings; returns the history as plain numbers."""
+    if "epochs" not in settings:  # counted, not learned
+        model.fit(data.train)
+        return {}
+    batches = data.train.batches(rows=settings["rows"], steps=settings["steps"], seed=seed)
+    validation = data.validation.batches() if data.validation.scored_events else None
+    history = model.fit(batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose)
+    return {name: [float(value) for value in values] for name, values in history.history.items()}
+
+
+@dataclass
+class Run:
+    """A finished run, opened again."""
+
+    path: Path
+    info: dict  # what run.json says
+
+    def model(self) -> Recommender:
+        return keras.models.load_model(self.path / "model.keras")
+
+    def data(self, path: str | Path | None = None) -> Data:
+        """The data it was trained on, from where it was or from `path`.
+
+        Raises:
+            InputError: the data there is not the data of this run.
+        """
+        trained_on = self.info["data"]
+        if path is None and trained_on["path"] is None:
+            raise InputError(f"{self.path} was trained on data held in memory: say --data DIR")
+        data = load(path or trained_on["path"])
+        if data.fingerprint != trained_on["fingerprint"]:
+            raise InputError(
+                f"{self.path} was trained on data {trained_on['fingerprint']}, but {data.path} is {data.fingerprint}: "
+                "say --data DIR with the right one, or train again"
+            )
+        return data
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run folder; InputError where there is none."""
+    path = Path(path)
+    if not (path / "run.json").is_file():
+        raise InputError(f"{path} is not a run folder (no run.json): make one with `tfrecsession train DATA --out {path}`")
+    return Run(path, json.loads((path / "run.json").read_text()))
+
+
+def _write(path: Path, content) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
