@@ -42,10 +42,11 @@ def ceiling(spec: str, sessions: Sessions, k=(20,)) -> Evaluation:
     def items(ids):
         return place[ids[scored] - 2]
 
+    days = shop.day(np.asarray(sessions.column("times"))[starts])  # the shop deals by the day a session began
     ranks = shop.oracle(known).ranks(
         items(np.repeat(sessions.values[starts], steps)),
         items(sessions.values[current]),
-        shop.day(np.asarray(sessions.column("times"))[current + 1][scored]),
+        np.repeat(days, steps)[scored],
         items(targets),
         k=max(k),
     )

@@ -55,7 +55,7 @@ def evaluate(model: Recommender, sessions: Sessions, k=(20,), *, progress: bool 
     with Progress(disable=not progress, transient=True) as bar:
         task = bar.add_task(f"evaluating {model.name}", total=sessions.scored_events)
         for laid in layout.every_event(sessions.values, sessions.offsets):
-            ranks.append(model._ranks(laid.batch, laid.targets).numpy())
+            ranks.append(model.target_ranks(laid.batch, laid.targets))
             events.append(laid.event[laid.targets > 0])
             bar.advance(task, len(ranks[-1]))
     ranks, events = np.concatenate(ranks), np.concatenate(events)

@@ -40,11 +40,11 @@ class Check:
 
 
 def missing_id(part: str, column: str, text: ir.StringValue) -> Check:
-    return Check(part, column, text.isnull(), ibis.literal("is empty"))
+    return Check(part, column, text.isnull(), ibis.ifelse(text.isnull(), "is empty", ""))
 
 
-def unread_time(column: str, value: ir.Value, times: TimeColumn) -> Check:
-    empty = ibis.coalesce(value.cast("string"), "") == ""
+def unread_time(column: str, times: TimeColumn) -> Check:
+    empty = ibis.coalesce(times.column.cast("string"), "") == ""
     why = ibis.ifelse(empty, "is empty", "is neither a number nor an ISO 8601 date")
     return Check("time", column, ~times.readable, why)
 

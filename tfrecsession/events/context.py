@@ -10,31 +10,32 @@ from tfrecsession.events.formats import RawLog
 
 
 def context_counts(log: RawLog, names: tuple[str, ...]) -> dict[str, ir.Scalar]:
-    """For every type that a text column may really have, how many of its values fit, as aggregates of one scan."""
+    """How many values of each column there are, and how many fit each type it may have, as aggregates of one scan."""
     counts = {}
-    for name in names if log.text else ():
+    for number, name in enumerate(names if log.text else ()):
         text = log.table[name].nullif("")
-        counts[f"context {name}"] = text.count()
+        counts[f"context {number}"] = text.count()
         for kind in _candidates(log.declared.get(name)):
-            counts[f"context {name} {kind}"] = _as(text, kind).count()
+            counts[f"context {number} {kind}"] = _as(text, kind).count()
     return counts
 
 
-def typed_context(log: RawLog, name: str, counts: dict[str, int]) -> ir.Value:
-    """The column in the first type that all its values fit; text, if they fit none."""
-    column = log.table[name]
+def context_columns(log: RawLog, names: tuple[str, ...], counts: dict[str, int]) -> dict[str, ir.Value]:
+    """The columns, those read as text in the first type that all their values fit."""
     if not log.text:
-        return column
-    text = column.nullif("")
-    filled = counts[f"context {name}"]
-    for kind in _candidates(log.declared.get(name)):
-        if filled and counts[f"context {name} {kind}"] == filled:
-            return _as(text, kind)
-    return text
+        return {name: log.table[name] for name in names}
+    columns = {}
+    for number, name in enumerate(names):
+        columns[name] = text = log.table[name].nullif("")
+        for kind in _candidates(log.declared.get(name)):
+            if counts[f"context {number} {kind}"] == counts[f"context {number}"] > 0:
+                columns[name] = _as(text, kind)
+                break
+    return columns
 
 
 def _candidates(declared: dt.DataType | None) -> tuple[dt.DataType, ...]:
-    """declared: what JSON says, None for CSV, which says nothing."""
+    """declared: what JSON says; None for CSV, which says nothing."""
     if declared is None or declared.is_integer():
         return (dt.int64, dt.float64)
     if declared.is_floating() or declared.is_boolean() or declared.is_timestamp() or declared.is_date():
@@ -45,6 +46,5 @@ def _candidates(declared: dt.DataType | None) -> tuple[dt.DataType, ...]:
 def _as(text: ir.StringValue, kind: dt.DataType) -> ir.Value:
     """Null where `text` is not a `kind`; a code as "007" is not a number."""
     value = text.try_cast(kind)
-    if kind.is_integer():
-        return ibis.ifelse(value.cast("string") == text, value, ibis.null(kind))
-    return value
+    plain = ~text.re_search(r"^[+-]?0\d") if kind.is_numeric() else True
+    return ibis.ifelse(plain, value, ibis.null(kind))

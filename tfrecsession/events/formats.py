@@ -5,9 +5,10 @@ CSV and JSON Lines give every column as text, so that "007" stays "007"; Parquet
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import csv
+import functools
+import glob
 import gzip
 import os
 from collections.abc import Iterator
@@ -19,10 +20,13 @@ import duckdb
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ibis.util import gen_name
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.first_bytes import EXPECTED, check_first_bytes
 
 ROW = "__row__"  # row number in the source, from 1
 FORMATS = {
@@ -33,13 +37,6 @@ FORMATS = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".txt": "txt",
-}
-EXPECTED = {
-    "csv": "a CSV file in UTF-8",
-    "tsv": "a tab-separated file in UTF-8",
-    "jsonl": "JSON Lines (one object per line) in UTF-8",
-    "parquet": "a Parquet file",
-    "txt": "a text file in UTF-8 with a session per line",
 }
 
 
@@ -70,7 +67,7 @@ class RawLog:
 
 def open_path(path: str | os.PathLike, connection, format: str | None = None) -> RawLog:
     """The raw log in a file, or in a folder of Parquet files. Raises InputError for one that is not what it says."""
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if format is not None and format not in EXPECTED:
@@ -85,7 +82,7 @@ def open_path(path: str | os.PathLike, connection, format: str | None = None) ->
             f"{path}: unknown suffix {suffix!r}; known are {', '.join(FORMATS)} (text also as "
             f".gz) and folders of Parquet, or say --format {'|'.join(EXPECTED)}"
         )
-    _check_beginning(path, format, compressed)
+    check_first_bytes(path, format, compressed)
     with reading(str(path)):
         return _OPENERS[format](path, connection)
 
@@ -106,6 +103,18 @@ def reading(source: str) -> Iterator[None]:
         raise InputError(f"{source}: cannot be read: {text[:300]}") from error
 
 
+def literally(path: Path) -> str:
+    """The path as DuckDB must be told it, which takes * ? [ in a name for a pattern and reads what matches."""
+    return glob.escape(os.path.abspath(path))
+
+
+def register(data: pa.Table | pa.RecordBatchReader, connection) -> ir.Table:
+    """DuckDB's own: unlike a memtable of Ibis it knows every Arrow type (UUIDs, nanoseconds with a zone)."""
+    name = gen_name("arrow")
+    connection.con.register(name, data)
+    return connection.table(name)
+
+
 def number_rows(table: ir.Table) -> ir.Table:
     """ROW in the order of the source. DuckDB's own: elsewhere a table without an order has no row numbers."""
     return table.mutate((ibis.row_number().over() + 1).name(ROW))
@@ -122,7 +131,7 @@ def _open_folder(folder: Path, connection, format: str | None) -> RawLog:
     if not files:
         raise InputError(f"{folder}: no *.parquet file in this folder; for another format name one file")
     for file in files:
-        _check_beginning(file, "parquet", compressed=False)
+        check_first_bytes(file, "parquet", compressed=False)
     return _read_parquet(files, str(folder), connection)
 
 
@@ -132,35 +141,32 @@ def _open_parquet(path: Path, connection) -> RawLog:
 
 def _read_parquet(files: list[Path], source: str, connection) -> RawLog:
     """Rows are numbered by file and position, which unlike a running count lets DuckDB read on all cores."""
-    lengths = []
-    for file in files:
-        with reading(str(file)):
-            lengths.append(pq.read_metadata(file).num_rows)
+    paths = [os.path.abspath(file) for file in files]
+    ends = np.cumsum([_parquet_rows(file) for file in files])
     with reading(source):
         table = connection.read_parquet(
-            [str(file) for file in files],
+            [literally(file) for file in files],
             file_row_number=True,
             filename="__file__",
             binary_as_string=True,
             union_by_name=len(files) > 1,
         )
-    starts = [0, *lengths][:-1]
-    if len(files) == 1:
-        row = table.file_row_number + 1
-    else:
-        before = ibis.memtable(pa.table({"__file__": [str(f) for f in files], "before": starts}))
-        table = table.join(before, "__file__")
-        row = table.before + table.file_row_number + 1
-        table = table.drop("before")
-    table = table.mutate(row.name(ROW)).drop("file_row_number", "__file__")
-    return RawLog(table, source, connection)
+        starts = register(pa.table({"__file__": paths, "__start__": np.r_[0, ends[:-1]]}), connection)
+        table = table.join(starts, "__file__")
+        table = table.mutate((table.__start__ + table.file_row_number + 1).name(ROW))
+    return RawLog(table.drop("__file__", "__start__", "file_row_number"), source, connection)
+
+
+def _parquet_rows(file: Path) -> int:
+    with reading(str(file)):
+        return pq.read_metadata(file).num_rows
 
 
 def _open_csv(path: Path, connection, delimiter: str | None = None) -> RawLog:
     names, delimiter = _header(path, delimiter)
     # Nothing is left to DuckDB's sniffer: it may take a line of text for the header, or a code for a number.
     table = connection.read_csv(
-        str(path),
+        literally(path),
         auto_detect=False,
         header=True,
         columns=dict.fromkeys(names, "VARCHAR"),
@@ -191,8 +197,11 @@ def _header(path: Path, delimiter: str | None) -> tuple[list[str], str]:
 
 
 def _open_jsonl(path: Path, connection) -> RawLog:
-    declared = connection.read_json(str(path), format="newline_delimited").schema()
-    table = connection.read_json(str(path), format="newline_delimited", columns=dict.fromkeys(declared, "VARCHAR"))
+    lines = functools.partial(connection.read_json, literally(path), format="newline_delimited")
+    declared = lines().schema()
+    if list(declared) == ["json"]:  # DuckDB's name for the lines, where some are no objects
+        raise InputError(f"{path}: not {EXPECTED['jsonl']}: some lines hold something else than an object")
+    table = lines(columns=dict.fromkeys(declared, "VARCHAR"))
     return RawLog(number_rows(table), str(path), connection, text=True, declared=dict(declared.items()))
 
 
@@ -214,45 +223,3 @@ _OPENERS = {
 def _open_text(path: Path) -> IO[str]:
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     return opener(path, "rt", encoding="utf-8-sig", newline="")
-
-
-def _check_beginning(path: Path, format: str, compressed: bool) -> None:
-    """A file whose first bytes belie its name is refused before an engine tries to make sense of it."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-        if compressed and head:
-            if not head.startswith(b"\x1f\x8b"):
-                raise _belied(path, "a gzip file", head)
-            with gzip.open(path) as file:
-                head = file.read(4096)
-    except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    if not head:
-        raise InputError(f"{path}: the file is empty")
-    if format == "parquet":
-        if not head.startswith(b"PAR1"):
-            raise _belied(path, EXPECTED[format], head)
-        return
-    try:
-        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
-    except UnicodeDecodeError:
-        raise _belied(path, EXPECTED[format], head) from None
-    first = text.lstrip()[:1]
-    json_in_table = format in ("csv", "tsv") and first == "{"
-    if "\x00" in text or text.startswith("PAR1") or json_in_table:
-        raise _belied(path, EXPECTED[format], head)
-    if format == "jsonl" and first != "{":
-        raise _belied(path, EXPECTED[format], head)
-
-
-def _belied(path: Path, expected: str, head: bytes) -> InputError:
-    looks = {
-        b"PAR1": " like Parquet",
-        b"\x1f\x8b": " like gzip (name it .gz)",
-        b"PK\x03\x04": " like a zip archive or a workbook",
-        b"{": " like JSON Lines",
-        b"[": " like a JSON array (write one object per line)",
-    }
-    look = next((say for magic, say in looks.items() if head.startswith(magic)), "")
-    return InputError(f"{path}: not {expected}; it begins{look}: {head[:24]!r}")

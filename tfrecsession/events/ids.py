@@ -8,10 +8,8 @@ import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
 
-EXACT = 2**53  # a float64 tells whole numbers apart up to here
 
-
-def id_text(column: ir.Value, source: str, declared: dt.DataType | None = None) -> ir.StringValue:
+def id_text(column: ir.Column, source: str, declared: dt.DataType | None = None) -> ir.StringColumn:
     """`column` as string, null where it is empty. Whole floats lose their ".0": 17850.0 is "17850".
 
     declared: the type that the format gave a column which was read as text (JSON). Raises InputError for a type that
@@ -23,18 +21,20 @@ def id_text(column: ir.Value, source: str, declared: dt.DataType | None = None) 
             f"{source}: column {column.get_name()!r} holds {kind}, which cannot be an id: choose a column of texts or "
             "numbers"
         )
-    text = column.cast("string").nullif("")
+    text = column.nullif("") if column.type().is_string() else column.cast("string")
     if not kind.is_floating():
         return text
     if column.type().is_string():
         return text.re_replace(r"^(-?\d+)\.0$", r"\1")
-    whole = (column == column.floor()) & (column.abs() <= EXACT)
+    whole = (column == column.floor()) & (column.abs() <= _exact_up_to(kind))
     text = ibis.ifelse(whole, column.try_cast("int64").cast("string"), text)
     return ibis.ifelse(column.isnan(), ibis.null("string"), text)
 
 
-def inexact(column: ir.Value) -> ir.IntegerScalar:
-    """How many ids of a float column are too large for it to have kept their last digits."""
-    if not column.type().is_floating():
-        return ibis.literal(0)
-    return column.count(where=column.abs() > EXACT)
+def inexact_ids(column: ir.FloatingColumn) -> ir.IntegerScalar:
+    """How many ids are too large for floats to have kept their last digit."""
+    return column.count(where=(column.abs() > _exact_up_to(column.type())) & ~column.isnan())
+
+
+def _exact_up_to(kind: dt.DataType) -> int:
+    return 2**24 if kind == dt.float32 else 2**53

@@ -68,13 +68,14 @@ class Oracle:
     def ranks(self, first, current, day, target, k: int = 20) -> np.ndarray:
         """int64 [events]: how many known items are at least as probable as the target, itself included.
 
-        Ranks over k, and targets which are not known, are k + 1.
+        Ranks over k, and targets which are not known or not yet sold, are k + 1.
         """
         target = np.asarray(target, np.int64)
         ranks = np.empty(len(target), np.int64)
         for rows, catalogue, law in self._blocks(first, current, day):
             ranks[rows] = self._exact_ranks(catalogue, law, target[rows])
-        return np.where(self.known[target], np.minimum(ranks, k + 1), k + 1)
+        possible = self.known[target] & (self.shop.birth[target] <= np.asarray(day))
+        return np.where(possible, np.minimum(ranks, k + 1), k + 1)
 
     def _exact_ranks(self, catalogue: _Catalogue, law: _Law, target: np.ndarray) -> np.ndarray:
         """Over the whole catalogue, without scoring it.
@@ -170,7 +171,7 @@ class Oracle:
         total = share.sum(1)
         led = shop.follow * share / np.where(total > 0, total, 1.0)[:, None]
         led *= np.append(self.known, False)[successors]
-        outside = (1 - shop.follow - shop.taste) / popularity.weight
+        outside = shop.wide / popularity.weight
         stays = shop.taste + np.where(total > 0, 0.0, shop.follow)
         inside = stays / popularity.cluster_weight[cluster] + outside
         return _Law(cluster, inside, np.full(len(first), outside), successors, led)

@@ -16,14 +16,13 @@ from tfrecsession.events.checks import (
     mixed_formats,
     unread_time,
 )
-from tfrecsession.events.context import context_counts, typed_context
+from tfrecsession.events.context import context_columns, context_counts
 from tfrecsession.events.formats import ROW, RawLog
-from tfrecsession.events.ids import id_text, inexact
+from tfrecsession.events.ids import id_text, inexact_ids
 from tfrecsession.events.schema import Columns, EventTable
 from tfrecsession.events.sources import connection_for, is_synthetic, open_log
 
 IDS = ("item", "session", "user", "event")
-NEEDED = ("item", "session")
 
 
 def read_events(
@@ -62,20 +61,23 @@ def read_events(
 def _event_table(log: RawLog, columns: Columns, unit: str | None, drop: bool) -> EventTable:
     names = {part: getattr(columns, part) for part in IDS if getattr(columns, part) is not None}
     ids = {part: id_text(log.table[name], log.source, log.declared.get(name)) for part, name in names.items()}
+    floats = {part: name for part, name in names.items() if log.table[name].type().is_floating()}
     times = clock.read_times(log.table[columns.time], log.source) if columns.time else None
     facts = log.fetch(
         rows=log.table.count(),
         **{part: text.count() for part, text in ids.items()},
-        **{f"{part} inexact": inexact(log.table[name]) for part, name in names.items()},
+        **{f"{part} inexact": inexact_ids(log.table[name]) for part, name in floats.items()},
         **(clock.summary(times) if times else {}),
         **context_counts(log, columns.context),
     )
     if not facts["rows"]:
-        raise InputError(f"{log.source}: there are no events in it, only the names of columns")
+        raise InputError(f"{log.source}: there are no events in it (no row of data)")
 
-    notes = [_inexact(name, facts[f"{part} inexact"]) for part, name in names.items() if facts[f"{part} inexact"]]
+    notes = [_inexact(name, facts[f"{part} inexact"]) for part, name in floats.items() if facts[f"{part} inexact"]]
     failed = [
-        missing_id(part, names[part], ids[part]) for part in NEEDED if facts.get(part) not in (None, facts["rows"])
+        missing_id(part, names[part], ids[part])
+        for part in ("item", "session")
+        if part in names and facts[part] < facts["rows"]
     ]
     if times:
         time, failures = _time(log, columns.time, times, facts, unit, notes)
@@ -84,7 +86,7 @@ def _event_table(log: RawLog, columns: Columns, unit: str | None, drop: bool) ->
         time = log.table[ROW]
         notes.append("no time column: the events are taken in the order of the rows")
 
-    context = {name: typed_context(log, name, facts) for name in columns.context}
+    context = context_columns(log, columns.context, facts)
     table = log.table.select(context | {"item": ids["item"], "time": time, "order": log.table[ROW]} | ids)
     if failed:
         table = _without_bad_rows(log, table, failed, notes, drop)
@@ -107,15 +109,13 @@ def _time(
         raise mixed_formats(log, column, times)
     if unit is None and facts["lowest_positive"] is not None:
         unit = detect_unit(log, column, times.number, facts["lowest_positive"], facts["highest_number"])
-        notes.append(
-            f"the numbers in column {column!r} are read as {clock.UNITS[unit]} since 1970 (--time-unit {unit})"
-        )
+        notes.append(f"column {column!r} is read as {clock.UNITS[unit]} since 1970 (--time-unit {unit})")
     if 0 < facts["zoned"] < facts["stamps"]:
         notes.append(f"column {column!r} has times with and without a zone: those without are read as UTC")
     latest = clock.latest_time()
     failed = []
     if facts["numbers"] + facts["stamps"] < facts["rows"]:
-        failed.append(unread_time(column, log.table[column], times))
+        failed.append(unread_time(column, times))
     if not clock.all_in_range(facts, unit, latest):
         failed.append(absurd_time(column, times, unit, latest))
     return clock.microseconds(times, unit, latest), failed
@@ -134,6 +134,6 @@ def _without_bad_rows(log: RawLog, table: ir.Table, failed: list[Check], notes: 
 
 def _inexact(name: str, count: int) -> str:
     return (
-        f"{count:,} ids of column {name!r} are floats above 2^53, where several ids may have become one: write them "
-        "as whole numbers or texts"
+        f"column {name!r} holds floats, and {count:,} of its ids are too large to be exact in them: several may have "
+        "become one; write ids as whole numbers or texts"
     )

@@ -11,7 +11,7 @@ import pyarrow as pa
 from ibis.util import gen_name
 
 from tfrecsession.errors import InputError
-from tfrecsession.events.formats import RawLog, number_rows, open_path, reading
+from tfrecsession.events.formats import RawLog, number_rows, open_path, reading, register
 from tfrecsession.events.schema import Columns
 
 
@@ -35,7 +35,7 @@ def open_log(source: Any, columns: Columns, connection, format: str | None = Non
     if isinstance(source, ir.Table):
         if source.get_backend() is connection:
             return RawLog(number_rows(source), "Ibis table", connection)
-        return _store(source.to_pyarrow_batches(), columns, connection, "Ibis table")
+        return _store(_stream(source), columns, connection, "Ibis table")
     if isinstance(source, pa.Table):
         return _open_arrow(source, columns, connection, "Arrow table")
     if type(source).__module__.split(".")[0] == "pandas" and hasattr(source, "columns"):
@@ -47,6 +47,15 @@ def open_log(source: Any, columns: Columns, connection, format: str | None = Non
         f"cannot read events from {type(source).__name__}: give a path, a pandas DataFrame, an Arrow table or "
         "RecordBatchReader, an Ibis table, or 'synthetic:...'"
     )
+
+
+def _stream(table: ir.Table) -> pa.RecordBatchReader:
+    backend = table.get_backend()
+    if backend.name != "duckdb":
+        return table.to_pyarrow_batches()
+    # Ibis 12 asks DuckDB 2 for a method that it no longer has. Executing the expression registers its memtables.
+    backend.to_pyarrow(table.limit(0))
+    return pa.RecordBatchReader.from_stream(backend.con.sql(backend.compile(table)))
 
 
 def _open_shop(spec: str, columns: Columns, connection) -> RawLog:
@@ -61,21 +70,17 @@ def _open_shop(spec: str, columns: Columns, connection) -> RawLog:
 def _open_arrow(table: pa.Table, columns: Columns, connection, source: str) -> RawLog:
     table = table.select(_needed(columns, table.column_names, source))
     with reading(source):
-        return RawLog(number_rows(ibis.memtable(table)), source, connection)
+        return RawLog(number_rows(register(table, connection)), source, connection)
 
 
 def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: str) -> RawLog:
     """A stream can be read once, a log is read several times: its columns go into a table of `connection`."""
     needed = _needed(columns, stream.schema.names, source)
-    name = gen_name("stream")
     with reading(source):
-        connection.con.register(name, stream)
-        try:
-            log = number_rows(connection.table(name).select(needed))
-            table = connection.create_table(gen_name("events"), log)
-        finally:
-            connection.con.unregister(name)
-    return RawLog(table, source, connection)
+        log = register(stream, connection)
+        stored = connection.create_table(gen_name("events"), number_rows(log.select(needed)))
+        connection.con.unregister(log.get_name())
+    return RawLog(stored, source, connection)
 
 
 def _needed(columns: Columns, existing: list[str], source: str) -> list[str]:

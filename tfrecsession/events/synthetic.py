@@ -142,6 +142,11 @@ class Shop:
         said = [name for name in default if name in always or getattr(self, name) != default[name]]
         return "synthetic:" + ",".join(f"{name}={getattr(self, name)}" for name in said)
 
+    @property
+    def wide(self) -> float:
+        """Probability that the next item is from the whole shop."""
+        return max(1 - self.follow - self.taste, 0.0)
+
     # The catalogue. Arrays by item index unless said otherwise.
 
     def _generator(self, *key: int) -> np.random.Generator:
@@ -175,7 +180,7 @@ class Shop:
         birth = np.zeros(self.items + 1, np.int16)
         birth[-1] = NEVER
         if self.days > 1:
-            late = self._generator(2).permutation(self.items)[: round(self.late * self.items)]
+            late = self._generator(2).permutation(self.items)[: int(self.late * self.items)]
             birth[late] = self.days - 1 - np.arange(len(late)) % (self.days - 1)
         return birth
 
@@ -356,9 +361,8 @@ class Shop:
         others = np.flatnonzero(chance >= self.follow)
         chance[others] -= self.follow
         wide = chance[others] >= self.taste
-        spread = max(1 - self.follow - self.taste, 0.0)
         chance[others] = np.where(
-            wide, (chance[others] - self.taste) / (spread or 1.0), chance[others] / (self.taste or 1.0)
+            wide, (chance[others] - self.taste) / (self.wide or 1.0), chance[others] / (self.taste or 1.0)
         )
         stuck = follows[led == self.items]
         chance[stuck] = generator.random(len(stuck))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import ibis.expr.types as ir
 
-from tfrecsession.events.formats import ROW, number_rows
+from tfrecsession.events.formats import ROW, literally, number_rows
 
 
 def read_text_sessions(path: Path, connection) -> ir.Table:
@@ -15,14 +15,13 @@ def read_text_sessions(path: Path, connection) -> ir.Table:
     Items are separated by white space and stand in time order; blank lines are skipped, but counted.
     """
     lines = connection.read_csv(
-        str(path),
+        literally(path),
         auto_detect=False,
         header=False,
         columns={"line": "VARCHAR"},
         delim="\x01",  # never in a text: the whole line is one column
         quote="",
         escape="",
-        new_line="\\n",
         strict_mode=False,
     )
     numbered = number_rows(lines)

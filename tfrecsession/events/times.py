@@ -30,26 +30,18 @@ NO_TIME = ibis.null("int64")
 NO_NUMBER = ibis.null("float64")
 
 
+NOT_ZONED = ibis.literal(False)
+
+
 @dataclass(frozen=True)
 class TimeColumn:
     """What a column of times can be read as; every expression is null in the rows where it is not that."""
 
-    whole: ir.IntegerColumn  # a count of some unit
-    fraction: ir.FloatingColumn  # the same with decimals
-    stamp: ir.IntegerColumn  # microseconds, read from a date
-    zoned: ir.BooleanColumn  # whether the date came with a zone
-
-    @classmethod
-    def of(cls, column: ir.Column, **readings: ir.Value) -> TimeColumn:
-        """The readings that the type of `column` allows; the others are null everywhere."""
-        empty = column.isnull()
-        never = {
-            "whole": ibis.ifelse(empty, NO_TIME, NO_TIME),
-            "fraction": ibis.ifelse(empty, NO_NUMBER, NO_NUMBER),
-            "stamp": ibis.ifelse(empty, NO_TIME, NO_TIME),
-            "zoned": empty & False,
-        }
-        return cls(**(never | readings))
+    column: ir.Column
+    whole: ir.IntegerValue = NO_TIME  # a count of some unit
+    fraction: ir.FloatingValue = NO_NUMBER  # the same with decimals
+    stamp: ir.IntegerValue = NO_TIME  # microseconds, read from a date
+    zoned: ir.BooleanValue = NOT_ZONED  # whether the date came with a zone
 
     @property
     def number(self) -> ir.FloatingValue:
@@ -70,16 +62,16 @@ def read_times(column: ir.Value, source: str) -> TimeColumn:
     kind = column.type()
     if kind.is_string():
         return _read_text(column)
-    if kind.is_integer() or kind.is_decimal():
-        return TimeColumn.of(column, whole=column.try_cast("int64"))
-    if kind.is_floating():
-        return TimeColumn.of(column, fraction=_finite(column.cast("float64")))
+    if kind.is_integer():
+        return TimeColumn(column, whole=column.try_cast("int64"))
+    if kind.is_floating() or kind.is_decimal():
+        return TimeColumn(column, fraction=_finite(column.cast("float64")))
     if kind.is_date():
-        return TimeColumn.of(column, stamp=epoch_us(column.cast("timestamp")))
+        return TimeColumn(column, stamp=epoch_us(column.cast("timestamp")))
     if kind.is_timestamp() and kind.scale != 9:
-        return TimeColumn.of(column, stamp=epoch_us(column))
+        return TimeColumn(column, stamp=epoch_us(column))
     if kind.is_timestamp() or "TIMESTAMP" in str(kind):  # nanoseconds with a zone are unknown to Ibis
-        return TimeColumn.of(column, stamp=_thousandth(epoch_ns(column)))
+        return TimeColumn(column, stamp=_thousandth(epoch_ns(column)))
     raise InputError(
         f"{source}: the time column {column.get_name()!r} is of type {kind}, which is no point in time: choose a "
         "column of numbers, datetimes or ISO 8601 texts with --time"
@@ -90,6 +82,7 @@ def _read_text(text: ir.StringValue) -> TimeColumn:
     decimals = text.re_search(r"[.eE]")  # a database may round "1.7" to a whole number
     zoned = text.re_search(ZONED)
     return TimeColumn(
+        column=text,
         whole=ibis.ifelse(decimals, NO_TIME, text.try_cast("int64")),
         fraction=ibis.ifelse(decimals, _finite(text.try_cast("float64")), NO_NUMBER),
         # Two casts: a text without zone must not be read in the session's zone, nor an offset be ignored.
@@ -121,7 +114,7 @@ def _thousandth(nanoseconds: ir.IntegerValue) -> ir.IntegerValue:
 
 def summary(times: TimeColumn) -> dict[str, ir.Scalar]:
     """What must be known of a column before it can be converted, as aggregates of one scan."""
-    number, stamp = times.number, times.stamp
+    number, stamp = (_column(value, times) for value in (times.number, times.stamp))
     return {
         "numbers": number.count(),
         "lowest_number": number.min(),
@@ -132,6 +125,11 @@ def summary(times: TimeColumn) -> dict[str, ir.Scalar]:
         "lowest_stamp": stamp.min(),
         "highest_stamp": stamp.max(),
     }
+
+
+def _column(value: ir.Value, times: TimeColumn) -> ir.Column:
+    """A reading that the type rules out is one null, which has no aggregates; this is a column of it."""
+    return value if isinstance(value, ir.Column) else ibis.ifelse(times.column.isnull(), value, value)
 
 
 def unit_like(number: float) -> str:

@@ -55,30 +55,18 @@ class ItemEmbedding(keras.layers.Layer):
         """ids int [...] -> vectors [..., dim] in the compute dtype."""
         return ops.cast(_gather(self.table, ids), self.compute_dtype)
 
-    def score(self, hidden, ids, offset=None):
-        """Every hidden vector against the same items.
-
-        Args:
-            hidden: [n, dim].
-            ids: int [m].
-            offset: float [m], added to the column of each item (a logQ correction, say).
-
-        Returns:
-            [n, m], in the compute dtype.
-        """
-        vectors = self(ids)  # (m, dim)
-        offset = _sum(offset, self._bias_of(ids))
-        return self._matmul(hidden, vectors, offset)
+    def score(self, hidden, ids):
+        """Every hidden vector against the same items: hidden [n, dim], ids int [m] -> [n, m] in the compute dtype."""
+        return self._matmul(hidden, self(ids)) + self._bias_of(ids)
 
     def score_each(self, hidden, ids):
-        """hidden [..., dim] against the one item beside each: ids int [...] -> [...] in the compute dtype."""
-        scores = ops.sum(ops.cast(hidden, self.compute_dtype) * self(ids), axis=-1)
-        return _cast_sum(scores, self._bias_of(ids))
+        """Every hidden vector against the item beside it: hidden [..., dim], ids int [...] -> [...], compute dtype."""
+        return ops.sum(ops.cast(hidden, self.compute_dtype) * self(ids), axis=-1) + self._bias_of(ids)
 
     def score_all(self, hidden):
-        """hidden [n, dim] against the whole catalogue: [n, size] in the compute dtype. Reads the whole table."""
-        vectors = ops.cast(self.table, self.compute_dtype)
-        return self._matmul(hidden, vectors, None if self.biases is None else ops.convert_to_tensor(self.biases))
+        """Every hidden vector against the whole table, which it reads: hidden [n, dim] -> [n, size], compute dtype."""
+        biases = ops.cast(self.biases, self.compute_dtype) if self.bias else 0
+        return self._matmul(hidden, ops.cast(self.table, self.compute_dtype)) + biases
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.dim)
@@ -92,16 +80,10 @@ class ItemEmbedding(keras.layers.Layer):
         }
 
     def _bias_of(self, ids):
-        return None if self.biases is None else _gather(self.biases, ids)
+        return ops.cast(_gather(self.biases, ids), self.compute_dtype) if self.bias else 0
 
-    def _matmul(self, hidden, vectors, offset):
-        scores = ops.matmul(ops.cast(hidden, self.compute_dtype), ops.transpose(vectors))
-        return _cast_sum(scores, offset)
-
-
-def _unit_rows(dim):
-    limit = (3.0 / dim) ** 0.5
-    return keras.initializers.RandomUniform(-limit, limit)
+    def _matmul(self, hidden, vectors):
+        return tf.matmul(ops.cast(hidden, self.compute_dtype), vectors, transpose_b=True)
 
 
 def _gather(variable, ids):
@@ -109,11 +91,6 @@ def _gather(variable, ids):
     return tf.gather(variable.value, ids)
 
 
-def _sum(a, b):
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
-
-
-def _cast_sum(scores, offset):
-    return scores if offset is None else scores + ops.cast(offset, scores.dtype)
+def _unit_rows(dim):
+    limit = (3.0 / dim) ** 0.5
+    return keras.initializers.RandomUniform(-limit, limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 UNROLLED = 64  # steps up to which the loop is laid out in the graph: 2-3 times faster than a loop op on CPU
@@ -55,34 +56,37 @@ class SessionGRU(keras.layers.Layer):
         if state is None:
             state = ops.zeros((ops.shape(inputs)[0], self.units), projected.dtype)
 
+        kernels = self._kernels()
         steps = inputs.shape[1]
         if steps is not None and steps <= UNROLLED:
             states = []
-            for step in range(steps):
-                state = self._step(projected[:, step], state * keep[:, step])
+            # unstacked once: the gradient of a slice per step would fill the whole array at every step
+            for x, kept in zip(ops.unstack(projected, steps, axis=1), ops.unstack(keep, steps, axis=1), strict=True):
+                state = self._step(x, state * kept, kernels)
                 states.append(state)
             return ops.stack(states, axis=1), state
 
-        def scan_step(state, at_step):
-            state = self._step(at_step[0], state * at_step[1])
-            return state, state
-
+        # Many or unknown steps; keras.ops.scan wants to know their number.
         time_major = (ops.transpose(projected, (1, 0, 2)), ops.transpose(keep, (1, 0, 2)))
-        state, states = ops.scan(scan_step, state, time_major)
-        return ops.transpose(states, (1, 0, 2)), state
+        states = tf.scan(lambda before, now: self._step(now[0], before * now[1], kernels), time_major, initializer=state)
+        return ops.transpose(states, (1, 0, 2)), states[-1]
 
-    def _step(self, projected, state):
-        units = self.units
+    def _kernels(self):
+        """The recurrent kernel as the step wants it, cut once for all steps."""
+        kernel = ops.convert_to_tensor(self.recurrent_kernel)
+        return (kernel,) if self.reset_after else (kernel[:, : 2 * self.units], kernel[:, 2 * self.units :])
+
+    def _step(self, projected, state, kernels):
+        update_x, reset_x, candidate_x = ops.split(projected, 3, axis=-1)
         if self.reset_after:
-            recurrent = ops.matmul(state, self.recurrent_kernel)
-            gates = ops.sigmoid(projected[:, : 2 * units] + recurrent[:, : 2 * units])
-            update, reset = gates[:, :units], gates[:, units:]
-            candidate = projected[:, 2 * units :] + reset * (recurrent[:, 2 * units :] + self.recurrent_bias)
+            update_h, reset_h, candidate_h = ops.split(ops.matmul(state, kernels[0]), 3, axis=-1)
+            reset = ops.sigmoid(reset_x + reset_h)
+            candidate = candidate_x + reset * (candidate_h + self.recurrent_bias)
         else:
-            kernel = ops.convert_to_tensor(self.recurrent_kernel)
-            gates = ops.sigmoid(projected[:, : 2 * units] + ops.matmul(state, kernel[:, : 2 * units]))
-            update, reset = gates[:, :units], gates[:, units:]
-            candidate = projected[:, 2 * units :] + ops.matmul(reset * state, kernel[:, 2 * units :])
+            update_h, reset_h = ops.split(ops.matmul(state, kernels[0]), 2, axis=-1)
+            reset = ops.sigmoid(reset_x + reset_h)
+            candidate = candidate_x + ops.matmul(reset * state, kernels[1])
+        update = ops.sigmoid(update_x + update_h)
         return state + update * (ops.tanh(candidate) - state)
 
     def compute_output_shape(self, inputs_shape, starts_shape=None, state_shape=None):

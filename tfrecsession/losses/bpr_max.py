@@ -60,9 +60,10 @@ def _bpr_max(positive, negatives, regularization):
             upstream = args[0] if upstream is None else upstream
             upstream = ops.where(counts, upstream, 0.0)
             share = beaten * (upstream / total)[..., None]
-            pull = s * (1.0 + regularization * (negatives * (2.0 + negatives) - penalty[..., None]))
-            d_negatives = upstream[..., None] * pull - share * (1.0 - beaten)
-            return -ops.sum(share * beaten, axis=-1), d_negatives
+            weight = (upstream * regularization)[..., None]
+            rest = (upstream * (1.0 - regularization * penalty))[..., None]
+            pull = s * ((negatives + 2.0) * negatives * weight + rest)
+            return -ops.sum(share * beaten, axis=-1), pull - share * (1.0 - beaten)
 
         return ops.where(counts, loss, 0.0), gradient
 

@@ -46,17 +46,18 @@ class RankingMetric(keras.metrics.Metric):
         """
         targets = ops.reshape(ops.cast(y_true, "int32"), (-1,))
         ranks = conservative_ranks(ops.reshape(y_pred, (-1, y_pred.shape[-1])), targets)
-        events = ops.cast(targets > 0, "float32")
+        events = ops.cast(targets > 0, "float64")
         if sample_weight is not None:
-            events = events * ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+            events = events * ops.reshape(ops.cast(sample_weight, "float64"), (-1,))
         self.update_from_ranks(ranks, events)
 
     def update_from_ranks(self, ranks, sample_weight=None):
         """Adds events whose ranks (int [...], from 1) are known already; `sample_weight` [...], or None."""
-        worth = ops.where(ranks <= self.k, self.worth(ops.cast(ranks, "float32")), 0.0)
-        weight = ops.ones_like(worth) if sample_weight is None else ops.cast(sample_weight, "float32")
-        self.total.assign_add(ops.cast(ops.sum(worth * weight), "float64"))
-        self.weight.assign_add(ops.cast(ops.sum(weight), "float64"))
+        ranks = ops.cast(ranks, "float64")
+        worth = ops.where(ranks <= self.k, self.worth(ranks), 0.0)
+        weight = ops.ones_like(ranks) if sample_weight is None else ops.cast(sample_weight, "float64")
+        self.total.assign_add(ops.sum(worth * weight))
+        self.weight.assign_add(ops.sum(weight))
 
     def result(self):
         """The mean, from 0 to 1; 0 before the first event."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import keras
@@ -43,7 +44,7 @@ class Recommender(keras.Model):
             name="item_counts", shape=(self.size,), dtype="int64", initializer=lambda shape, dtype: counts, trainable=False
         )
         self._answer = tf.function(self.answer, reduce_retracing=True)
-        self._ranks = tf.function(self.ranks, reduce_retracing=True)
+        self._ranks = None
 
     # What a model says -----------------------------------------------------------------------------------------------
 
@@ -66,6 +67,7 @@ class Recommender(keras.Model):
 
     def fit(self, x=None, *args, validation_data=None, **kwargs):
         """Keras' `fit`; `x` and `validation_data` may also be splits of a data set (`data.train`)."""
+        kwargs.setdefault("shuffle", False)  # batches come shuffled; Keras would warn that it cannot do it again
         return super().fit(self._batches(x), *args, validation_data=self._batches(validation_data), **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):
@@ -116,9 +118,20 @@ class Recommender(keras.Model):
         )
         return tf.reshape(ranks, [-1])[:events]
 
+    def target_ranks(self, batch: dict[str, np.ndarray], targets: np.ndarray) -> np.ndarray:
+        """`ranks`, traced once for all shapes and read back as a NumPy array."""
+        if self._ranks is None:
+
+            def any_shape(array):
+                return tf.TensorSpec((None,) * array.ndim, array.dtype)
+
+            spec = [{name: any_shape(array) for name, array in batch.items()}, any_shape(targets)]
+            self._ranks = tf.function(self.ranks, input_signature=spec)
+        return self._ranks(batch, targets).numpy()
+
     def test_step(self, data):
         batch, targets = data[:2]
-        ranks = self._ranks(batch, targets)
+        ranks = self.ranks(batch, targets)
         for metric in self.ranking_metrics:
             metric.update_from_ranks(ranks)
         return {metric.name: metric.result() for metric in self.ranking_metrics}
@@ -209,8 +222,9 @@ class Recommender(keras.Model):
                 raise InputError(f"item {item!r} is not in the catalogue")
         vectors = tf.math.l2_normalize(tf.cast(self.item_vectors(), tf.float32), axis=1)
         scores = tf.matmul(tf.gather(vectors, ids), vectors, transpose_b=True)
-        hidden = tf.one_hot(ids, self.size, on_value=-2.0, off_value=0.0) + tf.one_hot([0, 1], self.size, -2.0, 0.0)[:1]
-        best = tf.math.top_k(scores + hidden - 2.0 * tf.one_hot(1, self.size)[None], k)
+        number = tf.range(self.size)[None]
+        other = (number > 1) & (number != ids[:, None])
+        best = tf.math.top_k(tf.where(other, scores, -tf.ones_like(scores) * 2), k)  # a cosine is never below -1
         return Recommendations(self.items.decode(best.indices.numpy()), best.values.numpy())
 
     def check_k(self, k: int) -> None:
@@ -230,14 +244,33 @@ class Recommender(keras.Model):
         every item is scored, never inside the training step."""
         # Loss and metrics stay out of Keras' own bookkeeping: it would score the catalogue at every training step.
         super().compile(optimizer=optimizer, **kwargs)
-        self.ranking_loss = keras.losses.get(loss) if loss is not None else None
-        self.ranking_metrics = list(metrics or [])
+        loss = keras.losses.get(loss) if loss is not None else None
+        self._learning = SimpleNamespace(loss=loss, metrics=list(metrics or []))
+
+    @property
+    def ranking_loss(self):
+        return self._learning.loss
+
+    @property
+    def ranking_metrics(self) -> list:
+        return self._learning.metrics
+
+    @property
+    def metrics(self) -> list:
+        """What Keras resets before an epoch and reads after it."""
+        return [*super().metrics, *(self.ranking_metrics if self.compiled else [])]
 
     def get_compile_config(self):
         config = super().get_compile_config() or {}
         serialize = keras.saving.serialize_keras_object
         loss = serialize(self.ranking_loss) if self.ranking_loss is not None else None
         return {**config, "loss": loss, "metrics": [serialize(metric) for metric in self.ranking_metrics]}
+
+    def compile_from_config(self, config):
+        if not config or "optimizer" not in config:
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def build(self, input_shape=None):
         self.built = True  # every weight is made in the constructor: its shapes are known from the vocabulary

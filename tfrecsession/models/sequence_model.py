@@ -39,7 +39,8 @@ class SequenceModel(Recommender):
     def __init__(self, items, negatives: Negatives | None = None, **kwargs):
         super().__init__(items, **kwargs)
         self.negatives = negatives if negatives is not None else Popularity(2048, alpha=0.5)
-        self.negatives.build_from(np.concatenate([[0, 0], self.items.counts]))
+        if not isinstance(items, int):  # a saved model brings its sampler's weights along
+            self.negatives.build_from(np.concatenate([[0, 0], self.items.counts]))
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         if not isinstance(loss, RankingLoss):
@@ -56,7 +57,7 @@ class SequenceModel(Recommender):
         return tf.convert_to_tensor(self.output_items.table.value)
 
     def training_loss(self, encoded, targets):
-        """Mean loss of the targets there are, each against one shared draw of negatives.
+        """Mean loss of the targets there are, each against one shared draw of negatives; and how many there are.
 
         Args:
             encoded: [rows, steps, dim].
@@ -71,9 +72,8 @@ class SequenceModel(Recommender):
         if loss.logq:
             positive -= loss.logq * self.negatives.log_probability(targets)
             negative -= loss.logq * self.negatives.log_probability(drawn)[None, :]
-        keep = targets[:, None] != drawn[None, :] if self.negatives.mask_hits else None
+        each = tf.cast(loss.compare(positive, negative, self.negatives.keep(targets, drawn)), tf.float32)
         weight = tf.cast(targets > 1, tf.float32)
-        each = tf.cast(loss.compare(positive, negative, keep), tf.float32)
         # where, not a product: an empty cell must not bring in a NaN of its own
         total = tf.reduce_sum(tf.where(weight > 0, each, 0.0))
         return total / tf.maximum(tf.reduce_sum(weight), 1.0), tf.reduce_sum(weight)

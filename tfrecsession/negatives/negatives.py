@@ -21,7 +21,8 @@ class Negatives(keras.layers.Layer):
     """
 
     def __init__(self, count, mask_hits=True, seed=None, **kwargs):
-        super().__init__(trainable=False, **kwargs)
+        kwargs.setdefault("trainable", False)
+        super().__init__(**kwargs)
         if count < 1:
             raise InputError(f"count={count}: a draw of negatives needs at least 1 item")
         self.count = count

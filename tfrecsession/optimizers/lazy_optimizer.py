@@ -8,7 +8,7 @@ from tfrecsession.errors import InputError
 REFUSED = {
     "use_ema": "an average of the whole table at every step; keep checkpoints instead",
     "gradient_accumulation_steps": "a dense gradient as large as the table; put more rows into a batch instead",
-    "loss_scale_factor": "a division that sparse gradients lack; wrap it in keras.optimizers.LossScaleOptimizer instead",
+    "loss_scale_factor": "to divide sparse gradients; wrap it in keras.optimizers.LossScaleOptimizer instead",
 }
 
 

@@ -1,0 +1,94 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfrecsession.batches import layout
+from tfrecsession.batches.packing import pack, ranges, row_patterns
+
+logs = st.lists(st.integers(1, 12), min_size=1, max_size=60)
+
+
+def log_of(lengths):
+    """Sessions of the given lengths whose items are all different, so that each event can be told."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return np.arange(2, offsets[-1] + 2, dtype=np.int32), offsets
+
+
+def test_ranges_by_hand():
+    assert ranges([5, 0, 9], [2, 0, 3]).tolist() == [5, 6, 9, 10, 11]
+
+
+def test_patterns_by_hand():
+    # lengths 3 3 2 2 2 in rows of 5: (3 2) (3 2) (2)
+    patterns = row_patterns(np.array([0, 0, 3, 2, 0, 0]), 5)
+    assert [(pattern.tolist(), repeats) for pattern, repeats in patterns] == [
+        ([0, 0, 1, 1, 0, 0], 2),
+        ([0, 0, 1, 0, 0, 0], 1),
+    ]
+
+
+@given(lengths=st.lists(st.integers(1, 8), max_size=80), seed=st.none() | st.integers(0, 99))
+def test_every_piece_lies_in_exactly_one_row_and_no_row_overflows(lengths, seed):
+    rng = None if seed is None else np.random.default_rng(seed)
+    packing = pack(np.array(lengths, np.int64), 8, rng)
+    assert sorted(packing.order.tolist()) == list(range(len(lengths)))
+    for row in range(len(packing)):
+        pieces = packing.order[packing.splits[row] : packing.splits[row + 1]]
+        assert 0 < sum(lengths[piece] for piece in pieces) <= 8
+
+
+def test_rows_are_nearly_full():
+    lengths = np.random.default_rng(0).geometric(0.3, 20_000).clip(1, 20)
+    assert lengths.sum() > 0.99 * 20 * len(pack(lengths, 20))
+
+
+def test_shuffling_deals_other_sessions_into_the_same_rows():
+    lengths = np.random.default_rng(0).integers(1, 9, 500)
+    first, again, other = (pack(lengths, 8, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert (first.order == again.order).all()
+    assert not (first.order == other.order).all()
+    assert len(first) == len(other) == len(pack(lengths, 8))
+
+
+def pairs_of(laid):
+    """(item, target, item before in the same piece or 0) of every cell, told from position and segment alone."""
+    for items, position, segment, targets in zip(laid.items, laid.position, laid.segment, laid.targets, strict=True):
+        for step in np.flatnonzero(targets):
+            before = items[step - 1] if position[step] else 0
+            if position[step]:
+                assert segment[step - 1] == segment[step] and position[step - 1] == position[step] - 1
+            yield items[step], targets[step], before
+
+
+@given(logs, st.integers(1, 6))
+def test_every_event_lays_out_each_pair_once(lengths, narrow):
+    values, offsets = log_of(lengths)
+    found = [pair for laid in layout.every_event(values, offsets, cells=16, narrow=narrow) for pair in pairs_of(laid)]
+    expected = []
+    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+        for i in range(start, end - 1):
+            expected.append((values[i], values[i + 1], values[i - 1] if i > start else 0))
+    assert sorted(found) == sorted(expected)
+
+
+@given(logs, st.integers(1, 6))
+def test_split_keeps_every_pair_and_newest_the_last_ones(lengths, steps):
+    values, offsets = log_of(lengths)
+    for cut, wanted in ((layout.split, None), (layout.newest, steps)):
+        pieces = cut(offsets, steps)
+        packing = pack(pieces.lengths, steps)
+        laid = layout.lay_out(values, pieces, packing, 0, len(packing), steps, len(packing)) if len(packing) else None
+        found = sorted((int(a), int(b)) for a, b, _ in pairs_of(laid)) if laid else []
+        expected = []
+        for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+            all_pairs = [(int(values[i]), int(values[i + 1])) for i in range(start, end - 1)]
+            expected += all_pairs if wanted is None else all_pairs[-wanted:]
+        assert found == sorted(expected)
+
+
+def test_the_event_index_finds_the_target():
+    values, offsets = log_of([4, 1, 40, 3])
+    for laid in layout.every_event(values, offsets, narrow=8):
+        there = laid.targets > 0
+        assert (values[laid.event[there]] == laid.targets[there]).all()
+        assert (laid.event[~there] == -1).all()

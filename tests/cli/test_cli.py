@@ -1,0 +1,117 @@
+"""The commands of the README, called as a shell calls them."""
+
+import json
+
+import pytest
+
+from tfrecsession.cli import main
+
+QUICK = ["--set", "units=[8]", "--set", "rows=16", "--set", "steps=8", "--set", "negatives=32", "--epochs", "1"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """data, a run and an export, made by the commands themselves."""
+    place = tmp_path_factory.mktemp("cli")
+    assert main(["prepare", "synthetic:items=100,sessions=800,seed=2", "--out", f"{place}/data"]) == 0
+    assert main(["train", f"{place}/data", "--model", "gru4rec", "--out", f"{place}/run", "--seed", "1", *QUICK]) == 0
+    assert main(["export", f"{place}/run", "--out", f"{place}/saved/gru4rec", "--k", "7", "--exclude-seen"]) == 0
+    return place
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_describe(place, tmp_path, capsys):
+    assert main(["describe", f"{place}/data", "--json", f"{tmp_path}/d.json"]) == 0
+    assert "sessions" in capsys.readouterr().out
+    assert read(tmp_path / "d.json")
+
+
+def test_evaluate(place, tmp_path, capsys):
+    assert main(["evaluate", f"{place}/run", "--k", "5,10", "--json", f"{tmp_path}/m.json"]) == 0
+    result = read(tmp_path / "m.json")
+    assert result["model"] == "gru4rec" and result["events"] > 0 and result["seconds"] > 0
+    assert result["data"] == read(place / "data" / "dataset.json")["fingerprint"]
+    assert set(result["metrics"]) == {f"{metric}@{k}" for metric in ("recall", "mrr", "ndcg") for k in (5, 10)}
+    assert "recall@10" in capsys.readouterr().out
+
+
+def test_json_to_standard_output_is_all_there_is(place, capsys):
+    assert main(["evaluate", f"{place}/run", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["recall@20"]
+
+
+def test_recommend_from_the_export(place, tmp_path):
+    assert (place / "saved" / "gru4rec" / "1" / "saved_model.pb").exists()
+    words = ["recommend", f"{place}/saved/gru4rec", "item-1", "item-2", "--k", "3", "--json", f"{tmp_path}/r.json"]
+    assert main(words) == 0
+    answer = read(tmp_path / "r.json")
+    assert len(answer["items"]) == len(answer["scores"]) == 3
+    assert not {"item-1", "item-2"} & set(answer["items"])
+
+
+def test_a_second_version_goes_beside_the_first(place):
+    assert main(["export", f"{place}/run", "--out", f"{place}/saved/gru4rec", "--version", "2", "--overwrite"]) == 0
+    assert {path.name for path in (place / "saved" / "gru4rec").iterdir()} == {"1", "2"}
+
+
+def test_compare(place, tmp_path, capsys):
+    fast = [word if word == "--set" else f"gru4rec.{word}" for word in QUICK[:-2]]
+    words = ["compare", f"{place}/data", "--models", "popularity,item_knn,gru4rec", "--out", f"{tmp_path}/report"]
+    assert main([*words, "--epochs", "1", *fast]) == 0
+    results = read(tmp_path / "report" / "results.json")
+    assert [row["model"] for row in results["models"]] == ["popularity", "item_knn", "gru4rec"]
+    assert [row["model"] for row in results["bounds"]] == ["chance", "ceiling"]
+    assert (tmp_path / "report" / "runs" / "item_knn" / "model.keras").exists()
+    table = capsys.readouterr().out
+    assert "ceiling" in table and "item_knn" in table
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "{place}/data", "--model", "gru5rec", "--out", "{tmp}/x"], "gru4rec"),
+        (["train", "{place}/data", "--model", "gru4rec", "--out", "{tmp}/x", "--set", "depth=3"], "no setting 'depth'"),
+        (["train", "{place}/data", "--model", "gru4rec", "--out", "{tmp}/x", "--set", "units"], "KEY=VALUE"),
+        (["train", "{place}/data", "--model", "gru4rec", "--out", "{tmp}/x", "--preset", "none"], "no preset 'none'"),
+        (["train", "{tmp}/nowhere", "--model", "popularity", "--out", "{tmp}/x"], "nowhere"),
+        (["train", "{place}/data", "--model", "popularity", "--out", "{place}/run"], "--overwrite"),
+        (["train", "{place}/data", "--model", "popularity", "--out", "{place}/saved", "--overwrite"], "not ours"),
+        (["evaluate", "{tmp}/nowhere"], "run.json"),
+        (["evaluate", "{place}/run", "--k", "0"], "--k 0"),
+        (["evaluate", "{place}/run", "--k", "5000"], "catalogue"),
+        (["evaluate", "{place}/run", "--data", "{tmp}/nowhere"], "nowhere"),
+        (["export", "{place}/run", "--out", "{place}/saved/gru4rec"], "--overwrite"),
+        (["export", "{place}/run", "--out", "{tmp}/x", "--k", "5000"], "catalogue"),
+        (["recommend", "{tmp}/nowhere", "item-1"], "SavedModel"),
+        (["recommend", "{place}/saved/gru4rec", "item-1", "--k", "8"], "--k 8"),
+        (["compare", "{place}/data", "--models", "popularity,grubrec", "--out", "{tmp}/x"], "grubrec"),
+        (["compare", "{place}/data", "--out", "{tmp}/x", "--set", "units=[8]"], "MODEL.KEY=VALUE"),
+        (["prepare", "{tmp}/nowhere.csv", "--out", "{tmp}/x"], "nowhere.csv"),
+        (["prepare", "synthetic:items=100", "--out", "{place}/data"], "--overwrite"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(place, tmp_path, capsys, words, said):
+    words = [word.format(place=place, tmp=tmp_path) for word in words]
+    assert main(words) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and said in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    from tfrecsession import InputError
+
+    with pytest.raises(InputError):
+        main(["evaluate", str(tmp_path), "--debug"])
+
+
+def test_the_demo(tmp_path, capsys):
+    out = tmp_path / "demo"
+    assert main(["demo", "synthetic:items=100,sessions=600,seed=1", "--out", str(out), "--epochs", "1"]) == 0
+    printed = capsys.readouterr().out
+    for command in ("prepare", "compare", "export", "recommend"):
+        assert f"$ tfrecsession {command}" in printed
+    assert "ceiling" in printed

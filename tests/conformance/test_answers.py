@@ -1,0 +1,99 @@
+"""Whatever the model: padding, packing, batching and unknown items change nothing, and the future never leaks."""
+
+import numpy as np
+import pytest
+
+from tfrecsession import InputError
+
+
+def packed(*rows):
+    """Rows of sessions of item ids -> a batch."""
+    width = max(sum(map(len, row)) for row in rows)
+    batch = {name: np.zeros((len(rows), width), np.int32) for name in ("items", "position", "segment")}
+    for i, row in enumerate(rows):
+        column = 0
+        for number, session in enumerate(row, 1):
+            for place, item in enumerate(session):
+                batch["items"][i, column], batch["position"][i, column] = item, place
+                batch["segment"][i, column] = number
+                column += 1
+    return batch
+
+
+def scores(model, batch):
+    """float [rows, steps, items]."""
+    encoded = np.asarray(model.encode(batch))
+    flat = encoded.reshape(-1, encoded.shape[-1])
+    return np.asarray(model.score_all(flat)).reshape(*encoded.shape[:2], -1)[..., 2:]
+
+
+A, B = [5, 9, 12, 9], [3, 17, 40]
+
+
+def test_sessions_of_a_row_do_not_mix(name, fitted):
+    model = fitted(name)
+    alone, together = scores(model, packed([B])), scores(model, packed([A, B]))
+    np.testing.assert_allclose(together[0, len(A) : len(A) + len(B)], alone[0], rtol=1e-4, atol=1e-5)
+
+
+def test_rows_do_not_mix(name, fitted):
+    model = fitted(name)
+    together, alone = scores(model, packed([A], [B])), scores(model, packed([A]))
+    np.testing.assert_allclose(together[0], alone[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_future_does_not_leak(name, fitted):
+    model = fitted(name)
+    before, after = scores(model, packed([A])), scores(model, packed([[*A[:3], 33]]))
+    np.testing.assert_allclose(before[0, :3], after[0, :3], rtol=1e-5, atol=1e-6)
+
+
+def test_recommending_after_a_history_is_scoring_its_last_event(name, fitted, shop):
+    model = fitted(name)
+    recommended = model.recommend([shop.items.decode(np.array(A))], k=10)
+    best = np.sort(scores(model, packed([A]))[0, -1])[::-1][:10]
+    np.testing.assert_allclose(recommended.scores[0], best, rtol=1e-4, atol=1e-5)
+
+
+def test_alone_in_a_batch_and_with_unknown_items_is_the_same(name, fitted, shop):
+    model = fitted(name)
+    a, b = (list(shop.items.decode(np.array(session))) for session in (A, B))
+    alone = model.recommend([a], k=10)
+    for histories in ([a, b], [a, b * 30], [["no-such-item", *a[:2], "", *a[2:], "nor-this"]]):
+        again = model.recommend(histories, k=10)
+        assert again.items[0].tolist() == alone.items[0].tolist()
+        np.testing.assert_allclose(again.scores[0], alone.scores[0], rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_known_gives_the_popular_items(name, fitted, shop):
+    recommended = fitted(name).recommend([[], ["no-such-item"]], k=5)
+    for items in recommended.items:
+        assert items.tolist() == shop.items.ids[:5].tolist()
+
+
+def test_seen_items_and_candidates(name, fitted, shop):
+    model = fitted(name)
+    history = list(shop.items.decode(np.array(A)))
+    everything = model.recommend([history], k=len(shop.items), exclude_seen=True)
+    left = [item for item in everything.items[0] if item]
+    assert len(left) == len(shop.items) - len(set(history)) and not set(left) & set(history)
+    chosen = list(shop.items.ids[20:26])
+    only = model.recommend([history], k=8, candidates=[*chosen, "no-such-item"])
+    assert set(only.items[0][:6]) == set(chosen) and only.items[0][6:].tolist() == ["", ""]
+
+
+def test_a_very_long_history_is_answered(name, fitted, shop):
+    history = list(shop.items.ids[:50]) * 20
+    assert all(fitted(name).recommend([history], k=3).items[0])
+
+
+@pytest.mark.parametrize("k", [0, -1, 10**6, 2.5])
+def test_k_is_checked(name, fitted, k):
+    with pytest.raises(InputError, match=f"k={k}"):
+        fitted(name).recommend([[]], k=k)
+
+
+def test_a_bare_string_is_no_list_of_histories(name, fitted):
+    for histories in ("item-1", ["item-1"]):
+        with pytest.raises(InputError, match="list of lists"):
+            fitted(name).recommend(histories)

@@ -1,0 +1,101 @@
+"""Saved, loaded and exported, a model gives the answers it gave before."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrecsession import InputError
+
+
+def histories_of(shop):
+    ids = shop.items.ids
+    return [[ids[3], ids[15], ids[3]], [ids[40]], [], ["no-such-item"], ["no-such-item", ids[7]]]
+
+
+def test_keras_file_round_trip(name, fitted, shop, tmp_path):
+    model = fitted(name)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    before, after = (m.recommend(histories_of(shop), k=10) for m in (model, loaded))
+    assert before.items.tolist() == after.items.tolist()
+    np.testing.assert_array_equal(before.scores, after.scores)
+    assert loaded.get_config() == model.get_config()
+    assert loaded.items.fingerprint == shop.items.fingerprint
+    ours, theirs = (m.evaluate(shop.test, verbose=0, return_dict=True) for m in (model, loaded))
+    assert ours["recall@20"] == theirs["recall@20"]
+
+
+def test_training_goes_on_after_loading(neural, fitted, shop, tmp_path):
+    model = fitted(neural)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert int(loaded.optimizer.iterations.value) == int(model.optimizer.iterations.value) > 0
+    loaded.fit(shop.train.batches(rows=16, steps=8), epochs=1, verbose=0)
+
+
+ASK = """
+import json, sys
+import tensorflow as tf
+assert not any(name.startswith(("tfrecsession", "keras.src.models")) for name in sys.modules if "tfrec" in name)
+sys.modules["tfrecsession"] = None  # as if it were not installed
+answer = tf.saved_model.load(sys.argv[1]).signatures["serving_default"](items=tf.constant(json.load(sys.stdin)))
+print(json.dumps([
+    [[item.decode() for item in row] for row in answer["items"].numpy()], answer["scores"].numpy().tolist()
+]))
+"""
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_the_export_answers_as_the_model_does_without_us(name, fitted, shop, tmp_path, exclude_seen):
+    model = fitted(name)
+    path = model.export(tmp_path / "1", k=10, exclude_seen=exclude_seen)
+    histories = histories_of(shop)
+    padded = [[*["", ""][: 3 - len(h)], *h, *[""] * (4 - len(h) - len(["", ""][: 3 - len(h)]))] for h in histories]
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, str(path)], input=json.dumps(padded), capture_output=True, text=True, check=True
+    )
+    items, scores = json.loads(done.stdout)
+    expected = model.recommend(histories, k=10, exclude_seen=exclude_seen)
+    assert items == expected.items.tolist()
+    np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=1e-6)
+
+
+def test_the_export_holds_core_ops_only(name, fitted, tmp_path):
+    path = fitted(name).export(tmp_path / "1", k=5)
+    proto = tf.core.protobuf.saved_model_pb2.SavedModel() if hasattr(tf, "core") else None
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    graph = proto.meta_graphs[0].graph_def
+    ops = {node.op for node in graph.node} | {node.op for f in graph.library.function for node in f.node_def}
+    assert not {op for op in ops if "Cudnn" in op or "PyFunc" in op}
+    card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
+    assert card["k"] == 5 and card["vocabulary"]
+
+
+def test_an_export_of_no_history_at_all(name, fitted, shop, tmp_path):
+    path = fitted(name).export(tmp_path / "1", k=3)
+    ask = tf.saved_model.load(str(path)).signatures["serving_default"]
+    for rows in (0, 2):
+        answer = ask(items=tf.zeros((rows, 0), tf.string))
+        assert answer["items"].shape == (rows, 3)
+        assert all(row == [item.encode() for item in shop.items.ids[:3]] for row in answer["items"].numpy().tolist())
+
+
+def test_a_taken_path_is_refused(name, fitted, tmp_path):
+    fitted(name).export(tmp_path / "1", k=3)
+    with pytest.raises(InputError, match="--overwrite"):
+        fitted(name).export(tmp_path / "1", k=3)
+    fitted(name).export(tmp_path / "1", k=4, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1"]
+
+
+def test_k_beyond_the_catalogue_leaves_nothing_behind(name, fitted, tmp_path):
+    with pytest.raises(InputError, match="catalogue"):
+        fitted(name).export(tmp_path / "1", k=10**6)
+    assert not list(tmp_path.iterdir())

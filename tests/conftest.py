@@ -1,0 +1,24 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shop():
+    """A small prepared shop, in memory: 200 items, 3,000 sessions."""
+    import tfrecsession as trs
+
+    return trs.synthetic_sessions(items=200, sessions=3000, seed=1)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real data sets, or a skip."""
+    folder = os.environ.get("TFRECSESSION_DATA")
+    if not folder:
+        pytest.skip("TFRECSESSION_DATA is not set: the real data sets are not at hand")
+    from pathlib import Path
+
+    return Path(folder)

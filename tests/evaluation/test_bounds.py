@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+import tfrecsession as trs
+from tfrecsession import InputError, evaluation
+
+
+def test_chance_by_hand():
+    metrics = evaluation.chance(catalogue=100, events=7, k=(2,)).metrics
+    assert metrics == {
+        "recall@2": pytest.approx(0.02),
+        "mrr@2": pytest.approx((1 + 1 / 2) / 100),
+        "ndcg@2": pytest.approx((1 + 1 / np.log2(3)) / 100),
+    }
+
+
+def test_metrics_from_ranks_by_hand():
+    metrics = evaluation.metrics_of(np.array([1, 2, 21, 20]), (20,))
+    assert metrics["recall@20"] == pytest.approx(3 / 4)
+    assert metrics["mrr@20"] == pytest.approx((1 + 1 / 2 + 1 / 20) / 4)
+    assert metrics["ndcg@20"] == pytest.approx((1 + 1 / np.log2(3) + 1 / np.log2(21)) / 4)
+
+
+def test_the_ceiling_scores_every_event_and_knows_the_shop(shop):
+    top = evaluation.ceiling(shop.info["shop"], shop.test, (20,))
+    assert top.events == shop.test.scored_events
+    assert 0.4 < top.metrics["recall@20"] < 1.0
+
+
+def test_ranks_line_up_with_the_events(shop):
+    model = trs.models.Popularity(shop.items)
+    model.fit(shop.train)
+    scored = evaluation.evaluate(model, shop.test)
+    targets = shop.test.values[scored.event]
+    counts = shop.items.counts
+    expected = [(counts >= counts[target - 2]).sum() for target in targets]
+    assert scored.ranks.tolist() == expected
+
+
+def test_k_beyond_the_catalogue(shop):
+    model = trs.models.Popularity(shop.items)
+    with pytest.raises(InputError, match="k=5000"):
+        evaluation.evaluate(model, shop.test, k=(5000,))

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from tfrecsession import InputError
+from tfrecsession.models import ItemKNN
+
+
+def similarities(shop, shrinkage, alpha):
+    """The formula, pair of events by pair of events."""
+    size = len(shop.items) + 2
+    together, support = np.zeros((size, size)), np.zeros(size)
+    for session in (shop.train[s] for s in range(len(shop.train))):
+        np.add.at(support, session, 1)
+        for a in session:
+            for b in session:
+                together[a, b] += a != b
+    support = np.maximum(support + shrinkage, 1e-300)
+    return together / (support[:, None] ** alpha * support[None, :] ** (1 - alpha))
+
+
+@pytest.mark.parametrize(("shrinkage", "alpha"), [(20.0, 0.5), (0.0, 0.5), (5.0, 0.75)])
+def test_equals_the_formula(shop, shrinkage, alpha):
+    model = ItemKNN(shop.items, neighbours=len(shop.items), shrinkage=shrinkage, alpha=alpha)
+    model.fit(shop.train)
+    expected = similarities(shop, shrinkage, alpha)[2:, 2:]
+    ids = np.arange(2, len(shop.items) + 2)[:, None]
+    np.testing.assert_allclose(np.asarray(model.score_all(ids))[:, 2:], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_keeps_the_nearest_only(shop):
+    every, few = (ItemKNN(shop.items, neighbours=n) for n in (len(shop.items), 7))
+    for model in (every, few):
+        model.fit(shop.train)
+    np.testing.assert_array_equal(every.neighbour_ids.numpy()[:, :7], few.neighbour_ids.numpy())
+    assert (np.diff(few.similarities.numpy(), axis=1) <= 0).all()
+
+
+def test_the_mean_looks_at_the_whole_session(shop):
+    model = ItemKNN(shop.items, neighbours=len(shop.items), history="mean", window=3)
+    model.fit(shop.train)
+    sim = similarities(shop, 20.0, 0.5)[:, 2:]
+    names = [list(shop.items.decode(np.array(ids))) for ids in ([4, 9, 30], [8, 4, 9, 30])]
+    expected = np.sort(sim[[4, 9, 30]].mean(axis=0))[::-1][:5]  # the fourth event lies outside the window
+    np.testing.assert_allclose(model.recommend(names, k=5).scores, [expected, expected], rtol=1e-4)
+
+
+def test_similar_items_are_the_neighbours(shop):
+    model = ItemKNN(shop.items)
+    model.fit(shop.train)
+    similar = model.similar_items([shop.items.ids[0]], k=4)
+    assert similar.items[0].tolist() == shop.items.decode(model.neighbour_ids.numpy()[2, :4]).tolist()
+
+
+def test_history_is_checked(shop):
+    with pytest.raises(InputError, match="history='first'"):
+        ItemKNN(shop.items, history="first")

@@ -1,0 +1,51 @@
+"""Data flows one way: a folder imports only from those before it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import tfrecsession
+
+PACKAGE = Path(tfrecsession.__file__).parent
+ORDER = (
+    "events sessions batches layers losses negatives metrics optimizers models training evaluation export serving presets cli"
+).split()
+BEFORE_ALL = {"errors", "staging", "version"}
+
+
+def imported_folders(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: say the whole name instead of a relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "tfrecsession" and len(parts) > 1:
+                yield parts[1]
+
+
+def test_every_folder_has_its_place():
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert folders <= set(ORDER)
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_imports_point_upstream(folder):
+    for file in sorted((PACKAGE / folder).rglob("*.py")):
+        for imported in imported_folders(file):
+            if imported in BEFORE_ALL or imported not in ORDER:
+                continue
+            assert ORDER.index(imported) <= ORDER.index(folder), f"{file.name} imports tfrecsession.{imported}"
+
+
+@pytest.mark.parametrize("heavy", ["tensorflow", "keras", "ibis", "pandas"])
+def test_the_front_door_is_light(heavy):
+    import subprocess
+    import sys
+
+    code = f"import sys, tfrecsession, tfrecsession.cli.main as m; m.parser(); sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

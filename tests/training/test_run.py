@@ -1,0 +1,54 @@
+import json
+
+import keras
+import pytest
+
+import tfrecsession as trs
+from tfrecsession import InputError, training
+
+QUICK = {"epochs": 1, "rows": 16, "steps": 8, "negatives": 32, "units": [8]}
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    trs.prepare("synthetic:items=100,sessions=600,seed=3", tmp_path / "data")
+    return trs.load(tmp_path / "data")
+
+
+def test_a_run_holds_what_it_takes_to_repeat_it(on_disk, tmp_path):
+    settings = training.settings_of("gru4rec", QUICK)
+    model = training.train(on_disk, "gru4rec", tmp_path / "run", settings, seed=5)
+    run = training.open_run(tmp_path / "run")
+    assert run.info["seed"] == 5 and run.info["settings"] == json.loads(json.dumps(settings))
+    assert run.info["data"]["fingerprint"] == on_disk.fingerprint == run.data().fingerprint
+    assert run.info["versions"]["keras"] == keras.__version__
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert len(history["loss"]) == 1 and "val_recall@20" in history
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]
+    assert metrics["recall@20"] == history["val_recall@20"][-1]
+    # repeated from what the folder says
+    again = training.train(
+        run.data(), run.info["model"], tmp_path / "again", run.info["settings"], seed=run.info["seed"]
+    )
+    asked = [[on_disk.items.ids[0]]]
+    assert again.recommend(asked, k=5).scores.tolist() == model.recommend(asked, k=5).scores.tolist()
+    assert run.model().recommend(asked, k=5).scores.tolist() == model.recommend(asked, k=5).scores.tolist()
+
+
+def test_other_data_is_refused(on_disk, tmp_path):
+    training.train(on_disk, "popularity", tmp_path / "run", {})
+    trs.prepare("synthetic:items=100,sessions=600,seed=4", tmp_path / "other")
+    with pytest.raises(InputError, match=on_disk.fingerprint):
+        training.open_run(tmp_path / "run").data(tmp_path / "other")
+
+
+def test_a_failed_training_leaves_nothing(on_disk, tmp_path):
+    settings = training.settings_of("gru4rec", {**QUICK, "learning_rate": float("inf")})
+    with pytest.raises(InputError, match="lower learning_rate"):
+        training.train(on_disk, "gru4rec", tmp_path / "run", settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_not_a_run(tmp_path):
+    with pytest.raises(InputError, match=r"no run\.json"):
+        training.open_run(tmp_path)

@@ -1,0 +1,100 @@
+"""What is left out of a log: repeated rows and clicks, rare items, short sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import count
+
+import ibis.expr.types as ir
+
+from tfrecsession.sessions.ledger import Ledger
+from tfrecsession.sessions.log import CONTEXT, Log
+from tfrecsession.sessions.workbench import Workbench
+
+
+def drop_duplicates(log: Log, bench: Workbench, ledger: Ledger) -> Log:
+    """Of rows that agree in session, user, item, time and event, keep the first."""
+    ledger.begin("duplicate rows")
+    events = log.events
+    alike = [name for name in events.columns if name != "order" and not name.startswith(CONTEXT)]
+    firsts = events.group_by(alike).agg(order=events.order.min(), rows=events.count())
+    again = firsts.filter(firsts.rows > 1)
+    repeated = bench.numbers(again, rows=again.rows.sum() - again.count())["rows"] or 0
+    ledger.record("duplicate rows", events=ledger.steps[-1]["events"] - repeated)
+    if not repeated:
+        return log
+    kept = events.semi_join(firsts, "order") if log.context else firsts.drop("rows")
+    kept = bench.store(kept)
+    bench.drop(events)
+    return replace(log, events=kept)
+
+
+def drop_repeats(log: Log, bench: Workbench, ledger: Ledger) -> Log:
+    """Of consecutive events of a session with the same item, keep the first."""
+    ledger.begin("consecutive repeats")
+    events = log.events
+    before = events.item.lag().over(group_by="session", order_by=log.order)
+    events = events.mutate(before=before)
+    fresh = bench.store(events.filter((events.before != events.item) | events.before.isnull()).drop("before"))
+    bench.drop(log.events)
+    ledger.record("consecutive repeats", **bench.numbers(fresh, events=fresh.count()))
+    return replace(log, events=fresh)
+
+
+def long_and_frequent(log: Log, length: int, support: int, one_pass: bool, bench: Workbench, ledger: Ledger) -> Kept:
+    """Drop sessions of fewer than `length` events and items of fewer than `support`, until neither changes anything.
+
+    The result does not depend on which comes first: it is the largest set of sessions and items that satisfies both.
+    one_pass: short sessions, rare items, short sessions once more, and no further, as P-RSC15 does; rare items may be
+    left then.
+
+    The events stay where they are and are only counted; what is stored are the counts.
+    """
+    filters = (
+        _Filter("session", length, f"sessions shorter than {length}", f"lower --min-session-length {length}"),
+        _Filter("item", support, f"items with fewer than {support} events", f"lower --min-item-support {support}"),
+    )
+    kept, alive = Kept(), {}
+    for turn in count():
+        this, last = filters[turn % 2], filters[(turn - 1) % 2]
+        step = last.step if turn < 3 else f"{last.step}, round {(turn + 1) // 2}"
+        ledger.begin(this.step if turn < 2 else f"{this.step}, round {turn // 2 + 1}")
+        tally = bench.store(_tally(kept.of(log.events), this.column))
+        enough = tally.events >= this.least
+        found = bench.numbers(tally, events=tally.events.sum(), rows=tally.count(), kept=tally.count(where=enough))
+        # How many items the length filter left is known only now that they are counted, and the other way round.
+        if turn and last.least > 1:
+            rows = {f"{this.column}s": found["rows"], f"{last.column}s": alive[last.column]}
+            ledger.record(step, events=found["events"] or 0, advice=last.advice, **rows)
+        settled = turn > 0 and found["kept"] == found["rows"]
+        if settled or (one_pass and turn == 3):
+            return replace(kept, **{this.column: tally})
+        alive[this.column] = found["kept"]
+        kept = replace(kept, **{this.column: tally.filter(enough)})
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The survivors of the length and support filters: a table of `session` and one of `item`; None: all."""
+
+    session: ir.Table | None = None
+    item: ir.Table | None = None
+
+    def of(self, events: ir.Table) -> ir.Table:
+        """Their events."""
+        for column in ("session", "item"):
+            if (alive := getattr(self, column)) is not None:
+                events = events.semi_join(alive, column)
+        return events
+
+
+@dataclass(frozen=True)
+class _Filter:
+    column: str
+    least: int  # events
+    step: str
+    advice: str
+
+
+def _tally(events: ir.Table, column: str) -> ir.Table:
+    return events.group_by(column).agg(events=events.count())

@@ -1,0 +1,117 @@
+"""What a person may ask of `prepare`, checked before any work is done."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from tfrecsession.errors import InputError
+from tfrecsession.events.schema import Columns
+from tfrecsession.sessions.spans import Span, parse_duration, parse_span
+
+ON_DISK = ("items", "times", "start")  # names of a prepared session's own columns, beside those of the event table
+MEMORY = re.compile(r"\d+(\.\d+)? ?[KMGT]i?B", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `prepare` that shape its result; None stands for a default that depends on the log."""
+
+    item: str | None = None
+    time: str | None = None
+    session: str | None = None
+    user: str | None = None
+    event: str | None = None
+    context: tuple[str, ...] = ()
+    format: str | None = None
+    time_unit: str | None = None
+    gap: str | None = None
+    drop_repeats: bool = False
+    min_item_support: int | None = None
+    min_session_length: int | None = None
+    one_pass: bool = False
+    test_span: str | None = None
+    validation_span: str | None = None
+    split_by: str = "start"
+    test_input: object = None
+    unknown_items: str = "drop"
+    keep_duplicates: bool = False
+    drop_bad_rows: bool = False
+    engine: str = "duckdb"
+    memory: str = "4GB"
+
+    def checked(self) -> Options:
+        """The same options with the defaults that do not depend on the log; InputError for what cannot be meant."""
+        given = self.test_input is not None
+        if self.engine != "duckdb":
+            raise InputError(f"--engine {self.engine}: this version has only duckdb (spark is planned)")
+        if not MEMORY.fullmatch(str(self.memory)):
+            raise InputError(f"--memory {self.memory}: write it as 4GB or 500MB")
+        if self.split_by not in ("start", "end"):
+            raise InputError(f"--split-by {self.split_by}: choose start or end")
+        if self.unknown_items not in ("drop", "keep"):
+            raise InputError(f"--unknown-items {self.unknown_items}: choose drop or keep")
+        if given and self.test_span is not None:
+            raise InputError("--test-span and --test-input exclude each other: the test sessions are given")
+        options = replace(
+            self,
+            context=tuple(self.context),
+            min_item_support=_at_least_one(self.min_item_support, "--min-item-support", 1 if given else 5),
+            min_session_length=_at_least_one(self.min_session_length, "--min-session-length", 2),
+        )
+        for name in options.context:
+            if name.lower() in ON_DISK:
+                raise InputError(f"--context {name}: prepared sessions have a column {name} already: rename it in the log")
+        if options.gap is not None and not parse_duration(options.gap, "--gap"):
+            raise InputError(f"--gap {options.gap}: must be longer than nothing")
+        for span, argument in ((options.test_span, "--test-span"), (options.validation_span, "--validation-span")):
+            if span is not None:
+                parse_span(span, argument)
+        return options
+
+    def for_log(self, source: str, timed: bool) -> Options:
+        """The same options with every default filled in, once it is known whether the log has times."""
+        given = self.test_input is not None
+        if not timed:
+            self._check_untimed(source)
+        test = "0d" if given else self.test_span or "1d"
+        validation = self.validation_span or ("1d" if timed and not given else "0d")
+        return replace(self, test_span=test, validation_span=validation)
+
+    def _check_untimed(self, source: str) -> None:
+        if self.gap is not None:
+            raise InputError(f"{source}: --gap {self.gap} needs times, and this log has none: name them with --time COLUMN")
+        if self.test_span is None and self.test_input is None:
+            raise InputError(
+                f"{source}: without times there is no last day to test on: give a share of the sessions, as "
+                "--test-span 10%, or a --test-input FILE"
+            )
+        for span, argument in ((self.test_span, "--test-span"), (self.validation_span, "--validation-span")):
+            if span is not None and parse_span(span, argument).microseconds:
+                raise InputError(f"{source}: {argument} {span} needs times, and this log has none: give a share, as 10%")
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.item, self.time, self.session, self.user, self.event, self.context)
+
+    @property
+    def spans(self) -> tuple[Span, Span]:
+        """Validation and test; to be asked after `for_log`."""
+        return parse_span(self.validation_span, "--validation-span"), parse_span(self.test_span, "--test-span")
+
+    @property
+    def shaping(self) -> dict:
+        """What belongs into the fingerprint: neither names of files and columns nor how the work was done."""
+        names = (
+            "gap drop_repeats min_item_support min_session_length one_pass test_span validation_span split_by "
+            "unknown_items keep_duplicates"
+        )
+        return {name: getattr(self, name) for name in names.split()}
+
+
+def _at_least_one(number: int | None, argument: str, default: int) -> int:
+    if number is None:
+        return default
+    if isinstance(number, bool) or int(number) != number or number < 1:
+        raise InputError(f"{argument} {number}: must be a whole number of at least 1")
+    return int(number)

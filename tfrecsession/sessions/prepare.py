@@ -1,0 +1,196 @@
+"""A click log -> a prepared data set on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tfrecsession.errors import InputError
+from tfrecsession.events.readers import read_events
+from tfrecsession.events.schema import EventTable
+from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, long_and_frequent
+from tfrecsession.sessions.ledger import Ledger, Progress
+from tfrecsession.sessions.log import Log, code
+from tfrecsession.sessions.options import Options
+from tfrecsession.sessions.sessionize import gap_for, session_names, sessionize
+from tfrecsession.sessions.split import SPLITS, Split, session_table, split_sessions
+from tfrecsession.sessions.staging import MARK, staged
+from tfrecsession.sessions.vocabulary import UNKNOWN, encode_events, make_vocabulary
+from tfrecsession.sessions.workbench import Workbench
+from tfrecsession.sessions.write import DatasetWriter
+
+
+def prepare(
+    source: Any,
+    out: str | os.PathLike,
+    *,
+    item: str | None = None,
+    time: str | None = None,
+    session: str | None = None,
+    user: str | None = None,
+    event: str | None = None,
+    context: Sequence[str] = (),
+    format: str | None = None,
+    time_unit: str | None = None,
+    gap: str | None = None,
+    drop_repeats: bool = False,
+    min_item_support: int | None = None,
+    min_session_length: int | None = None,
+    one_pass: bool = False,
+    test_span: str | None = None,
+    validation_span: str | None = None,
+    split_by: str = "start",
+    test_input: Any = None,
+    unknown_items: str = "drop",
+    keep_duplicates: bool = False,
+    drop_bad_rows: bool = False,
+    engine: str = "duckdb",
+    memory: str = "4GB",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict:
+    """Turn the click log `source` into the prepared data set `out`, a folder that `read_prepared` opens.
+
+    source: whatever `read_events` takes; item, time, session, user, event, context, format, time_unit and drop_bad_rows
+        are explained there.
+    gap: cut sessions where a user (in a log with sessions: a session) pauses for longer; 30s, 30m, 1h, 2d. Default: 30m
+        in a log without sessions, else none.
+    drop_repeats: of consecutive events of a session with the same item, keep the first.
+    min_item_support, min_session_length: in events; applied until nothing changes, or one_pass. Default: 5 (1 with
+        test_input) and 2.
+    test_span, validation_span: the latest stretch of the log and the one before it, by each session's start (split_by:
+        or end): a duration, a share of the sessions such as 10%, or 0d for none. Default: 1d and 1d; validation is none
+        with test_input or without times.
+    test_input: the log of the test sessions, where somebody else has split; read and cut as `source` is.
+    unknown_items: "drop" what training never saw from validation and test, before the length filter, or "keep" it as
+        id 1.
+    keep_duplicates: keep rows that agree in session, user, item, time and event.
+    memory: what the engine may use before it moves work to disk.
+    overwrite: replace a prepared data set at `out`, at the very end.
+    progress: called with the name of each step as it begins, and with the share done where that is known.
+
+    Returns the content of `dataset.json`. Raises InputError for whatever cannot be done, and then leaves nothing behind.
+    """
+    options = Options(
+        item=item,
+        time=time,
+        session=session,
+        user=user,
+        event=event,
+        context=tuple(context),
+        format=format,
+        time_unit=time_unit,
+        gap=gap,
+        drop_repeats=drop_repeats,
+        min_item_support=min_item_support,
+        min_session_length=min_session_length,
+        one_pass=one_pass,
+        test_span=test_span,
+        validation_span=validation_span,
+        split_by=split_by,
+        test_input=test_input,
+        unknown_items=unknown_items,
+        keep_duplicates=keep_duplicates,
+        drop_bad_rows=drop_bad_rows,
+        engine=engine,
+        memory=memory,
+    ).checked()
+    with staged(out, overwrite) as folder:
+        with Workbench(folder / "work", options.memory) as bench:
+            info = _Preparation(source, options, bench, folder, progress).run()
+        shutil.rmtree(folder / "work")
+        (folder / MARK).write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return info
+
+
+class _Preparation:
+    """One run of `prepare`, station by station."""
+
+    def __init__(self, source: Any, options: Options, bench: Workbench, folder: Path, progress: Progress | None):
+        self.source, self.options, self.bench = source, options, bench
+        self.folder, self.progress = folder, progress
+        self.notes: list[str] = []
+
+    def run(self) -> dict:
+        table, log, ledger = self._sessions(self.source)
+        given = None if self.options.test_input is None else self._given_test(log)
+        splits = self._split(log, ledger)
+        if given:
+            splits["test"] = given
+
+        ledger.begin("vocabulary")
+        train = splits["train"]
+        vocabulary = self.bench.store(
+            make_vocabulary(train.events.semi_join(train.sessions, "session"), log.names["item"])
+        )
+        splits = {name: self._encode(split, vocabulary) for name, split in splits.items()}
+        writer = DatasetWriter(self.folder, log, self.bench)
+        writer.write_items(vocabulary, table.content)
+        for split in splits.values():
+            writer.write_split(split)
+        return writer.info(
+            source=table.source,
+            options=self.options,
+            steps=[*ledger.steps, *(step for split in splits.values() for step in split.ledger.steps)],
+            notes=self.notes,
+        )
+
+    def _sessions(self, source: Any, split: str | None = None) -> tuple[EventTable, Log, Ledger]:
+        """Read a log and give each of its events a session."""
+        options, bench = self.options, self.bench
+        ledger = Ledger(self.progress, split)
+        ledger.begin("reading")
+        table = read_events(
+            source,
+            options.columns,
+            connection=bench.connection,
+            format=options.format,
+            time_unit=options.time_unit,
+            drop_bad_rows=options.drop_bad_rows,
+        )
+        ledger.source = table.source
+        self.notes += table.notes
+        self.options = options.for_log(table)
+        log = code(table, bench)
+        counts = {f"{part}s": bench.count(log.names[part]) for part in ("item", "session") if part in log.names}
+        ledger.record("reading", events=bench.count(log.events), **counts)
+        if log.timed and not options.keep_duplicates:
+            log = drop_duplicates(log, bench, ledger)
+        log = sessionize(log, self.options.gap, bench, ledger, self.notes)
+        if options.drop_repeats:
+            log = drop_repeats(log, bench, ledger)
+        return table, log, ledger
+
+    def _given_test(self, main: Log) -> Split:
+        """The test split that somebody else made, as it is."""
+        _, log, ledger = self._sessions(self.options.test_input, "test")
+        for what, ours, theirs in (
+            ("times", main.timed, log.timed),
+            ("sessions", "session" in main.names, "session" in log.names),
+        ):
+            if ours != theirs:
+                has, lacks = (main, log) if ours else (log, main)
+                raise InputError(f"{has.source} has a column of {what} and {lacks.source} has none: prepare both alike")
+        sessions = self.bench.store(session_names(log, session_table(log, log.events)))
+        return Split("test", log, log.events, sessions, ledger)
+
+    def _split(self, log: Log, ledger: Ledger) -> dict[str, Split]:
+        """Filter the log and cut it by time."""
+        options, bench = self.options, self.bench
+        kept = long_and_frequent(
+            log, options.min_session_length, options.min_item_support, options.one_pass, bench, ledger
+        ).of(log.events)
+        ledger.begin("split by time")
+        sessions = bench.store(session_names(log, session_table(log, kept)))
+        validation, test = options.spans
+        cuts = split_sessions(sessions, validation, test, options.split_by, bench, log.source)
+        splits = {name: Split(name, log, kept, cuts[name], ledger.branch(name)) for name in SPLITS}
+        ...
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON can hold it."""

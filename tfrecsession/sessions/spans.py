@@ -1,0 +1,61 @@
+"""Lengths of time and shares, as people write them: 30m, 1d, 10%."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from tfrecsession.errors import InputError
+
+MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3_600 * 10**6, "d": 86_400 * 10**6, "w": 604_800 * 10**6}
+DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
+LONGEST = 2**62  # microseconds, so that differences of times stay in 64 bits
+
+
+@dataclass(frozen=True)
+class Span:
+    """The latest stretch of a log: a length of time in `microseconds`, or a `share` of its sessions."""
+
+    text: str
+    microseconds: int | None = None
+    share: Fraction | None = None
+
+    @property
+    def empty(self) -> bool:
+        return not (self.microseconds or self.share)
+
+
+def parse_duration(text: str, argument: str) -> int:
+    """30s, 30m, 1.5h, 2d, 1w -> microseconds; `argument` names the option in the InputError."""
+    match = DURATION.fullmatch(str(text))
+    if not match:
+        raise InputError(f"{argument} {text}: write a number and a unit, as 30s, 30m, 1h, 2d or 1w")
+    microseconds = round(Fraction(match[1]) * MICROSECONDS[match[2]])
+    if microseconds > LONGEST:
+        raise InputError(f"{argument} {text}: longer than any log")
+    return microseconds
+
+
+def parse_span(text: str, argument: str) -> Span:
+    """A duration, or a share of the sessions such as 10%; "0d" and "0%" are the empty span."""
+    match = SHARE.fullmatch(str(text))
+    if not match:
+        if str(text).endswith("%"):
+            raise InputError(f"{argument} {text}: write a share as 10% or 2.5%")
+        return Span(text, microseconds=parse_duration(text, argument))
+    share = Fraction(match[1]) / 100
+    if share >= 1:
+        raise InputError(f"{argument} {text}: must be less than 100%, or nothing is left to train on")
+    return Span(text, share=share)
+
+
+def in_words(microseconds: int) -> str:
+    """Microseconds -> the two largest units, as "6d 23h"."""
+    words = []
+    for unit in "dhms":
+        count, microseconds = divmod(microseconds, MICROSECONDS[unit])
+        if count:
+            words.append(f"{count}{unit}")
+    return " ".join(words[:2]) or "less than a second"

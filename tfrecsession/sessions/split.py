@@ -1,0 +1,90 @@
+"""Sessions -> train, validation and test, by time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import ibis.expr.types as ir
+
+from tfrecsession.errors import InputError
+from tfrecsession.sessions.log import Log
+from tfrecsession.sessions.spans import Span, in_words
+from tfrecsession.sessions.workbench import Workbench
+
+SPLITS = ("train", "validation", "test")
+
+
+def session_table(log: Log, events: ir.Table) -> ir.Table:
+    """A row per session of `events`: `session`, `start` and `end` (int64 microseconds), `events`, `user` (code).
+
+    The user of a session is that of its first row that has one.
+    """
+    aggregates = {"start": events.time.min(), "end": events.time.max(), "events": events.count()}
+    if "user" in log.names:
+        aggregates["user"] = events.user.argmin(events.order, where=events.user.notnull())
+    return events.group_by("session").agg(**aggregates)
+
+
+@dataclass(frozen=True)
+class Border:
+    """Sessions at or after it are later. A session's place is its time, then its name, so that every cut is exact."""
+
+    time: int
+    label: str = ""
+
+    def after(self, sessions: ir.Table, by: str) -> ir.BooleanValue:
+        time = sessions[by]
+        return (time > self.time) | ((time == self.time) & (sessions.label >= self.label))
+
+
+def split_sessions(
+    sessions: ir.Table, validation: Span, test: Span, by: str, bench: Workbench, source: str
+) -> dict[str, ir.Table]:
+    """Test: the sessions whose start (by="end": end) lies within the last `test` of the log; validation: those within
+    the `validation` before it; train: all earlier ones.
+
+    A session exactly on a border belongs to the later side. The log ends with its last event. A share of n sessions is
+    rounded up, and always a share of all sessions. Raises InputError for spans that leave nothing to train on.
+    """
+    log = bench.numbers(sessions, first=sessions.start.min(), last=sessions.end.max(), sessions=sessions.count())
+    rest, cuts, asked = sessions, {}, []
+    end = Border(log["last"])
+    for split, span in (("test", test), ("validation", validation)):
+        if span.empty:
+            cuts[split] = rest.limit(0)
+            continue
+        asked.append(f"--{split}-span {span.text}")
+        end = _border(rest, span, by, end, log["sessions"], bench)
+        if end is None or (span.share is None and end.time <= log["first"]):
+            raise InputError(_nothing_to_train_on(source, asked, log, span))
+        cuts[split] = rest.filter(end.after(rest, by))
+        rest = rest.filter(~end.after(rest, by))
+    return {"train": rest, **{split: cuts[split] for split in SPLITS[1:]}}
+
+
+def _border(sessions: ir.Table, span: Span, by: str, end: Border, of: int, bench: Workbench) -> Border | None:
+    """Where the latest `span` of the sessions begins, `end` being where they end; None: before all of them."""
+    if span.share is None:
+        return Border(end.time - span.microseconds)
+    before = bench.numbers(sessions, count=sessions.count())["count"] - math.ceil(span.share * of)
+    if before <= 0:
+        return None
+    ordered = sessions.order_by(by, "label").select(by, "label").limit(1, offset=before)
+    (place,) = ordered.to_pyarrow().to_pylist()
+    return Border(place[by], place["label"])
+
+
+def _nothing_to_train_on(source: str, asked: list[str], log: dict, span: Span) -> str:
+    options = " and ".join(asked)
+    verb = "leave" if len(asked) > 1 else "leaves"
+    if span.share is not None:
+        return f"{source}: {options} {verb} no session to train on: the log has {log['sessions']:,}"
+    length = in_words(log["last"] - log["first"])
+    return f"{source}: {options} {verb} nothing to train on: the log is {length} long, from {iso(log['first'])} to {iso(log['last'])}"
+
+
+def iso(microseconds: int) -> str:
+    """Microseconds since 1970 -> "2017-10-01T03:00:00Z"."""
+    return datetime.fromtimestamp(microseconds // 10**6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,89 @@
+"""A folder appears whole or not at all: it is written beside its place and moved there at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfrecsession.errors import InputError
+
+MARK = "dataset.json"  # a folder that holds one is a prepared data set
+
+
+@contextlib.contextmanager
+def staged(out: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
+    """A new folder `OUT.partial-<pid>` to write into; moved to `out` when the block ends well, removed when it does not.
+
+    What a killed process left behind for the same `out` is cleared first. Raises InputError where `out` exists and may
+    not be replaced: without `overwrite`, or when it is anything but a prepared data set or an empty folder.
+    """
+    out = Path(out).expanduser().absolute()
+    _clear_leftovers(out)
+    _check_replaceable(out, overwrite)
+    partial = _sibling(out, "partial")
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot write there: {error.strerror}") from None
+    try:
+        yield partial
+        _publish(partial, out, overwrite)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_replaceable(out: Path, overwrite: bool) -> None:
+    if not out.exists() and not out.is_symlink():
+        return
+    if not out.is_dir() or out.is_symlink():
+        raise InputError(f"{out}: exists and is not a folder: choose another name for --out")
+    if not overwrite:
+        raise InputError(f"{out}: exists already: choose another name, or replace it with --overwrite")
+    if any(out.iterdir()) and not (out / MARK).exists():
+        raise InputError(f"{out}: holds other things than a prepared data set, and will not be overwritten")
+
+
+def _publish(partial: Path, out: Path, overwrite: bool) -> None:
+    _check_replaceable(out, overwrite)
+    if not out.exists():
+        os.replace(partial, out)
+        return
+    aside = _sibling(out, "replaced")
+    os.replace(out, aside)
+    os.replace(partial, out)
+    shutil.rmtree(aside)
+
+
+def _clear_leftovers(out: Path) -> None:
+    """Remove the staging of processes that are gone; bring back what one had moved aside and not yet replaced."""
+    for kind in ("replaced", "partial"):
+        for left in out.parent.glob(f"{glob.escape(out.name)}.{kind}-*"):
+            if _running(left.name.rpartition("-")[2]):
+                continue
+            if kind == "replaced" and not out.exists():
+                os.replace(left, out)
+            else:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _sibling(out: Path, kind: str) -> Path:
+    return out.with_name(f"{out.name}.{kind}-{os.getpid()}")
+
+
+def _running(pid: str) -> bool:
+    """Whether another process has this number. Our own is nobody else's: containers number their processes alike."""
+    if not pid.isdigit():
+        return True
+    if int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

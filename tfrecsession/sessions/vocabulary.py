@@ -1,0 +1,86 @@
+"""Items <-> ids, by the convention of Keras' StringLookup: 0 padding, 1 unknown, 2.. items by falling count."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+
+PADDING, UNKNOWN, FIRST = 0, 1, 2  # ids
+
+
+class Items:
+    """The catalogue: the items of the training sessions, which have the ids 2.. in this order.
+
+    ids: object array [N] of str. counts: int64 [N], events in training, falling.
+    """
+
+    def __init__(self, ids: Iterable, counts: Iterable[int]):
+        self.ids = np.array([str(item) for item in ids], dtype=object)
+        self.counts = np.asarray(counts, np.int64)
+        if self.ids.shape != self.counts.shape:
+            raise ValueError(f"{len(self.ids)} items with {len(self.counts)} counts")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def size(self) -> int:
+        """Rows of a table with a place for every id: N + 2."""
+        return len(self) + FIRST
+
+    def encode(self, items: Iterable) -> np.ndarray:
+        """Items -> int32 ids: 0 for "", 1 for what is not in the catalogue. Items that are not str count as str(item)."""
+        known = self._known
+        return np.fromiter((known.get(str(item), UNKNOWN) for item in items), np.int32)
+
+    def decode(self, ids) -> np.ndarray:
+        """Ids of any shape -> object array of str of the same shape; "" for padding and unknown.
+
+        Raises IndexError for an id that is not in the catalogue.
+        """
+        ids = np.asarray(ids)
+        if ids.size and ids.min() < 0:
+            raise IndexError(f"negative item id {ids.min()}")
+        return self._names[ids]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell catalogues apart: items and their order."""
+        encoded = [item.encode() for item in self.ids]
+        lengths = np.array([len(item) for item in encoded], "<i8")
+        return hashlib.sha256(lengths.tobytes() + b"".join(encoded)).hexdigest()[:16]
+
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        return {"": PADDING, **{item: number for number, item in enumerate(self.ids.tolist(), FIRST)}}
+
+    @cached_property
+    def _names(self) -> np.ndarray:
+        return np.concatenate([np.array(["", ""], dtype=object), self.ids])
+
+
+def make_vocabulary(train: ir.Table, names: ir.Table) -> ir.Table:
+    """Coded training events -> `item` string, `count` int64, `id` int32: by falling count, then by item.
+
+    names: the `name` of every item `code`.
+    """
+    from ibis import row_number
+
+    counts = train.group_by(code=train.item).agg(count=train.count())
+    items = counts.inner_join(names, "code")
+    place = row_number().over(order_by=[items["count"].desc(), items.name])
+    return items.select(item=items.name, count=items["count"], id=(place + FIRST).cast("int32"))
+
+
+def encode_events(events: ir.Table, names: ir.Table, vocabulary: ir.Table, unknown: str) -> ir.Table:
+    """Coded events with the column `id`; unknown: "drop" the events of items without one, or "keep" them as UNKNOWN."""
+    ids = vocabulary.select(name="item", id="id")
+    ids = names.join(ids, "name", how="inner" if unknown == "drop" else "left").select(item="code", id="id")
+    return events.inner_join(ids.mutate(id=ids.id.fill_null(UNKNOWN)), "item")
