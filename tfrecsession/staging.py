@@ -1,72 +1,87 @@
-"""Results appear whole or not at all: they are written beside their place and moved there at the end."""
+"""A folder appears whole or not at all: it is written beside its place and moved there at the end."""
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tfrecsession.errors import InputError
 
 
-@contextmanager
-def staged(out: str | Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
-    """A folder to write into that becomes `out` when the block ends, and vanishes when it fails.
+@contextlib.contextmanager
+def staged(out: str | os.PathLike, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
+    """A new folder `OUT.partial-<pid>` to write into, moved to `out` if the block ends well and removed if not.
 
-    Args:
-        out: where the result is to be.
-        marker: a file that tells our own results; a folder without it is never overwritten.
-        overwrite: replace an earlier result, at the very end.
-
-    Raises:
-        InputError: `out` exists and may not be replaced.
+    What a killed process left behind for the same `out` is cleared first. Raises InputError where `out` exists and may
+    not be replaced: without `overwrite`, or when it is anything but a prepared data set or an empty folder.
     """
-    out = Path(out)
-    check_free(out, marker=marker, overwrite=overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(out)
-    staging = out.with_name(f"{out.name}.partial-{os.getpid()}")
-    staging.mkdir()
+    out = Path(out).expanduser().absolute()
+    _clear_leftovers(out)
+    _check_replaceable(out, marker, overwrite)
+    partial = _sibling(out, "partial")
     try:
-        yield staging
-        if out.exists():
-            old = out.with_name(f"{out.name}.partial-{os.getpid()}-old")
-            out.rename(old)
-            staging.rename(out)
-            shutil.rmtree(old)
-        else:
-            staging.rename(out)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot write there: {error.strerror}") from None
+    try:
+        yield partial
+        _publish(partial, out, marker, overwrite)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_free(out: str | Path, *, marker: str, overwrite: bool) -> None:
-    """InputError where `out` is taken; said before the work, not after it."""
-    out = Path(out)
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+def _check_replaceable(out: Path, marker: str, overwrite: bool) -> None:
+    if not out.exists() and not out.is_symlink():
         return
+    if not out.is_dir() or out.is_symlink():
+        raise InputError(f"{out}: exists and is not a folder: choose another name for --out")
     if not overwrite:
-        raise InputError(f"{out} exists: say --overwrite to replace it, or choose another --out")
-    if not (out / marker).exists():
-        raise InputError(f"{out} is not ours to overwrite (it has no {marker}): choose another --out")
+        raise InputError(f"{out}: exists already: choose another name, or replace it with --overwrite")
+    if any(out.iterdir()) and not (out / marker).exists():
+        raise InputError(f"{out}: is not ours to overwrite (it has no {marker}): choose another name for --out")
 
 
-def _remove_abandoned(out: Path) -> None:
-    """What a process left behind that was killed while it wrote `out`."""
-    for staging in out.parent.glob(f"{out.name}.partial-*"):
-        pid = staging.name.rsplit(".partial-", 1)[1].split("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(staging, ignore_errors=True)
+def _publish(partial: Path, out: Path, marker: str, overwrite: bool) -> None:
+    _check_replaceable(out, marker, overwrite)
+    if not out.exists():
+        os.replace(partial, out)
+        return
+    aside = _sibling(out, "replaced")
+    os.replace(out, aside)
+    os.replace(partial, out)
+    shutil.rmtree(aside)
 
 
-def _alive(pid: int) -> bool:
+def _clear_leftovers(out: Path) -> None:
+    """Remove the staging of processes that are gone; bring back what one had moved aside and not yet replaced."""
+    for kind in ("replaced", "partial"):
+        for left in out.parent.glob(f"{glob.escape(out.name)}.{kind}-*"):
+            if _running(left.name.rpartition("-")[2]):
+                continue
+            if kind == "replaced" and not out.exists():
+                os.replace(left, out)
+            else:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _sibling(out: Path, kind: str) -> Path:
+    return out.with_name(f"{out.name}.{kind}-{os.getpid()}")
+
+
+def _running(pid: str) -> bool:
+    """Whether another process has this number. Our own is nobody else's: containers number their processes alike."""
+    if not pid.isdigit():
+        return True
+    if int(pid) == os.getpid():
+        return False
     try:
-        os.kill(pid, 0)
+        os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return True
     return True

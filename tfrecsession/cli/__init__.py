@@ -1,5 +1,5 @@
 """The command line: the pipeline's stations as verbs."""
 
-from tfrecsession.cli.main import main
+from tfrecsession.cli.program import main
 
 __all__ = ["main"]

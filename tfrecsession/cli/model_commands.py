@@ -173,7 +173,7 @@ def demo_command(commands, every):
 
 def demo(options) -> int:
     from tfrecsession import batches
-    from tfrecsession.cli.main import main
+    from tfrecsession.cli.program import main
 
     out = options.out
     data, report, saved = f"{out}/data", f"{out}/report", f"{out}/saved_models/gru4rec"

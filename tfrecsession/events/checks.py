@@ -8,7 +8,7 @@ import ibis
 import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
-from tfrecsession.events.formats import ROW, RawLog
+from tfrecsession.events.raw_log import ROW, RawLog
 from tfrecsession.events.times import SMALLEST, TimeColumn, in_range, unit_like
 
 

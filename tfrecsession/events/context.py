@@ -6,7 +6,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
-from tfrecsession.events.formats import RawLog
+from tfrecsession.events.raw_log import RawLog
 
 
 def context_counts(log: RawLog, names: tuple[str, ...]) -> dict[str, ir.Scalar]:
@@ -44,7 +44,9 @@ def _candidates(declared: dt.DataType | None) -> tuple[dt.DataType, ...]:
 
 
 def _as(text: ir.StringValue, kind: dt.DataType) -> ir.Value:
-    """Null where `text` is not a `kind`; a code as "007" is not a number."""
+    """Null where `text` is not a `kind`. A code as "007" is no number, and 2.5 must not be rounded to a whole one."""
     value = text.try_cast(kind)
-    plain = ~text.re_search(r"^[+-]?0\d") if kind.is_numeric() else True
-    return ibis.ifelse(plain, value, ibis.null(kind))
+    if not kind.is_numeric():
+        return value
+    number = r"^-?(0|[1-9]\d*)$" if kind.is_integer() else r"^[+-]?(0$|0?\.|[1-9])"
+    return ibis.ifelse(text.re_search(number), value, ibis.null(kind))

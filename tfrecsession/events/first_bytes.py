@@ -7,14 +7,9 @@ import gzip
 from pathlib import Path
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.raw_log import Format
 
-EXPECTED = {
-    "csv": "a CSV file in UTF-8",
-    "tsv": "a tab-separated file in UTF-8",
-    "jsonl": "JSON Lines (one object per line) in UTF-8",
-    "parquet": "a Parquet file",
-    "txt": "a text file in UTF-8 with a session per line",
-}
+LENGTH = 4096
 LOOKS = {
     b"PAR1": " like Parquet",
     b"\x1f\x8b": " like gzip (name it .gz)",
@@ -25,40 +20,42 @@ LOOKS = {
 }
 
 
-def check_first_bytes(path: Path, format: str, compressed: bool) -> None:
+def check_first_bytes(path: Path, format: Format) -> None:
     """InputError for an empty file, and for one that belies its format, before an engine tries to make sense of it."""
     try:
-        head = _head(path, compressed)
+        head = _head(path)
     except (OSError, EOFError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     if not head:
         raise InputError(f"{path}: the file is empty")
-    if not _looks_right(head, format):
-        raise _belied(path, EXPECTED[format], head)
+    if not format.begins(head):
+        raise _belied(path, format.expected, head)
 
 
-def _head(path: Path, compressed: bool) -> bytes:
+def is_text(head: bytes) -> bool:
+    """Whether bytes begin a text in UTF-8; the last character may be cut off."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return "\x00" not in text and not text.startswith("PAR1")
+
+
+def is_json_lines(head: bytes) -> bool:
+    """Whether a text begins with a line that holds an object, and more of it than the opening brace."""
+    first_line = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0].strip()
+    return is_text(head) and first_line.startswith(b"{") and first_line != b"{"
+
+
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(4096)
-    if not compressed or not head:
+        head = file.read(LENGTH)
+    if path.suffix.lower() != ".gz" or not head:
         return head
     if not head.startswith(b"\x1f\x8b"):
         raise _belied(path, "a gzip file", head)
     with gzip.open(path) as file:
-        return file.read(4096)
-
-
-def _looks_right(head: bytes, format: str) -> bool:
-    if format == "parquet":
-        return head.startswith(b"PAR1")
-    try:
-        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
-    except UnicodeDecodeError:
-        return False
-    first_line = text.lstrip().partition("\n")[0].strip()
-    is_json = first_line.startswith("{") and first_line != "{"
-    right = {"jsonl": is_json, "txt": True}.get(format, not is_json)
-    return right and "\x00" not in text and not head.startswith(b"PAR1")
+        return file.read(LENGTH)
 
 
 def _belied(path: Path, expected: str, head: bytes) -> InputError:

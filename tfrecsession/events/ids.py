@@ -26,7 +26,7 @@ def id_text(column: ir.Column, source: str, declared: dt.DataType | None = None)
         return text
     if column.type().is_string():
         return text.re_replace(r"^(-?\d+)\.0$", r"\1")
-    whole = (column == column.floor()) & (column.abs() <= _exact_up_to(kind))
+    whole = (column % 1 == 0) & (column.abs() <= _exact_up_to(kind))
     text = ibis.ifelse(whole, column.try_cast("int64").cast("string"), text)
     return ibis.ifelse(column.isnan(), ibis.null("string"), text)
 

@@ -17,8 +17,8 @@ from tfrecsession.events.checks import (
     unread_time,
 )
 from tfrecsession.events.context import context_columns, context_counts
-from tfrecsession.events.formats import ROW, RawLog
 from tfrecsession.events.ids import id_text, inexact_ids
+from tfrecsession.events.raw_log import ROW, RawLog
 from tfrecsession.events.schema import Columns, EventTable
 from tfrecsession.events.sources import connection_for, is_synthetic, open_log
 

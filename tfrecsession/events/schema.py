@@ -56,6 +56,18 @@ class Columns:
                 )
         return replace(self, **found, context=tuple(dict.fromkeys(self.context)))
 
+    def sought(self, existing: Iterable[str]) -> list[str]:
+        """The names beside `existing` that `resolve` would take, were they there."""
+        existing = list(existing)
+        names = [name for name in (self.event, *self.context) if name is not None]
+        for part, usual in USUAL_NAMES.items():
+            asked = getattr(self, part)
+            if asked is not None:
+                names.append(asked)
+            elif not set(usual) & set(existing):
+                names.extend(usual)
+        return [name for name in dict.fromkeys(names) if name not in existing]
+
     def _find(self, part: str, existing: list[str], source: str) -> str | None:
         asked = getattr(self, part)
         if asked is None:

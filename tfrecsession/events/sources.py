@@ -11,7 +11,8 @@ import pyarrow as pa
 from ibis.util import gen_name
 
 from tfrecsession.errors import InputError
-from tfrecsession.events.formats import RawLog, number_rows, open_path, reading, register
+from tfrecsession.events.formats import open_path
+from tfrecsession.events.raw_log import RawLog, number_rows, reading, register
 from tfrecsession.events.schema import Columns
 
 
@@ -31,7 +32,7 @@ def open_log(source: Any, columns: Columns, connection, format: str | None = Non
     if is_synthetic(source):
         return _open_shop(source, columns, connection)
     if isinstance(source, str | os.PathLike):
-        return open_path(source, connection, format)
+        return open_path(source, columns, connection, format)
     if isinstance(source, ir.Table):
         if source.get_backend() is connection:
             return RawLog(number_rows(source), "Ibis table", connection)
@@ -41,8 +42,10 @@ def open_log(source: Any, columns: Columns, connection, format: str | None = Non
     if type(source).__module__.split(".")[0] == "pandas" and hasattr(source, "columns"):
         return _open_arrow(_arrow_from_pandas(source, columns), columns, connection, "DataFrame")
     if hasattr(source, "__arrow_c_stream__"):
-        stream = pa.RecordBatchReader.from_stream(source)
-        return _store(stream, columns, connection, type(source).__name__)
+        name = type(source).__name__
+        with reading(name):
+            stream = pa.RecordBatchReader.from_stream(source)
+        return _store(stream, columns, connection, name)
     raise InputError(
         f"cannot read events from {type(source).__name__}: give a path, a pandas DataFrame, an Arrow table or "
         "RecordBatchReader, an Ibis table, or 'synthetic:...'"

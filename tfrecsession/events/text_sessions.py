@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ibis.expr.types as ir
+from tfrecsession.events.first_bytes import is_text
+from tfrecsession.events.raw_log import ROW, Format, RawLog, literally, number_rows
+from tfrecsession.events.schema import Columns
 
-from tfrecsession.events.formats import ROW, literally, number_rows
 
-
-def read_text_sessions(path: Path, connection) -> ir.Table:
+def open_text_sessions(path: Path, columns: Columns, connection) -> RawLog:
     """A row per item: `session` (line number from 1, as text), `item`, ROW (running number over the whole file).
 
     Items are separated by white space and stand in time order; blank lines are skipped, but counted.
@@ -24,6 +24,9 @@ def read_text_sessions(path: Path, connection) -> ir.Table:
         escape="",
         strict_mode=False,
     )
-    numbered = number_rows(lines)
-    items = numbered.select(session=numbered[ROW].cast("string"), item=numbered.line.re_split(r"\s+").unnest())
-    return number_rows(items.filter(items.item != ""))
+    lines = number_rows(lines)
+    items = lines.select(session=lines[ROW].cast("string"), item=lines.line.re_split(r"\s+").unnest())
+    return RawLog(number_rows(items.filter(items.item != "")), str(path), connection)
+
+
+TEXT_SESSIONS = Format("txt", (".txt",), "a text file in UTF-8 with a session per line", open_text_sessions, is_text)

@@ -28,8 +28,6 @@ ZONED = rf"^{DATE}{HOUR} ?(Z|UTC|[+-]\d{{2}}(:?\d{{2}})?)$"
 
 NO_TIME = ibis.null("int64")
 NO_NUMBER = ibis.null("float64")
-
-
 NOT_ZONED = ibis.literal(False)
 
 
@@ -79,6 +77,7 @@ def read_times(column: ir.Value, source: str) -> TimeColumn:
 
 
 def _read_text(text: ir.StringValue) -> TimeColumn:
+    text = text.strip()
     decimals = text.re_search(r"[.eE]")  # a database may round "1.7" to a whole number
     zoned = text.re_search(ZONED)
     return TimeColumn(

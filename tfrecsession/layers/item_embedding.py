@@ -53,15 +53,15 @@ class ItemEmbedding(keras.layers.Layer):
 
     def call(self, ids):
         """ids int [...] -> vectors [..., dim] in the compute dtype."""
-        return ops.cast(_gather(self.table, ids), self.compute_dtype)
+        return self._rows(ids)
 
     def score(self, hidden, ids):
         """Every hidden vector against the same items: hidden [n, dim], ids int [m] -> [n, m] in the compute dtype."""
-        return self._matmul(hidden, self(ids)) + self._bias_of(ids)
+        return self._matmul(hidden, self._rows(ids)) + self._bias_of(ids)
 
     def score_each(self, hidden, ids):
         """Every hidden vector against the item beside it: hidden [..., dim], ids int [...] -> [...], compute dtype."""
-        return ops.sum(ops.cast(hidden, self.compute_dtype) * self(ids), axis=-1) + self._bias_of(ids)
+        return ops.sum(ops.cast(hidden, self.compute_dtype) * self._rows(ids), axis=-1) + self._bias_of(ids)
 
     def score_all(self, hidden):
         """Every hidden vector against the whole table, which it reads: hidden [n, dim] -> [n, size], compute dtype."""
@@ -78,6 +78,9 @@ class ItemEmbedding(keras.layers.Layer):
             "bias": self.bias,
             "initializer": keras.initializers.serialize(self.initializer),
         }
+
+    def _rows(self, ids):
+        return ops.cast(_gather(self.table, ids), self.compute_dtype)
 
     def _bias_of(self, ids):
         return ops.cast(_gather(self.biases, ids), self.compute_dtype) if self.bias else 0

@@ -53,8 +53,8 @@ def _bpr_max(positive, negatives, regularization):
         beaten = ops.sigmoid(negatives - leader[..., None])
         total = ops.sum(beaten, axis=-1)
         penalty = ops.sum(s * ops.square(negatives), axis=-1)
-        log_sum_exp = strongest - ops.log(ops.max(s, axis=-1))
-        loss = log_sum_exp - leader - ops.log(total) + regularization * penalty
+        log_sum_exp = strongest - leader - ops.log(ops.max(s, axis=-1))  # of the negatives, seen from the leader
+        loss = log_sum_exp - ops.log(total) + regularization * penalty
 
         def gradient(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream

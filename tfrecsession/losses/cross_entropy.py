@@ -17,23 +17,26 @@ class CrossEntropy(RankingLoss):
     """
 
     def compare(self, positive, negatives, keep=None):
-        positive = ops.cast(positive, "float32")
-        return ops.softplus(log_sum_exp(hide(negatives, keep)) - positive)
+        return ops.softplus(log_sum_exp(hide(negatives, keep), ops.cast(positive, "float32")))
 
 
-def log_sum_exp(scores):
-    """log sum_j exp(scores_j) over the last axis; its gradient is the softmax, kept from the forward pass."""
+def log_sum_exp(scores, origin):
+    """log sum_j exp(scores_j - origin) over the last axis: [..., n], [...] -> [...].
+
+    The softmax is both the gradient and the larger part of the work, and is done once. Scores are taken from `origin`
+    before they are summed, because in float32 nothing is left of a sum near 10,000 but its first four decimals.
+    """
 
     @ops.custom_gradient
-    def compute(scores):
+    def compute(scores, origin):
         softmax = ops.softmax(scores, axis=-1)
         # the largest score has softmax exp(max) / sum(exp), which is never below 1 / n
-        total = ops.max(scores, axis=-1) - ops.log(ops.max(softmax, axis=-1))
+        total = ops.max(scores, axis=-1) - origin - ops.log(ops.max(softmax, axis=-1))
 
         def gradient(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream
-            return softmax * upstream[..., None]
+            return softmax * upstream[..., None], -upstream
 
         return total, gradient
 
-    return compute(scores)
+    return compute(scores, origin)

@@ -32,6 +32,7 @@ class CountingModel(Recommender):
             raise InputError(f"{type(self).__name__} counts whole sessions: say fit(data.train)")
         self.check_vocabulary(sessions.items)
         self.count(sessions)
+        self.build()
         history = keras.callbacks.History()
         history.set_model(self)
         history.on_train_begin()

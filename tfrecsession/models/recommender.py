@@ -36,7 +36,7 @@ class Recommender(keras.Model):
     def __init__(self, items: Items | int, **kwargs):
         super().__init__(**kwargs)
         if isinstance(items, int):
-            items = Items(np.array([], dtype=object), np.zeros(items, np.int64))
+            items = Items(np.full(items, ""), np.zeros(items, np.int64))
         self.items = items
         self.size = len(items.counts) + 2
         counts = np.concatenate([[0, 0], items.counts])

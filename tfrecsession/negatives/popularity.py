@@ -33,10 +33,11 @@ class Popularity(Negatives):
 
     def fill(self, counts):
         counts = np.asarray(counts, np.float64)
-        weight = np.power(counts[2:], self.alpha)
-        total = weight.sum()
-        if not (np.isfinite(total) and total > 0 and counts[2:].min() >= 0):
+        support = counts[2:]
+        if not (np.isfinite(support).all() and support.min() >= 0 and support.max() > 0):
             raise InputError("counts: negatives need finite item counts, none below 0 and at least one above it")
+        weight = np.power(support, self.alpha)
+        total = weight.sum()
         threshold, alias = alias_table(weight / total)
         self.threshold.assign(threshold)
         self.alias.assign(alias)

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfrecsession.errors import InputError
 from tfrecsession.optimizers.lazy_optimizer import LazyOptimizer
 
 
@@ -17,9 +18,12 @@ class LazyAdagrad(LazyOptimizer):
     Args:
         learning_rate: as in `LazyOptimizer`.
         initial_accumulator_value: of acc.
-        epsilon: the authors' code has 1e-6.
+        epsilon: above 0; the authors' code has 1e-6.
         momentum: from 0 (none, and no state for it) to below 1.
         **kwargs: as in `LazyOptimizer`.
+
+    Raises:
+        InputError: `epsilon` is not above 0 (a row without gradient would become NaN), or `momentum` out of range.
     """
 
     def __init__(
@@ -32,6 +36,10 @@ class LazyAdagrad(LazyOptimizer):
         **kwargs,
     ):
         super().__init__(learning_rate, name=name, **kwargs)
+        if epsilon <= 0:
+            raise InputError(f"epsilon={epsilon}: LazyAdagrad needs a number above 0, such as 1e-7")
+        if not 0 <= momentum < 1:
+            raise InputError(f"momentum={momentum}: LazyAdagrad needs a number from 0 to below 1")
         self.initial_accumulator_value = initial_accumulator_value
         self.epsilon = epsilon
         self.momentum = momentum
@@ -42,7 +50,7 @@ class LazyAdagrad(LazyOptimizer):
 
     def change(self, gradient, state, learning_rate):
         accumulator = state["accumulator"] + tf.square(gradient)
-        step = -learning_rate * gradient * tf.math.rsqrt(accumulator + self.epsilon)
+        step = -learning_rate * gradient / tf.sqrt(accumulator + self.epsilon)
         if not self.momentum:
             return step, {"accumulator": accumulator}
         velocity = self.momentum * state["velocity"] + step

@@ -14,18 +14,22 @@ class Digest:
 
     def __init__(self):
         self._streams: dict[str, hashlib._Hash] = {}
+        self._lengths: dict[str, int] = {}
 
     def update(self, name: str, column: pa.Array) -> None:
         """Add values to the column `name`: numbers by their bits, everything else by its text."""
         if pa.types.is_list(column.type):
             self._add(f"{name}: lengths", pc.list_value_length(column))
             column = column.flatten()
-        self._add(f"{name}: nulls", pc.is_null(column).cast(pa.int8()))
+        if column.null_count:
+            nulls = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))
+            self._add(f"{name}: nulls at", pa.array(nulls + self._lengths.get(name, 0)))
+        self._lengths[name] = self._lengths.get(name, 0) + len(column)
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             self._add(name, column.fill_null(0))
         else:
             texts = _texts(column).fill_null("")
-            self._add(f"{name}: text lengths", pc.binary_length(texts))
+            self._add(f"{name}: text lengths", pc.binary_length(texts).cast(pa.int32()))
             self._stream(name).update(_characters(texts))
 
     def hexdigest(self) -> str:

@@ -7,39 +7,43 @@ from collections.abc import Callable
 from tfrecsession.errors import InputError
 
 Progress = Callable[[str, float | None], None]
+COUNTS = ("events", "sessions", "items")
 
 
 class Ledger:
-    """The steps so far, each a dict of `step`, `events`, `sessions`, `items` and, once split, `split`.
+    """The steps so far, each a dict of `step`, `events`, `sessions` (None before there are any), `items` and, once
+    split, `split`.
 
     progress: called with the name of a step when it begins, and with the share done (0 to 1) where that is known.
     """
 
-    def __init__(self, source: str, progress: Progress | None = None, split: str | None = None):
-        self.source = source
-        self.split = split
+    def __init__(self, progress: Progress | None = None, split: str | None = None, source: str = ""):
+        self.source, self.split = source, split
         self.steps: list[dict] = []
         self._progress = progress
+        self._last: dict = dict.fromkeys(COUNTS)
 
     def begin(self, step: str, done: float | None = None) -> None:
+        """Tell whoever watches."""
         if self._progress:
             self._progress(step, done)
 
     def record(self, step: str, *, advice: str = "", **counts: int | None) -> None:
         """Write down what a step left; a count that it could not change may be left out.
 
-        Raises InputError where nothing is left, with the numbers before the step and the `advice`.
+        Raises InputError where it left nothing, with the numbers before it and the `advice`.
         """
-        before = self.steps[-1] if self.steps else {"events": None, "sessions": None, "items": None}
-        entry = {**before, "step": step, **counts}
-        if self.split:
-            entry["split"] = self.split
-        if before["events"] and not entry["events"]:
-            kept = ", ".join(f"{before[name]:,} {name}" for name in ("events", "sessions", "items") if before[name])
-            where = f"the {self.split} sessions of {self.source}" if self.split else self.source
-            raise InputError(f"{where}: nothing is left after '{step}' (before it: {kept}){advice and ': ' + advice}")
-        self.steps.append(entry)
+        before, after = self._last, {**self._last, **{name: count or 0 for name, count in counts.items()}}
+        if before["events"] and not after["events"]:
+            kept = ", ".join(f"{before[name]:,} {name}" for name in COUNTS if before[name])
+            place = f"{self.source}, {self.split}" if self.split else self.source
+            raise InputError(f"{place}: nothing is left after {step!r} (before: {kept}){advice and '; ' + advice}")
+        self._last = after
+        self.steps.append({"step": step, **after} | ({"split": self.split} if self.split else {}))
 
-    def branch(self, split: str, source: str | None = None) -> Ledger:
-        """A ledger for one split, which begins anew."""
-        return Ledger(source or self.source, self._progress, split)
+    def branch(self, split: str, may_be_empty: bool = False) -> Ledger:
+        """The ledger of one split of what this one left."""
+        branch = Ledger(self._progress, split, self.source)
+        if not may_be_empty:
+            branch._last = self._last
+        return branch

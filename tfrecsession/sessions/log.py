@@ -39,9 +39,8 @@ class Log:
         return [self.events.time, self.events.order]
 
 
-def code(table: EventTable, bench: Workbench) -> Log:
-    """Store the events of a table with integer codes for its strings; the source is read once."""
-    raw = bench.store(table.table)
+def code(table: EventTable, raw: ir.Table, bench: Workbench) -> Log:
+    """Store the events of `table` with integer codes for its strings; `raw` holds them as read, and is dropped."""
     names = {part: bench.store(_names(raw, part)) for part in NAMED if part in raw.columns}
     coded = raw
     for part, known in names.items():

@@ -61,7 +61,7 @@ class Options:
         )
         for name in options.context:
             if name.lower() in ON_DISK:
-                raise InputError(f"--context {name}: prepared sessions have a column {name} already: rename it in the log")
+                raise InputError(f"--context {name}: prepared sessions use this name: rename the column in the log")
         if options.gap is not None and not parse_duration(options.gap, "--gap"):
             raise InputError(f"--gap {options.gap}: must be longer than nothing")
         for span, argument in ((options.test_span, "--test-span"), (options.validation_span, "--validation-span")):
@@ -79,8 +79,6 @@ class Options:
         return replace(self, test_span=test, validation_span=validation)
 
     def _check_untimed(self, source: str) -> None:
-        if self.gap is not None:
-            raise InputError(f"{source}: --gap {self.gap} needs times, and this log has none: name them with --time COLUMN")
         if self.test_span is None and self.test_input is None:
             raise InputError(
                 f"{source}: without times there is no last day to test on: give a share of the sessions, as "
@@ -88,7 +86,7 @@ class Options:
             )
         for span, argument in ((self.test_span, "--test-span"), (self.validation_span, "--validation-span")):
             if span is not None and parse_span(span, argument).microseconds:
-                raise InputError(f"{source}: {argument} {span} needs times, and this log has none: give a share, as 10%")
+                raise InputError(f"{source}: {argument} {span} needs times, which this log lacks: give a share, as 10%")
 
     @property
     def columns(self) -> Columns:

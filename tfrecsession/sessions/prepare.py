@@ -6,8 +6,11 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.readers import read_events
@@ -15,11 +18,13 @@ from tfrecsession.events.schema import EventTable
 from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, long_and_frequent
 from tfrecsession.sessions.ledger import Ledger, Progress
 from tfrecsession.sessions.log import Log, code
+from tfrecsession.sessions.manifest import manifest
 from tfrecsession.sessions.options import Options
 from tfrecsession.sessions.sessionize import gap_for, session_names, sessionize
-from tfrecsession.sessions.split import SPLITS, Split, session_table, split_sessions
+from tfrecsession.sessions.split import Split, session_table, split_sessions
 from tfrecsession.sessions.staging import MARK, staged
-from tfrecsession.sessions.vocabulary import UNKNOWN, encode_events, make_vocabulary
+from tfrecsession.sessions.store import SPLITS
+from tfrecsession.sessions.vocabulary import encode_events, make_vocabulary
 from tfrecsession.sessions.workbench import Workbench
 from tfrecsession.sessions.write import DatasetWriter
 
@@ -73,7 +78,7 @@ def prepare(
     overwrite: replace a prepared data set at `out`, at the very end.
     progress: called with the name of each step as it begins, and with the share done where that is known.
 
-    Returns the content of `dataset.json`. Raises InputError for whatever cannot be done, and then leaves nothing behind.
+    Returns the content of `dataset.json`. Raises InputError for what cannot be done, and then leaves nothing behind.
     """
     options = Options(
         item=item,
@@ -128,13 +133,19 @@ class _Preparation:
             make_vocabulary(train.events.semi_join(train.sessions, "session"), log.names["item"])
         )
         splits = {name: self._encode(split, vocabulary) for name, split in splits.items()}
+        ledger.begin("writing items")
         writer = DatasetWriter(self.folder, log, self.bench)
-        writer.write_items(vocabulary, table.content)
-        for split in splits.values():
-            writer.write_split(split)
-        return writer.info(
+        items = writer.write_items(vocabulary, table.content)
+        counts = {name: writer.write_split(split) for name, split in splits.items()}
+        for name, split in splits.items():
+            counts[name]["items"] = split.ledger.steps[-1]["items"]
+        return manifest(
             source=table.source,
+            timed=log.timed,
             options=self.options,
+            writer=writer,
+            items=items,
+            splits=counts,
             steps=[*ledger.steps, *(step for split in splits.values() for step in split.ledger.steps)],
             notes=self.notes,
         )
@@ -144,18 +155,20 @@ class _Preparation:
         options, bench = self.options, self.bench
         ledger = Ledger(self.progress, split)
         ledger.begin("reading")
-        table = read_events(
-            source,
-            options.columns,
-            connection=bench.connection,
-            format=options.format,
-            time_unit=options.time_unit,
-            drop_bad_rows=options.drop_bad_rows,
-        )
+        with bench.in_row_order():
+            table = read_events(
+                source,
+                options.columns,
+                connection=bench.connection,
+                format=options.format,
+                time_unit=options.time_unit,
+                drop_bad_rows=options.drop_bad_rows,
+            )
+            self.options = replace(options.for_log(table.source, table.timed), gap=gap_for(table, options.gap))
+            raw = bench.store(table.table)
         ledger.source = table.source
         self.notes += table.notes
-        self.options = options.for_log(table)
-        log = code(table, bench)
+        log = code(table, raw, bench)
         counts = {f"{part}s": bench.count(log.names[part]) for part in ("item", "session") if part in log.names}
         ledger.record("reading", events=bench.count(log.events), **counts)
         if log.timed and not options.keep_duplicates:
@@ -188,9 +201,39 @@ class _Preparation:
         sessions = bench.store(session_names(log, session_table(log, kept)))
         validation, test = options.spans
         cuts = split_sessions(sessions, validation, test, options.split_by, bench, log.source)
-        splits = {name: Split(name, log, kept, cuts[name], ledger.branch(name)) for name in SPLITS}
-        ...
+        return {
+            name: Split(name, log, kept, cuts[name], ledger.branch(name, may_be_empty=span is not None and span.empty))
+            for name, span in zip(SPLITS, (None, validation, test), strict=True)
+        }
 
+    def _encode(self, split: Split, vocabulary: ir.Table) -> Split:
+        """The events of a split with item ids, and of validation and test only what training knows."""
+        bench, ledger = self.bench, split.ledger
+        names, unknown = split.log.names["item"], self.options.unknown_items
+        counts = bench.numbers(split.sessions, events=split.sessions.events.sum(), sessions=split.sessions.count())
+        if split.name == "train":
+            ledger.record("split by time", **counts, items=bench.count(vocabulary), advice="shorten the spans")
+            return replace(split, events=encode_events(split.events, names, vocabulary, unknown))
 
-def _plain(value: Any) -> Any:
-    """An argument as JSON can hold it."""
+        ledger.begin(f"{split.name}: unknown items")
+        events = bench.store(split.events.semi_join(split.sessions, "session"))
+        if not ledger.steps:
+            advice = f"no session falls into it: choose another --{split.name}-span, or 0d for none"
+            ledger.record(
+                "split by time", **counts, **bench.numbers(events, items=events.item.nunique()), advice=advice
+            )
+        known = bench.store(encode_events(events, names, vocabulary, unknown))
+        if unknown == "drop":
+            advice = "it shares too little with training; --unknown-items keep would keep it"
+            ledger.record("items unknown in training", **self._counts(known), advice=advice)
+        again = session_table(split.log, known)
+        again = again.filter(again.events >= self.options.min_session_length)
+        sessions = bench.store(split.sessions.select("session", "label").inner_join(again, "session"))
+        known = bench.store(known.semi_join(sessions, "session"))
+        step = f"sessions shorter than {self.options.min_session_length}"
+        ledger.record(step, **self._counts(known), advice="lower --min-session-length")
+        return replace(split, events=known, sessions=sessions)
+
+    def _counts(self, events: ir.Table) -> dict[str, int]:
+        aggregates = {"events": events.count(), "sessions": events.session.nunique()}
+        return self.bench.numbers(events, **aggregates, items=events.item.nunique())

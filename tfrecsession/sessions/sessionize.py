@@ -8,6 +8,7 @@ import ibis
 import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.schema import EventTable
 from tfrecsession.sessions.ledger import Ledger
 from tfrecsession.sessions.log import Log
 from tfrecsession.sessions.spans import parse_duration
@@ -16,20 +17,21 @@ from tfrecsession.sessions.workbench import Workbench
 USUAL_GAP = "30m"
 
 
-def gap_for(log: Log, gap: str | None) -> str | None:
+def gap_for(table: EventTable, gap: str | None) -> str | None:
     """The idle gap to cut at: as asked, else none for a log with sessions, else the usual one over its users.
 
     Raises InputError for a log that has neither sessions nor users, or no times to see a gap in.
     """
-    if gap is None and "session" in log.names:
+    has_sessions = "session" in table.table.columns
+    if gap is None and has_sessions:
         return None
-    if "session" not in log.names and "user" not in log.names:
+    if not has_sessions and "user" not in table.table.columns:
         raise InputError(
-            f"{log.source}: no session and no user column: say which events belong together with --session NAME, or "
+            f"{table.source}: no session and no user column: say which events belong together with --session NAME, or "
             "with --user NAME and --gap 30m"
         )
-    if not log.timed:
-        raise InputError(f"{log.source}: cutting sessions at idle gaps needs times: name them with --time NAME")
+    if not table.timed:
+        raise InputError(f"{table.source}: cutting sessions at idle gaps needs times: name them with --time NAME")
     return gap or USUAL_GAP
 
 

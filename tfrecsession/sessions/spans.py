@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 
 from tfrecsession.errors import InputError
@@ -59,3 +60,8 @@ def in_words(microseconds: int) -> str:
         if count:
             words.append(f"{count}{unit}")
     return " ".join(words[:2]) or "less than a second"
+
+
+def iso(microseconds: int) -> str:
+    """Microseconds since 1970 -> "2017-10-01T03:00:00Z"."""
+    return datetime.fromtimestamp(microseconds // 10**6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

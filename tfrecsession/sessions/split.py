@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
+from tfrecsession.sessions.ledger import Ledger
 from tfrecsession.sessions.log import Log
-from tfrecsession.sessions.spans import Span, in_words
+from tfrecsession.sessions.spans import Span, in_words, iso
+from tfrecsession.sessions.store import SPLITS
 from tfrecsession.sessions.workbench import Workbench
 
-SPLITS = ("train", "validation", "test")
+
+@dataclass(frozen=True)
+class Split:
+    """The `sessions` of a split (see `session_table`, with their names as `label`) and events that hold theirs."""
+
+    name: str
+    log: Log
+    events: ir.Table
+    sessions: ir.Table
+    ledger: Ledger
 
 
 def session_table(log: Log, events: ir.Table) -> ir.Table:
@@ -81,10 +91,5 @@ def _nothing_to_train_on(source: str, asked: list[str], log: dict, span: Span) -
     verb = "leave" if len(asked) > 1 else "leaves"
     if span.share is not None:
         return f"{source}: {options} {verb} no session to train on: the log has {log['sessions']:,}"
-    length = in_words(log["last"] - log["first"])
-    return f"{source}: {options} {verb} nothing to train on: the log is {length} long, from {iso(log['first'])} to {iso(log['last'])}"
-
-
-def iso(microseconds: int) -> str:
-    """Microseconds since 1970 -> "2017-10-01T03:00:00Z"."""
-    return datetime.fromtimestamp(microseconds // 10**6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    length, dates = in_words(log["last"] - log["first"]), f"{iso(log['first'])} to {iso(log['last'])}"
+    return f"{source}: {options} {verb} nothing to train on: the log is {length} long ({dates})"

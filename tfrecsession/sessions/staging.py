@@ -16,7 +16,7 @@ MARK = "dataset.json"  # a folder that holds one is a prepared data set
 
 @contextlib.contextmanager
 def staged(out: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
-    """A new folder `OUT.partial-<pid>` to write into; moved to `out` when the block ends well, removed when it does not.
+    """A new folder `OUT.partial-<pid>` to write into, moved to `out` if the block ends well and removed if not.
 
     What a killed process left behind for the same `out` is cleared first. Raises InputError where `out` exists and may
     not be replaced: without `overwrite`, or when it is anything but a prepared data set or an empty folder.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -36,7 +39,7 @@ class Items:
         return len(self) + FIRST
 
     def encode(self, items: Iterable) -> np.ndarray:
-        """Items -> int32 ids: 0 for "", 1 for what is not in the catalogue. Items that are not str count as str(item)."""
+        """Items -> int32 ids: 0 for "", 1 for what is not in the catalogue. Others than str count as str(item)."""
         known = self._known
         return np.fromiter((known.get(str(item), UNKNOWN) for item in items), np.int32)
 
@@ -49,6 +52,16 @@ class Items:
         if ids.size and ids.min() < 0:
             raise IndexError(f"negative item id {ids.min()}")
         return self._names[ids]
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Keep the catalogue in a Parquet file of its own, as a saved model does."""
+        pq.write_table(pa.table({"item": pa.array(self.ids, pa.string()), "count": self.counts}), path)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> Items:
+        """What `write` kept."""
+        table = pq.read_table(path)
+        return cls(table["item"].to_pylist(), table["count"].to_numpy())
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,115 +1,153 @@
-"""Encoded sessions -> Parquet: a row per session, in parts of bounded size."""
+"""Encoded sessions -> the files of a prepared data set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ibis
 import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tfrecsession.sessions.digest import Digest
 from tfrecsession.sessions.log import CONTEXT, Log
+from tfrecsession.sessions.split import Split
 from tfrecsession.sessions.workbench import Workbench
 
 PART = 5_000_000  # events; what of a split is in memory at a time
 BLOCK = 4096  # sessions; parts end at multiples of it
 ROWS = 1 << 16  # sessions in a Parquet row group
-TIME = pa.timestamp("us", "UTC")
 
 
-def write_split(
-    folder: Path,
-    log: Log,
-    events: ir.Table,
-    sessions: ir.Table,
-    bench: Workbench,
-    digest: Digest,
-    done: Callable[[float], None] = lambda share: None,
-) -> int:
-    """Write the encoded `events` of `sessions` as `folder`/part-00000.parquet ... and add them to `digest`.
+class DatasetWriter:
+    """Writes `items.parquet` and the splits into `folder`, and keeps count of what it wrote.
 
-    A row per session, by start and then by name; its columns are those of `schema`. Returns the number of parts, at
-    least one.
+    schema: the columns of the splits. content: the types of the item columns beyond id, item and count. digest: over
+    all values written.
     """
-    folder.mkdir()
-    place = ibis.row_number().over(order_by=[sessions.start, sessions.label])
-    sessions = bench.store(_with_user_names(log, sessions).mutate(number=place))
-    # Sorted once as a whole, so that the rows of a part stand together and are found without reading the others.
-    numbers = sessions.select("session", "number")
-    rows = bench.store(events.inner_join(numbers, "session").drop("session", "item").order_by("number"))
-    total = max(bench.numbers(rows, events=rows.count())["events"], 1)
-    written = parts = 0
-    for low, high in _parts(sessions):
-        part = _nest(_rows(log, rows, low, high), _sessions(sessions, low, high), schema(log, rows))
-        pq.write_table(part, folder / f"part-{parts:05}.parquet", compression="zstd", row_group_size=ROWS)
-        for name in part.column_names:
-            for chunk in part[name].chunks:
-                digest.update(f"{folder.name}/{name}", chunk)
-        parts += 1
-        written += len(part["items"].combine_chunks().flatten())
-        done(written / total)
-    bench.drop(sessions, rows)
-    return parts
+
+    def __init__(self, folder: Path, log: Log, bench: Workbench):
+        self.folder, self.bench = folder, bench
+        self.schema = _schema(log)
+        self.content = pa.schema([])
+        self.digest = Digest()
+
+    def write_items(self, vocabulary: ir.Table, content: pa.Table | None) -> int:
+        """A row per item in the order of ids: `id` int32, `item`, `count` int64 (events in training), content columns.
+
+        Returns the number of items.
+        """
+        items = vocabulary.order_by("id").select("id", "item", "count").to_pyarrow()
+        if content is not None:
+            content = content.take(pc.index_in(items["item"], content["item"])).drop_columns("item")
+            self.content = content.schema
+            for name in content.column_names:
+                items = items.append_column(content.schema.field(name), content[name])
+        self._write(items, "items", self.folder / "items.parquet")
+        return len(items)
+
+    def write_split(self, split: Split) -> dict:
+        """A row per session, by start and then by name, as NAME/part-00000.parquet ...; no sessions: one empty part.
+
+        Columns: `session`, `user` (null: anonymous), `start`, and lists with a value per event: `items` (ids), `times`
+        (microseconds), and where the log has them `event` and the context columns. Returns the counts `sessions`,
+        `events`, `scored_events` (those with a successor) and `parts`, and the times `first` and `last`.
+        """
+        bench, step = self.bench, f"writing {split.name}"
+        split.ledger.begin(step)
+        place = ibis.row_number().over(order_by=[split.sessions.start, split.sessions.label])
+        sessions = bench.store(_with_users(split.sessions, split.log).mutate(number=place))
+        # Sorted once as a whole, so that the rows of a part stand together and are found without reading the others.
+        events = split.events.inner_join(sessions.select("session", "number"), "session")
+        events = bench.store(events.drop("session", "item").order_by("number"))
+        found = bench.numbers(
+            sessions,
+            sessions=sessions.count(),
+            events=sessions.events.sum().fill_null(0),
+            first=sessions.start.min(),
+            last=sessions.end.max(),
+        )
+        (self.folder / split.name).mkdir()
+        parts = _parts(sessions)
+        for number, (low, high) in enumerate(parts):
+            split.ledger.begin(step, number / len(parts))
+            flat, row = _events(events, split.log, low, high), _sessions(sessions, low, high)
+            part = _nest(flat, row, self.schema)
+            self._write(part, split.name, self.folder / split.name / f"part-{number:05}.parquet")
+        bench.drop(sessions, events)
+        return {**found, "scored_events": found["events"] - found["sessions"], "parts": len(parts)}
+
+    def _write(self, table: pa.Table, what: str, path: Path) -> None:
+        pq.write_table(table, path, compression="zstd", row_group_size=ROWS, **_encodings(table.schema))
+        for name in table.column_names:
+            for chunk in table[name].chunks:
+                self.digest.update(f"{what}/{name}", chunk)
 
 
-def schema(log: Log, events: ir.Table) -> pa.Schema:
-    """The columns of prepared sessions: `session`, `user` (null: anonymous), `start`, `items` and `times`
-    (microseconds) per event, and where the log has them `event` and the context columns, per event too."""
+def _schema(log: Log) -> pa.Schema:
     lists = {"items": pa.int32(), "times": pa.int64()}
     if "event" in log.names:
         lists["event"] = pa.string()
     for name in log.context:
-        lists[name] = events[f"{CONTEXT}{name}"].type().to_pyarrow()
-    fields = [("session", pa.string()), ("user", pa.string()), ("start", TIME)]
+        lists[name] = log.events[f"{CONTEXT}{name}"].type().to_pyarrow()
+    fields = [("session", pa.string()), ("user", pa.string()), ("start", pa.timestamp("us", "UTC"))]
     return pa.schema(fields + [(name, pa.list_(kind)) for name, kind in lists.items()])
 
 
-def _with_user_names(log: Log, sessions: ir.Table) -> ir.Table:
+def _encodings(schema: pa.Schema) -> dict:
+    """Times are near each other and texts of events repeat; for ids and names a dictionary is nothing but work."""
+    near = {"start": "start", "times": "times.list.element"}
+    return {
+        "use_dictionary": [f"{field.name}.list.element" for field in schema if field.type == pa.list_(pa.string())],
+        "column_encoding": {near[name]: "DELTA_BINARY_PACKED" for name in schema.names if name in near},
+    }
+
+
+def _with_users(sessions: ir.Table, log: Log) -> ir.Table:
+    """`sessions` with the names of users for their codes."""
     if "user" not in log.names:
         return sessions.mutate(user=ibis.null("string"))
     names = log.names["user"].select(user="code", name="name")
     return sessions.left_join(names, "user").drop("user", "user_right").rename(user="name")
 
 
-def _parts(sessions: ir.Table) -> Iterator[tuple[int, int]]:
-    """Ranges of session numbers, each of about PART events at most; one empty range where there are no sessions."""
-    blocks = sessions.group_by(block=(sessions.number - sessions.number % BLOCK)).agg(events=sessions.events.sum())
-    low = held = 0
-    for block, events in zip(*blocks.order_by("block").to_pyarrow().to_pydict().values(), strict=True):
-        if held and held + events > PART:
-            yield low, block
-            low, held = block, 0
-        held += events
-    yield low, np.iinfo(np.int64).max
+def _parts(sessions: ir.Table) -> list[tuple[int, int]]:
+    """Ranges of session numbers, each of at most PART events if BLOCK sessions have no more; at least one range."""
+    blocks = sessions.group_by(block=sessions.number - sessions.number % BLOCK).agg(events=sessions.events.sum())
+    starts, held = [0], 0
+    for block in blocks.order_by("block").to_pyarrow().to_pylist():
+        if held and held + block["events"] > PART:
+            starts.append(block["block"])
+            held = 0
+        held += block["events"]
+    return list(zip(starts, [*starts[1:], np.iinfo(np.int64).max], strict=True))
 
 
-def _rows(log: Log, rows: ir.Table, low: int, high: int) -> pa.Table:
-    """The events of sessions number low..high-1, in order, under the names that they bear on disk."""
-    part = rows.filter(rows.number >= low, rows.number < high)
-    columns = {"items": part.id, "times": part.time}
+def _events(events: ir.Table, log: Log, low: int, high: int) -> pa.Table:
+    """The events of the sessions number low..high-1, session after session, under their names on disk."""
+    part = events.filter(events.number >= low, events.number < high)
+    columns = {"items": "id", "times": "time"}
     if "event" in log.names:
-        part = part.left_join(log.names["event"].select(event="code", name="name"), "event")
-        columns = {"items": part.id, "times": part.time, "event": part.name}
-    columns |= {name: part[f"{CONTEXT}{name}"] for name in log.context}
+        part = part.left_join(log.names["event"].select(event="code", event_name="name"), "event")
+        columns["event"] = "event_name"
+    columns |= {name: f"{CONTEXT}{name}" for name in log.context}
     return part.order_by("number", "time", "order").select(**columns).to_pyarrow()
 
 
 def _sessions(sessions: ir.Table, low: int, high: int) -> pa.Table:
     part = sessions.filter(sessions.number >= low, sessions.number < high).order_by("number")
-    return part.select(session=part.label, user=part.user, start=part.start, events=part.events).to_pyarrow()
+    return part.select("user", "start", "events", session="label").to_pyarrow()
 
 
-def _nest(rows: pa.Table, sessions: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Flat rows, session after session -> a row per session."""
+def _nest(events: pa.Table, sessions: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Events that stand session after session -> a row per session with a list per column."""
     offsets = pa.array(np.r_[0, np.cumsum(sessions["events"].to_numpy())], pa.int32())
     columns = []
     for field in schema:
         if pa.types.is_list(field.type):
-            flat = rows[field.name].combine_chunks().cast(field.type.value_type)
+            flat = events[field.name].combine_chunks().cast(field.type.value_type)
             columns.append(pa.ListArray.from_arrays(offsets, flat, type=field.type))
         else:
             columns.append(sessions[field.name].cast(field.type))

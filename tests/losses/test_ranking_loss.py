@@ -1,0 +1,50 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrecsession.losses import BPRMax, CrossEntropy
+
+LOSSES = [CrossEntropy(logq=1.0), BPRMax(regularization=0.5, elu=1.0, logq=0.25)]
+RNG = np.random.default_rng(2)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_as_a_keras_loss_it_compares_column_0_with_the_others(loss):
+    scores, mask = RNG.normal(size=(4, 3, 6)).astype("f"), RNG.random((4, 3, 6)) < 0.7
+    mask[..., 0] = True
+    expected = loss.compare(scores[..., 0], scores[..., 1:], mask[..., 1:])
+    np.testing.assert_allclose(loss(mask, scores), np.mean(expected), rtol=1e-6)
+    np.testing.assert_allclose(loss(mask.astype("int32"), scores), np.mean(expected), rtol=1e-6)
+    weight = RNG.random((4, 3)).astype("f")
+    np.testing.assert_allclose(loss(mask, scores, sample_weight=weight), np.mean(expected * weight), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_a_position_without_event_contributes_nothing(loss):
+    scores, mask = RNG.normal(size=(2, 5)).astype("f"), np.ones((2, 5))
+    mask[1, 0] = 0
+    scores = tf.constant(scores)
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        total = loss(mask, scores)
+    np.testing.assert_allclose(total, loss(mask[:1], scores[:1]) / 2, rtol=1e-6)
+    assert not tape.gradient(total, scores).numpy()[1].any()
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_trains_anybodys_keras_model(loss):
+    keras.utils.set_random_seed(0)
+    inputs = RNG.normal(size=(64, 8)).astype("f")
+    model = keras.Sequential([keras.layers.Dense(5)])
+    model.compile(optimizer=keras.optimizers.Adam(0.05), loss=loss)
+    history = model.fit(inputs, np.ones((64, 5)), epochs=15, verbose=0)
+    assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_comes_back_from_its_config(loss):
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert type(again) is type(loss) and again.get_config() == loss.get_config()
+    scores = RNG.normal(size=(3, 5)).astype("f")
+    np.testing.assert_array_equal(again(np.ones((3, 5)), scores), loss(np.ones((3, 5)), scores))

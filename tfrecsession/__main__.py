@@ -1,0 +1,5 @@
+import sys
+
+from tfrecsession.cli import main
+
+sys.exit(main())

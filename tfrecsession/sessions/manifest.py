@@ -1,0 +1,74 @@
+"""`dataset.json`: what a prepared data set is, where it came from, and the fingerprint that tells it from others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+
+from tfrecsession.events.synthetic import Shop
+from tfrecsession.sessions.options import Options
+from tfrecsession.sessions.spans import iso
+from tfrecsession.sessions.store import FORMAT
+from tfrecsession.sessions.write import DatasetWriter
+from tfrecsession.version import __version__
+
+
+def manifest(
+    source: str,
+    timed: bool,
+    options: Options,
+    writer: DatasetWriter,
+    items: int,
+    splits: dict[str, dict],
+    steps: list[dict],
+    notes: list[str],
+) -> dict:
+    """The content of `dataset.json`; README and CONTRIBUTING promise its keys."""
+    schema = {field.name: _kind(field.type) for field in writer.schema}
+    content = {field.name: _kind(field.type) for field in writer.content}
+    info = {
+        "format": FORMAT,
+        "tfrecsession": __version__,
+        "fingerprint": _fingerprint(options, {**schema, **content}, writer.digest.hexdigest()),
+        "source": source,
+        "timed": timed,
+        "options": {name: _plain(value) for name, value in asdict(options).items()},
+        "schema": schema,
+        "content": content,
+        "items": items,
+        "splits": {name: _described(split, timed) for name, split in splits.items()},
+        "steps": steps,
+        "notes": notes,
+    }
+    if source.startswith("synthetic:"):
+        info["shop"] = Shop.from_spec(source).spec
+    return info
+
+
+def _fingerprint(options: Options, schema: dict[str, str], content: str) -> str:
+    """16 hexadecimal digits: equal for equal data prepared alike, whatever files and columns held them."""
+    facts = {"options": options.shaping, "schema": schema, "content": content}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _described(split: dict, timed: bool) -> dict:
+    times = {name: iso(split[name]) if timed and split[name] is not None else None for name in ("first", "last")}
+    names = ("sessions", "events", "items", "scored_events", "parts")
+    return {name: split[name] for name in names} | times
+
+
+def _kind(kind: pa.DataType) -> str:
+    return f"list<{kind.value_type}>" if pa.types.is_list(kind) else str(kind)
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON can hold it: a path as text, a table in memory by its type."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if hasattr(value, "__fspath__") else type(value).__name__

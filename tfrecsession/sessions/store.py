@@ -1,0 +1,214 @@
+"""Prepared data sets, read back: flat arrays with offsets."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfrecsession.errors import InputError
+from tfrecsession.sessions.staging import MARK
+from tfrecsession.sessions.vocabulary import Items
+
+FORMAT = 1  # the latest form of the folder that this version writes and reads
+SPLITS = ("train", "validation", "test")
+
+
+class SessionArrays:
+    """Sessions in the order of their start, end to end: session i is `values[offsets[i]:offsets[i + 1]]`.
+
+    items: the catalogue. values: int32 [events], item ids. offsets: int64 [sessions + 1]. columns: what else is known,
+    by name, [sessions] or [events].
+    """
+
+    def __init__(
+        self, items: Items, values: np.ndarray, offsets: np.ndarray, columns: Mapping[str, np.ndarray] | None = None
+    ):
+        self.items = items
+        self.values = np.asarray(values, np.int32)
+        self.offsets = np.asarray(offsets, np.int64)
+        self._columns = dict(columns or {})
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def events(self) -> int:
+        return len(self.values)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names that `column` knows."""
+        return tuple(self._columns)
+
+    def column(self, name: str) -> np.ndarray:
+        """Per session: "session", "user" (object arrays of str; None: anonymous), "start" (datetime64[us], UTC); per
+        event: "times" (int64, microseconds since 1970), "event" and the context columns where the log has them.
+
+        Raises InputError for a name that is not there.
+        """
+        if name not in self.columns:
+            raise InputError(f"prepared sessions have no column {name!r}; they have {', '.join(self.columns)}")
+        return self._columns[name]
+
+
+class StoredSessions(SessionArrays):
+    """The sessions in the Parquet parts of a folder; each array is read when it is first asked for, and once.
+
+    counts: of this split, as in `dataset.json`. Raises InputError for parts that are missing or not whole.
+    """
+
+    def __init__(self, items: Items, folder: Path, counts: dict):
+        self.items = items
+        self._folder, self._sessions, self._events = folder, counts["sessions"], counts["events"]
+        self._parts = [folder / f"part-{number:05}.parquet" for number in range(counts["parts"])]
+        self._columns = {}
+        found = 0
+        for part in self._parts:
+            with _opened(part) as file:
+                found += file.metadata.num_rows
+                self._schema = file.schema_arrow
+        self._expect(found, self._sessions, "sessions")
+
+    def __len__(self) -> int:
+        return self._sessions
+
+    @property
+    def events(self) -> int:
+        return self._events
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(name for name in self._schema.names if name != "items")
+
+    @property
+    def values(self) -> np.ndarray:
+        return self._lists[0]
+
+    @property
+    def offsets(self) -> np.ndarray:
+        return self._lists[1]
+
+    def column(self, name: str) -> np.ndarray:
+        if name in self.columns and name not in self._columns:
+            self._columns[name] = self._read(name)
+        return super().column(name)
+
+    @cached_property
+    def _lists(self) -> tuple[np.ndarray, np.ndarray]:
+        values, offsets = np.empty(self._events, np.int32), np.zeros(self._sessions + 1, np.int64)
+        row = event = 0
+        for lists in self._chunks("items"):
+            flat = lists.flatten().to_numpy()
+            values[event : event + len(flat)] = flat
+            offsets[row + 1 : row + 1 + len(lists)] = np.cumsum(np.diff(lists.offsets.to_numpy())) + event
+            row, event = row + len(lists), event + len(flat)
+        self._expect(event, self._events, "events")
+        return values, offsets
+
+    def _read(self, name: str) -> np.ndarray:
+        kind = self._schema.field(name).type
+        whole = np.empty(self._events if pa.types.is_list(kind) else self._sessions, _flat(pa.array([], kind)).dtype)
+        filled = 0
+        for chunk in self._chunks(name):
+            piece = _flat(chunk)
+            whole = whole.astype(np.promote_types(whole.dtype, piece.dtype), copy=False)  # integers with nulls: float
+            whole[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        self._expect(filled, len(whole), "values")
+        return whole
+
+    def _chunks(self, name: str) -> Iterator[pa.Array]:
+        for part in self._parts:
+            with _opened(part) as file:
+                for group in range(file.num_row_groups):
+                    yield from file.read_row_group(group, columns=[name])[name].chunks
+
+    def _expect(self, found: int, expected: int, what: str) -> None:
+        if found != expected:
+            raise InputError(f"{self._folder}: {found:,} {what} instead of {expected:,}: prepare the data set again")
+
+
+@dataclass(frozen=True)
+class PreparedSessions:
+    """A prepared data set: its catalogue, its three splits, and `info`, the content of its `dataset.json`."""
+
+    items: Items
+    train: SessionArrays
+    validation: SessionArrays
+    test: SessionArrays
+    info: dict
+    path: Path | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal data prepared alike."""
+        return self.info["fingerprint"]
+
+
+def read_prepared(path: str | os.PathLike) -> PreparedSessions:
+    """Open what `prepare` wrote. Arrays are read when they are first used.
+
+    Raises InputError for a folder that is not a whole prepared data set of a form that this version knows.
+    """
+    path = Path(path).expanduser()
+    info = read_info(path)
+    with _opened(path / "items.parquet") as file:
+        table = file.read(columns=["item", "count"])
+    if len(table) != info["items"]:
+        raise InputError(f"{path}: {len(table):,} items instead of {info['items']:,}: prepare the data set again")
+    items = Items(_flat(table["item"].combine_chunks()), table["count"].to_numpy())
+    splits = {name: StoredSessions(items, path / name, info["splits"][name]) for name in SPLITS}
+    return PreparedSessions(items=items, **splits, info=info, path=path)
+
+
+def read_info(path: str | os.PathLike) -> dict:
+    """The content of `dataset.json`; raises InputError where there is none, or one of an unknown form."""
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder: make it with `tfrecsession prepare LOG --out {path}`")
+    try:
+        info = json.loads((path / MARK).read_text(encoding="utf-8"))
+        form = info["format"]
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: not a prepared data set, it has no {MARK}: make one with `tfrecsession prepare`"
+        ) from None
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise InputError(f"{path / MARK}: cannot be read ({error}): prepare the data set again") from None
+    if form != FORMAT:
+        raise InputError(f"{path}: has format {form}, and this version reads {FORMAT}: prepare the data set again")
+    return info
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(file) as opened:
+            yield opened
+    except FileNotFoundError:
+        raise InputError(f"{file}: is missing: prepare the data set again") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{file}: is damaged ({str(error).splitlines()[0]}): prepare the data set again") from None
+
+
+def _flat(column: pa.Array) -> np.ndarray:
+    """The values of a column, those of lists end to end."""
+    if pa.types.is_list(column.type):
+        column = column.flatten()
+    if pa.types.is_timestamp(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        # Equal texts share one Python object: there are many events and few names.
+        encoded = column.dictionary_encode(null_encoding="encode")
+        names = encoded.dictionary.to_numpy(zero_copy_only=False)
+        return names[encoded.indices.to_numpy()] if len(names) else np.empty(0, object)
+    return column.to_numpy(zero_copy_only=False)
