@@ -52,9 +52,10 @@ def test_recommend_from_the_export(place, tmp_path):
     assert not {"item-1", "item-2"} & set(answer["items"])
 
 
-def test_a_second_version_goes_beside_the_first(place):
-    assert main(["export", f"{place}/run", "--out", f"{place}/saved/gru4rec", "--version", "2", "--overwrite"]) == 0
-    assert {path.name for path in (place / "saved" / "gru4rec").iterdir()} == {"1", "2"}
+def test_a_second_version_goes_beside_the_first(place, tmp_path):
+    for version in ("1", "2"):
+        assert main(["export", f"{place}/run", "--out", f"{tmp_path}/gru4rec", "--version", version]) == 0
+    assert {path.name for path in (tmp_path / "gru4rec").iterdir()} == {"1", "2"}
 
 
 def test_compare(place, tmp_path, capsys):

@@ -23,9 +23,9 @@ def reference(positive, negatives, regularization=1.0, elu=0.0, keep=None):
 
 def numeric_gradients(positive, negatives, step=1e-5, **kwargs):
     """Central differences of the float64 reference."""
-    d_positive = (
-        reference(positive + step, negatives, **kwargs) - reference(positive - step, negatives, **kwargs)
-    ) / (2 * step)
+    d_positive = (reference(positive + step, negatives, **kwargs) - reference(positive - step, negatives, **kwargs)) / (
+        2 * step
+    )
     d_negatives = np.zeros_like(negatives)
     for column in range(negatives.shape[-1]):
         bump = np.zeros(negatives.shape[-1])

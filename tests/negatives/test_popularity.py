@@ -125,6 +125,11 @@ def test_comes_back_with_the_model_that_holds_it(tmp_path):
     np.testing.assert_array_equal(again.draw(), model.negatives.draw())
 
 
+def test_refuses_to_draw_from_nothing():
+    with pytest.raises(InputError, match="build_from"):
+        Popularity(3).draw()
+
+
 def test_half_precision_leaves_the_probabilities_alone():
     for policy in ("mixed_float16", "float16"):
         negatives = sampler(dtype=policy)

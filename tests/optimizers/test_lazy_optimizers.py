@@ -1,5 +1,8 @@
 """What holds for every lazy optimizer."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -273,3 +276,39 @@ def test_half_precision_with_loss_scaling(make):
     trained = model(keras.optimizers.LossScaleOptimizer(make()), size=40, dtype="mixed_float16")
     loss = trained.fit(*history(size=40), epochs=20, batch_size=16, verbose=0).history["loss"]
     assert trained.output.dtype == "float16" and loss[-1] < 0.2 * loss[0]
+
+
+REPLICAS = """
+import numpy as np, tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+import keras
+from tfrecsession.layers import ItemEmbedding
+from tfrecsession.optimizers import LazyAdagrad, LazyAdam
+
+def trained(optimizer):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((), dtype="int32")
+    model = keras.Model(inputs, keras.layers.Dense(3)(ItemEmbedding(50, 4)(inputs)))
+    model.compile(optimizer(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(batches, epochs=2, verbose=0)
+    return model
+
+rng = np.random.default_rng(0)
+data = rng.integers(2, 12, size=256), rng.integers(0, 3, size=256)  # few items: replicas meet on the same rows
+batches = tf.data.Dataset.from_tensor_slices(data).batch(32)
+for optimizer in (lambda: LazyAdagrad(0.1, momentum=0.5, weight_decay=0.1), lambda: LazyAdam(0.01)):
+    alone = trained(optimizer)
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        together = trained(optimizer)
+    for one, other in zip(alone.weights, together.weights, strict=True):
+        for replica in other.value.values:
+            np.testing.assert_allclose(replica.numpy(), one.numpy(), rtol=1e-4, atol=1e-5)
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_step_as_one():
+    ran = subprocess.run([sys.executable, "-c", REPLICAS], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]

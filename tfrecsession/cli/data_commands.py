@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfrecsession.cli.output import console, write_json
@@ -40,14 +42,12 @@ def prepare_command(commands, every):
     command.set_defaults(run=prepare)
 
 
-NOT_FOR_PREPARE = {"run", "debug", "json", "source", "out", "context"}
-
-
 def prepare(options) -> None:
     from tfrecsession.sessions.describe import render
     from tfrecsession.sessions.prepare import prepare as make
 
-    said = {name: value for name, value in vars(options).items() if name not in NOT_FOR_PREPARE and value is not None}
+    known = set(inspect.signature(make).parameters) - {"source", "out", "context"}
+    said = {name: value for name, value in vars(options).items() if name in known and value is not None}
     context = tuple(name.strip() for name in options.context.split(",") if name.strip())
     screen = console(options.json)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

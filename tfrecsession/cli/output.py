@@ -24,7 +24,10 @@ def write_json(content, file: str | None) -> None:
 
 def console(file: str | None = None) -> Console:
     """For people: standard output, or standard error where standard output is for a program."""
-    return Console(stderr=file == "-", highlight=False)
+    screen = Console(stderr=file == "-", highlight=False)
+    if not screen.is_terminal:
+        screen.width = 160  # a file or a pipe has no edge at which tables would have to be cut
+    return screen
 
 
 def metrics_table(rows: list[dict], title: str) -> Table:

@@ -57,16 +57,15 @@ class ItemEmbedding(keras.layers.Layer):
 
     def score(self, hidden, ids):
         """Every hidden vector against the same items: hidden [n, dim], ids int [m] -> [n, m] in the compute dtype."""
-        return self._matmul(hidden, self._rows(ids)) + self._bias_of(ids)
+        return self._with_bias(self._matmul(hidden, self._rows(ids)), ids)
 
     def score_each(self, hidden, ids):
         """Every hidden vector against the item beside it: hidden [..., dim], ids int [...] -> [...], compute dtype."""
-        return ops.sum(ops.cast(hidden, self.compute_dtype) * self._rows(ids), axis=-1) + self._bias_of(ids)
+        return self._with_bias(ops.sum(ops.cast(hidden, self.compute_dtype) * self._rows(ids), axis=-1), ids)
 
     def score_all(self, hidden):
         """Every hidden vector against the whole table, which it reads: hidden [n, dim] -> [n, size], compute dtype."""
-        biases = ops.cast(self.biases, self.compute_dtype) if self.bias else 0
-        return self._matmul(hidden, ops.cast(self.table, self.compute_dtype)) + biases
+        return self._with_bias(self._matmul(hidden, ops.cast(self.table, self.compute_dtype)))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.dim)
@@ -82,8 +81,11 @@ class ItemEmbedding(keras.layers.Layer):
     def _rows(self, ids):
         return ops.cast(_gather(self.table, ids), self.compute_dtype)
 
-    def _bias_of(self, ids):
-        return ops.cast(_gather(self.biases, ids), self.compute_dtype) if self.bias else 0
+    def _with_bias(self, scores, ids=None):
+        if not self.bias:
+            return scores
+        biases = self.biases if ids is None else _gather(self.biases, ids)
+        return scores + ops.cast(biases, scores.dtype)
 
     def _matmul(self, hidden, vectors):
         return tf.matmul(ops.cast(hidden, self.compute_dtype), vectors, transpose_b=True)

@@ -11,7 +11,7 @@ class RankingMetric(keras.metrics.Metric):
     """The mean, over events, of what the rank of the next item is worth.
 
     Ranks are exact, over the whole catalogue, with ties against the model (`conservative_ranks`). A new metric is one
-    file: a subclass with `worth` and a default name.
+    file: a subclass with `worth` and a `label`.
 
     Args:
         k: the length of the list shown; ranks beyond it are worth 0.
@@ -21,7 +21,7 @@ class RankingMetric(keras.metrics.Metric):
         InputError: k is not an integer of at least 1.
     """
 
-    label = None
+    label: str  # of the default name, before the @
 
     def __init__(self, k=20, name=None, dtype=None):
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
@@ -45,7 +45,7 @@ class RankingMetric(keras.metrics.Metric):
             sample_weight: [...], or None.
         """
         targets = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        ranks = conservative_ranks(ops.reshape(y_pred, (-1, y_pred.shape[-1])), targets)
+        ranks = conservative_ranks(ops.reshape(y_pred, (-1, ops.shape(y_pred)[-1])), targets)
         events = ops.cast(targets > 0, "float64")
         if sample_weight is not None:
             events = events * ops.reshape(ops.cast(sample_weight, "float64"), (-1,))

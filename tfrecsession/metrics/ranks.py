@@ -16,7 +16,7 @@ def conservative_ranks(scores, targets):
     Returns:
         int32 [n], from 1 (best) to size - 2, or size - 1 where the target is no item.
     """
-    items = scores.shape[-1] - 2
+    items = ops.shape(scores)[-1] - 2
     own = ops.take_along_axis(scores, targets[:, None], axis=-1)
     # to leave two columns out afterwards is cheaper than to copy all the others
     below = _count(scores < own) - _count(scores[:, :2] < own)

@@ -29,7 +29,7 @@ class Negatives(keras.layers.Layer):
         self.mask_hits = mask_hits
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.size = None
+        self._size = None
 
     def build_from(self, counts):
         """Learns the catalogue from `counts` int [size]: events of every id; rows 0 and 1 are never drawn."""
@@ -43,7 +43,14 @@ class Negatives(keras.layers.Layer):
         """Makes the weights for a catalogue of `size` ids (items + 2), to be filled by `build_from` or a saved file."""
         if size < 3:
             raise InputError(f"size={size}: negatives need at least one item (3 rows with padding and unknown)")
-        self.size = size
+        self._size = size
+
+    @property
+    def size(self):
+        """Rows of the catalogue: the items + 2."""
+        if self._size is None:
+            raise InputError(f"{type(self).__name__} does not know the catalogue: call build_from(counts) first")
+        return self._size
 
     def fill(self, counts):
         """Sets the weights from `counts` [size]."""

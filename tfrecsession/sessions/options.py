@@ -34,7 +34,7 @@ class Options:
     validation_span: str | None = None
     split_by: str = "start"
     test_input: object = None
-    unknown_items: str = "drop"
+    unknown_items: str | None = None
     keep_duplicates: bool = False
     drop_bad_rows: bool = False
     engine: str = "duckdb"
@@ -49,7 +49,7 @@ class Options:
             raise InputError(f"--memory {self.memory}: write it as 4GB or 500MB")
         if self.split_by not in ("start", "end"):
             raise InputError(f"--split-by {self.split_by}: choose start or end")
-        if self.unknown_items not in ("drop", "keep"):
+        if self.unknown_items not in (None, "drop", "keep"):
             raise InputError(f"--unknown-items {self.unknown_items}: choose drop or keep")
         if given and self.test_span is not None:
             raise InputError("--test-span and --test-input exclude each other: the test sessions are given")
@@ -58,6 +58,7 @@ class Options:
             context=tuple(self.context),
             min_item_support=_at_least_one(self.min_item_support, "--min-item-support", 1 if given else 5),
             min_session_length=_at_least_one(self.min_session_length, "--min-session-length", 2),
+            unknown_items=self.unknown_items or ("keep" if given else "drop"),
         )
         for name in options.context:
             if name.lower() in ON_DISK:

@@ -50,7 +50,7 @@ def prepare(
     validation_span: str | None = None,
     split_by: str = "start",
     test_input: Any = None,
-    unknown_items: str = "drop",
+    unknown_items: str | None = None,
     keep_duplicates: bool = False,
     drop_bad_rows: bool = False,
     engine: str = "duckdb",
@@ -70,9 +70,10 @@ def prepare(
     test_span, validation_span: the latest stretch of the log and the one before it, by each session's start (split_by:
         or end): a duration, a share of the sessions such as 10%, or 0d for none. Default: 1d and 1d; validation is none
         with test_input or without times.
-    test_input: the log of the test sessions, where somebody else has split; read and cut as `source` is.
-    unknown_items: "drop" what training never saw from validation and test, before the length filter, or "keep" it as
-        id 1.
+    test_input: the log of the test sessions, where somebody else has split; read and cut into sessions as `source` is,
+        and else taken as it is.
+    unknown_items: "drop" what training never saw from validation and test, and then the sessions that became too short,
+        or "keep" it as id 1. Default: drop; keep with test_input.
     keep_duplicates: keep rows that agree in session, user, item, time and event.
     memory: what the engine may use before it moves work to disk.
     overwrite: replace a prepared data set at `out`, at the very end.
@@ -147,7 +148,7 @@ class _Preparation:
             items=items,
             splits=counts,
             steps=[*ledger.steps, *(step for split in splits.values() for step in split.ledger.steps)],
-            notes=self.notes,
+            notes=list(dict.fromkeys(self.notes)),
         )
 
     def _sessions(self, source: Any, split: str | None = None) -> tuple[EventTable, Log, Ledger]:
@@ -180,7 +181,9 @@ class _Preparation:
 
     def _given_test(self, main: Log) -> Split:
         """The test split that somebody else made, as it is."""
+        notes, self.notes = self.notes, []
         _, log, ledger = self._sessions(self.options.test_input, "test")
+        self.notes = notes + [f"test: {note}" for note in self.notes]
         for what, ours, theirs in (
             ("times", main.timed, log.timed),
             ("sessions", "session" in main.names, "session" in log.names),
@@ -207,25 +210,22 @@ class _Preparation:
         }
 
     def _encode(self, split: Split, vocabulary: ir.Table) -> Split:
-        """The events of a split with item ids, and of validation and test only what training knows."""
+        """The split with item ids, and validation and test without what training never saw, unless that is kept."""
         bench, ledger = self.bench, split.ledger
         names, unknown = split.log.names["item"], self.options.unknown_items
-        counts = bench.numbers(split.sessions, events=split.sessions.events.sum(), sessions=split.sessions.count())
         if split.name == "train":
-            ledger.record("split by time", **counts, items=bench.count(vocabulary), advice="shorten the spans")
+            self._record_split(split, items=bench.count(vocabulary))
             return replace(split, events=encode_events(split.events, names, vocabulary, unknown))
 
-        ledger.begin(f"{split.name}: unknown items")
+        ledger.begin(f"items unknown in training: {split.name}")
         events = bench.store(split.events.semi_join(split.sessions, "session"))
         if not ledger.steps:
-            advice = f"no session falls into it: choose another --{split.name}-span, or 0d for none"
-            ledger.record(
-                "split by time", **counts, **bench.numbers(events, items=events.item.nunique()), advice=advice
-            )
+            self._record_split(split, **bench.numbers(events, items=events.item.nunique()))
         known = bench.store(encode_events(events, names, vocabulary, unknown))
-        if unknown == "drop":
-            advice = "it shares too little with training; --unknown-items keep would keep it"
-            ledger.record("items unknown in training", **self._counts(known), advice=advice)
+        if unknown == "keep" or not ledger.steps[-1]["events"]:
+            return replace(split, events=known)
+        advice = "it has nothing in common with training; --unknown-items keep lets such items stay"
+        ledger.record("items unknown in training", **self._counts(known), advice=advice)
         again = session_table(split.log, known)
         again = again.filter(again.events >= self.options.min_session_length)
         sessions = bench.store(split.sessions.select("session", "label").inner_join(again, "session"))
@@ -233,6 +233,12 @@ class _Preparation:
         step = f"sessions shorter than {self.options.min_session_length}"
         ledger.record(step, **self._counts(known), advice="lower --min-session-length")
         return replace(split, events=known, sessions=sessions)
+
+    def _record_split(self, split: Split, items: int) -> None:
+        sessions = split.sessions
+        counts = self.bench.numbers(sessions, events=sessions.events.sum(), sessions=sessions.count())
+        option = "--validation-span and --test-span" if split.name == "train" else f"--{split.name}-span"
+        split.ledger.record("split by time", **counts, items=items, advice=f"no session falls into it, see {option}")
 
     def _counts(self, events: ir.Table) -> dict[str, int]:
         aggregates = {"events": events.count(), "sessions": events.session.nunique()}

@@ -84,7 +84,7 @@ def _with_users(log: Log, bench: Workbench, ledger: Ledger, notes: list[str]) ->
     if not dropped:
         return log
     ledger.record("events without a user", advice="there is nobody whose idle gaps could be seen", **counts)
-    notes.append(f"{log.source}: {dropped:,} events without a user were dropped, because sessions are cut by user")
+    notes.append(f"{dropped:,} events without a user were dropped, because sessions are cut by user")
     return replace(log, events=known)
 
 
@@ -96,6 +96,6 @@ def _note_shared_sessions(log: Log, bench: Workbench, notes: list[str]) -> None:
     count = bench.numbers(shared, sessions=shared.count())["sessions"]
     if count:
         notes.append(
-            f"{log.source}: {count:,} session ids occur with more than one user; each was kept as one session of the "
+            f"{count:,} session ids occur with more than one user; each was kept as one session of the "
             "user who comes first in the log"
         )

@@ -72,7 +72,7 @@ class Items:
 
     @cached_property
     def _known(self) -> dict[str, int]:
-        return {"": PADDING, **{item: number for number, item in enumerate(self.ids.tolist(), FIRST)}}
+        return {item: number for number, item in enumerate(self.ids.tolist(), FIRST)} | {"": PADDING}
 
     @cached_property
     def _names(self) -> np.ndarray:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from tfrecsession.sessions.digest import Digest
 from tfrecsession.sessions.log import CONTEXT, Log
 from tfrecsession.sessions.split import Split
+from tfrecsession.sessions.vocabulary import UNKNOWN
 from tfrecsession.sessions.workbench import Workbench
 
 PART = 5_000_000  # events; what of a split is in memory at a time
@@ -53,7 +54,8 @@ class DatasetWriter:
 
         Columns: `session`, `user` (null: anonymous), `start`, and lists with a value per event: `items` (ids), `times`
         (microseconds), and where the log has them `event` and the context columns. Returns the counts `sessions`,
-        `events`, `scored_events` (those with a successor) and `parts`, and the times `first` and `last`.
+        `events`, `scored_events` (those with a successor), `unknown_events` and `parts`, and the times `first` and
+        `last`.
         """
         bench, step = self.bench, f"writing {split.name}"
         split.ledger.begin(step)
@@ -76,6 +78,7 @@ class DatasetWriter:
             flat, row = _events(events, split.log, low, high), _sessions(sessions, low, high)
             part = _nest(flat, row, self.schema)
             self._write(part, split.name, self.folder / split.name / f"part-{number:05}.parquet")
+        found |= bench.numbers(events, unknown_events=events.count(where=events.id == UNKNOWN))
         bench.drop(sessions, events)
         return {**found, "scored_events": found["events"] - found["sessions"], "parts": len(parts)}
 
