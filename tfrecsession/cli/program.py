@@ -15,7 +15,7 @@ BAD_INPUT = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Bad input is one line on stderr and code 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes are not the user's business
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes are not the user's business
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     options, rest = parser().parse_known_args(arguments)
     if rest and not getattr(options, "takes_the_rest", False):

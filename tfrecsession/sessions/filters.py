@@ -54,12 +54,16 @@ def long_and_frequent(log: Log, length: int, support: int, one_pass: bool, bench
         _Filter("session", length, f"sessions shorter than {length}", f"lower --min-session-length {length}"),
         _Filter("item", support, f"items with fewer than {support} events", f"lower --min-item-support {support}"),
     )
-    kept, alive = Kept(), {}
+    kept, alive, dead = Kept(), {}, None
     for turn in count():
         this, last = filters[turn % 2], filters[(turn - 1) % 2]
         step = last.step if turn < 3 else f"{last.step}, round {(turn + 1) // 2}"
         ledger.begin(this.step if turn < 2 else f"{this.step}, round {turn // 2 + 1}")
-        tally = bench.store(_tally(kept.of(log.events), this.column))
+        before = getattr(kept, this.column)
+        if before is None:
+            tally = bench.store(_tally(kept.of(log.events), this.column))
+        else:
+            tally = bench.store(_remaining(log.events, before, dead, this.column, last.column))
         enough = tally.events >= this.least
         found = bench.numbers(tally, events=tally.events.sum(), rows=tally.count(), kept=tally.count(where=enough))
         # How many items the length filter left is known only now that they are counted, and the other way round.
@@ -70,7 +74,7 @@ def long_and_frequent(log: Log, length: int, support: int, one_pass: bool, bench
         if settled or (one_pass and turn == 3):
             return replace(kept, **{this.column: tally})
         alive[this.column] = found["kept"]
-        kept = replace(kept, **{this.column: tally.filter(enough)})
+        kept, dead = replace(kept, **{this.column: tally.filter(enough)}), tally.filter(~enough)
 
 
 @dataclass(frozen=True)
@@ -98,3 +102,11 @@ class _Filter:
 
 def _tally(events: ir.Table, column: str) -> ir.Table:
     return events.group_by(column).agg(events=events.count())
+
+
+def _remaining(events: ir.Table, tally: ir.Table, dead: ir.Table, column: str, other: str) -> ir.Table:
+    """The `tally` of a column less the events of what died of the other: few, so that later rounds cost little."""
+    lost = _tally(events.semi_join(dead, other).semi_join(tally, column), column).rename(lost="events")
+    left = tally.left_join(lost, column).drop(f"{column}_right")
+    left = left.mutate(events=left.events - left.lost.fill_null(0)).drop("lost")
+    return left.filter(left.events > 0)
