@@ -26,9 +26,15 @@ class Sessions:
     def __init__(self, arrays: SessionArrays, role: str):
         self.arrays = arrays
         self.items: Items = arrays.items
-        self.values = arrays.values
-        self.offsets = arrays.offsets
         self.role = role
+
+    @property
+    def values(self) -> np.ndarray:
+        return self.arrays.values
+
+    @property
+    def offsets(self) -> np.ndarray:
+        return self.arrays.offsets
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -108,5 +114,5 @@ def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0,
         prepare(f"synthetic:items={items},sessions={sessions},seed={seed},days={days}", out, **options)
         data = load(out)
         for split in (data.train, data.validation, data.test):
-            split.column("times")  # the ceiling asks for the day; the files are about to go
+            _ = split.values, [split.column(name) for name in split.arrays.columns]  # read before the files are gone
         return Data(data.items, data.train, data.validation, data.test, data.info)
