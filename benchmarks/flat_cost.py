@@ -1,6 +1,6 @@
 """Does a training step cost more where there are more items? Same batch, same negatives, inside plain `model.fit`.
 
-    python benchmarks/flat_cost.py --items 10000,1000000
+python benchmarks/flat_cost.py --items 10000,1000000
 """
 
 import argparse

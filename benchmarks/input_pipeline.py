@@ -1,6 +1,6 @@
 """Does the input pipeline keep ahead of training? Events/s of the packed batches alone, against those of `model.fit`.
 
-    python benchmarks/input_pipeline.py
+python benchmarks/input_pipeline.py
 """
 
 import argparse

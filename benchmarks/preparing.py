@@ -1,6 +1,6 @@
 """Time and peak memory of `tfrecsession prepare`, each log in a process of its own.
 
-    python benchmarks/preparing.py --sessions 100000,1000000,20700000
+python benchmarks/preparing.py --sessions 100000,1000000,20700000
 """
 
 import argparse
@@ -14,14 +14,24 @@ from pathlib import Path
 
 from reporting import write_rows
 
-GLOBO = "--item click_article_id --time click_timestamp --session session_id --user user_id".split()
+GLOBO = ["--item", "click_article_id", "--time", "click_timestamp", "--session", "session_id", "--user", "user_id"]
 
 
 def measure(source: str, *arguments: str) -> dict:
     """Run `prepare` on a source; seconds, peak resident memory, events."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "data"
-        command = [sys.executable, "-m", "tfrecsession", "prepare", source, "--out", str(out), "--json", str(out) + ".json"]
+        command = [
+            sys.executable,
+            "-m",
+            "tfrecsession",
+            "prepare",
+            source,
+            "--out",
+            str(out),
+            "--json",
+            str(out) + ".json",
+        ]
         start = time.perf_counter()
         child = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(child.pid, 0)

@@ -1,6 +1,6 @@
 """What the models score on yoochoose1_64: its own split, next event, whole catalogue, ties counted against the model.
 
-    TFRECSESSION_DATA=... python benchmarks/yoochoose.py --seeds 0,1,2
+TFRECSESSION_DATA=... python benchmarks/yoochoose.py --seeds 0,1,2
 """
 
 import argparse

@@ -10,9 +10,23 @@ import pytest
 import tfrecsession
 
 PACKAGE = Path(tfrecsession.__file__).parent
-ORDER = (
-    "events sessions batches layers losses negatives metrics optimizers models training evaluation export serving presets cli"
-).split()
+ORDER = [
+    "events",
+    "sessions",
+    "batches",
+    "layers",
+    "losses",
+    "negatives",
+    "metrics",
+    "optimizers",
+    "models",
+    "training",
+    "evaluation",
+    "export",
+    "serving",
+    "presets",
+    "cli",
+]
 BEFORE_ALL = {"errors", "staging", "version"}
 
 

@@ -57,7 +57,9 @@ def test_the_contributors_model(place, shop, monkeypatch, tmp_path):
     from session_mean import SessionMean
 
     monkeypatch.setitem(trs.models.MODELS, "session_mean", SessionMean)
-    settings = trs.training.settings_of("session_mean", {"dim": 16, "epochs": 4, "rows": 16, "steps": 8, "negatives": 64})
+    settings = trs.training.settings_of(
+        "session_mean", {"dim": 16, "epochs": 4, "rows": 16, "steps": 8, "negatives": 64}
+    )
     model = trs.training.build("session_mean", shop.items, settings)
     trs.training.fit(model, shop, settings)
     scored = trs.evaluation.evaluate(model, shop.test).metrics["recall@20"]

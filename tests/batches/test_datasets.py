@@ -7,7 +7,7 @@ from tfrecsession.batches import datasets
 
 def test_a_batch_by_hand():
     values, offsets = np.array([5, 6, 7, 8, 9], np.int32), np.array([0, 3, 5])
-    (batch, targets), = datasets.packed(values, offsets, rows=2, steps=4, shuffle=False)
+    ((batch, targets),) = datasets.packed(values, offsets, rows=2, steps=4, shuffle=False)
     assert batch["items"].numpy().tolist() == [[5, 6, 8, 0], [0, 0, 0, 0]]
     assert batch["position"].numpy().tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
     assert batch["segment"].numpy().tolist() == [[1, 1, 2, 0], [0, 0, 0, 0]]
@@ -39,7 +39,8 @@ def test_evaluation_batches_give_every_event(shop):
 
 
 @pytest.mark.parametrize(
-    ("options", "named"), [({"rows": 0}, "rows=0"), ({"steps": 2.5}, "steps=2.5"), ({"long": "oldest"}, "long='oldest'")]
+    ("options", "named"),
+    [({"rows": 0}, "rows=0"), ({"steps": 2.5}, "steps=2.5"), ({"long": "oldest"}, "long='oldest'")],
 )
 def test_bad_options_are_named(shop, options, named):
     with pytest.raises(InputError, match=named):

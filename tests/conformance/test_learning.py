@@ -4,9 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfrecsession import InputError, evaluation, training
-
 import tfrecsession as trs
+from tfrecsession import InputError, evaluation, training
 
 
 def test_every_event_is_scored(name, fitted, shop):
@@ -59,11 +58,13 @@ def noise(tmp_path_factory):
     folder = tmp_path_factory.mktemp("noise")
     rng = np.random.default_rng(0)
     sessions, length = 3000, 5
-    table = pa.table({
-        "session": np.repeat(np.arange(sessions), length),
-        "item": [f"i{number}" for number in rng.integers(0, 200, sessions * length)],
-        "time": 1_700_000_000 + np.arange(sessions * length) * 120,
-    })
+    table = pa.table(
+        {
+            "session": np.repeat(np.arange(sessions), length),
+            "item": [f"i{number}" for number in rng.integers(0, 200, sessions * length)],
+            "time": 1_700_000_000 + np.arange(sessions * length) * 120,
+        }
+    )
     trs.prepare(table, folder / "data", test_span="20%", validation_span="0d")
     return trs.load(folder / "data")
 
@@ -82,7 +83,10 @@ def test_the_same_seed_gives_the_same_model(neural, shop):
 
 def test_another_data_set_is_refused(name, fitted):
     other = trs.synthetic_sessions(items=150, sessions=800, seed=9)
-    for use in (lambda model: model.evaluate(other.test), lambda model: model.fit(other.train.batches(rows=4, steps=4))):
+    for use in (
+        lambda model: model.evaluate(other.test),
+        lambda model: model.fit(other.train.batches(rows=4, steps=4)),
+    ):
         with pytest.raises(InputError, match="another data set"):
             use(fitted(name))
 

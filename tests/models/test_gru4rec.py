@@ -88,8 +88,12 @@ def test_keras_optimizers_train_it_too(shop):
 
 def test_validation_reports_exact_metrics(shop):
     model = GRU4Rec(shop.items, units=[8], negatives=trs.negatives.Popularity(32))
-    model.compile(trs.optimizers.LazyAdam(1e-2), trs.losses.CrossEntropy(), [trs.metrics.Recall(20), trs.metrics.MRR(5)])
-    history = model.fit(shop.train.batches(rows=16, steps=8), validation_data=shop.validation.batches(), verbose=0).history
+    model.compile(
+        trs.optimizers.LazyAdam(1e-2), trs.losses.CrossEntropy(), [trs.metrics.Recall(20), trs.metrics.MRR(5)]
+    )
+    history = model.fit(
+        shop.train.batches(rows=16, steps=8), validation_data=shop.validation.batches(), verbose=0
+    ).history
     assert set(history) == {"loss", "val_loss", "val_recall@20", "val_mrr@5"}
     again = model.evaluate(shop.validation.batches(), verbose=0, return_dict=True)
     assert history["val_recall@20"][0] == pytest.approx(again["recall@20"])

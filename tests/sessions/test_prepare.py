@@ -342,7 +342,8 @@ def test_the_synthetic_shop_brings_its_items(out):
 def test_tensorflow_stays_out_of_it(tmp_path):
     program = (
         "import sys; from tfrecsession.sessions.prepare import prepare; from tfrecsession.sessions.store import "
-        "read_prepared; prepare('synthetic:items=50,sessions=300', sys.argv[1]); read_prepared(sys.argv[1]).train.values; "
+        "read_prepared; prepare('synthetic:items=50,sessions=300', sys.argv[1]); "
+        "read_prepared(sys.argv[1]).train.values; "
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, tmp_path / "out"], check=True)

@@ -1,6 +1,7 @@
 """The whole of `prepare` against a slow and obvious program, on small random logs."""
 
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 
 import pyarrow as pa
@@ -41,7 +42,7 @@ def cut_into_sessions(rows, gap):
             sessions.append((owner, owned))
             continue
         pieces = [[owned[0]]]
-        for before, row in zip(owned, owned[1:], strict=False):
+        for before, row in pairwise(owned):
             if row["time"] - before["time"] > span_of(gap):
                 pieces.append([])
             pieces[-1].append(row)

@@ -57,7 +57,9 @@ def split(offsets: np.ndarray, steps: int) -> Pieces:
     return Pieces(np.repeat(starts, number) + nth * steps, np.minimum(steps, np.repeat(lengths, number) - nth * steps))
 
 
-def lay_out(values: np.ndarray, pieces: Pieces, packing: Packing, first: int, last: int, steps: int, rows: int) -> Layout:
+def lay_out(
+    values: np.ndarray, pieces: Pieces, packing: Packing, first: int, last: int, steps: int, rows: int
+) -> Layout:
     """Rows `first` to `last` of a packing, filled up with empty rows to `rows` of them."""
     splits = packing.splits[first : last + 1]
     chosen = packing.order[splits[0] : splits[-1]]

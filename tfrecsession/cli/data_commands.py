@@ -21,14 +21,20 @@ def prepare_command(commands, every):
     reading = command.add_argument_group("reading")
     reading.add_argument("--format", help="where the file's name does not say it")
     reading.add_argument("--time-unit", choices=["s", "ms", "us", "ns"], help="of integer times; detected otherwise")
-    reading.add_argument("--drop-bad-rows", action="store_true", help="drop rows without item, session or readable time")
+    reading.add_argument(
+        "--drop-bad-rows", action="store_true", help="drop rows without item, session or readable time"
+    )
     reading.add_argument("--keep-duplicates", action="store_true", help="keep rows that are equal in all parts")
     cleaning = command.add_argument_group("sessions")
     cleaning.add_argument("--gap", metavar="30m", help="cut sessions where a user was idle for so long")
     cleaning.add_argument("--drop-repeats", action="store_true", help="keep one of consecutive events on one item")
-    cleaning.add_argument("--min-item-support", type=int, metavar="N", help="events an item needs (5; 1 with --test-input)")
+    cleaning.add_argument(
+        "--min-item-support", type=int, metavar="N", help="events an item needs (5; 1 with --test-input)"
+    )
     cleaning.add_argument("--min-session-length", type=int, metavar="N", help="events a session needs (2)")
-    cleaning.add_argument("--one-pass", action="store_true", help="apply the two filters once, not to their fixed point")
+    cleaning.add_argument(
+        "--one-pass", action="store_true", help="apply the two filters once, not to their fixed point"
+    )
     split = command.add_argument_group("split by time")
     split.add_argument("--test-span", metavar="1d", help="the end of the log that is test: 12h, 1d, or a share (10%%)")
     split.add_argument("--validation-span", metavar="1d", help="the span before it; 0d: none")

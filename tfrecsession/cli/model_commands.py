@@ -37,13 +37,25 @@ def train(options) -> None:
     data = batches.load(options.data)
     k = lengths(options.k)
     training.train(
-        data, options.model, options.out, chosen, seed=options.seed, k=k, overwrite=options.overwrite, verbose=verbosity(options)
+        data,
+        options.model,
+        options.out,
+        chosen,
+        seed=options.seed,
+        k=k,
+        overwrite=options.overwrite,
+        verbose=verbosity(options),
     )
     run = json.loads((Path(options.out) / "run.json").read_text())
     metrics = json.loads((Path(options.out) / "metrics.json").read_text())["metrics"]
     result = {**run, "data": data.fingerprint, "metrics": metrics, "run": str(options.out)}
     screen = console(options.json)
-    row = {"model": options.model, "metrics": metrics, "events": data.validation.scored_events, "train_seconds": run["seconds"]}
+    row = {
+        "model": options.model,
+        "metrics": metrics,
+        "events": data.validation.scored_events,
+        "train_seconds": run["seconds"],
+    }
     screen.print(metrics_table([row], "on the validation split"))
     screen.print(f"{options.out}: {options.model} in {run['seconds']:.1f} s")
     write_json(result, options.json)
@@ -65,7 +77,9 @@ def evaluate(options) -> None:
     data = run.data(options.data)
     scored = evaluation.evaluate(run.model(), getattr(data, options.split), lengths(options.k), progress=True)
     result = result_of(run.info["model"], data, scored)
-    console(options.json).print(metrics_table([result], f"{options.run_folder} on {scored.events:,} events of {options.split}"))
+    console(options.json).print(
+        metrics_table([result], f"{options.run_folder} on {scored.events:,} events of {options.split}")
+    )
     write_json({**result, "split": options.split, "run": options.run_folder}, options.json)
 
 
@@ -108,7 +122,9 @@ def compare(options) -> None:
             bounds.append({"model": "ceiling", **vars_of(evaluation.ceiling(data.info["shop"], data.test, k))})
         results = {"data": data.fingerprint, "seed": options.seed, "models": rows, "bounds": bounds}
         write_json(results, str(folder / "results.json"))
-    screen.print(metrics_table([*rows, *bounds], f"{options.data}, test split, next event, whole catalogue, ties against"))
+    screen.print(
+        metrics_table([*rows, *bounds], f"{options.data}, test split, next event, whole catalogue, ties against")
+    )
     write_json(results, options.json)
 
 
@@ -151,7 +167,9 @@ def recommend(options) -> None:
     items, scores = exporting.ask(options.saved_model, [options.items])
     answer = [(item, float(score)) for item, score in zip(items[0], scores[0], strict=True) if item]
     if options.k is not None and not 1 <= options.k <= items.shape[1]:
-        raise InputError(f"--k {options.k}: this export gives {items.shape[1]}; say 1 to {items.shape[1]}, or export again")
+        raise InputError(
+            f"--k {options.k}: this export gives {items.shape[1]}; say 1 to {items.shape[1]}, or export again"
+        )
     answer = answer[: options.k]
     table = Table(title=f"after {' '.join(options.items) or 'nothing'}", title_justify="left")
     table.add_column("item")

@@ -16,7 +16,13 @@ from tfrecsession.version import __version__
 
 
 def write_saved_model(
-    model, path: str | Path, *, k: int = 20, exclude_seen: bool = False, overwrite: bool = False, about: dict | None = None
+    model,
+    path: str | Path,
+    *,
+    k: int = 20,
+    exclude_seen: bool = False,
+    overwrite: bool = False,
+    about: dict | None = None,
 ) -> Path:
     """Write `model` as a SavedModel that loads with TensorFlow alone.
 
@@ -36,9 +42,11 @@ def write_saved_model(
     """
     model.check_k(k)
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
-        tf.saved_model.save(answers := Answers(model, Path(assets), k, exclude_seen), str(folder), signatures={
-            "serving_default": answers.serving_default
-        })
+        tf.saved_model.save(
+            answers := Answers(model, Path(assets), k, exclude_seen),
+            str(folder),
+            signatures={"serving_default": answers.serving_default},
+        )
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)
         card = {

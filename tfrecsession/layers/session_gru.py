@@ -68,7 +68,9 @@ class SessionGRU(keras.layers.Layer):
 
         # Many or unknown steps; keras.ops.scan wants to know their number.
         time_major = (ops.transpose(projected, (1, 0, 2)), ops.transpose(keep, (1, 0, 2)))
-        states = tf.scan(lambda before, now: self._step(now[0], before * now[1], kernels), time_major, initializer=state)
+        states = tf.scan(
+            lambda before, now: self._step(now[0], before * now[1], kernels), time_major, initializer=state
+        )
         return ops.transpose(states, (1, 0, 2)), states[-1]
 
     def _kernels(self):

@@ -87,7 +87,8 @@ class ItemKNN(CountingModel):
         if self.history_kind == "last":
             return items[..., None]
         back = [
-            tf.where(position >= ago, tf.roll(items, ago, axis=1), 0) for ago in range(min(self.window, self.longest(items)))
+            tf.where(position >= ago, tf.roll(items, ago, axis=1), 0)
+            for ago in range(min(self.window, self.longest(items)))
         ]
         return tf.stack(back, axis=-1)
 

@@ -41,7 +41,11 @@ class Recommender(keras.Model):
         self.size = len(items.counts) + 2
         counts = np.concatenate([[0, 0], items.counts])
         self.item_counts = self.add_weight(
-            name="item_counts", shape=(self.size,), dtype="int64", initializer=lambda shape, dtype: counts, trainable=False
+            name="item_counts",
+            shape=(self.size,),
+            dtype="int64",
+            initializer=lambda shape, dtype: counts,
+            trainable=False,
         )
         self._answer = tf.function(self.answer, reduce_retracing=True)
         self._ranks = None
@@ -281,10 +285,12 @@ class Recommender(keras.Model):
     @classmethod
     def from_config(cls, config):
         nested = keras.saving.deserialize_keras_object
-        return cls(**{
-            name: nested(value) if isinstance(value, dict) and "class_name" in value else value
-            for name, value in config.items()
-        })
+        return cls(
+            **{
+                name: nested(value) if isinstance(value, dict) and "class_name" in value else value
+                for name, value in config.items()
+            }
+        )
 
     def save_assets(self, folder):
         self.items.write(Path(folder) / "items.parquet")

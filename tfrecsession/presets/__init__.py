@@ -26,7 +26,9 @@ def read(name: str, model: str | None = None) -> dict:
     """
     file = Path(name) if name.endswith(".json") else files(__name__) / f"{name}.json"
     if not file.is_file():
-        raise InputError(f"no preset {name!r}; there are: {', '.join(names()) or 'none'}, or say the path of a .json file")
+        raise InputError(
+            f"no preset {name!r}; there are: {', '.join(names()) or 'none'}, or say the path of a .json file"
+        )
     preset = json.loads(file.read_text())
     if model is not None and preset.get("model") != model:
         raise InputError(f"preset {name!r} is for {preset.get('model')}, not for {model}")

@@ -10,8 +10,8 @@ from fractions import Fraction
 from tfrecsession.errors import InputError
 
 MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3_600 * 10**6, "d": 86_400 * 10**6, "w": 604_800 * 10**6}
-DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
-SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
+DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
+SHARE = re.compile(r"([0-9]+(?:\.[0-9]+)?)%")
 LONGEST = 2**62  # microseconds, so that differences of times stay in 64 bits
 
 

@@ -1,9 +1,9 @@
 """A training and its folder: everything needed to repeat it.
 
-    RUN/run.json        model, settings, seed, versions, the data's path and fingerprint
-    RUN/history.json    loss and validation metrics, epoch by epoch
-    RUN/metrics.json    the model on the validation split, where there is one
-    RUN/model.keras     the trained model
+RUN/run.json        model, settings, seed, versions, the data's path and fingerprint
+RUN/history.json    loss and validation metrics, epoch by epoch
+RUN/metrics.json    the model on the validation split, where there is one
+RUN/model.keras     the trained model
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ def train(
         built.save(folder / "model.keras")
         _write(folder / "history.json", history)
         validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
-        _write(folder / "metrics.json", {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated})
+        _write(
+            folder / "metrics.json",
+            {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated},
+        )
         versions = {"tfrecsession": __version__, "keras": keras.__version__, "tensorflow": tf.__version__}
         _write(
             folder / "run.json",
@@ -119,7 +122,9 @@ def open_run(path: str | Path) -> Run:
     """Open a run folder; InputError where there is none."""
     path = Path(path)
     if not (path / "run.json").is_file():
-        raise InputError(f"{path} is not a run folder (no run.json): make one with `tfrecsession train DATA --out {path}`")
+        raise InputError(
+            f"{path} is not a run folder (no run.json): make one with `tfrecsession train DATA --out {path}`"
+        )
     return Run(path, json.loads((path / "run.json").read_text()))
 
 

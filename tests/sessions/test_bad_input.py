@@ -1,0 +1,117 @@
+"""What cannot be prepared is said in one line, before or instead of work, and leaves nothing behind."""
+
+import pyarrow as pa
+import pytest
+
+from tfrecsession.errors import InputError
+from tfrecsession.sessions.prepare import prepare
+
+DAY = 86_400
+START = 1_700_000_000
+
+
+def log(sessions=10, **columns):
+    """`sessions` sessions a-b, one a day; further columns replace or remove (None) these."""
+    days = [day for day in range(sessions) for _ in "ab"]
+    table = {
+        "session": [f"s{day}" for day in days],
+        "item": ["a", "b"] * sessions,
+        "time": [START + day * DAY for day in days],
+    }
+    return pa.table({name: column for name, column in (table | columns).items() if column is not None})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"gap": "30"}, "--gap 30: write a number and a unit, as 30s, 30m, 1h, 2d or 1w"),
+        ({"gap": "0m"}, "--gap 0m: must be longer than nothing"),
+        ({"gap": "9e9d"}, "--gap 9e9d: write a number"),
+        ({"gap": "99999999999w"}, "longer than any log"),
+        ({"test_span": "a week"}, "--test-span a week: write a number and a unit"),
+        ({"test_span": "ten%"}, "--test-span ten%: write a share as 10% or 2.5%"),
+        ({"validation_span": "100%"}, "--validation-span 100%: must be less than 100%"),
+        ({"split_by": "middle"}, "--split-by middle: choose start or end"),
+        ({"unknown_items": "guess"}, "--unknown-items guess: choose drop or keep"),
+        ({"min_item_support": 0}, "--min-item-support 0: must be a whole number of at least 1"),
+        ({"min_session_length": -1}, "--min-session-length -1: must be a whole number of at least 1"),
+        ({"engine": "spark"}, "--engine spark: this version has only duckdb"),
+        ({"memory": "lots"}, "--memory lots: write it as 4GB or 500MB"),
+        ({"test_input": "x.txt", "test_span": "1d"}, "--test-span and --test-input exclude each other"),
+        ({"context": ["items"]}, "--context items: prepared sessions use this name"),
+    ],
+)
+def test_options_that_mean_nothing(options, says, tmp_path):
+    with pytest.raises(InputError, match=f"^{says}|{says}$") as error:
+        prepare("never-read.csv", tmp_path / "out", **options)
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+
+UNTIMED = {"time": None}
+ALL = {"min_item_support": 1, "validation_span": "0d"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "says"),
+    [
+        ({"session": None}, {}, "no session and no user column: say which events belong together with --session NAME"),
+        (UNTIMED, {"gap": "30m", "test_span": "10%"}, "cutting sessions at idle gaps needs times"),
+        (UNTIMED, {}, "give a share of the sessions, as --test-span 10%, or a --test-input FILE"),
+        (UNTIMED, {"test_span": "1d"}, "--test-span 1d needs times, which this log lacks"),
+        (UNTIMED, {"test_span": "10%", "validation_span": "1d"}, "--validation-span 1d needs times"),
+        (
+            {},
+            {"min_item_support": 11},
+            "nothing is left after 'items with fewer than 11 events' (before: 20 events, 10",
+        ),
+        (
+            {},
+            {"min_session_length": 3},
+            "nothing is left after 'sessions shorter than 3' (before: 20 events, 10 sessions",
+        ),
+        (
+            {},
+            {"test_span": "30d"},
+            "--test-span 30d leaves nothing to train on: the log is 9d long (2023-11-14T22:13:20Z to",
+        ),
+        ({}, {"test_span": "5d", "validation_span": "4d"}, "--test-span 5d and --validation-span 4d leave nothing"),
+        ({}, {"test_span": "60%", "validation_span": "50%"}, "--validation-span 50% leave no session to train on"),
+        (
+            {},
+            {"validation_span": "1h"},
+            "validation: nothing is left after 'split by time' (before: 20 events, 10 sess",
+        ),
+        (
+            {"item": [*"ab" * 9, *"xy"]},
+            {**ALL, "test_span": "1h"},
+            "test: nothing is left after 'items unknown in training' (before: 2 events, 1",
+        ),
+        (
+            {"user": [None] * 20, "session": None},
+            ALL,
+            "nothing is left after 'events without a user' (before: 20 events",
+        ),
+    ],
+)
+def test_logs_that_leave_nothing(columns, options, says, tmp_path):
+    with pytest.raises(InputError) as error:
+        prepare(log(**columns), tmp_path / "out", **options)
+    assert says in str(error.value) and "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_session_cannot_be_split(tmp_path):
+    with pytest.raises(InputError, match="leaves nothing to train on: the log is less than a second long"):
+        prepare(log(sessions=1), tmp_path / "out", min_item_support=1)
+
+
+def test_a_test_split_of_another_kind(tmp_path):
+    (tmp_path / "test.txt").write_text("a b\n")
+    with pytest.raises(InputError, match=r"has a column of times and .*test\.txt has none: prepare both alike"):
+        prepare(log(), tmp_path / "out", test_input=tmp_path / "test.txt")
+
+
+def test_too_little_memory_is_said(tmp_path):
+    with pytest.raises(InputError, match=r"^--memory 1MB: not enough for this log, give it more"):
+        prepare(log(), tmp_path / "out", memory="1MB", **ALL)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,56 @@
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from tfrecsession.sessions.describe import describe, render
+from tfrecsession.sessions.prepare import prepare
+
+START = 1_700_000_000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("describe") / "made"
+    sessions = ("aaaa", "aab", "ab", "abaaaaaaa", "ab")
+    rows = [
+        (f"s{day}", item, START + day * 86_400 + step)
+        for day, items in enumerate(sessions)
+        for step, item in enumerate(items)
+    ]
+    log = pa.table(dict(zip(("session", "item", "time"), map(list, zip(*rows, strict=True)), strict=True)))
+    return out, prepare(log, out, min_item_support=1, validation_span="0d")
+
+
+def test_describe_counts_by_hand(made):
+    out, info = made
+    found = describe(out)
+    assert {name: found[name] for name in info} == info
+    assert found["lengths"]["train"] == {
+        "mean": 4.5,  # of 2, 3, 4 and 9
+        "median": 3,
+        "p90": 9,
+        "p99": 9,
+        "longest": 9,
+        "histogram": {"2": 1, "3-4": 2, "9-16": 1},
+    }
+    assert found["lengths"]["validation"] is None
+    assert found["popularity"] == {  # a: 15 events, b: 3
+        "top_1_percent": 0.8333,
+        "top_10_percent": 0.8333,
+        "gini": 0.3333,  # sum of |x - y| over all pairs of items / (2 n^2 mean) = 24 / 72
+        "median_count": 3,
+        "most_popular": [{"item": "a", "count": 15}, {"item": "b", "count": 3}],
+    }
+
+
+def test_render_shows_what_prepare_and_describe_found(made):
+    out, info = made
+
+    def text(found):
+        console = Console(width=200)
+        with console.capture() as capture:
+            console.print(render(found))
+        return capture.get()
+
+    assert "sessions shorter than 2" in text(info) and info["fingerprint"] in text(info) and "Gini" not in text(info)
+    assert "Gini 0.333" in text(describe(out)) and "9-16" in text(describe(out))
