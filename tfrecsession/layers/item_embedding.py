@@ -65,7 +65,16 @@ class ItemEmbedding(keras.layers.Layer):
 
     def score_all(self, hidden):
         """Every hidden vector against the whole table, which it reads: hidden [n, dim] -> [n, size], compute dtype."""
-        return self._with_bias(self._matmul(hidden, ops.cast(self.table, self.compute_dtype)))
+        return self.scorer()(hidden)
+
+    def scorer(self):
+        """`score_all` for many blocks of vectors: reads the table now, once. (After a sparse update every read of a
+        variable copies it.)"""
+        table = ops.cast(tf.convert_to_tensor(self.table.value), self.compute_dtype)
+        if not self.bias:
+            return lambda hidden: self._matmul(hidden, table)
+        biases = ops.cast(tf.convert_to_tensor(self.biases.value), self.compute_dtype)
+        return lambda hidden: self._matmul(hidden, table) + biases
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.dim)
@@ -81,11 +90,8 @@ class ItemEmbedding(keras.layers.Layer):
     def _rows(self, ids):
         return ops.cast(_gather(self.table, ids), self.compute_dtype)
 
-    def _with_bias(self, scores, ids=None):
-        if not self.bias:
-            return scores
-        biases = self.biases if ids is None else _gather(self.biases, ids)
-        return scores + ops.cast(biases, scores.dtype)
+    def _with_bias(self, scores, ids):
+        return scores + ops.cast(_gather(self.biases, ids), scores.dtype) if self.bias else scores
 
     def _matmul(self, hidden, vectors):
         return tf.matmul(ops.cast(hidden, self.compute_dtype), vectors, transpose_b=True)

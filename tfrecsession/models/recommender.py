@@ -15,7 +15,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.metrics import conservative_ranks
 from tfrecsession.sessions.vocabulary import Items
 
-BLOCK_BYTES = 128 << 20  # scores held at once: memory does not grow with events x catalogue
+BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events x catalogue
 
 
 class Recommendations(NamedTuple):
@@ -59,6 +59,10 @@ class Recommender(keras.Model):
     def score_all(self, encoded):
         """`[n, dim]` -> float32 `[n, size]`: the score of every item id (columns 0 and 1 are never looked at)."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it scores the items")
+
+    def scorer(self):
+        """`score_all` as a function that has read its tables: what several blocks of events share."""
+        return self.score_all
 
     def item_vectors(self):
         """float `[size, dim]`, a vector per item id, or an InputError where a model has none."""
@@ -114,8 +118,9 @@ class Recommender(keras.Model):
             tail = [[0, blocks * block - events]] + [[0, 0]] * (len(array.shape) - 1)
             return tf.reshape(tf.pad(array, tail), tf.concat([[blocks, block], tf.shape(array)[1:]], axis=0))
 
+        score = self.scorer()
         ranks = tf.map_fn(
-            lambda some: tf.cast(conservative_ranks(self.score_all(some[0]), some[1]), tf.int32),
+            lambda some: tf.cast(conservative_ranks(score(some[0]), some[1]), tf.int32),
             (pad(encoded), pad(targets)),
             fn_output_signature=tf.TensorSpec((None,), tf.int32),
             parallel_iterations=1,  # one block of scores in memory at a time

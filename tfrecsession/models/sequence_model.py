@@ -53,6 +53,9 @@ class SequenceModel(Recommender):
     def score_all(self, encoded):
         return self.output_items.score_all(encoded)
 
+    def scorer(self):
+        return self.output_items.scorer()
+
     def item_vectors(self):
         return tf.convert_to_tensor(self.output_items.table.value)
 
