@@ -62,11 +62,14 @@ class Sessions:
         """A further column (`times`, `user`, `event`, a context column), loaded when first asked for."""
         return self.arrays.column(name)
 
-    def batches(self, rows: int = 64, steps: int = 20, *, every_event: bool | None = None, **options):
+    def batches(
+        self, rows: int = 64, steps: int = 20, *, carry: bool = False, every_event: bool | None = None, **options
+    ):
         """A `tf.data.Dataset` of `(batch, targets)`, see `tfrecsession.batches.datasets`.
 
-        The train split is packed into `[rows, steps]`, shuffled (options: `shuffle`, `seed`, `long`). The other splits
-        give every event exactly once and ignore `rows` and `steps`; `every_event` says otherwise.
+        The train split is packed into `[rows, steps]`, shuffled (options: `shuffle`, `seed`, `long`); with `carry` its
+        rows are session-parallel lanes in time order, for models that carry their state. The other splits give every
+        event exactly once and ignore `rows` and `steps`; `every_event` says otherwise.
         """
         from tfrecsession.batches import datasets  # brings in TensorFlow, which reading a data set does not need
 
@@ -74,6 +77,8 @@ class Sessions:
             every_event = self.role != "train"
         if every_event:
             dataset = datasets.every_event(self.values, self.offsets)
+        elif carry:
+            dataset = datasets.session_parallel(self.values, self.offsets, rows, steps)
         else:
             dataset = datasets.packed(self.values, self.offsets, rows, steps, **options)
         dataset.sessions = self  # models that count whole sessions look here

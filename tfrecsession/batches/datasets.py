@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches import layout
+from tfrecsession.batches import lanes, layout
 from tfrecsession.batches.packing import pack
 from tfrecsession.errors import InputError
 
@@ -37,9 +37,7 @@ def packed(
         shuffle: mix sessions and rows, differently each epoch, always the same under one `seed`.
         long: what becomes of a session of more than `steps` steps: "newest" keeps its last ones, "split" cuts it up.
     """
-    for name, number in (("rows", rows), ("steps", steps)):
-        if not isinstance(number, int | np.integer) or number < 1:
-            raise InputError(f"{name}={number!r}: a batch needs a whole number of {name}, at least 1")
+    _check_shape(rows, steps)
     if long not in ("newest", "split"):
         raise InputError(f"long={long!r}: say 'newest' (keep the last steps) or 'split' (cut into pieces)")
     pieces = (layout.newest if long == "newest" else layout.split)(offsets, steps)
@@ -60,10 +58,35 @@ def packed(
             batch = {name: array.reshape(shape) for name, array in laid.batch.items()}
             yield batch, laid.targets.reshape(shape)
 
-    cells = tf.TensorSpec((None, rows, steps), tf.int32)
-    spec = ({"items": cells, "position": cells, "segment": cells}, cells)
-    dataset = tf.data.Dataset.from_generator(epoch, output_signature=spec).unbatch()
-    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(tf.data.AUTOTUNE)
+    return _unbatched(epoch, rows, steps, batches)
+
+
+def session_parallel(values: np.ndarray, offsets: np.ndarray, rows: int = 64, steps: int = 1) -> tf.data.Dataset:
+    """Batches of static shape `[rows, steps]` whose rows go on from batch to batch, for models that carry their state.
+
+    Sessions begin in the order of the log, none is cut and none is left out: in the last batches the lanes that have
+    run out of sessions stay empty.
+    """
+    _check_shape(rows, steps)
+    pieces = layout.whole(offsets)
+    if not len(pieces.lengths):
+        raise InputError("no session has two events or more: there is nothing to train on")
+    lane, begin = lanes.assign(pieces.lengths, rows)
+    batches = -(-int((begin + pieces.lengths).max()) // steps)
+    chunk = steps * max(1, CELLS_A_CHUNK // (rows * steps))
+
+    def epoch():
+        left = batches
+        for laid in lanes.windows(values, pieces, lane, begin, rows, chunk):
+            here = min(left, chunk // steps)
+            left -= here
+            cut = {
+                name: array.reshape(rows, -1, steps).transpose(1, 0, 2)[:here]
+                for name, array in (*laid.batch.items(), ("targets", laid.targets))
+            }
+            yield cut, cut.pop("targets")
+
+    return _unbatched(epoch, rows, steps, batches)
 
 
 def every_event(values: np.ndarray, offsets: np.ndarray, cells: int = 8192) -> tf.data.Dataset:
@@ -80,3 +103,17 @@ def every_event(values: np.ndarray, offsets: np.ndarray, cells: int = 8192) -> t
     if batches is not None:  # known for the progress bar where counting is cheap
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _unbatched(epoch, rows: int, steps: int, batches: int) -> tf.data.Dataset:
+    """Chunks of many batches, as `epoch` yields them -> batches."""
+    cells = tf.TensorSpec((None, rows, steps), tf.int32)
+    spec = ({"items": cells, "position": cells, "segment": cells}, cells)
+    dataset = tf.data.Dataset.from_generator(epoch, output_signature=spec).unbatch()
+    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(tf.data.AUTOTUNE)
+
+
+def _check_shape(rows: int, steps: int) -> None:
+    for name, number in (("rows", rows), ("steps", steps)):
+        if not isinstance(number, int | np.integer) or number < 1:
+            raise InputError(f"{name}={number!r}: a batch needs a whole number of {name}, at least 1")

@@ -63,12 +63,27 @@ def lay_out(
     """Rows `first` to `last` of a packing, filled up with empty rows to `rows` of them."""
     splits = packing.splits[first : last + 1]
     chosen = packing.order[splits[0] : splits[-1]]
-    starts, lengths = pieces.starts[chosen], pieces.lengths[chosen]
+    lengths = pieces.lengths[chosen]
     row = np.repeat(np.arange(last - first), np.diff(splits))
+    first_of_row = (splits[:-1] - splits[0])[row]
     before = np.cumsum(lengths) - lengths
-    row_start = before[np.minimum(splits[:-1] - splits[0], max(len(chosen) - 1, 0))]
-    column = before - row_start[row]
+    column = before - before[first_of_row]
+    segment = np.arange(len(chosen)) - first_of_row + 1
+    return fill(values, Pieces(pieces.starts[chosen], lengths), row, column, segment, rows, steps)
 
+
+def fill(values, pieces: Pieces, row, column, segment, rows: int, steps: int, position=0) -> Layout:
+    """Put pieces where they are told to go.
+
+    Args:
+        values: int32 [events].
+        pieces: the runs of steps to lay out.
+        row, column: int [pieces], the cell of each piece's first step.
+        segment: int [pieces], the number of each piece.
+        rows, steps: the shape to fill.
+        position: int [pieces] or 0, the position of each piece's first step: above 0 where it goes on from before.
+    """
+    starts, lengths = pieces
     event = ranges(starts, lengths)
     cell = ranges(row * steps + column, lengths)
 
@@ -77,11 +92,10 @@ def lay_out(
         out[cell] = content
         return out.reshape(rows, steps)
 
-    number = np.arange(len(chosen)) - (splits[:-1] - splits[0])[row]
     return Layout(
         items=cells(values[event]),
-        position=cells(ranges(np.zeros_like(lengths), lengths)),
-        segment=cells(np.repeat(number + 1, lengths)),
+        position=cells(ranges(np.zeros_like(lengths) + position, lengths)),
+        segment=cells(np.repeat(segment, lengths)),
         targets=cells(values[event + 1]),
         event=cells(event + 1, empty=-1, dtype=np.int64),
     )

@@ -12,17 +12,20 @@ of i that are alive on d. No ranking of the same history can expect a higher Rec
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tfrecsession.errors import InputError
-from tfrecsession.events.synthetic import SUCCESSOR_WEIGHTS, Shop
+from tfrecsession.events.catalogue import SUCCESSOR_WEIGHTS, Day
+
+if TYPE_CHECKING:
+    from tfrecsession.events.synthetic import Shop
 
 BLOCK = 1 << 14  # events worked on at a time
 
 
-class _Catalogue(NamedTuple):
+class _Shelf(NamedTuple):
     """Known items alive on one day, most popular first: by cluster, and in the whole shop."""
 
     by_cluster: np.ndarray  # int64 [alive]: indices, clusters in order
@@ -72,13 +75,13 @@ class Oracle:
         """
         target = np.asarray(target, np.int64)
         ranks = np.empty(len(target), np.int64)
-        for rows, catalogue, law in self._blocks(first, current, day):
-            ranks[rows] = self._exact_ranks(catalogue, law, target[rows])
+        for rows, shelf, law in self._blocks(first, current, day):
+            ranks[rows] = self._exact_ranks(shelf, law, target[rows])
         possible = self.known[target] & (self.shop.birth[target] <= np.asarray(day))
         return np.where(possible, np.minimum(ranks, k + 1), k + 1)
 
-    def _exact_ranks(self, catalogue: _Catalogue, law: _Law, target: np.ndarray) -> np.ndarray:
-        """Over the whole catalogue, without scoring it.
+    def _exact_ranks(self, shelf: _Shelf, law: _Law, target: np.ndarray) -> np.ndarray:
+        """Over the whole shop, without scoring it.
 
         Count first the items whose rate * weight alone reaches p(target): within a cluster or the whole shop sorted
         by weight they are a prefix, because a rounded product rises with its factor. Then add the successors that
@@ -87,8 +90,8 @@ class Oracle:
         weight, cluster = self.shop.weight, self.shop.cluster
         led = (law.led * (law.successors == target[:, None])).sum(1)
         bar = law.rate(cluster[target]) * weight[target] + led
-        low, high = catalogue.bounds[law.cluster], catalogue.bounds[law.cluster + 1]
-        in_cluster, in_shop = weight[catalogue.by_cluster], weight[catalogue.by_weight]
+        low, high = shelf.bounds[law.cluster], shelf.bounds[law.cluster + 1]
+        in_cluster, in_shop = weight[shelf.by_cluster], weight[shelf.by_weight]
         inside = _prefix(in_cluster, low, high, law.inside, bar)
         whole = np.zeros_like(low), np.full_like(high, len(in_shop))
         outside = _prefix(in_shop, *whole, law.outside, bar) - _prefix(in_cluster, low, high, law.outside, bar)
@@ -103,12 +106,12 @@ class Oracle:
         of the cluster and the k most popular of the shop: of any other item, k are at least as probable.
         """
         best = np.empty(len(np.asarray(first)))
-        for rows, catalogue, law in self._blocks(first, current, day):
+        for rows, shelf, law in self._blocks(first, current, day):
             own = law.cluster
-            place = catalogue.bounds[own][:, None] + np.arange(k)  # (events, k)
-            exists = place < catalogue.bounds[own + 1][:, None]
-            near = catalogue.by_cluster[np.where(exists, place, 0)]
-            far = np.broadcast_to(catalogue.by_weight[:k], (len(own), len(catalogue.by_weight[:k])))
+            place = shelf.bounds[own][:, None] + np.arange(k)  # (events, k)
+            exists = place < shelf.bounds[own + 1][:, None]
+            near = shelf.by_cluster[np.where(exists, place, 0)]
+            far = np.broadcast_to(shelf.by_weight[:k], (len(own), len(shelf.by_weight[:k])))
             items = np.concatenate([near, far], axis=1)
             once = np.concatenate([exists, self.shop.cluster[far] != own[:, None]], axis=1)
             for successor, led in zip(law.successors.T, law.led.T, strict=True):
@@ -118,19 +121,19 @@ class Oracle:
             chances = np.concatenate([listed, led], axis=1)
             count = min(k, chances.shape[1])
             top = np.partition(chances, -count, axis=1)[:, -count:].sum(1)
-            best[rows] = top / self._mass(catalogue, law)
+            best[rows] = top / self._mass(shelf, law)
         return best
 
     def probabilities(self, first, current, day) -> np.ndarray:
         """float64 [events, items]: p(next) of every item, given that it is known. For small shops."""
         table = np.zeros((len(np.asarray(first)), self.shop.items))
-        for rows, catalogue, law in self._blocks(first, current, day):
-            alive = catalogue.by_weight
+        for rows, shelf, law in self._blocks(first, current, day):
+            alive = shelf.by_weight
             rate = law.rate(np.tile(self.shop.cluster[alive], (len(rows), 1)))
             table[rows[:, None], alive] = rate * self.shop.weight[alive]
             event, slot = np.nonzero(law.led)
             table[rows[event], law.successors[event, slot]] += law.led[event, slot]
-            table[rows] /= self._mass(catalogue, law)[:, None]
+            table[rows] /= self._mass(shelf, law)[:, None]
         return table
 
     def _alone(self, law: _Law) -> np.ndarray:
@@ -138,33 +141,35 @@ class Oracle:
         there = np.minimum(law.successors, self.shop.items - 1)  # an empty slot has led = 0
         return law.rate(self.shop.cluster[there]) * self.shop.weight[there]
 
-    def _mass(self, catalogue: _Catalogue, law: _Law) -> np.ndarray:
+    def _mass(self, shelf: _Shelf, law: _Law) -> np.ndarray:
         """[events]: the probability that the next item is a known one."""
-        near = catalogue.cluster_mass[law.cluster]
-        return law.led.sum(1) + law.inside * near + law.outside * (catalogue.mass - near)
+        near = shelf.cluster_mass[law.cluster]
+        return law.led.sum(1) + law.inside * near + law.outside * (shelf.mass - near)
 
-    def _blocks(self, first, current, day) -> Iterator[tuple[np.ndarray, _Catalogue, _Law]]:
-        """Row numbers, the catalogue and the law of the events, day by day."""
+    def _blocks(self, first, current, day) -> Iterator[tuple[np.ndarray, _Shelf, _Law]]:
+        """Row numbers, the shelf and the law of the events, day by day."""
         first, current, day = (np.asarray(values, np.int64) for values in (first, current, day))
         if (self.shop.birth[first] > day).any():
             name = self.shop.names[int(first[np.argmax(self.shop.birth[first] > day)])]
             raise InputError(f"{name}: no session can begin with it before it is sold; is `day` the session's?")
         for number in np.unique(day):
-            catalogue = self._catalogue(number)
+            shelf = self._shelf(number)
             popularity = self.shop.popularity(number)
             rows = np.flatnonzero(day == number)
             for block in np.split(rows, range(BLOCK, len(rows), BLOCK)):
-                yield block, catalogue, self._law(popularity, first[block], current[block])
+                yield block, shelf, self._law(popularity, first[block], current[block])
 
-    def _catalogue(self, day: int) -> _Catalogue:
+    def _shelf(self, day: int) -> _Shelf:
+        """What of the known items is sold on a day."""
         sold = self.known & (self.shop.birth[:-1] <= day)
         by_cluster, by_weight = (order[sold[order]] for order in (self._by_cluster, self._by_weight))
         clusters = len(self.shop.cluster_start) - 1
         bounds = np.searchsorted(self.shop.cluster[by_cluster], np.arange(clusters + 1))
         mass = np.r_[0.0, np.cumsum(self.shop.weight[by_cluster])]
-        return _Catalogue(by_cluster, bounds, by_weight, np.diff(mass[bounds]), mass[-1])
+        return _Shelf(by_cluster, bounds, by_weight, np.diff(mass[bounds]), mass[-1])
 
-    def _law(self, popularity, first: np.ndarray, current: np.ndarray) -> _Law:
+    def _law(self, popularity: Day, first: np.ndarray, current: np.ndarray) -> _Law:
+        """The law of events on the day of `popularity`; first, current: int64 [events]."""
         shop = self.shop
         cluster, successors = shop.cluster[first], shop.successors[current]
         share = SUCCESSOR_WEIGHTS * (shop.birth[successors] <= popularity.number)

@@ -1,0 +1,59 @@
+"""Session-parallel lanes (arXiv 1511.06939, section 3.1.1): each row goes on in the next batch where it stopped in this.
+
+Every lane holds one session at a time. When it ends, the next session of the log takes its place, so sessions begin in
+time order; a model carries each lane's state from batch to batch and starts afresh where `position` is 0.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+import numpy as np
+
+from tfrecsession.batches.layout import Layout, Pieces, fill
+
+
+def assign(lengths: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give each session, in order, the lane that is free first (of several, the lowest).
+
+    Args:
+        lengths: int [sessions], in steps.
+        lanes: how many.
+
+    Returns:
+        int64 [sessions] the lane, and int64 [sessions] the step at which the session begins there.
+    """
+    lane, begin = np.zeros(len(lengths), np.int64), np.zeros(len(lengths), np.int64)
+    free = [(0, number) for number in range(lanes)]
+    for session, length in enumerate(lengths.tolist()):
+        step, number = free[0]
+        lane[session], begin[session] = number, step
+        heapq.heapreplace(free, (step + length, number))
+    return lane, begin
+
+
+def windows(
+    values: np.ndarray, pieces: Pieces, lane: np.ndarray, begin: np.ndarray, lanes: int, width: int
+) -> Iterator[Layout]:
+    """The lanes cut into windows of `width` steps, one `[lanes, width]` layout after the other."""
+    end = begin + pieces.lengths
+    active = np.zeros(0, np.int64)  # sessions that began in an earlier window and go on
+    taken = 0
+    for here in range(0, int(end.max(initial=0)), width):
+        upto = int(np.searchsorted(begin, here + width))  # sessions begin in order
+        active = np.concatenate([active[end[active] > here], np.arange(taken, upto)])
+        taken = upto
+        late = np.maximum(here - begin[active], 0)  # steps of the session that lie before this window
+        first = begin[active] + late
+        lengths = np.minimum(end[active], here + width) - first
+        yield fill(
+            values,
+            Pieces(pieces.starts[active] + late, lengths),
+            row=lane[active],
+            column=first - here,
+            segment=active + 1,
+            rows=lanes,
+            steps=width,
+            position=late,
+        )

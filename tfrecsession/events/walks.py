@@ -1,0 +1,109 @@
+"""Which items the sessions of the synthetic shop hold: draws from the law in `tfrecsession.events.synthetic`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfrecsession.events.catalogue import SUCCESSOR_WEIGHTS, SUCCESSORS, Day, stream
+
+if TYPE_CHECKING:
+    from tfrecsession.events.synthetic import Shop
+
+
+class Walks:
+    """The sessions of `shop` as walks from item to item.
+
+    In all methods `generator` is where the chances come from and `day` is the day the sessions began. Arrays are
+    [sessions] unless said otherwise; items and clusters are int32 indices.
+    """
+
+    def __init__(self, shop: Shop):
+        self.shop = shop
+        self._ever = np.cumsum(shop.weight)  # float64 [items]: summed weight, whatever the births
+        self._key = stream(shop.seed, 6).integers(0, 2**64, dtype=np.uint64)
+
+    def items(self, generator, day: Day, user, lengths, offsets) -> np.ndarray:
+        """int32 [events]: the items of all sessions, advanced together one position at a time.
+
+        user, lengths, offsets: int64; the items of session s stand in `offsets[s]:offsets[s] + lengths[s]`.
+        """
+        items = np.empty(lengths.sum(), np.int32)
+        longest_first = np.argsort(-lengths, kind="stable")
+        offsets = offsets[longest_first]
+        remaining = np.bincount(lengths)[::-1].cumsum()[::-1]  # sessions at least so long
+        current = self._first(generator, day, self._home(user[longest_first]))
+        taste = self.shop.cluster[current]
+        low, width = day.cluster_low[taste], day.cluster_weight[taste]
+        items[offsets] = current
+        for position in range(1, lengths.max()):
+            active = remaining[position + 1]
+            current = self._next(generator, day, current[:active], low[:active], width[:active])
+            items[offsets[:active] + position] = current
+        return items
+
+    def _home(self, user: np.ndarray) -> np.ndarray:
+        """The lasting taste of users: clusters by popularity, hashed, so that no table of users is held."""
+        point = np.floor(_hashed_uniform(user.astype(np.uint64) + self._key) * self._ever[-1])
+        return self.shop.cluster[np.searchsorted(self._ever, point, side="right")]
+
+    def _first(self, generator, day: Day, home: np.ndarray) -> np.ndarray:
+        """First items: from the home cluster, else from a cluster by its popularity, which is from the whole shop."""
+        settled = (generator.random(len(home)) < self.shop.home) & (day.cluster_weight[home] > 0)
+        low = np.where(settled, day.cluster_low[home], 0.0)
+        width = np.where(settled, day.cluster_weight[home], day.weight)
+        return _draw(day.cumulative, low, width, generator.random(len(home)))
+
+    def _next(self, generator, day: Day, current, low, width) -> np.ndarray:
+        """Next items; `low` and `width` bound the session's cluster on the scale of `day.cumulative`."""
+        shop = self.shop
+        chance = generator.random(len(current))
+        follows = np.flatnonzero(chance < shop.follow)
+        led = self._successor(generator, day, current[follows], chance[follows] / shop.follow)
+        others = np.flatnonzero(chance >= shop.follow)
+        chance[others] -= shop.follow
+        wide = chance[others] >= shop.taste
+        chance[others] = np.where(
+            wide, (chance[others] - shop.taste) / (shop.wide or 1.0), chance[others] / (shop.taste or 1.0)
+        )
+        stuck = follows[led == shop.items]
+        chance[stuck] = generator.random(len(stuck))
+        others, wide = np.r_[others, stuck], np.r_[wide, np.zeros(len(stuck), bool)]
+        following = np.empty(len(current), np.int32)
+        following[follows] = led
+        following[others] = _draw(
+            day.cumulative,
+            np.where(wide, 0.0, low[others]),
+            np.where(wide, day.weight, width[others]),
+            chance[others],
+        )
+        return following
+
+    def _successor(self, generator, day: Day, current, chance) -> np.ndarray:
+        """A successor alive on the day, or `items` where there is none."""
+        successors, birth = self.shop.successors, self.shop.birth
+        weights = np.cumsum(SUCCESSOR_WEIGHTS)
+        slot = np.minimum(np.searchsorted(weights, chance * weights[-1], side="right"), SUCCESSORS - 1)
+        led = successors.ravel()[current.astype(np.int64) * SUCCESSORS + slot]
+        # A dead slot is drawn again among the living: in all that is the renormalised law, at a tenth of its cost.
+        dead = np.flatnonzero(birth[led] > day.number)
+        slots = successors[current[dead]]
+        alive = np.cumsum(SUCCESSOR_WEIGHTS * (birth[slots] <= day.number), axis=1)
+        point = generator.random(len(dead)) * alive[:, -1]
+        slot = np.minimum((alive <= point[:, None]).sum(1), SUCCESSORS - 1)
+        led[dead] = np.where(alive[:, -1] > 0, slots[np.arange(len(dead)), slot], self.shop.items)
+        return led
+
+
+def _draw(cumulative, low, width, chance) -> np.ndarray:
+    """int32 [n]: indices drawn by weight from stretches of `cumulative`, a sum of whole numbers; all others [n]."""
+    point = low + np.minimum(np.floor(chance * width), width - 1)
+    return np.searchsorted(cumulative, point, side="right").astype(np.int32)
+
+
+def _hashed_uniform(key: np.ndarray) -> np.ndarray:
+    """uint64 [n] -> float64 [n] in [0, 1) by the finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((key ^ (key >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
