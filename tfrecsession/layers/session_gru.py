@@ -22,12 +22,16 @@ class SessionGRU(keras.layers.Layer):
     Args:
         units: width of the state.
         reset_after: where the reset gate acts.
+        dropout: share of the state set to zero after each step of training (the rest is scaled up); the next step
+            starts from the dropped state, as in the authors' code.
     """
 
-    def __init__(self, units: int, reset_after: bool = False, **kwargs):
+    def __init__(self, units: int, reset_after: bool = False, dropout: float = 0.0, **kwargs):
         super().__init__(**kwargs)
         self.units = units
         self.reset_after = reset_after
+        self.dropout = dropout
+        self.seed_generator = keras.random.SeedGenerator()
 
     def build(self, input_shape):
         width = input_shape[-1]
@@ -40,13 +44,14 @@ class SessionGRU(keras.layers.Layer):
             self.recurrent_bias = self.add_weight(name="recurrent_bias", shape=(self.units,), initializer="zeros")
         self.built = True
 
-    def call(self, inputs, starts, state=None):
+    def call(self, inputs, starts, state=None, training=False):
         """Run over all steps.
 
         Args:
             inputs: float [rows, steps, width].
             starts: bool [rows, steps], true where the state before the step is to be zero.
             state: float [rows, units] carried from before, or None for zeros.
+            training: whether dropout acts.
 
         Returns:
             float [rows, steps, units], the state after each step; and float [rows, units], the last one.
@@ -56,21 +61,28 @@ class SessionGRU(keras.layers.Layer):
         if state is None:
             state = ops.zeros((ops.shape(inputs)[0], self.units), projected.dtype)
 
+        along = [projected, keep]
+        if training and self.dropout:
+            ones = ops.ones_like(projected[..., : self.units])
+            along.append(keras.random.dropout(ones, self.dropout, seed=self.seed_generator))
         kernels = self._kernels()
+
+        def advance(before, now):
+            after = self._step(now[0], before * now[1], kernels)
+            return after * now[2] if len(now) > 2 else after
+
         steps = inputs.shape[1]
         if steps is not None and steps <= UNROLLED:
             states = []
             # unstacked once: the gradient of a slice per step would fill the whole array at every step
-            for x, kept in zip(ops.unstack(projected, steps, axis=1), ops.unstack(keep, steps, axis=1), strict=True):
-                state = self._step(x, state * kept, kernels)
+            for now in zip(*(ops.unstack(array, steps, axis=1) for array in along), strict=True):
+                state = advance(state, now)
                 states.append(state)
             return ops.stack(states, axis=1), state
 
         # Many or unknown steps; keras.ops.scan wants to know their number.
-        time_major = (ops.transpose(projected, (1, 0, 2)), ops.transpose(keep, (1, 0, 2)))
-        states = tf.scan(
-            lambda before, now: self._step(now[0], before * now[1], kernels), time_major, initializer=state
-        )
+        time_major = tuple(ops.transpose(array, (1, 0, 2)) for array in along)
+        states = tf.scan(advance, time_major, initializer=state)
         return ops.transpose(states, (1, 0, 2)), states[-1]
 
     def _kernels(self):
@@ -96,7 +108,7 @@ class SessionGRU(keras.layers.Layer):
         return (rows, steps, self.units), (rows, self.units)
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units, "reset_after": self.reset_after}
+        return {**super().get_config(), "units": self.units, "reset_after": self.reset_after, "dropout": self.dropout}
 
 
 def _gate_by_gate(shape, dtype=None):

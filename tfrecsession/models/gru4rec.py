@@ -23,7 +23,10 @@ class GRU4Rec(SequenceModel):
         dim: width of the input table where it is separate; None: the first layer's units.
         embedding_dropout: share of the input embedding set to zero in training.
         dropout: share of each layer's output set to zero in training.
+        carry_dropout: whether the next step starts from the dropped state, as in the authors' code, or from the whole.
         reset_after: see `SessionGRU`.
+        lanes: rows of session-parallel batches (`data.train.batches(rows=lanes, steps=1, carry=True)`), whose state is
+            carried from batch to batch as a constant; None: every batch starts afresh.
         negatives: the sampler; None: `trs.negatives.Popularity(2048, alpha=0.5)`.
 
     Example:
@@ -41,7 +44,9 @@ class GRU4Rec(SequenceModel):
         dim=None,
         embedding_dropout=0.0,
         dropout=0.3,
+        carry_dropout=False,
         reset_after=False,
+        lanes=None,
         negatives=None,
         **kwargs,
     ):
@@ -64,20 +69,32 @@ class GRU4Rec(SequenceModel):
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.recurrent = []
         for number, layer_units in enumerate(units):
-            layer = SessionGRU(layer_units, reset_after, name=f"gru_{number}")
+            layer = SessionGRU(layer_units, reset_after, dropout if carry_dropout else 0.0, name=f"gru_{number}")
             layer.build((None, None, width))
             self.recurrent.append(layer)
             width = layer_units
-        self.dropout = keras.layers.Dropout(dropout)
+        self.output_dropout = keras.layers.Dropout(0.0 if carry_dropout else dropout)
+        self.dropout = dropout
+        self.carry_dropout = carry_dropout
         self.reset_after = reset_after
+        self.lanes = lanes
+        self.carried = [
+            self.add_weight(name=f"carried_{number}", shape=(lanes, layer_units), initializer="zeros", trainable=False)
+            for number, layer_units in enumerate(units if lanes else [])
+        ]
         self.build()
 
     def encode(self, batch, training=False):
         starts = batch["position"] == 0
+        if training and self.lanes not in (None, starts.shape[0]):
+            raise InputError(f"lanes={self.lanes}, but the batches have {starts.shape[0]} rows: say batches(rows=lanes)")
         hidden = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
-        for layer in self.recurrent:
-            hidden, _ = layer(hidden, starts)  # (rows, steps, units)
-            hidden = self.dropout(hidden, training=training)
+        for number, layer in enumerate(self.recurrent):
+            carried = self.carried[number] if training and self.lanes else None
+            hidden, last = layer(hidden, starts, carried, training=training)  # (rows, steps, units)
+            if carried is not None:
+                carried.assign(last)
+            hidden = self.output_dropout(hidden, training=training)
         return hidden
 
     def get_config(self):
@@ -87,6 +104,8 @@ class GRU4Rec(SequenceModel):
             "embedding": self.embedding,
             "dim": self.dim,
             "embedding_dropout": self.embedding_dropout.rate,
-            "dropout": self.dropout.rate,
+            "dropout": self.dropout,
+            "carry_dropout": self.carry_dropout,
             "reset_after": self.reset_after,
+            "lanes": self.lanes,
         }
