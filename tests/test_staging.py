@@ -1,3 +1,5 @@
+"""A result is there whole or not at all."""
+
 import os
 import signal
 import subprocess
@@ -9,41 +11,67 @@ from tfrecsession import InputError
 from tfrecsession.staging import staged
 
 
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+def fill(out, text, **options):
+    with staged(out, marker="dataset.json", **options) as folder:
+        (folder / "dataset.json").write_text(text)
 
 
-def test_a_result_appears_at_the_end(tmp_path):
-    with staged(tmp_path / "out", marker="m") as folder:
-        (folder / "m").write_text("new")
-        assert not (tmp_path / "out").exists()
-    assert names(tmp_path) == ["out"]
+def test_replaces_only_on_request(tmp_path):
+    out = tmp_path / "a" / "out"
+    fill(out, "first")
+    with pytest.raises(InputError, match=r"out: exists already: choose another name, or replace it with --overwrite"):
+        fill(out, "second")
+    assert (out / "dataset.json").read_text() == "first"
+    fill(out, "second", overwrite=True)
+    assert (out / "dataset.json").read_text() == "second"
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_overwrites_nothing_but_its_own(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "holiday.jpg").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="not ours to overwrite"):
+        fill(tmp_path / "photos", "", overwrite=True)
+    with pytest.raises(InputError, match="exists and is not a folder"):
+        fill(tmp_path / "file", "", overwrite=True)
+    with pytest.raises(InputError, match="exists already"):
+        fill(tmp_path / "empty", "")
+    fill(tmp_path / "empty", "new", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "photos"]
+
+
+def test_clears_what_the_dead_left_and_spares_the_living(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead, alive, stranger = (f"out.partial-{process.pid}", f"out.partial-{os.getppid()}", "out.partial-notes")
+    for name in (dead, alive, stranger, f"outer.partial-{process.pid}"):
+        (tmp_path / name).mkdir()
+    fill(tmp_path / "out", "new")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"out", alive, stranger, f"outer.partial-{process.pid}"}
+
+
+def test_brings_back_what_was_about_to_be_replaced(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    fill(tmp_path / f"out.replaced-{process.pid}", "old")
+    with pytest.raises(InputError, match="exists already"):
+        fill(tmp_path / "out", "new")
+    assert (tmp_path / "out" / "dataset.json").read_text() == "old"
+
+
+def test_in_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write there"):
+        fill(tmp_path / "file" / "out", "")
 
 
 def test_a_failure_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt), staged(tmp_path / "deep" / "out", marker="m"):
         raise KeyboardInterrupt
-    assert names(tmp_path / "deep") == []
-
-
-def test_overwriting_keeps_the_old_one_until_the_end(tmp_path):
-    with staged(tmp_path / "out", marker="m") as folder:
-        (folder / "m").write_text("old")
-    with pytest.raises(InputError, match="--overwrite"), staged(tmp_path / "out", marker="m"):
-        raise AssertionError("the work must not begin")
-    with pytest.raises(ZeroDivisionError), staged(tmp_path / "out", marker="m", overwrite=True):
-        1 / 0  # noqa: B018
-    assert (tmp_path / "out" / "m").read_text() == "old"
-    with staged(tmp_path / "out", marker="m", overwrite=True) as folder:
-        (folder / "m").write_text("new")
-    assert (tmp_path / "out" / "m").read_text() == "new" and names(tmp_path) == ["out"]
-
-
-def test_strange_folders_are_not_overwritten(tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="not ours"), staged(tmp_path / "out", marker="m", overwrite=True):
-        raise AssertionError("the work must not begin")
+    assert not list((tmp_path / "deep").iterdir())
 
 
 def test_what_a_killed_process_left_is_cleared(tmp_path):
@@ -56,7 +84,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     child.stdout.readline()
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    assert names(tmp_path) == [f"out.partial-{child.pid}"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"out.partial-{child.pid}"]
     with staged(tmp_path / "out", marker="m") as folder:
         (folder / "m").write_text("whole")
-    assert names(tmp_path) == ["out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

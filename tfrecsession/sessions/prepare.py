@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ibis.expr.types as ir
-
 from tfrecsession.errors import InputError
+from tfrecsession.events.raw_log import reading
 from tfrecsession.events.readers import read_events
 from tfrecsession.events.schema import EventTable
+from tfrecsession.sessions.encode import encode_split
 from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, long_and_frequent
 from tfrecsession.sessions.ledger import Ledger, Progress
 from tfrecsession.sessions.log import Log, code
@@ -22,11 +22,11 @@ from tfrecsession.sessions.manifest import manifest
 from tfrecsession.sessions.options import Options
 from tfrecsession.sessions.sessionize import gap_for, session_names, sessionize
 from tfrecsession.sessions.split import Split, session_table, split_sessions
-from tfrecsession.sessions.staging import MARK, staged
-from tfrecsession.sessions.store import SPLITS
-from tfrecsession.sessions.vocabulary import encode_events, make_vocabulary
+from tfrecsession.sessions.store import MARK, SPLITS
+from tfrecsession.sessions.vocabulary import make_vocabulary
 from tfrecsession.sessions.workbench import Workbench
 from tfrecsession.sessions.write import DatasetWriter
+from tfrecsession.staging import staged
 
 
 def prepare(
@@ -105,7 +105,7 @@ def prepare(
         engine=engine,
         memory=memory,
     ).checked()
-    with staged(out, overwrite) as folder:
+    with staged(out, marker=MARK, overwrite=overwrite) as folder:
         with Workbench(folder / "work", options.memory) as bench:
             info = _Preparation(source, options, bench, folder, progress).run()
         shutil.rmtree(folder / "work")
@@ -133,7 +133,12 @@ class _Preparation:
         vocabulary = self.bench.store(
             make_vocabulary(train.events.semi_join(train.sessions, "session"), log.names["item"])
         )
-        splits = {name: self._encode(split, vocabulary) for name, split in splits.items()}
+        splits = {
+            name: encode_split(
+                split, vocabulary, self.options.unknown_items, self.options.min_session_length, self.bench
+            )
+            for name, split in splits.items()
+        }
         ledger.begin("writing items")
         writer = DatasetWriter(self.folder, log, self.bench)
         items = writer.write_items(vocabulary, table.content)
@@ -166,7 +171,8 @@ class _Preparation:
                 drop_bad_rows=options.drop_bad_rows,
             )
             self.options = replace(options.for_log(table.source, table.timed), gap=gap_for(table, options.gap))
-            raw = bench.store(table.table)
+            with reading(table.source):
+                raw = bench.store(table.table)
         ledger.source = table.source
         self.notes += table.notes
         log = code(table, raw, bench)
@@ -199,47 +205,15 @@ class _Preparation:
         options, bench = self.options, self.bench
         kept = long_and_frequent(
             log, options.min_session_length, options.min_item_support, options.one_pass, bench, ledger
-        ).of(log.events)
+        )
         ledger.begin("split by time")
-        sessions = bench.store(session_names(log, session_table(log, kept)))
+        sessions = bench.store(session_names(log, session_table(log, kept.of(log.events))))
+        events = log.events.semi_join(kept.item, "item")
         validation, test = options.spans
         cuts = split_sessions(sessions, validation, test, options.split_by, bench, log.source)
         return {
-            name: Split(name, log, kept, cuts[name], ledger.branch(name, may_be_empty=span is not None and span.empty))
+            name: Split(
+                name, log, events, cuts[name], ledger.branch(name, may_be_empty=span is not None and span.empty)
+            )
             for name, span in zip(SPLITS, (None, validation, test), strict=True)
         }
-
-    def _encode(self, split: Split, vocabulary: ir.Table) -> Split:
-        """The split with item ids, and validation and test without what training never saw, unless that is kept."""
-        bench, ledger = self.bench, split.ledger
-        names, unknown = split.log.names["item"], self.options.unknown_items
-        if split.name == "train":
-            self._record_split(split, items=bench.count(vocabulary))
-            return replace(split, events=encode_events(split.events, names, vocabulary, unknown))
-
-        ledger.begin(f"items unknown in training: {split.name}")
-        events = bench.store(split.events.semi_join(split.sessions, "session"))
-        if not ledger.steps:
-            self._record_split(split, **bench.numbers(events, items=events.item.nunique()))
-        known = bench.store(encode_events(events, names, vocabulary, unknown))
-        if unknown == "keep" or not ledger.steps[-1]["events"]:
-            return replace(split, events=known)
-        advice = "it has nothing in common with training; --unknown-items keep lets such items stay"
-        ledger.record("items unknown in training", **self._counts(known), advice=advice)
-        again = session_table(split.log, known)
-        again = again.filter(again.events >= self.options.min_session_length)
-        sessions = bench.store(split.sessions.select("session", "label").inner_join(again, "session"))
-        known = bench.store(known.semi_join(sessions, "session"))
-        step = f"sessions shorter than {self.options.min_session_length}"
-        ledger.record(step, **self._counts(known), advice="lower --min-session-length")
-        return replace(split, events=known, sessions=sessions)
-
-    def _record_split(self, split: Split, items: int) -> None:
-        sessions = split.sessions
-        counts = self.bench.numbers(sessions, events=sessions.events.sum(), sessions=sessions.count())
-        option = "--validation-span and --test-span" if split.name == "train" else f"--{split.name}-span"
-        split.ledger.record("split by time", **counts, items=items, advice=f"no session falls into it, see {option}")
-
-    def _counts(self, events: ir.Table) -> dict[str, int]:
-        aggregates = {"events": events.count(), "sessions": events.session.nunique()}
-        return self.bench.numbers(events, **aggregates, items=events.item.nunique())

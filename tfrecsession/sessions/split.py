@@ -17,7 +17,7 @@ from tfrecsession.sessions.workbench import Workbench
 
 @dataclass(frozen=True)
 class Split:
-    """The `sessions` of a split (see `session_table`, with their names as `label`) and events that hold theirs."""
+    """A split: its `sessions` (as `session_table` has them, named by `label`), and `events`, among them theirs."""
 
     name: str
     log: Log

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrecsession.errors import InputError
-from tfrecsession.sessions.staging import MARK
 from tfrecsession.sessions.vocabulary import Items
 
+MARK = "dataset.json"  # a folder that holds one is a prepared data set
 FORMAT = 1  # the latest form of the folder that this version writes and reads
 SPLITS = ("train", "validation", "test")
 

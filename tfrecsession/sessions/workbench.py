@@ -18,7 +18,8 @@ CHECKPOINT = "1GB"
 class Workbench:
     """Tables of one preparation, kept on disk so that a log may be larger than memory.
 
-    The steps are Ibis expressions and know nothing of the engine; what is DuckDB's own is in `_connect`.
+    The steps are Ibis expressions and know nothing of the engine. What is DuckDB's own is here: `_connect`,
+    `in_row_order` and the errors of `__exit__`.
     """
 
     def __init__(self, folder: Path, memory: str):
@@ -59,9 +60,10 @@ class Workbench:
 
     def __exit__(self, kind, error, trace) -> None:
         self.connection.disconnect()
-        if isinstance(error, duckdb.OutOfMemoryException):
+        if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
             reason = str(error).splitlines()[0]
-            raise InputError(f"--memory {self._memory}: not enough for this log, give it more ({reason})") from error
+            advice = f"--memory {self._memory}: not enough for this log, give it more"
+            raise InputError(f"{advice} ({reason})" if "Memory" in reason else reason) from error
 
 
 def _connect(folder: Path, memory: str):

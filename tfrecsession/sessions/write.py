@@ -53,7 +53,8 @@ class DatasetWriter:
         """A row per session, by start and then by name, as NAME/part-00000.parquet ...; no sessions: one empty part.
 
         Columns: `session`, `user` (null: anonymous), `start`, and lists with a value per event: `items` (ids), `times`
-        (microseconds), and where the log has them `event` and the context columns. Returns the counts `sessions`,
+        (microseconds; the numbers of the rows in a log without times), and where the log has them `event` and the
+        context columns. Returns the counts `sessions`,
         `events`, `scored_events` (those with a successor), `unknown_events` and `parts`, and the times `first` and
         `last`.
         """
