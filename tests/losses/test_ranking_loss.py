@@ -3,9 +3,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrecsession.losses import BPRMax, CrossEntropy
+from tfrecsession.losses import BPR, TOP1, BPRMax, CrossEntropy, TOP1Max
 
-LOSSES = [CrossEntropy(logq=1.0), BPRMax(regularization=0.5, elu=1.0, logq=0.25)]
+LOSSES = [
+    CrossEntropy(logq=1.0),
+    BPR(elu=0.5),
+    BPRMax(regularization=0.5, elu=1.0, logq=0.25),
+    TOP1(regularization=0.0, elu=0.5),
+    TOP1Max(regularization=0.25, elu=1.0),
+]
 RNG = np.random.default_rng(2)
 
 

@@ -1,6 +1,5 @@
 """A prepared data set is there whole or not at all."""
 
-import os
 import signal
 import subprocess
 import sys

@@ -25,6 +25,49 @@ def test_unknown_choices_list_the_known_ones(shop, key, value):
         training.build("gru4rec", shop.items, training.settings_of("gru4rec", {key: value}))
 
 
+@pytest.mark.parametrize("loss", training.recipe.LOSSES)
+def test_every_loss_has_its_settings(shop, loss):
+    given = {"loss": loss, "regularization": 0.7, "elu": 0.5, "logq": 0.25}
+    made = training.build("gru4rec", shop.items, training.settings_of("gru4rec", given)).ranking_loss
+    assert type(made).__name__.lower() == loss.replace("_", "")
+    config = made.get_config()
+    # the logQ correction is of the softmax; the authors have it for cross-entropy alone
+    assert config["logq"] == (0.25 if loss == "cross_entropy" else 0.0)
+    assert config.get("regularization", 0.7) == 0.7 and config.get("elu", 0.5) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("sampler", "drawn"),
+    [
+        ("popularity", {"Popularity": 10}),
+        ("uniform", {"Uniform": 10}),
+        ("log_uniform", {"LogUniform": 10}),
+        ("in_batch", {"InBatch": None}),
+        ("in_batch+popularity", {"InBatch": None, "Popularity": 10}),
+    ],
+)
+def test_samplers_by_name(shop, sampler, drawn):
+    settings = training.settings_of("gru4rec", {"sampler": sampler, "negatives": 10, "alpha": 0.2, "mask_hits": False})
+    made = training.build("gru4rec", shop.items, settings).negatives
+    parts = getattr(made, "draws", [made])
+    assert {type(part).__name__: part.count for part in parts} == drawn
+    # trap 7: alpha is not ignored
+    assert all(not part.mask_hits and getattr(part, "alpha", 0.2) == 0.2 for part in parts)
+
+
+def test_the_full_softmax_by_name(shop):
+    settings = training.settings_of("gru4rec", {"sampler": "full"})
+    assert training.build("gru4rec", shop.items, settings).negatives is None
+    with pytest.raises(InputError, match="BPRMax needs a sampler"):
+        training.build("gru4rec", shop.items, {**settings, "loss": "bpr_max"})
+
+
+@pytest.mark.parametrize("sampler", ["zipf", "in_batch+full", "", 3])
+def test_unknown_samplers_list_the_known_ones(shop, sampler):
+    with pytest.raises(InputError, match=r"sampler=.*: say one of popularity, .* in_batch\+popularity"):
+        training.build("gru4rec", shop.items, training.settings_of("gru4rec", {"sampler": sampler}))
+
+
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_fits_its_model(name):
     preset = presets.read(name)

@@ -49,6 +49,15 @@ def test_a_failed_training_leaves_nothing(on_disk, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.parametrize("more", [{"lanes": 16, "steps": 1}, {"sampler": "in_batch+popularity"}, {"sampler": "full"}])
+def test_session_parallel_and_samplers_by_their_settings(on_disk, tmp_path, more):
+    settings = training.settings_of("gru4rec", {**QUICK, "epochs": 2, **more})
+    training.train(on_disk, "gru4rec", tmp_path / "run", settings)
+    loss = json.loads((tmp_path / "run" / "history.json").read_text())["loss"]
+    assert loss[1] < loss[0]
+    assert training.open_run(tmp_path / "run").model().recommend([[on_disk.items.ids[0]]], k=3).items.shape == (1, 3)
+
+
 def test_not_a_run(tmp_path):
     with pytest.raises(InputError, match=r"no run\.json"):
         training.open_run(tmp_path)

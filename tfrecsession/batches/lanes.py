@@ -1,4 +1,4 @@
-"""Session-parallel lanes (arXiv 1511.06939, section 3.1.1): each row goes on in the next batch where it stopped in this.
+"""Session-parallel lanes (arXiv 1511.06939, section 3.1.1): a row goes on in the next batch where it stopped in this.
 
 Every lane holds one session at a time. When it ends, the next session of the log takes its place, so sessions begin in
 time order; a model carries each lane's state from batch to batch and starts afresh where `position` is 0.

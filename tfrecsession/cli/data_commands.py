@@ -40,7 +40,11 @@ def prepare_command(commands, every):
     split.add_argument("--validation-span", metavar="1d", help="the span before it; 0d: none")
     split.add_argument("--split-by", choices=["start", "end"], default="start", help="of a session")
     split.add_argument("--test-input", metavar="FILE", help="a test split made by someone else, taken as it is")
-    split.add_argument("--unknown-items", choices=["drop", "keep"], default="drop", help="of validation and test")
+    split.add_argument(
+        "--unknown-items",
+        choices=["drop", "keep"],
+        help="of validation and test (drop; with --test-input keep: as it is)",
+    )
     engine = command.add_argument_group("engine")
     engine.add_argument("--engine", default="duckdb", choices=["duckdb", "spark"])
     engine.add_argument("--memory", default="4GB", help="what the engine may hold before it spills to disk")

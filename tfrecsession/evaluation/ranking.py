@@ -36,6 +36,8 @@ class Evaluation:
 def evaluate(model: Recommender, sessions: Sessions, k=(20,), *, progress: bool = False) -> Evaluation:
     """Rank the next item of every event of `sessions` among the whole catalogue.
 
+    A target that training never saw (in a split that keeps unknown items) ranks behind all of it: a miss.
+
     Args:
         model: any model.
         sessions: a split, usually `data.test`.

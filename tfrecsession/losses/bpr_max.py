@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tfrecsession.errors import InputError
-from tfrecsession.losses.ranking_loss import MASKED, RankingLoss, hide
+from tfrecsession.losses.ranking_loss import MASKED, RankingLoss, activate
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -31,11 +31,8 @@ class BPRMax(RankingLoss):
         self.elu = elu
 
     def compare(self, positive, negatives, keep=None):
-        positive = ops.cast(positive, "float32")
-        negatives = ops.cast(negatives, "float32")
-        if self.elu:
-            positive, negatives = ops.elu(positive, self.elu), ops.elu(negatives, self.elu)
-        return _bpr_max(positive, hide(negatives, keep), self.regularization)
+        positive, negatives = activate(positive, negatives, keep, self.elu)
+        return _bpr_max(positive, negatives, self.regularization)
 
     def get_config(self):
         return super().get_config() | {"regularization": self.regularization, "elu": self.elu}

@@ -53,6 +53,25 @@ class RankingLoss(keras.losses.Loss):
         return super().get_config() | {"logq": self.logq}
 
 
+def activate(positive, negatives, keep, elu):
+    """Float32 scores after elu with this alpha (0: as they are), with `MASKED` where `keep` is False.
+
+    Masked after the activation, so that a hidden column is far below any other whatever the activation does.
+    """
+    positive, negatives = ops.cast(positive, "float32"), ops.cast(negatives, "float32")
+    if elu:
+        positive, negatives = ops.elu(positive, elu), ops.elu(negatives, elu)
+    return positive, hide(negatives, keep)
+
+
+def mean_of_kept(terms, keep):
+    """The mean over the last axis of the columns that count: [..., n] -> [...], 0 where none does."""
+    if keep is None:
+        return ops.mean(terms, axis=-1)
+    kept = ops.maximum(ops.sum(ops.cast(keep, terms.dtype), axis=-1), 1.0)
+    return ops.sum(ops.where(keep, terms, 0.0), axis=-1) / kept
+
+
 def hide(negatives, keep):
     """Float32 scores, with `MASKED` where `keep` is False."""
     negatives = ops.cast(negatives, "float32")

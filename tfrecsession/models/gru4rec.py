@@ -27,7 +27,7 @@ class GRU4Rec(SequenceModel):
         reset_after: see `SessionGRU`.
         lanes: rows of session-parallel batches (`data.train.batches(rows=lanes, steps=1, carry=True)`), whose state is
             carried from batch to batch as a constant; None: every batch starts afresh.
-        negatives: the sampler; None: `trs.negatives.Popularity(2048, alpha=0.5)`.
+        negatives: see `SequenceModel`.
 
     Example:
 
@@ -47,7 +47,7 @@ class GRU4Rec(SequenceModel):
         carry_dropout=False,
         reset_after=False,
         lanes=None,
-        negatives=None,
+        negatives="popularity",
         **kwargs,
     ):
         units = [units] if isinstance(units, int) else list(units)
@@ -87,7 +87,9 @@ class GRU4Rec(SequenceModel):
     def encode(self, batch, training=False):
         starts = batch["position"] == 0
         if training and self.lanes not in (None, starts.shape[0]):
-            raise InputError(f"lanes={self.lanes}, but the batches have {starts.shape[0]} rows: say batches(rows=lanes)")
+            raise InputError(
+                f"lanes={self.lanes}, but the batches have {starts.shape[0]} rows: say batches(rows=lanes)"
+            )
         hidden = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
         for number, layer in enumerate(self.recurrent):
             carried = self.carried[number] if training and self.lanes else None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding
-from tfrecsession.losses import RankingLoss
+from tfrecsession.losses import CrossEntropy, RankingLoss, full_softmax
 from tfrecsession.models.recommender import Recommender
 from tfrecsession.negatives import Negatives, Popularity
+
+SLOW_FROM = 100_000  # items, from which the full softmax deserves a warning
 
 
 class SequenceModel(Recommender):
@@ -18,7 +22,9 @@ class SequenceModel(Recommender):
 
     Args:
         items: the vocabulary.
-        negatives: draws the items that a training step compares the targets with.
+        negatives: draws the items that a training step compares the targets with; "popularity" stands for
+            `trs.negatives.Popularity(2048, alpha=0.5)`. None: all items, the full softmax, whose step costs events *
+            items (see `trs.losses.full_softmax`); the loss is then `CrossEntropy`, and its logq has nothing to correct.
     """
 
     # What `tfrecsession train` takes where neither a preset nor --set says otherwise.
@@ -36,15 +42,32 @@ class SequenceModel(Recommender):
 
     output_items: ItemEmbedding  # scores are dot products with its rows
 
-    def __init__(self, items, negatives: Negatives | None = None, **kwargs):
+    def __init__(self, items, negatives: Negatives | str | None = "popularity", **kwargs):
         super().__init__(items, **kwargs)
-        self.negatives = negatives if negatives is not None else Popularity(2048, alpha=0.5)
-        if not isinstance(items, int):  # a saved model brings its sampler's weights along
-            self.negatives.build_from(np.concatenate([[0, 0], self.items.counts]))
+        if isinstance(negatives, str):
+            if negatives != "popularity":
+                raise InputError(f"negatives={negatives!r}: say 'popularity', None or one of trs.negatives")
+            negatives = Popularity(2048, alpha=0.5)
+        self.negatives = negatives
+        if isinstance(items, int):
+            return  # a saved model brings its sampler's weights along
+        if negatives is not None:
+            negatives.build_from(np.concatenate([[0, 0], self.items.counts]))
+        elif self.size > SLOW_FROM:
+            warnings.warn(
+                f"negatives=None scores all {self.size - 2:,} items for every event; "
+                "trs.negatives.Popularity(2048, alpha=0.5) trains many times faster",
+                stacklevel=3,  # where the model is made, not its own constructor
+            )
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         if not isinstance(loss, RankingLoss):
             raise InputError(f"loss={loss!r}: {type(self).__name__} learns with one of trs.losses, e.g. CrossEntropy()")
+        if self.negatives is None and not isinstance(loss, CrossEntropy):
+            raise InputError(
+                f"negatives=None is the full softmax, which takes CrossEntropy(); {type(loss).__name__} needs a "
+                "sampler, e.g. trs.negatives.Popularity(2048, alpha=0.5)"
+            )
         super().compile(optimizer, loss, metrics, **kwargs)
 
     def fit(self, *args, callbacks=None, **kwargs):
@@ -60,7 +83,7 @@ class SequenceModel(Recommender):
         return tf.convert_to_tensor(self.output_items.table.value)
 
     def training_loss(self, encoded, targets):
-        """Mean loss of the targets there are, each against one shared draw of negatives; and how many there are.
+        """Mean loss of the targets there are, and how many there are.
 
         Args:
             encoded: [rows, steps, dim].
@@ -68,18 +91,30 @@ class SequenceModel(Recommender):
         """
         targets = tf.reshape(targets, [-1])
         hidden = tf.reshape(encoded, [-1, encoded.shape[-1]])
-        drawn = self.negatives.draw()
-        positive = tf.cast(self.output_items.score_each(hidden, targets), tf.float32)
-        negative = tf.cast(self.output_items.score(hidden, drawn), tf.float32)
-        loss = self.ranking_loss
-        if loss.logq:
-            positive -= loss.logq * self.negatives.log_probability(targets)
-            negative -= loss.logq * self.negatives.log_probability(drawn)[None, :]
-        each = tf.cast(loss.compare(positive, negative, self.negatives.keep(targets, drawn)), tf.float32)
+        each = self._sampled_losses(hidden, targets) if self.negatives else self._full_losses(hidden, targets)
         weight = tf.cast(targets > 1, tf.float32)
         # where, not a product: an empty cell must not bring in a NaN of its own
         total = tf.reduce_sum(tf.where(weight > 0, each, 0.0))
         return total / tf.maximum(tf.reduce_sum(weight), 1.0), tf.reduce_sum(weight)
+
+    def _sampled_losses(self, hidden, targets):
+        """[n], every target against one draw of negatives shared by all."""
+        drawn = self.negatives.draw(targets)
+        positive = tf.cast(self.output_items.score_each(hidden, targets), tf.float32)
+        negative = tf.cast(self.output_items.score(hidden, drawn), tf.float32)
+        loss = self.ranking_loss
+        if loss.logq:
+            of_targets, of_drawn = self.negatives.log_q(targets, drawn)
+            positive -= loss.logq * of_targets
+            negative -= loss.logq * of_drawn[None, :]
+        return tf.cast(loss.compare(positive, negative, self.negatives.keep(targets, drawn)), tf.float32)
+
+    def _full_losses(self, hidden, targets):
+        """[n], every target against the whole catalogue."""
+        items = self.output_items
+        biases = tf.convert_to_tensor(items.biases.value) if items.bias else None
+        table = tf.convert_to_tensor(items.table.value)
+        return full_softmax(tf.cast(hidden, items.compute_dtype), table, targets, biases)
 
     def train_step(self, data):
         batch, targets = data[:2]
@@ -87,7 +122,14 @@ class SequenceModel(Recommender):
         with tf.GradientTape() as tape:
             loss, events = self.training_loss(self.encode(batch, training=True), targets)
             scaled = self.optimizer.scale_loss(loss)
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), self.trainable_variables, strict=True))
+        gradients = tape.gradient(scaled, variables)
+        if self.negatives is None:  # a tied table's gradient comes as a list of all its rows, and some twice
+            whole = self.output_items.table
+            gradients = [
+                tf.convert_to_tensor(gradient) if variable is whole else gradient
+                for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
+            ]
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         self._loss_tracker.update_state(loss, sample_weight=events)
         return {"loss": self._loss_tracker.result()}
 
@@ -98,7 +140,8 @@ class SequenceModel(Recommender):
         return {"loss": self._loss_tracker.result(), **super().test_step(data)}
 
     def get_config(self):
-        return {**super().get_config(), "negatives": keras.saving.serialize_keras_object(self.negatives)}
+        negatives = keras.saving.serialize_keras_object(self.negatives) if self.negatives else None
+        return {**super().get_config(), "negatives": negatives}
 
 
 class StopOnNaN(keras.callbacks.Callback):

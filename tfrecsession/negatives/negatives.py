@@ -1,6 +1,7 @@
 """What every sampler of negative items offers to a model."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfrecsession.errors import InputError
@@ -14,7 +15,7 @@ class Negatives(keras.layers.Layer):
     `log_probability`, the weights of `build`, and `get_config` for its own arguments.
 
     Args:
-        count: how many items one draw gives.
+        count: how many items one draw gives; None: as many as the step has targets, for samplers that reuse them.
         mask_hits: whether a drawn item that happens to be the target is left out for that target. The authors of
             GRU4Rec do not.
         seed: of the draws. None: from `keras.utils.set_random_seed`.
@@ -23,7 +24,7 @@ class Negatives(keras.layers.Layer):
     def __init__(self, count, mask_hits=True, seed=None, **kwargs):
         kwargs.setdefault("trainable", False)
         super().__init__(**kwargs)
-        if count < 1:
+        if count is not None and count < 1:
             raise InputError(f"count={count}: a draw of negatives needs at least 1 item")
         self.count = count
         self.mask_hits = mask_hits
@@ -64,10 +65,18 @@ class Negatives(keras.layers.Layer):
         """log of the probability that one drawn item is the given one: ids int [...] -> float32 [...], finite."""
         raise NotImplementedError
 
+    def log_weight(self, ids):
+        """`log_probability` before it is normalized, where that has a meaning of its own: alpha * log support."""
+        return self.log_probability(ids)
+
+    def log_q(self, targets, negatives):
+        """What the logQ correction takes from the scores of targets [...] and of one draw [count]: float32, alike."""
+        return self.log_probability(targets), self.log_probability(negatives)
+
     def keep(self, targets, negatives):
         """Which negatives count for which target: targets [...], negatives [count] -> bool [..., count].
 
-        None (all of them) where `mask_hits` is off.
+        None (all of them) where `mask_hits` is off. Samplers that reuse the targets always hide padding.
         """
         return ops.not_equal(targets[..., None], negatives) if self.mask_hits else None
 
@@ -79,3 +88,17 @@ class Negatives(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"count": self.count, "mask_hits": self.mask_hits, "seed": self.seed}
+
+
+def log_support(counts):
+    """log of the events of every id [size], in float64. An item without events is never drawn, yet may be a target:
+    its logarithm is that of one event, as is that of padding.
+
+    Raises:
+        InputError: there is nothing to draw.
+    """
+    counts = np.asarray(counts, np.float64)
+    support = counts[2:]
+    if not (np.isfinite(support).all() and support.min() >= 0 and support.max() > 0):
+        raise InputError("counts: negatives need finite item counts, none below 0 and at least one above it")
+    return np.log(np.concatenate([[1.0], np.maximum(counts[1:], 1.0)]))

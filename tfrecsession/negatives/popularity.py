@@ -4,9 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfrecsession.errors import InputError
 from tfrecsession.negatives.alias_table import alias_table
-from tfrecsession.negatives.negatives import Negatives
+from tfrecsession.negatives.negatives import Negatives, log_support
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -32,17 +31,13 @@ class Popularity(Negatives):
         self.log_probabilities = self._weight((size,), "float32", "log_probabilities")
 
     def fill(self, counts):
-        counts = np.asarray(counts, np.float64)
-        support = counts[2:]
-        if not (np.isfinite(support).all() and support.min() >= 0 and support.max() > 0):
-            raise InputError("counts: negatives need finite item counts, none below 0 and at least one above it")
-        weight = np.power(support, self.alpha)
+        logarithms = self.alpha * log_support(counts)
+        weight = np.power(np.asarray(counts, np.float64)[2:], self.alpha)
         total = weight.sum()
         threshold, alias = alias_table(weight / total)
         self.threshold.assign(threshold)
         self.alias.assign(alias)
-        # an item without events is never drawn, yet may be a target: its logarithm is that of one event
-        self.log_probabilities.assign(self.alpha * np.log(np.maximum(counts, 1.0)) - np.log(total))
+        self.log_probabilities.assign(logarithms - np.log(total))
 
     def draw(self, targets=None):
         slot = keras.random.randint((self.count,), 0, self.size - 2, seed=self.seed_generator)
@@ -52,6 +47,10 @@ class Popularity(Negatives):
 
     def log_probability(self, ids):
         return ops.take(self.log_probabilities, ids)
+
+    def log_weight(self, ids):
+        """alpha * log support."""
+        return self.log_probability(ids) - self.log_probabilities[0]  # row 0 stands for a single event
 
     def get_config(self):
         return super().get_config() | {"alpha": self.alpha}

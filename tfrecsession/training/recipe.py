@@ -5,21 +5,36 @@ from __future__ import annotations
 import difflib
 import inspect
 
-from tfrecsession import losses, metrics, optimizers
+from tfrecsession import losses, metrics, negatives, optimizers
 from tfrecsession.errors import InputError
 from tfrecsession.models import SequenceModel, by_name
-from tfrecsession.negatives import Popularity
 
 LOSSES = {
     "cross_entropy": lambda s: losses.CrossEntropy(logq=s["logq"]),
+    "bpr": lambda s: losses.BPR(elu=s["elu"]),
     "bpr_max": lambda s: losses.BPRMax(regularization=s["regularization"], elu=s["elu"]),
+    "top1": lambda s: losses.TOP1(regularization=s["regularization"], elu=s["elu"]),
+    "top1_max": lambda s: losses.TOP1Max(regularization=s["regularization"], elu=s["elu"]),
+}
+SAMPLERS = {
+    "popularity": lambda s: negatives.Popularity(s["negatives"], alpha=s["alpha"], mask_hits=s["mask_hits"]),
+    "uniform": lambda s: negatives.Uniform(s["negatives"], mask_hits=s["mask_hits"]),
+    "log_uniform": lambda s: negatives.LogUniform(s["negatives"], mask_hits=s["mask_hits"]),
+    "in_batch": lambda s: negatives.InBatch(mask_hits=s["mask_hits"]),
 }
 OPTIMIZERS = {
     "adagrad": lambda s: optimizers.LazyAdagrad(s["learning_rate"], momentum=s["momentum"]),
     "adam": lambda s: optimizers.LazyAdam(s["learning_rate"]),
 }
 # What every sequence model can be told about its training, beside its own arguments.
-TRAINING = {"regularization": 1.0, "elu": 0.0, "momentum": 0.0, "mask_hits": True, **SequenceModel.training_defaults}
+TRAINING = {
+    "sampler": "popularity",  # a mixture: in_batch+popularity; every item, the full softmax: full
+    "mask_hits": True,
+    "regularization": 1.0,
+    "elu": 0.0,
+    "momentum": 0.0,
+    **SequenceModel.training_defaults,
+}
 
 
 def settings_of(model: str, *given: dict) -> dict:
@@ -68,10 +83,23 @@ def build(model: str, items, settings: dict, k=(20,)):
         built = cls(items, **own)
         built.compile(metrics=reported)
         return built
-    negatives = Popularity(settings["negatives"], alpha=settings["alpha"], mask_hits=settings["mask_hits"])
-    built = cls(items, negatives=negatives, **own)
+    built = cls(items, negatives=_sampler(settings), **own)
     built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(LOSSES, "loss", settings), reported)
     return built
+
+
+def _sampler(settings: dict):
+    """The negatives: one sampler by name, several joined by +, or None for `full`."""
+    if settings["sampler"] == "full":
+        return None
+    names = str(settings["sampler"]).split("+")
+    if not set(names) <= set(SAMPLERS):
+        raise InputError(
+            f"sampler={settings['sampler']!r}: say one of {', '.join(SAMPLERS)}, full (the whole catalogue), "
+            "or several joined as in in_batch+popularity"
+        )
+    samplers = [SAMPLERS[name](settings) for name in names]
+    return samplers[0] if len(samplers) == 1 else negatives.Mixture(samplers)
 
 
 def _chosen(table: dict, kind: str, settings: dict):

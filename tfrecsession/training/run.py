@@ -84,7 +84,10 @@ def fit(model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: 
     if "epochs" not in settings:  # counted, not learned
         model.fit(data.train)
         return {}
-    batches = data.train.batches(rows=settings["rows"], steps=settings["steps"], seed=seed)
+    if lanes := settings.get("lanes"):  # session-parallel: the log's own order, the state carried
+        batches = data.train.batches(rows=lanes, steps=settings["steps"], carry=True)
+    else:
+        batches = data.train.batches(rows=settings["rows"], steps=settings["steps"], seed=seed)
     validation = data.validation.batches() if data.validation.scored_events else None
     history = model.fit(batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose)
     return {name: [float(value) for value in values] for name, values in history.history.items()}

@@ -1,0 +1,38 @@
+"""BPR: the positive should lead every negative."""
+
+import keras
+from keras import ops
+
+from tfrecsession.errors import InputError
+from tfrecsession.losses.ranking_loss import RankingLoss, activate, mean_of_kept
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class BPR(RankingLoss):
+    """L = -1/n sum_j log sigmoid(r_i - r_j) = 1/n sum_j softplus(r_j - r_i)
+
+    From arXiv 1511.06939, section 3.3, after Rendle et al. (arXiv 1205.2618). n counts the negatives that are not
+    masked. The authors' code takes the mean over all B columns, the target's own included, whose share log(2) / B is a
+    constant: its loss is (B - 1) / B times this one plus that constant. Against many negatives, a positive that already
+    leads nearly all of them hardly learns any more (arXiv 1706.03847, section 3.2); `BPRMax` is the remedy.
+
+    Args:
+        elu: if above 0, scores pass through elu with this alpha first (the authors' `elu-0.5`, `elu-1`); 0 is linear.
+        **kwargs: `logq`, `reduction` and `name`, as in `RankingLoss`.
+
+    Raises:
+        InputError: `elu` below 0.
+    """
+
+    def __init__(self, elu=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if elu < 0:
+            raise InputError(f"elu={elu}: BPR takes a number from 0 up")
+        self.elu = elu
+
+    def compare(self, positive, negatives, keep=None):
+        positive, negatives = activate(positive, negatives, keep, self.elu)
+        return mean_of_kept(ops.softplus(negatives - positive[..., None]), keep)
+
+    def get_config(self):
+        return super().get_config() | {"elu": self.elu}

@@ -1,0 +1,34 @@
+"""Negatives drawn by the rank of their popularity, as if it followed Zipf's law."""
+
+import math
+
+import keras
+from keras import ops
+
+from tfrecsession.negatives.negatives import Negatives
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class LogUniform(Negatives):
+    """P(rank) = log((rank + 1) / rank) / log(items + 1), with replacement; rank 1 is the most popular item.
+
+    Ids fall by count, so that an item's rank is its id less one and no table is needed; the distribution is that of
+    TensorFlow's `log_uniform_candidate_sampler`, close to popularity where the k-th item has 1 / k of the first's
+    events.
+
+    Args:
+        count, mask_hits, seed: as in `Negatives`.
+    """
+
+    def fill(self, counts):
+        """Nothing to learn from the counts but their order, which is that of the ids."""
+
+    def draw(self, targets=None):
+        # float32 has too few numbers to name the tail of a large catalogue: every second item would never be drawn
+        u = keras.random.uniform((self.count,), dtype="float64", seed=self.seed_generator)
+        rank = ops.cast(ops.exp(u * math.log(self.size - 1)), "int32")  # 1 .. items
+        return ops.minimum(rank, self.size - 2) + 1
+
+    def log_probability(self, ids):
+        rank = ops.cast(ops.maximum(ids, 2), "float32") - 1.0  # padding and unknown: finite, and never drawn
+        return ops.log(ops.log1p(1.0 / rank)) - math.log(math.log(self.size - 1))

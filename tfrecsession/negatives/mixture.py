@@ -1,0 +1,125 @@
+"""Negatives from several samplers at once."""
+
+import keras
+from keras import ops
+
+from tfrecsession.errors import InputError
+from tfrecsession.negatives.in_batch import InBatch
+from tfrecsession.negatives.negatives import Negatives
+
+CORRECTIONS = ("parts", "pooled")
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class Mixture(Negatives):
+    """The draws of several samplers, one after the other: `Mixture([InBatch(), Popularity(2048, alpha=0.5)])` is what
+    GRU4Rec learns from (arXiv 1706.03847, section 3.1).
+
+    Which logarithm the logQ correction takes from a score (`log_q`):
+
+    - `"parts"`, as in the authors' code: a column is corrected by the sampler it came from, and not normalized: log
+      support for those of `InBatch`, alpha * log support for those of `Popularity`. The target counts as a column of
+      `InBatch`, and without one as a column of the first sampler. The same item thus has two corrections in one step.
+    - `"pooled"`: every column and the target by log sum_s n_s P_s(item), how often the item is to be expected among all
+      columns, n_s being what sampler s gives (for `InBatch` the targets there are). Each item has one correction,
+      and the sum over the columns is an unbiased estimate of the full softmax's.
+
+    Args:
+        draws: the samplers, each with its own `mask_hits` and seed; at most one `InBatch`.
+        correction: "parts" or "pooled".
+
+    Raises:
+        InputError: nothing to mix, something that is no sampler, `InBatch` twice, or an unknown correction.
+    """
+
+    def __init__(self, draws, correction="parts", **kwargs):
+        draws = list(draws)
+        if not draws or not all(isinstance(part, Negatives) for part in draws):
+            raise InputError(f"draws={draws!r}: Mixture takes a list of trs.negatives, e.g. [InBatch(), Uniform(100)]")
+        if correction not in CORRECTIONS:
+            raise InputError(f"correction={correction!r}: say one of {', '.join(CORRECTIONS)}")
+        for name in ("mask_hits", "seed"):
+            if name in kwargs:
+                raise InputError(f"{name}: a Mixture has none of its own, give it to each of its draws")
+        fixed = [part.count for part in draws if part.count is not None]
+        if len(fixed) < len(draws) - 1:
+            raise InputError("draws: the targets of a step can be its negatives once, name InBatch once")
+        super().__init__(sum(fixed) if len(fixed) == len(draws) else None, **kwargs)
+        self.draws = draws
+        self.correction = correction
+
+    def build(self, size):
+        super().build(size)
+        for part in self.draws:
+            if not part.built:
+                part.build(size)
+
+    def fill(self, counts):
+        for part in self.draws:
+            part.build_from(counts)
+
+    def draw(self, targets=None):
+        return ops.concatenate([part.draw(targets) for part in self.draws])
+
+    def keep(self, targets, negatives):
+        columns = self._split(negatives)
+        keeps = [part.keep(targets, some) for part, some in zip(self.draws, columns, strict=True)]
+        if all(keep is None for keep in keeps):
+            return None
+        whole = ops.shape(targets)
+        return ops.concatenate(
+            [
+                ops.broadcast_to(
+                    ops.ones_like(some, dtype="bool") if keep is None else keep, (*whole, *ops.shape(some))
+                )
+                for keep, some in zip(keeps, columns, strict=True)
+            ],
+            axis=-1,
+        )
+
+    def log_probability(self, ids):
+        """That a column, picked blindly, holds the item; for samplers that all say how much they draw."""
+        if self.count is None:
+            raise InputError("ids: with InBatch the probability depends on the step's targets, call log_q instead")
+        return self._log_expected(ids, None) - ops.log(float(self.count))
+
+    def log_weight(self, ids):
+        return self.log_probability(ids)
+
+    def log_q(self, targets, negatives):
+        if self.correction == "pooled":
+            return self._log_expected(targets, targets), self._log_expected(negatives, targets)
+        of_targets = next((part for part in self.draws if isinstance(part, InBatch)), self.draws[0])
+        columns = zip(self.draws, self._split(negatives), strict=True)
+        return of_targets.log_weight(targets), ops.concatenate([part.log_weight(some) for part, some in columns])
+
+    def _log_expected(self, ids, targets):
+        parts = []
+        for part in self.draws:
+            given = (
+                part.count if part.count is not None else ops.maximum(ops.sum(ops.cast(targets > 1, "float32")), 1.0)
+            )
+            parts.append(part.log_probability(ids) + ops.log(ops.cast(given, "float32")))
+        return ops.logsumexp(ops.stack(parts), axis=0)
+
+    def _split(self, negatives):
+        """The columns of each sampler."""
+        known = sum(part.count or 0 for part in self.draws)
+        counts = [part.count if part.count is not None else ops.shape(negatives)[0] - known for part in self.draws]
+        columns, start = [], 0
+        for count in counts:
+            columns.append(negatives[start : start + count])
+            start = start + count
+        return columns
+
+    def get_config(self):
+        config = {
+            name: value for name, value in super().get_config().items() if name not in ("count", "mask_hits", "seed")
+        }
+        draws = [keras.saving.serialize_keras_object(part) for part in self.draws]
+        return config | {"draws": draws, "correction": self.correction}
+
+    @classmethod
+    def from_config(cls, config):
+        draws = [keras.saving.deserialize_keras_object(part) for part in config["draws"]]
+        return cls(**config | {"draws": draws})
