@@ -2,9 +2,10 @@
 
     TFRECSESSION_DATA=... python benchmarks/gru4rec_vs_authors.py --authors DIR --authors-python EXE --json FILE
 
-`--authors` is a checkout of hidasib/GRU4Rec_PyTorch_Official, `--authors-python` an interpreter with what it needs (torch,
-joblib, NumPy below 2, pandas below 2.2). Both sides see yoochoose1_64 without the test items that train never saw, which
-the authors' evaluation leaves out too; every other event of test is ranked among all items, ties against the model.
+`--authors` is a checkout of hidasib/GRU4Rec_PyTorch_Official, `--authors-python` an interpreter with what it needs
+(torch, joblib, NumPy below 2, pandas below 2.2). Both sides see yoochoose1_64 without the test items that train never
+saw, which the authors' evaluation leaves out too; every other event of test is ranked among all items, ties against
+the model.
 """
 
 import argparse
