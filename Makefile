@@ -46,7 +46,8 @@ notebooks: $(READY)  ## run the notebooks from top to bottom
 	$(BIN)/python -m pytest tests/notebooks
 
 bench: $(READY)  ## speed and memory, as ratios against a peer or a limit
-	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+	for name in flat_cost input_pipeline preparing; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	if [ -n "$$TFRECSESSION_DATA" ]; then $(BIN)/python benchmarks/yoochoose.py; fi
 
 clean:  ## remove the environment and what demo and tests left
 	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -27,6 +27,7 @@ class GRU4Rec(SequenceModel):
         reset_after: see `SessionGRU`.
         lanes: rows of session-parallel batches (`data.train.batches(rows=lanes, steps=1, carry=True)`), whose state is
             carried from batch to batch as a constant; None: every batch starts afresh.
+        initializer: of the item tables, see `ItemEmbedding`; the authors' is "glorot_uniform".
         negatives: see `SequenceModel`.
 
     Example:
@@ -47,6 +48,7 @@ class GRU4Rec(SequenceModel):
         carry_dropout=False,
         reset_after=False,
         lanes=None,
+        initializer=None,
         negatives="popularity",
         **kwargs,
     ):
@@ -60,12 +62,12 @@ class GRU4Rec(SequenceModel):
         self.embedding = embedding
         self.dim = dim
 
-        self.output_items = ItemEmbedding(self.size, units[-1], bias=True, name="items")
+        self.output_items = ItemEmbedding(self.size, units[-1], bias=True, initializer=initializer, name="items")
         self.input_items = self.output_items
         width = units[-1]
         if embedding == "separate":
             width = dim or units[0]
-            self.input_items = ItemEmbedding(self.size, width, name="input_items")
+            self.input_items = ItemEmbedding(self.size, width, initializer=initializer, name="input_items")
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.recurrent = []
         for number, layer_units in enumerate(units):
@@ -78,6 +80,7 @@ class GRU4Rec(SequenceModel):
         self.carry_dropout = carry_dropout
         self.reset_after = reset_after
         self.lanes = lanes
+        self.initializer = initializer
         self.carried = [
             self.add_weight(name=f"carried_{number}", shape=(lanes, layer_units), initializer="zeros", trainable=False)
             for number, layer_units in enumerate(units if lanes else [])
@@ -110,4 +113,5 @@ class GRU4Rec(SequenceModel):
             "carry_dropout": self.carry_dropout,
             "reset_after": self.reset_after,
             "lanes": self.lanes,
+            "initializer": self.initializer,
         }

@@ -246,6 +246,16 @@ class Recommender(keras.Model):
 
         return trs.export.write_saved_model(self, path, k=k, exclude_seen=exclude_seen, overwrite=overwrite)
 
+    @classmethod
+    def from_preset(cls, name: str, items: Items, **settings) -> Recommender:
+        """The compiled model of a preset (`trs.presets.names()`), with `settings` over its own."""
+        import tfrecsession as trs  # presets come after the models; people look for them here
+
+        model = trs.presets.model(name, items, **settings)
+        if not isinstance(model, cls):
+            raise InputError(f"preset {name!r} is for {type(model).__name__}, not for {cls.__name__}")
+        return model
+
     # Keras' contracts ------------------------------------------------------------------------------------------------
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):

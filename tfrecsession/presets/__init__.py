@@ -1,6 +1,7 @@
 """Tuned settings per model and data set, with the score each one measured.
 
-A preset is a JSON file: `{"model": NAME, "settings": {...}, "measured": {...}}`.
+A preset is a JSON file: `{"model": NAME, "settings": {...}, "measured": {...}, "reported": {...}}`. `measured` is what
+our code scored; `reported` what the authors of the settings did, where we do not have the data.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tfrecsession.errors import InputError
+from tfrecsession.training import build, settings_of
 
 
 def names() -> list[str]:
@@ -33,3 +35,9 @@ def read(name: str, model: str | None = None) -> dict:
     if model is not None and preset.get("model") != model:
         raise InputError(f"preset {name!r} is for {preset.get('model')}, not for {model}")
     return preset
+
+
+def model(name: str, items, **settings):
+    """The compiled model of a preset, for the vocabulary `items`; `settings` go over those of the preset."""
+    preset = read(name)
+    return build(preset["model"], items, settings_of(preset["model"], preset["settings"], settings))

@@ -23,8 +23,8 @@ SAMPLERS = {
     "in_batch": lambda s: negatives.InBatch(mask_hits=s["mask_hits"]),
 }
 OPTIMIZERS = {
-    "adagrad": lambda s: optimizers.LazyAdagrad(s["learning_rate"], momentum=s["momentum"]),
-    "adam": lambda s: optimizers.LazyAdam(s["learning_rate"]),
+    "adagrad": lambda s: optimizers.LazyAdagrad(s["learning_rate"], momentum=s["momentum"], epsilon=s["epsilon"]),
+    "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"]),
 }
 # What every sequence model can be told about its training, beside its own arguments.
 TRAINING = {
@@ -33,6 +33,7 @@ TRAINING = {
     "regularization": 1.0,
     "elu": 0.0,
     "momentum": 0.0,
+    "epsilon": 1e-7,
     **SequenceModel.training_defaults,
 }
 
