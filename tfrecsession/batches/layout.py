@@ -57,10 +57,27 @@ def split(offsets: np.ndarray, steps: int) -> Pieces:
     return Pieces(np.repeat(starts, number) + nth * steps, np.minimum(steps, np.repeat(lengths, number) - nth * steps))
 
 
+def prefixes(offsets: np.ndarray, steps: int | None = None) -> Pieces:
+    """Every beginning of every session, each a piece of its own whose last step has the target; longer ones than
+    `steps` keep their last steps."""
+    starts, lengths = whole(offsets)
+    upto = ranges(np.ones_like(lengths), lengths)  # 1, 2, ... of every session
+    cut = upto if steps is None else np.minimum(upto, steps)
+    return Pieces(np.repeat(starts, lengths) + upto - cut, cut)
+
+
 def lay_out(
-    values: np.ndarray, pieces: Pieces, packing: Packing, first: int, last: int, steps: int, rows: int
+    values: np.ndarray,
+    pieces: Pieces,
+    packing: Packing,
+    first: int,
+    last: int,
+    steps: int,
+    rows: int,
+    scored: np.ndarray | None = None,
+    last_only: bool = False,
 ) -> Layout:
-    """Rows `first` to `last` of a packing, filled up with empty rows to `rows` of them."""
+    """Rows `first` to `last` of a packing, filled up with empty rows to `rows` of them; see `fill` for the rest."""
     splits = packing.splits[first : last + 1]
     chosen = packing.order[splits[0] : splits[-1]]
     lengths = pieces.lengths[chosen]
@@ -69,10 +86,13 @@ def lay_out(
     before = np.cumsum(lengths) - lengths
     column = before - before[first_of_row]
     segment = np.arange(len(chosen)) - first_of_row + 1
-    return fill(values, Pieces(pieces.starts[chosen], lengths), row, column, segment, rows, steps)
+    chosen = Pieces(pieces.starts[chosen], lengths)
+    return fill(values, chosen, row, column, segment, rows, steps, scored=scored, last_only=last_only)
 
 
-def fill(values, pieces: Pieces, row, column, segment, rows: int, steps: int, position=0) -> Layout:
+def fill(
+    values, pieces: Pieces, row, column, segment, rows: int, steps: int, position=0, scored=None, last_only=False
+) -> Layout:
     """Put pieces where they are told to go.
 
     Args:
@@ -82,9 +102,15 @@ def fill(values, pieces: Pieces, row, column, segment, rows: int, steps: int, po
         segment: int [pieces], the number of each piece.
         rows, steps: the shape to fill.
         position: int [pieces] or 0, the position of each piece's first step: above 0 where it goes on from before.
+        scored: bool [events], the events that are targets; None: all.
+        last_only: whether only the last step of a piece has a target.
     """
     starts, lengths = pieces
     event = ranges(starts, lengths)
+    target = event + 1
+    wanted = np.ones(len(event), bool) if scored is None else scored[target]
+    if last_only:
+        wanted &= target == np.repeat(starts + lengths, lengths)
     cell = ranges(row * steps + column, lengths)
 
     def cells(content: np.ndarray, empty: int = 0, dtype=np.int32) -> np.ndarray:
@@ -96,18 +122,40 @@ def fill(values, pieces: Pieces, row, column, segment, rows: int, steps: int, po
         items=cells(values[event]),
         position=cells(ranges(np.zeros_like(lengths) + position, lengths)),
         segment=cells(np.repeat(segment, lengths)),
-        targets=cells(values[event + 1]),
-        event=cells(event + 1, empty=-1, dtype=np.int64),
+        targets=cells(np.where(wanted, values[target], 0)),
+        event=cells(np.where(wanted, target, -1), empty=-1, dtype=np.int64),
     )
 
 
-def every_event(values: np.ndarray, offsets: np.ndarray, cells: int = 8192, narrow: int = 32) -> Iterator[Layout]:
+def every_event(
+    values: np.ndarray,
+    offsets: np.ndarray,
+    cells: int = 8192,
+    narrow: int = 32,
+    scored: np.ndarray | None = None,
+    one_target: bool = False,
+) -> Iterator[Layout]:
     """All steps of all sessions, none cut: rows as wide as the sessions in them need.
 
     Sessions up to `narrow` steps share rows of that width; longer ones go to rows of twice, four times ... that width,
     with fewer rows a batch, so that a batch never has more than `cells` cells (one row, where that alone is wider).
+
+    Args:
+        values, offsets: the sessions.
+        scored: bool [events], the events that are targets; None: all. Steps that lead to none of them are left out.
+        one_target: every target gets a piece of its own, the prefix of the session before it.
     """
-    starts, lengths = whole(offsets)
+    every = whole(offsets)
+    if one_target:
+        every = prefixes(offsets)
+        if scored is not None:
+            wanted = scored[every.starts + every.lengths]
+            every = Pieces(every.starts[wanted], every.lengths[wanted])
+    elif scored is not None and len(every.lengths):
+        last = np.maximum.accumulate(np.where(scored, np.arange(len(values)), -1))  # the last one up to every event
+        lengths = np.maximum(last[every.starts + every.lengths] - every.starts, 0)
+        every = Pieces(every.starts[lengths > 0], lengths[lengths > 0])
+    starts, lengths = every
     width = narrow
     longest = int(lengths.max(initial=0))
     shorter = 0
@@ -118,5 +166,27 @@ def every_event(values: np.ndarray, offsets: np.ndarray, cells: int = 8192, narr
         rows = max(1, cells // width)
         for first in range(0, len(packing), rows):
             last = min(first + rows, len(packing))
-            yield lay_out(values, pieces, packing, first, last, width, last - first)
+            yield lay_out(values, pieces, packing, first, last, width, last - first, scored, one_target)
         shorter, width = width, width * 2
+
+
+def first_alike(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """int64 [events]: the first event of the log with the same item after the same items of its session.
+
+    What a model that knows the session so far and nothing else says of the one, it says of the other: on
+    yoochoose1_64 a sixth of the events need not be scored.
+    """
+    first = np.arange(len(values))
+    starts, lengths = offsets[:-1], np.diff(offsets)
+    alive = np.flatnonzero(lengths > 0)
+    known = np.zeros(len(alive), np.int64)  # a number for the items before this step, the same for the same items
+    step = 0
+    while len(alive):
+        event = starts[alive] + step
+        key = known * (np.int64(values.max()) + 1) + values[event]
+        _, index, known = np.unique(key, return_index=True, return_inverse=True)
+        first[event] = event[index][known]
+        step += 1
+        goes_on = lengths[alive] > step
+        alive, known = alive[goes_on], known[goes_on]
+    return first

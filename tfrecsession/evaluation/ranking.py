@@ -9,6 +9,7 @@ import numpy as np
 from rich.progress import Progress
 
 from tfrecsession.batches import Sessions, layout
+from tfrecsession.batches.packing import ranges
 from tfrecsession.errors import InputError
 from tfrecsession.metrics import MRR, NDCG, Recall
 from tfrecsession.models import Recommender
@@ -53,16 +54,19 @@ def evaluate(model: Recommender, sessions: Sessions, k=(20,), *, progress: bool 
     if not sessions.scored_events:
         raise InputError(f"the {sessions.role} split has no event to score: prepare the data with a longer span for it")
     start = time.perf_counter()
-    ranks, events = [], []
+    values, offsets = sessions.values, sessions.offsets
+    pieces = layout.whole(offsets)
+    events = ranges(pieces.starts, pieces.lengths) + 1
+    alike = layout.first_alike(values, offsets)
+    scored = alike == np.arange(len(values))  # the others get the rank of the event like them
+    rank_of = np.zeros(len(values), np.int32)
     with Progress(disable=not progress, transient=True) as bar:
-        task = bar.add_task(f"evaluating {model.name}", total=sessions.scored_events)
-        for laid in layout.every_event(sessions.values, sessions.offsets):
-            ranks.append(model.target_ranks(laid.batch, laid.targets))
-            events.append(laid.event[laid.targets > 0])
-            bar.advance(task, len(ranks[-1]))
-    ranks, events = np.concatenate(ranks), np.concatenate(events)
-    in_log_order = np.argsort(events)
-    ranks, events = ranks[in_log_order], events[in_log_order]
+        task = bar.add_task(f"evaluating {model.name}", total=int(scored[events].sum()))
+        for laid in layout.every_event(values, offsets, scored=scored, one_target=not model.causal):
+            there = laid.targets > 0
+            rank_of[laid.event[there]] = model.target_ranks(laid.batch, laid.targets)
+            bar.advance(task, int(there.sum()))
+    ranks = rank_of[alike[events]]
     return Evaluation(metrics_of(ranks, k), len(ranks), time.perf_counter() - start, ranks, events)
 
 

@@ -1,10 +1,19 @@
 """What every ranking loss shares: a positive score against negative ones, with a mask."""
 
+from typing import NamedTuple
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 # Stands in for the score of a masked column: far below any real score, and its square is still finite in float32.
 MASKED = -1e15
+
+
+class Hits(NamedTuple):
+    """The few columns that do not count, cell by cell: what a dense mask says, without a pass over all scores."""
+
+    cells: tf.Tensor  # int [hits, 2]: position, column
 
 
 class RankingLoss(keras.losses.Loss):
@@ -37,7 +46,8 @@ class RankingLoss(keras.losses.Loss):
         Args:
             positive: scores [...].
             negatives: scores [..., n].
-            keep: bool, broadcastable to `negatives`: the columns that count. None: all.
+            keep: bool, broadcastable to `negatives`: the columns that count; or `Hits`, for negatives [n, m]: those
+                that do not. None: all count.
 
         Returns:
             float32 [...]; 0 where no negative counts.
@@ -68,11 +78,13 @@ def mean_of_kept(terms, keep):
     """The mean over the last axis of the columns that count: [..., n] -> [...], 0 where none does."""
     if keep is None:
         return ops.mean(terms, axis=-1)
-    kept = ops.maximum(ops.sum(ops.cast(keep, terms.dtype), axis=-1), 1.0)
-    return ops.sum(ops.where(keep, terms, 0.0), axis=-1) / kept
+    kept = ops.sum(hide(ops.ones_like(terms), keep, 0.0), axis=-1)
+    return ops.sum(hide(terms, keep, 0.0), axis=-1) / ops.maximum(kept, 1.0)
 
 
-def hide(negatives, keep):
-    """Float32 scores, with `MASKED` where `keep` is False."""
-    negatives = ops.cast(negatives, "float32")
-    return negatives if keep is None else ops.where(keep, negatives, MASKED)
+def hide(values, keep, instead=MASKED):
+    """Float32 values [..., n], with `instead` in the columns that do not count."""
+    values = ops.cast(values, "float32")
+    if isinstance(keep, Hits):
+        return tf.tensor_scatter_nd_update(values, keep.cells, tf.fill([tf.shape(keep.cells)[0]], instead))
+    return values if keep is None else ops.where(keep, values, instead)

@@ -33,6 +33,8 @@ class Recommender(keras.Model):
             reads them back from its file.
     """
 
+    causal = True  # whether what `encode` says at a step is free of the steps after it, so that each can have a target
+
     def __init__(self, items: Items | int, **kwargs):
         super().__init__(**kwargs)
         if isinstance(items, int):
@@ -110,9 +112,10 @@ class Recommender(keras.Model):
         there = targets > 0
         encoded = tf.boolean_mask(self.encode(batch, training=False), there)
         targets = tf.boolean_mask(targets, there)
-        block = max(1, BLOCK_BYTES // (4 * self.size))
+        largest = max(1, BLOCK_BYTES // (4 * self.size))
         events = tf.shape(targets)[0]
-        blocks = (events + block - 1) // block
+        blocks = tf.maximum((events + largest - 1) // largest, 1)
+        block = (events + blocks - 1) // blocks  # alike, so that hardly any row is padding
 
         def pad(array):
             tail = [[0, blocks * block - events]] + [[0, 0]] * (len(array.shape) - 1)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding
-from tfrecsession.losses import CrossEntropy, RankingLoss, full_softmax
+from tfrecsession.losses import CrossEntropy, Hits, RankingLoss, full_softmax
 from tfrecsession.models.recommender import Recommender
 from tfrecsession.negatives import Negatives, Popularity
 
@@ -42,13 +42,14 @@ class SequenceModel(Recommender):
 
     output_items: ItemEmbedding  # scores are dot products with its rows
 
-    def __init__(self, items, negatives: Negatives | str | None = "popularity", **kwargs):
+    def __init__(self, items, negatives: Negatives | str | None = "popularity", score_dtype: str | None = None, **kwargs):
         super().__init__(items, **kwargs)
         if isinstance(negatives, str):
             if negatives != "popularity":
                 raise InputError(f"negatives={negatives!r}: say 'popularity', None or one of trs.negatives")
             negatives = Popularity(2048, alpha=0.5)
         self.negatives = negatives
+        self.score_dtype = score_dtype
         if isinstance(items, int):
             return  # a saved model brings its sampler's weights along
         if negatives is not None:
@@ -101,13 +102,15 @@ class SequenceModel(Recommender):
         """[n], every target against one draw of negatives shared by all."""
         drawn = self.negatives.draw(targets)
         positive = tf.cast(self.output_items.score_each(hidden, targets), tf.float32)
-        negative = tf.cast(self.output_items.score(hidden, drawn), tf.float32)
-        loss = self.ranking_loss
+        loss, shift = self.ranking_loss, None
         if loss.logq:
             of_targets, of_drawn = self.negatives.log_q(targets, drawn)
             positive -= loss.logq * of_targets
-            negative -= loss.logq * of_drawn[None, :]
-        return tf.cast(loss.compare(positive, negative, self.negatives.keep(targets, drawn)), tf.float32)
+            shift = -loss.logq * of_drawn
+        negative = tf.cast(self.output_items.score(hidden, drawn, shift, self.score_dtype), tf.float32)
+        hits = self.negatives.hits(targets, drawn)
+        keep = self.negatives.keep(targets, drawn) if hits is None else Hits(hits)
+        return tf.cast(loss.compare(positive, negative, keep), tf.float32)
 
     def _full_losses(self, hidden, targets):
         """[n], every target against the whole catalogue."""

@@ -57,5 +57,8 @@ class InBatch(Negatives):
         cells = ops.arange(ops.shape(negatives)[0])
         return real & ops.not_equal(ops.reshape(cells, ops.shape(targets))[..., None], cells)
 
+    def hits(self, targets, negatives):
+        return None  # whole columns are hidden too: `keep` says it
+
     def get_config(self):
         return {name: value for name, value in super().get_config().items() if name not in ("count", "seed")}

@@ -77,6 +77,9 @@ class Mixture(Negatives):
             axis=-1,
         )
 
+    def hits(self, targets, negatives):
+        return None  # a part may hide whole columns: `keep` says it
+
     def log_probability(self, ids):
         """That a column, picked blindly, holds the item; for samplers that all say how much they draw."""
         if self.count is None:
