@@ -20,8 +20,26 @@ def packed(*rows):
     return batch
 
 
+def prefixes(batch):
+    """Every prefix of every session of every row by itself, a row each, and the cells their last steps came from."""
+    cells = [tuple(cell) for cell in np.argwhere(batch["segment"] > 0)]
+    alone = [[batch["items"][row, step - batch["position"][row, step] : step + 1]] for row, step in cells]
+    return packed(*alone), cells
+
+
 def scores(model, batch):
-    """float [rows, steps, items]."""
+    """float [rows, steps, items]; of a model that reads a session from both ends, what it says of every prefix."""
+    if not model.causal:
+        alone, cells = prefixes(batch)
+        found = step_scores(model, alone)
+        whole = np.zeros((*batch["items"].shape, found.shape[-1]), np.float32)
+        for number, (row, step) in enumerate(cells):
+            whole[row, step] = found[number, batch["position"][row, step]]
+        return whole
+    return step_scores(model, batch)
+
+
+def step_scores(model, batch):
     encoded = np.asarray(model.encode(batch))
     flat = encoded.reshape(-1, encoded.shape[-1])
     return np.asarray(model.score_all(flat)).reshape(*encoded.shape[:2], -1)[..., 2:]
@@ -34,6 +52,14 @@ def test_sessions_of_a_row_do_not_mix(name, fitted):
     model = fitted(name)
     alone, together = scores(model, packed([B])), scores(model, packed([A, B]))
     np.testing.assert_allclose(together[0, len(A) : len(A) + len(B)], alone[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_end_of_a_session_is_the_same_wherever_it_lies(name, fitted):
+    """Its last step, for models that read a session from both ends as for all others."""
+    model = fitted(name)
+    alone, together = step_scores(model, packed([B])), step_scores(model, packed([A, B, A], [B]))
+    end = len(A) + len(B) - 1
+    np.testing.assert_allclose(together[0, end], alone[0, len(B) - 1], rtol=1e-4, atol=1e-5)
 
 
 def test_rows_do_not_mix(name, fitted):

@@ -29,23 +29,17 @@ def test_nobody_beats_the_ceiling_and_everybody_beats_chance(name, fitted, shop)
     assert floor < scored <= top + 0.02
 
 
-def test_learns_the_shop_to_near_its_ceiling(neural):
+def test_learns_the_shop_to_near_its_ceiling(neural, trained):
     shop = trs.synthetic_sessions(items=100, sessions=12_000, seed=5)  # enough of it to learn the law
     keras.utils.set_random_seed(0)
-    wanted = {"epochs": 8, "rows": 16, "steps": 8, "negatives": 128, "dropout": 0.1}
-    known = training.settings_of(neural)
-    settings = {**known, **{name: value for name, value in wanted.items() if name in known}}
-    model = training.build(neural, shop.items, settings)
-    training.fit(model, shop, settings)
+    model = trained(neural, shop, {"epochs": 8, "rows": 16, "steps": 8, "negatives": 128, "dropout": 0.1})
     scored = evaluation.evaluate(model, shop.test, (10,)).metrics["recall@10"]
     assert scored > 0.85 * evaluation.ceiling(shop.info["shop"], shop.test, (10,)).metrics["recall@10"]
 
 
-def test_stays_at_chance_on_noise(neural, noise):
+def test_stays_at_chance_on_noise(neural, noise, trained):
     keras.utils.set_random_seed(0)
-    settings = training.settings_of(neural, {"epochs": 3, "rows": 16, "steps": 8, "negatives": 64})
-    model = training.build(neural, noise.items, settings)
-    training.fit(model, noise, settings)
+    model = trained(neural, noise, {"epochs": 3, "rows": 16, "steps": 8, "negatives": 64})
     scored = evaluation.evaluate(model, noise.test)
     chance = 20 / len(noise.items)
     error = np.sqrt(chance * (1 - chance) / scored.events)
@@ -71,13 +65,11 @@ def noise(tmp_path_factory):
     return trs.load(folder / "data")
 
 
-def test_the_same_seed_gives_the_same_model(neural, shop):
-    settings = training.settings_of(neural, {"epochs": 1, "rows": 16, "steps": 8, "negatives": 64})
+def test_the_same_seed_gives_the_same_model(neural, shop, trained):
     answers = []
     for seed in (7, 7, 8):
         keras.utils.set_random_seed(seed)
-        model = training.build(neural, shop.items, settings)
-        training.fit(model, shop, settings, seed=seed)
+        model = trained(neural, shop, {"epochs": 1, "rows": 16, "steps": 8, "negatives": 64}, seed=seed)
         answers.append(model.recommend([[shop.items.ids[3]]], k=10).scores)
     np.testing.assert_array_equal(answers[0], answers[1])
     assert not np.array_equal(answers[0], answers[2])
@@ -87,14 +79,14 @@ def test_another_data_set_is_refused(name, fitted):
     other = trs.synthetic_sessions(items=150, sessions=800, seed=9)
     for use in (
         lambda model: model.evaluate(other.test),
-        lambda model: model.fit(other.train.batches(rows=4, steps=4)),
+        lambda model: model.fit(other.train.batches(rows=4, steps=4, one_target=not model.causal)),
     ):
         with pytest.raises(InputError, match="another data set"):
             use(fitted(name))
 
 
-def test_a_loss_that_is_not_a_number_stops_the_training(neural, shop):
-    settings = training.settings_of(neural, {"epochs": 1, "rows": 16, "steps": 8, "learning_rate": float("inf")})
-    model = training.build(neural, shop.items, settings)
+def test_a_loss_that_is_not_a_number_stops_the_training(neural, shop, built):
+    model, settings = built(neural, shop.items, {"epochs": 1, "rows": 16, "steps": 8})
+    model.optimizer.learning_rate = float("inf")
     with pytest.raises(InputError, match="lower learning_rate"):
         training.fit(model, shop, settings)

@@ -15,14 +15,13 @@ def bfloat16():
     keras.config.set_dtype_policy(before)
 
 
-def test_learns_in_mixed_precision(neural, shop, bfloat16, tmp_path):
+def test_learns_in_mixed_precision(neural, shop, bfloat16, tmp_path, built):
     keras.utils.set_random_seed(0)
-    settings = training.settings_of(neural, {"epochs": 4, "rows": 16, "steps": 8, "negatives": 64})
-    model = training.build(neural, shop.items, settings)
+    model, settings = built(neural, shop.items, {"epochs": 4, "rows": 16, "steps": 8, "negatives": 64})
     history = training.fit(model, shop, settings)
     assert history["loss"][-1] < history["loss"][0]
     assert model.output_items.table.dtype == "float32"
-    batch, _ = next(iter(shop.train.batches(rows=4, steps=8)))
+    batch, _ = next(iter(shop.train.batches(rows=4, steps=8, one_target=not model.causal)))
     assert keras.backend.standardize_dtype(model.encode(batch).dtype) == "bfloat16"
     scored = evaluation.evaluate(model, shop.test).metrics["recall@20"]
     assert scored > 0.5 * evaluation.ceiling(shop.info["shop"], shop.test).metrics["recall@20"]

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tfrecsession.layers import SessionGRU
-from tfrecsession.layers.session_gru import UNROLLED
+from tfrecsession.layers.session_recurrent import UNROLLED
 
 
 def sigmoid(x):

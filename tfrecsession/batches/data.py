@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrecsession.errors import InputError
 from tfrecsession.sessions.prepare import prepare
 from tfrecsession.sessions.store import SessionArrays, read_prepared
 from tfrecsession.sessions.vocabulary import Items
@@ -63,25 +64,42 @@ class Sessions:
         return self.arrays.column(name)
 
     def batches(
-        self, rows: int = 64, steps: int = 20, *, carry: bool = False, every_event: bool | None = None, **options
+        self,
+        rows: int = 64,
+        steps: int = 20,
+        *,
+        carry: bool = False,
+        one_target: bool = False,
+        every_event: bool | None = None,
+        **options,
     ):
         """A `tf.data.Dataset` of `(batch, targets)`, see `tfrecsession.batches.datasets`.
 
         The train split is packed into `[rows, steps]`, shuffled (options: `shuffle`, `seed`, `long`); with `carry` its
         rows are session-parallel lanes in time order, for models that carry their state. The other splits give every
-        event exactly once and ignore `rows` and `steps`; `every_event` says otherwise.
+        event exactly once and ignore `rows` and `steps`; `every_event` says otherwise. With `one_target` every prefix
+        of a session is laid out by itself and only its last step has a target, for models that read a session from both
+        ends.
+
+        Raises:
+            InputError: `carry` and `one_target` at once, or an option that the layout does not know.
         """
         from tfrecsession.batches import datasets  # brings in TensorFlow, which reading a data set does not need
 
         if every_event is None:
             every_event = self.role != "train"
+        if carry and one_target:
+            raise InputError(
+                "carry, one_target: a lane goes on with its session, a prefix is read once; say one of them"
+            )
         if every_event:
-            dataset = datasets.every_event(self.values, self.offsets)
+            dataset = datasets.every_event(self.values, self.offsets, one_target=one_target)
         elif carry:
             dataset = datasets.session_parallel(self.values, self.offsets, rows, steps)
         else:
-            dataset = datasets.packed(self.values, self.offsets, rows, steps, **options)
+            dataset = datasets.packed(self.values, self.offsets, rows, steps, one_target=one_target, **options)
         dataset.sessions = self  # models that count whole sessions look here
+        dataset.one_target = one_target
         return dataset
 
 

@@ -28,6 +28,7 @@ def packed(
     shuffle: bool = True,
     seed: int = 0,
     long: str = "newest",
+    one_target: bool = False,
 ) -> tf.data.Dataset:
     """Batches of static shape `[rows, steps]` for training; every epoch deals the sessions anew.
 
@@ -37,11 +38,15 @@ def packed(
         rows, steps: shape of a batch.
         shuffle: mix sessions and rows, differently each epoch, always the same under one `seed`.
         long: what becomes of a session of more than `steps` steps: "newest" keeps its last ones, "split" cuts it up.
+        one_target: every prefix of every session by itself, with one target after its last step.
     """
     _check_shape(rows, steps)
     if long not in ("newest", "split"):
         raise InputError(f"long={long!r}: say 'newest' (keep the last steps) or 'split' (cut into pieces)")
-    pieces = (layout.newest if long == "newest" else layout.split)(offsets, steps)
+    if one_target and long == "split":
+        raise InputError("long='split': a prefix that is cut up has one end only, say long='newest' with one_target")
+    cut = layout.prefixes if one_target else layout.newest if long == "newest" else layout.split
+    pieces = cut(offsets, steps)
     if not len(pieces.lengths):
         raise InputError("no session has two events or more: there is nothing to train on")
     batches = -(-len(pack(pieces.lengths, steps)) // rows)
@@ -54,7 +59,7 @@ def packed(
         for first in range(0, len(packing), chunk):
             last = min(first + chunk, len(packing))
             full = -(-(last - first) // rows) * rows
-            laid = layout.lay_out(values, pieces, packing, first, last, steps, full)
+            laid = layout.lay_out(values, pieces, packing, first, last, steps, full, last_only=one_target)
             shape = (full // rows, rows, steps)
             batch = {name: array.reshape(shape) for name, array in laid.batch.items()}
             yield batch, laid.targets.reshape(shape)
@@ -90,16 +95,22 @@ def session_parallel(values: np.ndarray, offsets: np.ndarray, rows: int = 64, st
     return _unbatched(epoch, rows, steps, batches)
 
 
-def every_event(values: np.ndarray, offsets: np.ndarray, cells: int = 8192) -> tf.data.Dataset:
-    """Batches for evaluation: every event that has a successor, of every session, however long, exactly once."""
+def every_event(
+    values: np.ndarray, offsets: np.ndarray, cells: int = 8192, one_target: bool = False
+) -> tf.data.Dataset:
+    """Batches for evaluation: every event that has a predecessor, of every session, however long, is a target exactly
+    once; with `one_target` after a prefix of its own."""
+
+    def all_of_them():
+        return layout.every_event(values, offsets, cells, one_target=one_target)
 
     def once():
-        for laid in layout.every_event(values, offsets, cells):
+        for laid in all_of_them():
             yield laid.batch, laid.targets
 
     array = tf.TensorSpec((None, None), tf.int32)
     spec = ({"items": array, "position": array, "segment": array}, array)
-    batches = sum(1 for _ in layout.every_event(values, offsets, cells)) if len(values) < 10_000_000 else None
+    batches = sum(1 for _ in all_of_them()) if len(values) < 10_000_000 else None
     dataset = tf.data.Dataset.from_generator(once, output_signature=spec)
     if batches is not None:  # known for the progress bar where counting is cheap
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))

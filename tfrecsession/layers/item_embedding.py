@@ -120,8 +120,8 @@ def _matmul(hidden, vectors):
     return tf.matmul(hidden, vectors, transpose_b=True)
 
 
-# Offsets enter as one more column of the vectors, against a one in every hidden vector: added afterwards, they would cost
-# a pass over all scores, and their gradient another. The width is filled up to what CPUs and GPUs multiply fastest.
+# Offsets enter as one more column of the vectors, against a one in every hidden vector: added afterwards, they would
+# cost a pass over all scores, and their gradient another. The width is filled up to what processors multiply fastest.
 
 
 def _with_offsets(vectors, offsets):

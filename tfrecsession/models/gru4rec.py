@@ -5,8 +5,18 @@ from __future__ import annotations
 import keras
 
 from tfrecsession.errors import InputError
-from tfrecsession.layers import ItemEmbedding, SessionGRU
+from tfrecsession.layers import (
+    DiscountedMean,
+    ItemEmbedding,
+    SessionBidirectional,
+    SessionGRU,
+    SessionLSTM,
+    SessionRNN,
+)
 from tfrecsession.models.sequence_model import SequenceModel
+
+CELLS = {"gru": SessionGRU, "lstm": SessionLSTM, "rnn": SessionRNN}
+EMBEDDINGS = ("tied", "separate", "one_hot")
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
@@ -19,16 +29,22 @@ class GRU4Rec(SequenceModel):
     Args:
         items: the vocabulary, `data.items`.
         units: width of each recurrent layer, first to last.
-        embedding: "tied" (one table for input and output) or "separate".
+        cell: "gru", "lstm" or "rnn" (plain tanh). The paper measured GRU above the other two.
+        embedding: how an item enters. "tied", one table for input and output; "separate", a table of its own;
+            "one_hot", the paper's 1-of-N input: a row per item and gate, no input kernel.
         dim: width of the input table where it is separate; None: the first layer's units.
+        discount: how much each earlier event of the session counts in the input (`DiscountedMean`); 0: the last alone.
         embedding_dropout: share of the input embedding set to zero in training.
         dropout: share of each layer's output set to zero in training.
         carry_dropout: whether the next step starts from the dropped state, as in the authors' code, or from the whole.
         reset_after: see `SessionGRU`.
+        residual: whether every layer after the first adds its input to its output; all must be of one width.
+        bidirectional: whether every layer also reads the session backwards, twice the units wide. Only a finished
+            session can be read so: train on `batches(one_target=True)`, a target after each prefix.
         lanes: rows of session-parallel batches (`data.train.batches(rows=lanes, steps=1, carry=True)`), whose state is
             carried from batch to batch as a constant; None: every batch starts afresh.
         initializer: of the item tables, see `ItemEmbedding`; the authors' is "glorot_uniform".
-        negatives: see `SequenceModel`.
+        negatives, score_dtype: see `SequenceModel`.
 
     Example:
 
@@ -41,51 +57,71 @@ class GRU4Rec(SequenceModel):
         self,
         items,
         units=(100,),
+        cell="gru",
         embedding="tied",
         dim=None,
+        discount=0.0,
         embedding_dropout=0.0,
         dropout=0.3,
         carry_dropout=False,
         reset_after=False,
+        residual=False,
+        bidirectional=False,
         lanes=None,
         initializer=None,
         negatives="popularity",
         **kwargs,
     ):
         units = [units] if isinstance(units, int) else list(units)
-        if not units or any(not isinstance(width, int) or width < 1 for width in units):
-            raise InputError(f"units={units!r}: say the width of each layer, e.g. [100]")
-        if embedding not in ("tied", "separate"):
-            raise InputError(f"embedding={embedding!r}: say 'tied' or 'separate'")
+        _check(units, cell, embedding, embedding_dropout, residual, bidirectional, lanes)
         super().__init__(items, negatives=negatives, **kwargs)
         self.units = units
+        self.cell = cell
         self.embedding = embedding
         self.dim = dim
-
-        self.output_items = ItemEmbedding(self.size, units[-1], bias=True, initializer=initializer, name="items")
-        self.input_items = self.output_items
-        width = units[-1]
-        if embedding == "separate":
-            width = dim or units[0]
-            self.input_items = ItemEmbedding(self.size, width, initializer=initializer, name="input_items")
-        self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
-        self.recurrent = []
-        for number, layer_units in enumerate(units):
-            layer = SessionGRU(layer_units, reset_after, dropout if carry_dropout else 0.0, name=f"gru_{number}")
-            layer.build((None, None, width))
-            self.recurrent.append(layer)
-            width = layer_units
-        self.output_dropout = keras.layers.Dropout(0.0 if carry_dropout else dropout)
+        self.discount = discount
         self.dropout = dropout
         self.carry_dropout = carry_dropout
         self.reset_after = reset_after
+        self.residual = residual
+        self.bidirectional = bidirectional
         self.lanes = lanes
         self.initializer = initializer
+        self.causal = not bidirectional
+
+        self.recurrent = [self._layer(number) for number in range(len(units))]
+        dims = self.recurrent[-1].units
+        self.output_items = ItemEmbedding(self.size, dims, bias=True, initializer=initializer, name="items")
+        self.input_items = self.output_items
+        if embedding != "tied":
+            one_hot = CELLS[cell].gates * self.recurrent[0].units
+            dims = one_hot if embedding == "one_hot" else dim or units[0]
+            self.input_items = ItemEmbedding(self.size, dims, initializer=initializer, name="input_items")
+        self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
+        self.mean = DiscountedMean(discount, name="mean") if discount else None
+        self.output_dropout = keras.layers.Dropout(0.0 if carry_dropout else dropout)
+        stateful = [*([self.mean] if self.mean else []), *self.recurrent]
+        for layer in stateful:
+            layer.build((None, None, dims))
+            dims = layer.units
         self.carried = [
-            self.add_weight(name=f"carried_{number}", shape=(lanes, layer_units), initializer="zeros", trainable=False)
-            for number, layer_units in enumerate(units if lanes else [])
+            self.add_weight(
+                name=f"carried_{number}", shape=(lanes, layer.state_width), initializer="zeros", trainable=False
+            )
+            for number, layer in enumerate(stateful if lanes else [])
         ]
         self.build()
+
+    def _layer(self, number: int):
+        """The recurrent layer of that number, first to last."""
+        settings = {"dropout": self.dropout if self.carry_dropout else 0.0}
+        settings |= {"project": number > 0 or self.embedding != "one_hot"}
+        settings |= {"reset_after": self.reset_after} if self.cell == "gru" else {}
+        directions = [
+            CELLS[self.cell](self.units[number], name=f"{self.cell}_{number}{suffix}", **settings)
+            for suffix in (("_forward", "_backward") if self.bidirectional else ("",))
+        ]
+        return SessionBidirectional(*directions, name=f"both_{number}") if self.bidirectional else directions[0]
 
     def encode(self, batch, training=False):
         starts = batch["position"] == 0
@@ -93,25 +129,58 @@ class GRU4Rec(SequenceModel):
             raise InputError(
                 f"lanes={self.lanes}, but the batches have {starts.shape[0]} rows: say batches(rows=lanes)"
             )
+        carried = iter(self.carried if training else [])
         hidden = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
+        if self.mean:
+            hidden = _run(self.mean, hidden, starts, next(carried, None), training)
         for number, layer in enumerate(self.recurrent):
-            carried = self.carried[number] if training and self.lanes else None
-            hidden, last = layer(hidden, starts, carried, training=training)  # (rows, steps, units)
-            if carried is not None:
-                carried.assign(last)
-            hidden = self.output_dropout(hidden, training=training)
+            if self.bidirectional:
+                after = layer(hidden, starts, training=training)
+                if number == len(self.recurrent) - 1:
+                    after = layer.finished(after, batch["position"])
+            else:
+                after = _run(layer, hidden, starts, next(carried, None), training)
+            after = self.output_dropout(after, training=training)
+            hidden = hidden + after if self.residual and number else after  # (rows, steps, units)
         return hidden
 
     def get_config(self):
         return {
             **super().get_config(),
             "units": list(self.units),
+            "cell": self.cell,
             "embedding": self.embedding,
             "dim": self.dim,
+            "discount": self.discount,
             "embedding_dropout": self.embedding_dropout.rate,
             "dropout": self.dropout,
             "carry_dropout": self.carry_dropout,
             "reset_after": self.reset_after,
+            "residual": self.residual,
+            "bidirectional": self.bidirectional,
             "lanes": self.lanes,
             "initializer": self.initializer,
         }
+
+
+def _run(layer, hidden, starts, carried, training):
+    """The layer's output of every step; a state that is carried starts where the last batch left it."""
+    output, last = layer(hidden, starts, carried, training=training)
+    if carried is not None:
+        carried.assign(last)
+    return output
+
+
+def _check(units, cell, embedding, embedding_dropout, residual, bidirectional, lanes):
+    if not units or any(not isinstance(width, int) or width < 1 for width in units):
+        raise InputError(f"units={units!r}: say the width of each layer, e.g. [100]")
+    if cell not in CELLS:
+        raise InputError(f"cell={cell!r}: say one of {', '.join(CELLS)}")
+    if embedding not in EMBEDDINGS:
+        raise InputError(f"embedding={embedding!r}: say one of {', '.join(EMBEDDINGS)}")
+    if embedding == "one_hot" and embedding_dropout:
+        raise InputError(f"embedding_dropout={embedding_dropout}: a one-hot input has no embedding, say 0")
+    if residual and len(set(units)) > 1:
+        raise InputError(f"units={units}: layers that add their input to their output must be of one width")
+    if bidirectional and lanes:
+        raise InputError(f"lanes={lanes}: a session that is also read backwards has no state to carry, say None")

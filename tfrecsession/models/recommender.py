@@ -88,7 +88,14 @@ class Recommender(keras.Model):
         sessions = x if isinstance(x, Sessions) else getattr(x, "sessions", None)
         if sessions is not None:
             self.check_vocabulary(sessions.items)
-        return x.batches() if isinstance(x, Sessions) else x
+        if isinstance(x, Sessions):
+            return x.batches(one_target=not self.causal)
+        if sessions is not None and not (self.causal or x.one_target):
+            raise InputError(
+                f"this {type(self).__name__} reads a session from both ends: with a target after every event it would "
+                "see the next item before it has to name it. Say batches(one_target=True), one target after each prefix"
+            )
+        return x
 
     def check_vocabulary(self, items: Items) -> None:
         """Refuse a data set whose item ids mean other items."""
@@ -138,7 +145,7 @@ class Recommender(keras.Model):
                 return tf.TensorSpec((None,) * array.ndim, array.dtype)
 
             spec = [{name: any_shape(array) for name, array in batch.items()}, any_shape(targets)]
-            self._ranks = tf.function(self.ranks, input_signature=spec)
+            self._ranks = tf.function(self.ranks, input_signature=spec).get_concrete_function()
         return self._ranks(batch, targets).numpy()
 
     def test_step(self, data):

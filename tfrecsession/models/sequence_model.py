@@ -25,6 +25,8 @@ class SequenceModel(Recommender):
         negatives: draws the items that a training step compares the targets with; "popularity" stands for
             `trs.negatives.Popularity(2048, alpha=0.5)`. None: all items, the full softmax, whose step costs events *
             items (see `trs.losses.full_softmax`); the loss is then `CrossEntropy`, and its logq has nothing to correct.
+        score_dtype: of the sampled scores in training; None: that of the model. "bfloat16" is faster on CPUs and GPUs
+            that multiply it; evaluation and answers stay as exact as the model's dtype.
     """
 
     # What `tfrecsession train` takes where neither a preset nor --set says otherwise.
@@ -42,7 +44,9 @@ class SequenceModel(Recommender):
 
     output_items: ItemEmbedding  # scores are dot products with its rows
 
-    def __init__(self, items, negatives: Negatives | str | None = "popularity", score_dtype: str | None = None, **kwargs):
+    def __init__(
+        self, items, negatives: Negatives | str | None = "popularity", score_dtype: str | None = None, **kwargs
+    ):
         super().__init__(items, **kwargs)
         if isinstance(negatives, str):
             if negatives != "popularity":
@@ -119,8 +123,20 @@ class SequenceModel(Recommender):
         table = tf.convert_to_tensor(items.table.value)
         return full_softmax(tf.cast(hidden, items.compute_dtype), table, targets, biases)
 
+    def _check_targets(self, batch, targets):
+        """The batches of anybody's own making: a model that reads ahead may have no target before a session's end."""
+        if self.causal:
+            return
+        goes_on = tf.pad(batch["position"][:, 1:] > 0, [[0, 0], [0, 1]])
+        tf.debugging.assert_equal(
+            tf.reduce_any(goes_on & (targets > 0)),
+            False,
+            f"{type(self).__name__} reads a session from both ends: a target is allowed after its last step only",
+        )
+
     def train_step(self, data):
         batch, targets = data[:2]
+        self._check_targets(batch, targets)
         variables = [variable.value for variable in self.trainable_variables]
         with tf.GradientTape() as tape:
             loss, events = self.training_loss(self.encode(batch, training=True), targets)
@@ -138,13 +154,14 @@ class SequenceModel(Recommender):
 
     def test_step(self, data):
         batch, targets = data[:2]
+        self._check_targets(batch, targets)
         loss, events = self.training_loss(self.encode(batch, training=False), targets)
         self._loss_tracker.update_state(loss, sample_weight=events)
         return {"loss": self._loss_tracker.result(), **super().test_step(data)}
 
     def get_config(self):
         negatives = keras.saving.serialize_keras_object(self.negatives) if self.negatives else None
-        return {**super().get_config(), "negatives": negatives}
+        return {**super().get_config(), "negatives": negatives, "score_dtype": self.score_dtype}
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -23,8 +23,10 @@ SAMPLERS = {
     "in_batch": lambda s: negatives.InBatch(mask_hits=s["mask_hits"]),
 }
 OPTIMIZERS = {
-    "adagrad": lambda s: optimizers.LazyAdagrad(s["learning_rate"], momentum=s["momentum"], epsilon=s["epsilon"]),
-    "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"]),
+    "adagrad": lambda s: optimizers.LazyAdagrad(
+        s["learning_rate"], momentum=s["momentum"], epsilon=s["epsilon"], global_clipnorm=s["clipnorm"]
+    ),
+    "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"], global_clipnorm=s["clipnorm"]),
 }
 # What every sequence model can be told about its training, beside its own arguments.
 TRAINING = {
@@ -34,6 +36,9 @@ TRAINING = {
     "elu": 0.0,
     "momentum": 0.0,
     "epsilon": 1e-7,
+    "clipnorm": None,
+    "decay": None,  # of the learning rate: linear, to 0 at the end of the last epoch
+    "score_dtype": None,
     **SequenceModel.training_defaults,
 }
 
@@ -84,7 +89,7 @@ def build(model: str, items, settings: dict, k=(20,)):
         built = cls(items, **own)
         built.compile(metrics=reported)
         return built
-    built = cls(items, negatives=_sampler(settings), **own)
+    built = cls(items, negatives=_sampler(settings), score_dtype=settings["score_dtype"], **own)
     built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(LOSSES, "loss", settings), reported)
     return built
 

@@ -23,6 +23,7 @@ from tfrecsession.batches import Data, load
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender
 from tfrecsession.staging import staged
+from tfrecsession.training.decay import DECAYS
 from tfrecsession.training.recipe import build
 from tfrecsession.version import __version__
 
@@ -87,9 +88,13 @@ def fit(model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: 
     if lanes := settings.get("lanes"):  # session-parallel: the log's own order, the state carried
         batches = data.train.batches(rows=lanes, steps=settings["steps"], carry=True)
     else:
-        batches = data.train.batches(rows=settings["rows"], steps=settings["steps"], seed=seed)
-    validation = data.validation.batches() if data.validation.scored_events else None
-    history = model.fit(batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose)
+        shape = {"rows": settings["rows"], "steps": settings["steps"]}
+        batches = data.train.batches(**shape, seed=seed, one_target=not model.causal)
+    validation = data.validation if data.validation.scored_events else None
+    decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
+    history = model.fit(
+        batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose, callbacks=decay
+    )
     return {name: [float(value) for value in values] for name, values in history.history.items()}
 
 

@@ -1,0 +1,123 @@
+"""What every recurrence over packed rows shares: it starts afresh where a session starts."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+UNROLLED = 64  # steps up to which the loop is laid out in the graph: 2-3 times faster than a loop op on CPU
+
+
+class SessionRecurrent(keras.layers.Layer):
+    """A recurrent layer whose state is one vector a row, `[rows, state_width]`; the first `units` of it are the output.
+
+    A new cell is one file: a subclass with `gates`, `step` and its equation.
+
+    Args:
+        units: width of the output.
+        dropout: share of the output set to zero after each step of training (the rest is scaled up); the next step
+            starts from the dropped state, as in GRU4Rec's own code.
+        project: whether inputs are multiplied by the input kernel. False: they are its products already, as the rows of
+            a one-hot input's table are; their width is then `gates * units`.
+    """
+
+    gates = 1  # products with the input, and with the state, that a step needs; each `units` wide
+    memory = 1  # the state's width in units: 1, or more where a cell keeps what it does not show
+
+    def __init__(self, units: int, dropout: float = 0.0, project: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.dropout = dropout
+        self.project = project
+        self.seed_generator = keras.random.SeedGenerator()
+
+    @property
+    def state_width(self) -> int:
+        return self.memory * self.units
+
+    def build(self, input_shape):
+        if self.project:
+            self.kernel = self.add_weight(
+                name="kernel", shape=(input_shape[-1], self.gates * self.units), initializer=self.gate_by_gate
+            )
+        self.recurrent_kernel = self.add_weight(
+            name="recurrent_kernel", shape=(self.units, self.gates * self.units), initializer=self.gate_by_gate
+        )
+        self.bias = self.add_weight(name="bias", shape=(self.gates * self.units,), initializer="zeros")
+        self.built = True
+
+    def step(self, projected, state, kernels):
+        """One step: projected [rows, gates * units], state [rows, state_width] -> the new state."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it steps")
+
+    def kernels(self):
+        """The recurrent kernel as `step` wants it, made once for all steps."""
+        return ops.convert_to_tensor(self.recurrent_kernel)
+
+    def projected(self, inputs):
+        """[rows, steps, width] -> [rows, steps, gates * units]"""
+        return (ops.matmul(inputs, self.kernel) if self.project else inputs) + self.bias
+
+    def output(self, states):
+        """[rows, steps, state_width] -> [rows, steps, units]"""
+        return states if self.memory == 1 else states[..., : self.units]
+
+    def call(self, inputs, starts, state=None, training=False):
+        """Run over all steps.
+
+        Args:
+            inputs: float [rows, steps, width].
+            starts: bool [rows, steps], true where the state before the step is to be zero.
+            state: float [rows, state_width] carried from before, or None for zeros.
+            training: whether dropout acts.
+
+        Returns:
+            float [rows, steps, units], the output of each step; and float [rows, state_width], the last state.
+        """
+        projected = self.projected(inputs)
+        keep = ops.expand_dims(ops.cast(ops.logical_not(starts), projected.dtype), -1)  # (rows, steps, 1)
+        if state is None:
+            state = ops.zeros((ops.shape(inputs)[0], self.state_width), projected.dtype)
+
+        along = [projected, keep]
+        if training and self.dropout:
+            along.append(self._dropped(projected))
+        kernels = self.kernels()
+
+        def advance(before, now):
+            after = self.step(now[0], before * now[1], kernels)
+            return after * now[2] if len(now) > 2 else after
+
+        steps = inputs.shape[1]
+        if steps is not None and steps <= UNROLLED:
+            states = []
+            # unstacked once: the gradient of a slice per step would fill the whole array at every step
+            for now in zip(*(ops.unstack(array, steps, axis=1) for array in along), strict=True):
+                state = advance(state, now)
+                states.append(state)
+            return self.output(ops.stack(states, axis=1)), state
+
+        # Many or unknown steps; keras.ops.scan wants to know their number.
+        time_major = tuple(ops.transpose(array, (1, 0, 2)) for array in along)
+        states = tf.scan(advance, time_major, initializer=state)
+        return self.output(ops.transpose(states, (1, 0, 2))), states[-1]
+
+    def _dropped(self, projected):
+        """What each step's state is multiplied by: dropout in the output, one in what is not shown."""
+        shape = (*ops.shape(projected)[:2], self.units)
+        mask = keras.random.dropout(ops.ones(shape, projected.dtype), self.dropout, seed=self.seed_generator)
+        rest = self.state_width - self.units
+        return mask if not rest else ops.pad(mask, ((0, 0), (0, 0), (0, rest)), constant_values=1)
+
+    def gate_by_gate(self, shape, dtype=None):
+        """Each gate's matrix drawn by itself, uniform(+-sqrt(6 / (fan in + fan out))), as GRU4Rec's authors do."""
+        draw = keras.initializers.GlorotUniform()
+        return ops.concatenate([draw((shape[0], self.units), dtype=dtype) for _ in range(self.gates)], axis=1)
+
+    def compute_output_shape(self, inputs_shape, starts_shape=None, state_shape=None):
+        rows, steps = inputs_shape[:2]
+        return (rows, steps, self.units), (rows, self.state_width)
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units, "dropout": self.dropout, "project": self.project}
