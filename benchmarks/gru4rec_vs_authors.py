@@ -5,7 +5,7 @@
 `--authors` is a checkout of hidasib/GRU4Rec_PyTorch_Official, `--authors-python` an interpreter with what it needs
 (torch, joblib, NumPy below 2, pandas below 2.2). Both sides see yoochoose1_64 without the test items that train never
 saw, which the authors' evaluation leaves out too; every other event of test is ranked among all items, ties against
-the model.
+the model. With `--preset gru4rec_yoochoose1_64_authors` ours trains as theirs does: session-parallel, term by term.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
-from reporting import write_rows
+import tensorflow as tf
+from reporting import intervals, write_rows
 
 import tfrecsession as trs
 
@@ -66,12 +67,25 @@ def write_tsv(sessions, file: Path) -> Path:
     return file
 
 
-def authors(options, train, test, place: Path) -> dict:
-    train_file, test_file = write_tsv(train, place / "train.tsv"), write_tsv(test, place / "test.tsv")
+# Their code has no seed to set: NumPy's is fixed in it, PyTorch's is left at its default.
+SEEDED = """
+import runpy, sys, numpy, torch
+run, seed, *sys.argv[1:] = sys.argv[1:]
+plain = numpy.random.seed
+numpy.random.seed = lambda number: plain(number + int(seed))
+torch.manual_seed(int(seed))
+sys.argv[0] = run
+sys.path.insert(0, run.rpartition("/")[0])
+runpy.run_path(run, run_name="__main__")
+"""
+
+
+def authors(options, train_file: Path, test_file: Path, seed: int) -> dict:
     settings = ",".join(f"{name}={value}" for name, value in {**AUTHORS, "n_epochs": options.epochs}.items())
-    run = str(Path(options.authors) / "run.py")
-    command = [options.authors_python, run, str(train_file), "-t", str(test_file), "-ps", settings, "-d", "cpu"]
-    done = subprocess.run([*command, "-e", "conservative", "-m", "20"], capture_output=True, text=True)
+    run = str((Path(options.authors) / "run.py").resolve())
+    command = [options.authors_python, "-c", SEEDED, run, str(seed), str(train_file), "-t", str(test_file)]
+    command += ["-ps", settings, "-d", "cpu", "-e", "conservative", "-m", "20"]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"the authors' code failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
 
@@ -94,7 +108,21 @@ def ours(data, settings: dict, seed: int) -> dict:
     seconds = time.perf_counter() - start
     scored = trs.evaluation.evaluate(model, data.test, (20,))
     metrics = {name: scored.metrics[name] for name in ("recall@20", "mrr@20")}
-    return {**metrics, "train_s": seconds, "eval_s": scored.seconds}
+    return {**metrics, **intervals(scored, data.test), "train_s": seconds, "eval_s": scored.seconds}
+
+
+def matmul_limit(units: int, negatives: int) -> dict:
+    """What the products of a training step would allow, were there nothing else: forward, and twice that backward."""
+    a, b = tf.random.normal((2048, 2048)), tf.random.normal((2048, 2048))
+    multiply = tf.function(lambda: tf.matmul(a, b))
+    multiply()
+    start = time.perf_counter()
+    for _ in range(10):
+        product = multiply()
+    product.numpy()
+    rate = 10 * 2 * 2048**3 / (time.perf_counter() - start)
+    an_event = 3 * 2 * units * (negatives + 6 * units)
+    return {"gflops": rate / 1e9, "events_per_s": rate / an_event}
 
 
 def main():
@@ -104,7 +132,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=10, help="of both sides")
     parser.add_argument("--preset", default="gru4rec_yoochoose1_64", help="our settings")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE over them")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0", help="of both sides; what is said is the mean")
     parser.add_argument("--json")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
@@ -117,6 +145,8 @@ def main():
 
     preset = trs.presets.read(options.preset)["settings"]
     settings = trs.training.settings_of("gru4rec", preset, said(options.set), {"epochs": options.epochs})
+    limit = matmul_limit(settings["units"][-1], settings["negatives"])
+    results = {"ours": [], "authors": []}
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
         trs.prepare(
@@ -125,26 +155,41 @@ def main():
             test_input=str(write_text(test, place / "test.txt")),
         )
         data = trs.load(place / "data")
-        mine = ours(data, settings, options.seed)
-        print({"ours": mine}, flush=True)
-        theirs = authors(options, train, test, place)
-        print({"authors": theirs}, flush=True)
+        files = write_tsv(train, place / "train.tsv"), write_tsv(test, place / "test.tsv")
+        for seed in map(int, options.seeds.split(",")):
+            for side, run in (
+                ("ours", lambda seed: ours(data, settings, seed)),
+                ("authors", lambda seed: authors(options, *files, seed)),
+            ):
+                results[side].append({"seed": seed, **run(seed)})
+                print({side: results[side][-1]}, flush=True)
     events = {"train": data.train.scored_events * options.epochs, "eval": data.test.scored_events}
-    rows = []
-    for side, result in (("ours", mine), ("authors", theirs)):
-        rates = {f"{kind}_events_per_s": round(count / result[f"{kind}_s"]) for kind, count in events.items()}
-        rows.append({"side": side, **{name: round(value, 4) for name, value in result.items()}, **rates})
+    means = {side: mean_of(runs) for side, runs in results.items()}
+    for mean in means.values():
+        mean |= {f"{kind}_events_per_s": round(count / mean[f"{kind}_s"]) for kind, count in events.items()}
+    mine, theirs = means["ours"], means["authors"]
     summary = {
         "speedup": theirs["train_s"] / mine["train_s"],
         "eval_speedup": theirs["eval_s"] / mine["eval_s"],
-        "ours": rows[0],
-        "authors": rows[1],
+        "ours": mine,
+        "authors": theirs,
+        "seeds": results,
+        "matmul_limit": limit,
+        "share_of_matmul_limit": mine["train_events_per_s"] / limit["events_per_s"],
         "settings": {"ours": settings, "authors": AUTHORS},
     }
-    print({name: round(summary[name], 2) for name in ("speedup", "eval_speedup")})
+    print({name: round(value, 3) for name, value in summary.items() if isinstance(value, float)})
     if options.json:
         Path(options.json).write_text(json.dumps(summary, indent=2) + "\n")
-    write_rows("gru4rec_vs_authors", rows)
+    rows = [{"side": side, **run} for side, runs in results.items() for run in runs]
+    rows += [{"side": side, "seed": "mean", **mean} for side, mean in means.items()]
+    rounded = [{name: round(v, 4) if isinstance(v, float) else v for name, v in row.items()} for row in rows]
+    write_rows("gru4rec_as_authors" if settings["lanes"] else "gru4rec_vs_authors", rounded)
+
+
+def mean_of(runs: list[dict]) -> dict:
+    names = ("recall@20", "mrr@20", "train_s", "eval_s")
+    return {name: sum(run[name] for run in runs) / len(runs) for name in names}
 
 
 if __name__ == "__main__":

@@ -50,3 +50,18 @@ def test_bad_options_are_named(shop, options, named):
 def test_nothing_to_train_on():
     with pytest.raises(InputError, match="two events"):
         datasets.packed(np.array([2, 3], np.int32), np.array([0, 1, 2]))
+
+
+def test_one_target_after_every_prefix(shop):
+    every = shop.train.batches(rows=8, steps=200, one_target=True)
+    targets = all_cells(every)
+    assert (targets > 0).sum() == shop.train.scored_events
+    batch, targets = next(iter(every))
+    last = np.pad(batch["position"].numpy()[:, 1:] == 0, [[0, 0], [0, 1]], constant_values=True)
+    assert ((targets.numpy() > 0) == (last & (batch["segment"].numpy() > 0))).all()
+
+
+@pytest.mark.parametrize(("options", "named"), [({"carry": True}, "carry"), ({"long": "split"}, "long='split'")])
+def test_one_target_does_not_go_with_everything(shop, options, named):
+    with pytest.raises(InputError, match=named):
+        shop.train.batches(one_target=True, **options)

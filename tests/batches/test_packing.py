@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,3 +93,44 @@ def test_the_event_index_finds_the_target():
         there = laid.targets > 0
         assert (values[laid.event[there]] == laid.targets[there]).all()
         assert (laid.event[~there] == -1).all()
+
+
+def some_log(seed):
+    """Few items, so that sessions begin alike; some sessions are empty or hold a single event."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, 7, 12)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return rng.integers(2, 5, offsets[-1]).astype(np.int32), offsets
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_events_after_the_same_items_are_known_to_be_alike(seed):
+    values, offsets = some_log(seed)
+    seen, expected = {}, []
+    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+        expected += [seen.setdefault(tuple(values[start : event + 1]), event) for event in range(start, end)]
+    assert layout.first_alike(values, offsets).tolist() == expected
+
+
+@pytest.mark.parametrize("one_target", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_chosen_events_are_the_targets(seed, one_target):
+    values, offsets = some_log(seed)
+    scored = np.random.default_rng(seed).random(len(values)) < 0.4
+    laid = list(layout.every_event(values, offsets, cells=8, narrow=2, scored=scored, one_target=one_target))
+    found = np.concatenate([some.event[some.targets > 0] for some in laid])
+    first = np.isin(np.arange(len(values)), offsets[:-1])
+    assert sorted(found) == np.flatnonzero(scored & ~first).tolist()
+    for some in laid:
+        assert (values[some.event[some.targets > 0]] == some.targets[some.targets > 0]).all()
+
+
+def test_prefixes_by_hand():
+    values, offsets = np.array([5, 6, 7, 8, 9, 4], np.int32), np.array([0, 4, 5, 6])
+    pieces = layout.prefixes(offsets, steps=2)
+    assert pieces.starts.tolist() == [0, 0, 1] and pieces.lengths.tolist() == [1, 2, 2]
+    (laid,) = layout.every_event(values, offsets, one_target=True)
+    rows = zip(laid.items.ravel(), laid.position.ravel(), laid.targets.ravel(), laid.segment.ravel(), strict=True)
+    cells = [cell[:3] for cell in rows if cell[3]]
+    sessions = [[(5, 0, 6)], [(5, 0, 0), (6, 1, 7)], [(5, 0, 0), (6, 1, 0), (7, 2, 8)]]
+    assert sorted(cells) == sorted(cell for session in sessions for cell in session)

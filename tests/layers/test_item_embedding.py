@@ -133,3 +133,17 @@ def test_comes_back_from_its_config_and_its_file(tmp_path):
 def test_refuses_a_table_without_items_or_numbers(arguments):
     with pytest.raises(InputError, match=r"size=2|dim=0"):
         ItemEmbedding(*arguments)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_shift_is_added_to_every_score_of_an_item(bias):
+    layer = ItemEmbedding(9, 4, bias=bias)
+    if bias:
+        layer.biases.assign(np.arange(9.0))
+    rng = np.random.default_rng(0)
+    hidden, ids, shift = rng.normal(size=(3, 4)).astype("f"), np.array([5, 2, 8]), np.array([0.5, -1.0, 9.0], "f")
+    expected = hidden @ layer.table.numpy()[ids].T + shift + (ids if bias else 0)
+    np.testing.assert_allclose(layer.score(hidden, ids, shift), expected, rtol=1e-5, atol=1e-6)
+    half = layer.score(hidden, ids, shift, dtype="bfloat16")
+    assert half.dtype == "bfloat16"
+    np.testing.assert_allclose(tf.cast(half, "float32"), expected, rtol=2e-2, atol=2e-2)

@@ -21,10 +21,11 @@ def step_by_step(layer, inputs, starts, state):
         for step, x in enumerate(inputs[row]):
             h = np.zeros(u) if starts[row, step] else h
             projected = x @ kernel + bias
-            z = sigmoid(projected[:u] + h @ recurrent[:, :u])
-            r = sigmoid(projected[u : 2 * u] + h @ recurrent[:, u : 2 * u])
+            second = layer.recurrent_bias.numpy() if layer.reset_after else np.zeros(3 * u)
+            z = sigmoid(projected[:u] + h @ recurrent[:, :u] + second[:u])
+            r = sigmoid(projected[u : 2 * u] + h @ recurrent[:, u : 2 * u] + second[u : 2 * u])
             if layer.reset_after:
-                inner = r * (h @ recurrent[:, 2 * u :] + layer.recurrent_bias.numpy())
+                inner = r * (h @ recurrent[:, 2 * u :] + second[2 * u :])
             else:
                 inner = (r * h) @ recurrent[:, 2 * u :]
             h = (1 - z) * h + z * np.tanh(projected[2 * u :] + inner)
@@ -57,10 +58,11 @@ def test_reset_after_equals_keras_gru():
     theirs = keras.layers.GRU(5, reset_after=True, return_sequences=True)
     theirs.build((None, None, 3))
     flip = np.repeat([-1.0, 1.0, 1.0], 5)
-    kernel, recurrent, bias = (weight.numpy() for weight in ours.weights[:3])
-    bias = np.random.default_rng(1).normal(size=bias.shape)
-    ours.bias.assign(bias)
-    theirs.set_weights([kernel * flip, recurrent * flip, np.stack([bias * flip, np.zeros(15)])])
+    kernel, recurrent = (weight.numpy() for weight in ours.weights[:2])
+    biases = np.random.default_rng(1).normal(size=(2, 15))
+    ours.bias.assign(biases[0])
+    ours.recurrent_bias.assign(biases[1])
+    theirs.set_weights([kernel * flip, recurrent * flip, biases * flip])
     inputs = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
     states, _ = ours(inputs, tf.zeros((2, 6), tf.bool))
     np.testing.assert_allclose(states, theirs(inputs), atol=1e-5)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrecsession.losses import BPR, TOP1, BPRMax, CrossEntropy, TOP1Max
+from tfrecsession.losses import BPR, TOP1, BPRMax, CrossEntropy, Hits, TOP1Max
 
 LOSSES = [
     CrossEntropy(logq=1.0),
@@ -54,3 +54,15 @@ def test_comes_back_from_its_config(loss):
     assert type(again) is type(loss) and again.get_config() == loss.get_config()
     scores = RNG.normal(size=(3, 5)).astype("f")
     np.testing.assert_array_equal(again(np.ones((3, 5)), scores), loss(np.ones((3, 5)), scores))
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_hits_say_what_a_mask_says(loss, losses_and_gradients):
+    positive, negatives = RNG.normal(size=5), RNG.normal(size=(5, 7))
+    keep = RNG.random((5, 7)) < 0.8
+    dense = losses_and_gradients(loss, positive, negatives, keep)
+    sparse = losses_and_gradients(loss, positive, negatives, Hits(tf.constant(np.argwhere(~keep), tf.int32)))
+    for one, other in zip(dense, sparse, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    none = losses_and_gradients(loss, positive, negatives, Hits(tf.zeros((0, 2), tf.int32)))
+    np.testing.assert_allclose(none[0], losses_and_gradients(loss, positive, negatives)[0], rtol=1e-6)

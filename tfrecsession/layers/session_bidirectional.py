@@ -29,7 +29,8 @@ class SessionBidirectional(keras.layers.Layer):
     def build(self, input_shape):
         width = input_shape[-1]
         for direction in (self.forward, self.backward):
-            direction.build((*input_shape[:-1], width if direction.project else width // 2))
+            if not direction.built:  # as it is when it comes from a file
+                direction.build((*input_shape[:-1], width if direction.project else width // 2))
         self.built = True
 
     def call(self, inputs, starts, training=False):

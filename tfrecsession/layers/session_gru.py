@@ -20,7 +20,8 @@ class SessionGRU(SessionRecurrent):
 
     Args:
         units: width of the state.
-        reset_after: where the reset gate acts.
+        reset_after: where the reset gate acts. If after, every gate has a second bias d beside b, as in cuDNN: it says
+            nothing new for z and r, but under Adagrad the two together learn twice as fast as one.
         dropout, project: as in `SessionRecurrent`.
     """
 
@@ -33,7 +34,9 @@ class SessionGRU(SessionRecurrent):
     def build(self, input_shape):
         super().build(input_shape)
         if self.reset_after:
-            self.recurrent_bias = self.add_weight(name="recurrent_bias", shape=(self.units,), initializer="zeros")
+            self.recurrent_bias = self.add_weight(
+                name="recurrent_bias", shape=(3 * self.units,), initializer="zeros"
+            )
 
     def kernels(self):
         kernel = super().kernels()
@@ -42,9 +45,10 @@ class SessionGRU(SessionRecurrent):
     def step(self, projected, state, kernels):
         update_x, reset_x, candidate_x = ops.split(projected, 3, axis=-1)
         if self.reset_after:
-            update_h, reset_h, candidate_h = ops.split(ops.matmul(state, kernels[0]), 3, axis=-1)
+            recurrent = ops.matmul(state, kernels[0]) + self.recurrent_bias
+            update_h, reset_h, candidate_h = ops.split(recurrent, 3, axis=-1)
             reset = ops.sigmoid(reset_x + reset_h)
-            candidate = candidate_x + reset * (candidate_h + self.recurrent_bias)
+            candidate = candidate_x + reset * candidate_h
         else:
             update_h, reset_h = ops.split(ops.matmul(state, kernels[0]), 2, axis=-1)
             reset = ops.sigmoid(reset_x + reset_h)

@@ -8,6 +8,7 @@ import inspect
 from tfrecsession import losses, metrics, negatives, optimizers
 from tfrecsession.errors import InputError
 from tfrecsession.models import SequenceModel, by_name
+from tfrecsession.training.decay import DECAYS
 
 LOSSES = {
     "cross_entropy": lambda s: losses.CrossEntropy(logq=s["logq"]),
@@ -89,6 +90,8 @@ def build(model: str, items, settings: dict, k=(20,)):
         built = cls(items, **own)
         built.compile(metrics=reported)
         return built
+    if settings["decay"] not in (None, *DECAYS):
+        raise InputError(f"decay={settings['decay']!r}: say one of {', '.join(DECAYS)}, or None")
     built = cls(items, negatives=_sampler(settings), score_dtype=settings["score_dtype"], **own)
     built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(LOSSES, "loss", settings), reported)
     return built

@@ -1,0 +1,47 @@
+import keras
+import numpy as np
+import pytest
+
+import tfrecsession as trs
+from tfrecsession import training
+
+
+class Rates(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(float(self.model.optimizer.learning_rate))
+
+
+def fitted(shop, **options):
+    model = trs.models.GRU4Rec(shop.items, units=[4], negatives=trs.negatives.Popularity(8))
+    model.compile(trs.optimizers.LazyAdagrad(0.2), trs.losses.CrossEntropy())
+    rates = Rates()
+    model.fit(
+        shop.train.batches(rows=64, steps=8).take(5),
+        verbose=0,
+        callbacks=[training.LinearDecay(), rates],
+        **options,
+    )
+    return model, rates.seen
+
+
+def test_a_straight_line_to_zero_and_back_to_what_was_said(shop):
+    model, seen = fitted(shop, epochs=2)
+    np.testing.assert_allclose(seen, 0.2 * (1 - np.arange(10) / 10), rtol=1e-5)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.2)
+
+
+def test_goes_on_where_it_was(shop):
+    _, seen = fitted(shop, epochs=4, initial_epoch=3)
+    np.testing.assert_allclose(seen, 0.2 * (1 - np.arange(15, 20) / 20), rtol=1e-5)
+
+
+def test_by_its_setting(shop):
+    settings = training.settings_of("gru4rec", {"decay": "linear", "epochs": 1, "units": [4], "negatives": 8})
+    model = training.build("gru4rec", shop.items, settings)
+    training.fit(model, shop, settings)
+    with pytest.raises(trs.InputError, match="decay='cosine'"):
+        training.build("gru4rec", shop.items, settings | {"decay": "cosine"})
