@@ -87,7 +87,7 @@ class Reference:
         negative = h @ w["E"][drawn].T + w["B"][drawn] - logq * self.log_q[drawn]
         loss, by_positive, by_negative = loss_of(positive, negative)
         there = targets > 0
-        share = there / there.sum()
+        share = there / LANES  # the nominal batch: where sessions run out, steps get smaller
         by_positive, by_negative = by_positive * share, by_negative * share[:, None]
 
         g = {name: np.zeros_like(value) for name, value in w.items()}

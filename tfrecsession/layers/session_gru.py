@@ -34,9 +34,7 @@ class SessionGRU(SessionRecurrent):
     def build(self, input_shape):
         super().build(input_shape)
         if self.reset_after:
-            self.recurrent_bias = self.add_weight(
-                name="recurrent_bias", shape=(3 * self.units,), initializer="zeros"
-            )
+            self.recurrent_bias = self.add_weight(name="recurrent_bias", shape=(3 * self.units,), initializer="zeros")
 
     def kernels(self):
         kernel = super().kernels()
