@@ -1,10 +1,13 @@
 """Does a training step cost more where there are more items? Same batch, same negatives, inside plain `model.fit`.
 
 python benchmarks/flat_cost.py --items 10000,1000000
+python benchmarks/flat_cost.py --items 10000,100000,1000000,10000000 --units 64 --optimizers LazyAdagrad --name
+flat_cost_10m
 """
 
 import argparse
 import os
+import resource
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -34,14 +37,14 @@ class StepTimes(keras.callbacks.Callback):
             self.milliseconds.append(1e3 * (time.perf_counter() - self.start))
 
 
-def step_time(catalogue: int, kind: str, steps: int) -> float:
+def step_time(catalogue: int, kind: str, steps: int, units: int) -> float:
     rng = np.random.default_rng(0)
     items = Items((f"i{number}" for number in range(catalogue)), rng.integers(1, 100, catalogue))
     events = 64 * 17 * steps
     values = rng.integers(2, catalogue + 2, events).astype(np.int32)
     batches = datasets.packed(values, np.arange(0, events + 1, 17), rows=64, steps=16)
     keras.utils.set_random_seed(0)
-    model = trs.models.GRU4Rec(items, units=[100], negatives=trs.negatives.Popularity(2048))
+    model = trs.models.GRU4Rec(items, units=[units], negatives=trs.negatives.Popularity(2048))
     optimizer = {
         "LazyAdagrad": lambda: trs.optimizers.LazyAdagrad(0.1),
         "LazyAdam": lambda: trs.optimizers.LazyAdam(1e-3),
@@ -57,18 +60,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", default="10000,1000000")
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--units", type=int, default=100)
+    parser.add_argument("--name", default="flat_cost", help="of the file in results/")
     parser.add_argument("--optimizers", default="LazyAdagrad,LazyAdam,keras Adagrad")
     options = parser.parse_args()
     rows = []
     for kind in options.optimizers.split(","):
         base = None
         for catalogue in map(int, options.items.split(",")):
-            milliseconds = step_time(catalogue, kind, options.steps)
+            milliseconds = step_time(catalogue, kind, options.steps, options.units)
             base = base or milliseconds
             row = {"optimizer": kind, "items": catalogue, "ms_per_step": round(milliseconds, 1)}
             rows.append({**row, "ratio": round(milliseconds / base, 2)})
+            rows[-1]["peak_GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
             print(rows[-1], flush=True)
-    write_rows("flat_cost", rows)
+    write_rows(options.name, rows)
 
 
 if __name__ == "__main__":

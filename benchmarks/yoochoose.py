@@ -12,7 +12,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-from reporting import write_rows
+from reporting import intervals, write_rows
 
 import tfrecsession as trs
 
@@ -26,6 +26,7 @@ def score(data, name: str, settings: dict, seed: int) -> dict:
     scored = trs.evaluation.evaluate(model, data.test, (20,))
     metrics = {metric: round(value, 4) for metric, value in scored.metrics.items()}
     row = {"model": name, "seed": seed, **metrics, "events": scored.events, "train_s": round(seconds, 1)}
+    row |= {bound: round(value, 4) for bound, value in intervals(scored, data.test).items()}
     return {**row, "train_events_per_s": round(data.train.scored_events * settings.get("epochs", 1) / seconds)}
 
 

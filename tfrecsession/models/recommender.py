@@ -145,7 +145,8 @@ class Recommender(keras.Model):
                 return tf.TensorSpec((None,) * array.ndim, array.dtype)
 
             spec = [{name: any_shape(array) for name, array in batch.items()}, any_shape(targets)]
-            self._ranks = tf.function(self.ranks, input_signature=spec).get_concrete_function()
+            # autograph would take longer to rewrite the code than a small split takes to rank
+            self._ranks = tf.function(self.ranks, input_signature=spec, autograph=False).get_concrete_function()
         return self._ranks(batch, targets).numpy()
 
     def test_step(self, data):

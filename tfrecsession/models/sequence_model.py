@@ -140,8 +140,8 @@ class SequenceModel(Recommender):
         variables = [variable.value for variable in self.trainable_variables]
         with tf.GradientTape() as tape:
             loss, events = self.training_loss(self.encode(batch, training=True), targets)
-            # By the cells, not by the events there are: a batch that is not full makes a smaller step. GRU4Rec's authors
-            # do so too: at the end of a log few long sessions are left in the lanes, and would make too much of it.
+            # By the cells, not by the events there are: a batch that is not full makes a smaller step. The authors of
+            # GRU4Rec do so too: at the end of a log the few sessions left in the lanes would make too much of it.
             share = events / tf.cast(tf.size(targets), tf.float32)
             scaled = self.optimizer.scale_loss(loss * share)
         gradients = tape.gradient(scaled, variables)
