@@ -12,7 +12,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def write_rows(name: str, rows: list[dict]) -> None:
     RESULTS.mkdir(exist_ok=True)
-    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    said = ["PATH" if word.startswith("/") else word for word in sys.argv[1:]]  # a machine's own paths tell nobody more
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *said])
     with open(RESULTS / f"{name}.csv", "w", newline="") as file:
         file.write(f"# {command}\n")
         writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
