@@ -18,6 +18,10 @@ def test_events_alike_are_ranked_once_and_all_have_their_rank(shop, kind):
     model.target_ranks = lambda batch, targets: calls.append((targets > 0).sum()) or inner(batch, targets)
     scored = evaluation.evaluate(model, shop.test)
     assert sum(calls) < scored.events == shop.test.scored_events
+    calls.clear()
+    model.history_alone = False
+    again = evaluation.evaluate(model, shop.test)
+    assert sum(calls) == scored.events and (again.ranks != scored.ranks).mean() < 1e-3
 
     expected = {}
     for laid in layout.every_event(shop.test.values, shop.test.offsets):

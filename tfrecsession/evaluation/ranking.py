@@ -57,8 +57,9 @@ def evaluate(model: Recommender, sessions: Sessions, k=(20,), *, progress: bool 
     values, offsets = sessions.values, sessions.offsets
     pieces = layout.whole(offsets)
     events = ranges(pieces.starts, pieces.lengths) + 1
-    alike = layout.first_alike(values, offsets)
-    scored = alike == np.arange(len(values))  # the others get the rank of the event like them
+    every = np.arange(len(values))
+    alike = layout.first_alike(values, offsets) if model.history_alone else every
+    scored = alike == every  # the others get the rank of the event like them
     rank_of = np.zeros(len(values), np.int32)
     with Progress(disable=not progress, transient=True) as bar:
         task = bar.add_task(f"evaluating {model.name}", total=int(scored[events].sum()))

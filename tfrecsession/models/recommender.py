@@ -33,6 +33,9 @@ class Recommender(keras.Model):
             reads them back from its file.
     """
 
+    history_alone = (
+        True  # whether scores follow from the items of the session so far and nothing else, such as the user
+    )
     causal = True  # whether what `encode` says at a step is free of the steps after it, so that each can have a target
 
     def __init__(self, items: Items | int, **kwargs):
