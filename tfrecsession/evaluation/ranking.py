@@ -61,11 +61,17 @@ def evaluate(model: Recommender, sessions: Sessions, k=(20,), *, progress: bool 
     alike = layout.first_alike(values, offsets) if model.history_alone else every
     scored = alike == every  # the others get the rank of the event like them
     rank_of = np.zeros(len(values), np.int32)
+    columns = {name: sessions.column(name) for name in model.columns}
+    if not sessions.timed and sessions.role != "train":  # its rows are numbered anew; it comes after train as a whole
+        columns.pop("times", None)
     with Progress(disable=not progress, transient=True) as bar:
         task = bar.add_task(f"evaluating {model.name}", total=int(scored[events].sum()))
         for laid in layout.every_event(values, offsets, scored=scored, one_target=not model.causal):
             there = laid.targets > 0
-            rank_of[laid.event[there]] = model.target_ranks(laid.batch, laid.targets)
+            batch = laid.batch
+            for name, column in columns.items():  # of the event that is the input
+                batch[name] = column[np.maximum(laid.event - 1, 0)]
+            rank_of[laid.event[there]], _ = model.target_ranks(batch, laid.targets)
             bar.advance(task, int(there.sum()))
     ranks = rank_of[alike[events]]
     return Evaluation(metrics_of(ranks, k), len(ranks), time.perf_counter() - start, ranks, events)

@@ -8,11 +8,19 @@ from tfrecsession.models.item_knn import ItemKNN
 from tfrecsession.models.popularity import Popularity
 from tfrecsession.models.recommender import Recommendations, Recommender
 from tfrecsession.models.sequence_model import SequenceModel
+from tfrecsession.models.sknn import SKNN
+from tfrecsession.models.stan import STAN
+from tfrecsession.models.vsknn import VSKNN
+from tfrecsession.models.vstan import VSTAN
 
 # The names that `tfrecsession train --model NAME` knows.
 MODELS = {
     "popularity": Popularity,
     "item_knn": ItemKNN,
+    "sknn": SKNN,
+    "vsknn": VSKNN,
+    "stan": STAN,
+    "vstan": VSTAN,
     "gru4rec": GRU4Rec,
 }
 
@@ -25,4 +33,17 @@ def by_name(name: str) -> type[Recommender]:
     raise InputError(f"no model is called {name!r}; there are: {', '.join(near)}")
 
 
-__all__ = ["MODELS", "GRU4Rec", "ItemKNN", "Popularity", "Recommendations", "Recommender", "SequenceModel", "by_name"]
+__all__ = [
+    "MODELS",
+    "SKNN",
+    "STAN",
+    "VSKNN",
+    "VSTAN",
+    "GRU4Rec",
+    "ItemKNN",
+    "Popularity",
+    "Recommendations",
+    "Recommender",
+    "SequenceModel",
+    "by_name",
+]

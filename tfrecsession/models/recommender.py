@@ -36,6 +36,7 @@ class Recommender(keras.Model):
     history_alone = (
         True  # whether scores follow from the items of the session so far and nothing else, such as the user
     )
+    columns: tuple[str, ...] = ()  # further columns of the log, a value per event, that `target_ranks` finds in a batch
     causal = True  # whether what `encode` says at a step is free of the steps after it, so that each can have a target
 
     def __init__(self, items: Items | int, **kwargs):
@@ -150,7 +151,7 @@ class Recommender(keras.Model):
             spec = [{name: any_shape(array) for name, array in batch.items()}, any_shape(targets)]
             # autograph would take longer to rewrite the code than a small split takes to rank
             self._ranks = tf.function(self.ranks, input_signature=spec, autograph=False).get_concrete_function()
-        return self._ranks(batch, targets).numpy()
+        return self._ranks(batch, targets).numpy(), None
 
     def test_step(self, data):
         batch, targets = data[:2]
