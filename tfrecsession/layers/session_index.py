@@ -45,12 +45,12 @@ class SessionIndex(NamedTuple):
         known = values > 1  # unknown items are passed over
         events = np.concatenate([[0], np.cumsum(known)])
         place = events[1:] - np.repeat(events[offsets[:-1]], lengths)
-        session, item, place = session[known], values[known].astype(np.int64), place[known]
-        order = np.lexsort((place, item, session))
+        session, item, place = session[known], values[known], place[known]
+        pair = session * size + item
+        order = np.argsort(pair, kind="stable")
+        last = np.append(np.diff(pair[order]) > 0, True)[: len(order)]  # of the events of a session on one item
+        order = order[last]
         session, item, place = session[order], item[order], place[order]
-        last = np.ones(len(order), bool)  # of the events of a session on one item
-        last[:-1] = (session[1:] != session[:-1]) | (item[1:] != item[:-1])
-        session, item, place = session[last], item[last], place[last]
         by_item = np.argsort(item, kind="stable")
 
         def starts(keys, count):
