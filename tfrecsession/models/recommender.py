@@ -36,6 +36,7 @@ class Recommender(keras.Model):
     history_alone = (
         True  # whether scores follow from the items of the session so far and nothing else, such as the user
     )
+    search_space: dict = {}  # setting -> what `tfrecsession tune` may try, see `tfrecsession.models.search_space`
     causal = True  # whether what `encode` says at a step is free of the steps after it, so that each can have a target
 
     def __init__(self, items: Items | int, **kwargs):
