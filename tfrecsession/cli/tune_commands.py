@@ -69,15 +69,12 @@ def tune(options) -> None:
         )
     screen.print(trials_table(found.trials, options.metric, f"{options.model} on the validation split"))
     screen.print(counts(found.trials))
-    if found.importance:
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in found.importance.items())
-        screen.print(f"what made trials differ: {shares}")
     screen.print(
         f"{out}/best.json: train with `tfrecsession train {options.data} --model {options.model} "
         f"--preset {out}/best.json --seed {options.seed} --out runs/{options.model}`"
     )
     result = {"model": options.model, "metric": options.metric, "split": "validation", "out": out, "best": found.best}
-    write_json({**result, "trials": found.trials, "importance": found.importance}, options.json)
+    write_json({**result, "trials": found.trials}, options.json)
 
 
 def line(trial: dict, metric: str) -> str:

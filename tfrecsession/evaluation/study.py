@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Study:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, out: str | os.PathLike, bound: dict, patience: int) -> Iterator[Study]:
+    def open(cls, out: Path, bound: dict, patience: int) -> Iterator[Study]:
         """The study in the folder `out`, made where there is none; nobody else may work in it meanwhile.
 
         Args:
@@ -45,14 +46,14 @@ class Study:
             import optuna
         except ImportError:
             raise InputError("tuning needs Optuna: pip install 'tfrecsession[tune]'") from None
-        out = Path(out).expanduser().absolute()
         verbosity = optuna.logging.get_verbosity()
         with _alone(out):
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             try:
                 pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=patience)
                 try:
-                    storage = optuna.storages.RDBStorage(f"sqlite:///{out / FILE}")
+                    # through a connection of ours: in a URL some names of folders would be read as options
+                    storage = optuna.storages.RDBStorage(f"sqlite:///{FILE}", {"creator": lambda: _connect(out)})
                     study = optuna.create_study(
                         storage=storage, study_name="tune", direction="maximize", load_if_exists=True, pruner=pruner
                     )
@@ -124,14 +125,6 @@ class Study:
             )
         return found
 
-    def importance(self) -> dict[str, float]:
-        """Setting -> its share in what made the complete trials differ; {} before there are ten."""
-        import optuna
-
-        if len(self.study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])) < 10:
-            return {}
-        return {name: float(share) for name, share in optuna.importance.get_param_importances(self.study).items()}
-
     def _counted(self) -> list:
         trials = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
         return [
@@ -139,6 +132,10 @@ class Study:
             for trial in trials
             if trial.state.name != "FAIL" or "error" in trial.user_attrs or trial.user_attrs.get("attempt", 0) > 1
         ]
+
+
+def _connect(out: Path) -> sqlite3.Connection:
+    return sqlite3.connect(out / FILE, check_same_thread=False)
 
 
 def _attempts(last: list) -> int:

@@ -31,17 +31,14 @@ class Tuning:
     """What a search has found.
 
     Attributes:
-        best: the best trial as a preset, or None where none has ended.
+        best: the best trial as a preset, what OUT/best.json holds.
         trials: every trial in its order: its number (from 1), state ("complete", "pruned" or "failed"), value of the
             metric (of a pruned trial: when it was stopped), the settings that were drawn, seconds, and the error of a
             failed one.
-        importance: setting -> its share in what made trials differ (PED-ANOVA), the largest first; empty before
-            ten trials are complete.
     """
 
-    best: dict | None
+    best: dict
     trials: list[dict]
-    importance: dict[str, float]
 
 
 def tune(
@@ -81,6 +78,7 @@ def tune(
             built with, a folder of another search or that another process works in, or not one trial that has ended.
     """
     end = time.monotonic() + (np.inf if timeout is None else timeout)
+    out = Path(out).expanduser().absolute()
     fixed, report = settings or {}, progress or (lambda doing, trials: None)
     start = training.settings_of(model, preset or {}, fixed)
     if not data.validation.scored_events:
@@ -119,13 +117,13 @@ def tune(
             study.run(lambda suggest: walk(space, start, suggest), score, first)
             ran = True
             gc.collect()  # a model's graphs hold each other, and the next trial needs their memory
-            _keep(Path(out), preset_of(study.trials(), bound, data))
+            _keep(out, preset_of(study.trials(), bound, data))
         report("done", done)
         best = preset_of(done, bound, data)
         if best is None:
             raise InputError(f"{out}: none of the {len(done)} trials has ended; the last: {done[-1]['error']}")
-        _keep(Path(out), best)
-        return Tuning(best, done, study.importance())
+        _keep(out, best)
+        return Tuning(best, done)
 
 
 def length_of(metric: str, catalogue: int) -> int:
