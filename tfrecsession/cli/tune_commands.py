@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -32,6 +34,7 @@ def tune(options) -> None:
     from tfrecsession import batches, evaluation, presets
     from tfrecsession.sessions.spans import parse_duration
 
+    logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of a new model's graph, which every trial has
     fixed = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else None
     timeout = parse_duration(options.timeout, "--timeout") / 1e6 if options.timeout else None

@@ -61,6 +61,9 @@ def tune(
     each epoch, and a trial that falls behind the median of the others is pruned. Each trial trains under `seed`: to
     `train` with the same seed repeats the best one. A call on a folder that holds trials goes on after them.
 
+    TensorFlow keeps some 30 MB of graphs for each network that a process has trained, whatever its size. A search of
+    hundreds of trials is lighter in several calls, each from a process of its own.
+
     Args:
         data: a prepared data set with a validation split.
         model: its snake-case name.
