@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import sqlite3
@@ -178,6 +177,8 @@ def _bind(study, out: Path, bound: dict) -> None:
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Make the folder and lock it; the lock goes with the process."""
+    import fcntl  # not on every system, which all but tuning can do without
+
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FILE).exists())):
         raise InputError(f"{out}: exists and holds no study (no {FILE}): choose another --out")
     try:
