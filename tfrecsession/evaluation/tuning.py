@@ -98,18 +98,21 @@ def tune(
         raise InputError(f"{model} has no setting to search that is not fixed: there is nothing to tune")
     training.build(model, data.items, start, [k])  # what cannot be built is refused before there is a folder
 
+    watched = f"val_{metric}"
+
     def score(drawn: dict, reached: Callable[[float, int], None]) -> float:
         def at_epoch_end(epoch, logs):
             report(f"trial {len(done) + 1} of {trials}, epoch {epoch + 1} of {every['epochs']}", done)
-            reached(logs[f"val_{metric}"], epoch)
+            if watched in logs:
+                reached(logs[watched], epoch)
 
         every = {**start, **drawn}
         keras.utils.set_random_seed(seed)
         built = training.build(model, data.items, every, [k])
         watch = keras.callbacks.LambdaCallback(on_epoch_end=at_epoch_end)
         history = training.fit(built, data, every, seed, callbacks=[watch])
-        if history:  # the model as it was ranked at the end of its last epoch
-            return history[f"val_{metric}"][-1]
+        if watched in history:  # the model as it was ranked at the end of its last epoch
+            return history[watched][-1]
         return evaluate(built, data.validation, [k]).metrics[metric]
 
     bound = {"data": data.fingerprint, "model": model, "metric": metric, "seed": seed, "start": start, "space": space}
