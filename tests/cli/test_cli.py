@@ -70,9 +70,42 @@ def test_compare(place, tmp_path, capsys):
     assert "ceiling" in table and "item_knn" in table
 
 
+def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["tune", f"{place}/data", "--model", "item_knn", "--metric", "recall@10", "--set", "history=last"]
+    assert main([*words, "--trials", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "trial 1: recall@10 0." in printed and "trial 2: recall@10 0." in printed
+    assert "2 trials: 2 complete, 0 pruned, 0 failed" in printed and "--preset tuned/item_knn/best.json" in printed
+    assert main([*words, "--trials", "3", "--timeout", "1h", "--json", "t.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "tuned/item_knn: going on after 2 trials" in printed
+    assert "trial 2: " not in printed and "trial 3: " in printed
+    result = read(tmp_path / "t.json")
+    assert result["model"] == "item_knn" and result["metric"] == "recall@10" and result["split"] == "validation"
+    assert [trial["state"] for trial in result["trials"]] == ["complete"] * 3
+    assert result["best"] == read(tmp_path / "tuned" / "item_knn" / "best.json")
+    preset = ["--preset", "tuned/item_knn/best.json"]
+    assert main(["train", f"{place}/data", "--model", "item_knn", *preset, "--out", "run"]) == 0
+    assert read(tmp_path / "run" / "run.json")["settings"] == result["best"]["settings"]
+    # a search goes on from what another has found
+    capsys.readouterr()
+    assert main([*words, *preset, "--trials", "1", "--out", "again", "--json", "-"]) == 0
+    again = json.loads(capsys.readouterr().out)["trials"][0]
+    assert again["settings"].items() <= result["best"]["settings"].items()
+    assert again["value"] == result["best"]["measured"]["recall@10"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (
+            ["tune", "{place}/data", "--model", "item_knn", "--metric", "map", "--out", "{tmp}/x"],
+            "metric 'map': say one",
+        ),
+        (["tune", "{place}/data", "--model", "item_knn", "--timeout", "2", "--out", "{tmp}/x"], "--timeout 2: write"),
+        (["tune", "{place}/data", "--model", "item_knn", "--trials", "0", "--out", "{tmp}/x"], "trials=0"),
+        (["tune", "{place}/data", "--model", "popularity", "--out", "{tmp}/x"], "nothing to tune"),
         (["train", "{place}/data", "--model", "gru5rec", "--out", "{tmp}/x"], "gru4rec"),
         (["train", "{place}/data", "--model", "gru4rec", "--out", "{tmp}/x", "--set", "depth=3"], "no setting 'depth'"),
         (["train", "{place}/data", "--model", "gru4rec", "--out", "{tmp}/x", "--set", "units"], "KEY=VALUE"),

@@ -13,6 +13,7 @@ from tfrecsession.layers import (
     SessionLSTM,
     SessionRNN,
 )
+from tfrecsession.models.search_space import Choice, Float
 from tfrecsession.models.sequence_model import SequenceModel
 
 CELLS = {"gru": SessionGRU, "lstm": SessionLSTM, "rnn": SessionRNN}
@@ -52,6 +53,12 @@ class GRU4Rec(SequenceModel):
         model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0), [trs.metrics.Recall(20)])
         model.fit(data.train.batches(rows=64, steps=16), validation_data=data.validation.batches(), epochs=5)
     """
+
+    search_space = {
+        "units": Choice([100], [200], [400]),
+        "embedding_dropout": Float(0.0, 0.5, when={"embedding": ("tied", "separate")}),
+        "dropout": Float(0.0, 0.6),
+    }
 
     def __init__(
         self,

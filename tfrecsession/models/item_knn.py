@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.models.counting_model import CountingModel
+from tfrecsession.models.search_space import Choice, Float, Int
 
 BLOCK = 1024  # items whose neighbours are counted at once: memory does not grow with the catalogue squared
 
@@ -34,6 +35,14 @@ class ItemKNN(CountingModel):
         model = trs.models.ItemKNN(data.items, neighbours=100)
         model.fit(data.train)
     """
+
+    search_space = {
+        "neighbours": Int(20, 500, log=True),
+        "shrinkage": Float(0.0, 100.0),
+        "alpha": Float(0.0, 1.0),
+        "history": Choice("last", "mean"),
+        "window": Int(2, 20, when={"history": "mean"}),
+    }
 
     def __init__(self, items, neighbours=100, shrinkage=20.0, alpha=0.5, history="last", window=20, **kwargs):
         if history not in ("last", "mean"):

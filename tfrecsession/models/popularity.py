@@ -23,6 +23,8 @@ class Popularity(CountingModel):
         model.recommend([["item-17"]], k=20)
     """
 
+    search_space = {}
+
     def count(self, sessions):
         self.item_counts.assign(np.bincount(sessions.values, minlength=self.size) * (np.arange(self.size) > 1))
 

@@ -12,9 +12,12 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding
 from tfrecsession.losses import CrossEntropy, Hits, RankingLoss, full_softmax
 from tfrecsession.models.recommender import Recommender
+from tfrecsession.models.search_space import Choice, Float, Int
 from tfrecsession.negatives import Negatives, Popularity
 
 SLOW_FROM = 100_000  # items, from which the full softmax deserves a warning
+POPULAR = ("popularity", "in_batch+popularity")  # the samplers that draw by popularity
+MAXIMAL = ("bpr_max", "top1_max")
 
 
 class SequenceModel(Recommender):
@@ -40,6 +43,23 @@ class SequenceModel(Recommender):
         "logq": 1.0,
         "optimizer": "adagrad",
         "learning_rate": 0.1,
+    }
+
+    # What `tfrecsession tune` tries for them, beside the model's own search space.
+    training_space = {
+        "loss": Choice("cross_entropy", *MAXIMAL, when={"sampler": POPULAR}),
+        "logq": Float(0.0, 1.0, when={"loss": "cross_entropy", "sampler": POPULAR}),
+        "regularization": Float(0.0, 2.0, when={"loss": MAXIMAL}),
+        "elu": Choice(0.0, 0.5, 1.0, when={"loss": MAXIMAL}),
+        "negatives": Int(512, 4096, log=True, when={"sampler": POPULAR}),
+        "alpha": Float(0.0, 1.0, when={"sampler": POPULAR}),
+        "rows": Int(32, 256, log=True, when={"lanes": None}),
+        "learning_rate": (
+            Float(0.01, 0.3, log=True, when={"optimizer": "adagrad"}),
+            Float(0.0003, 0.01, log=True, when={"optimizer": "adam"}),
+        ),
+        "momentum": Float(0.0, 0.7, when={"optimizer": "adagrad"}),
+        "decay": Choice(None, "linear"),
     }
 
     output_items: ItemEmbedding  # scores are dot products with its rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from tfrecsession.models.neighbour_model import NeighbourModel
+from tfrecsession.models.search_space import Choice, Int
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
@@ -20,6 +21,12 @@ class SKNN(NeighbourModel):
         model = trs.models.SKNN(data.items, neighbours=100, recent=1000)
         model.fit(data.train)
     """
+
+    search_space = {
+        "neighbours": Int(50, 2000, log=True),
+        "recent": Int(100, 10_000, log=True),
+        "similarity": Choice("cosine", "jaccard"),
+    }
 
     def __init__(self, items, neighbours=100, recent=1000, similarity="cosine", window=None, **kwargs):
         super().__init__(items, neighbours, recent, similarity, window, **kwargs)

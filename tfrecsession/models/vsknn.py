@@ -7,6 +7,7 @@ from keras import ops
 
 from tfrecsession.errors import InputError
 from tfrecsession.models.neighbour_model import NeighbourModel
+from tfrecsession.models.search_space import Choice, Float, Int
 
 # Of the event at `position` (1 is the oldest) of `length`.
 WEIGHTINGS = {
@@ -46,6 +47,15 @@ class VSKNN(NeighbourModel):
         model = trs.models.VSKNN(data.items, neighbours=100, recent=1000)
         model.fit(data.train)
     """
+
+    search_space = {
+        "neighbours": Int(50, 2000, log=True),
+        "recent": Int(100, 10_000, log=True),
+        "similarity": Choice("cosine", "vec"),
+        "weighting": Choice("same", "div", "linear", "log", "quadratic"),
+        "score_weighting": Choice("same", "div", "linear", "log", "quadratic"),
+        "idf": Float(0.0, 10.0),
+    }
 
     def __init__(
         self,

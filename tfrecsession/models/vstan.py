@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfrecsession.models.neighbour_model import NeighbourModel, check_decays
+from tfrecsession.models.search_space import Choice, Float, Int
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
@@ -31,6 +32,17 @@ class VSTAN(NeighbourModel):
         model = trs.models.VSTAN(data.items, session_decay=5.0)
         model.fit(data.train)
     """
+
+    search_space = {
+        "neighbours": Int(50, 2000, log=True),
+        "recent": Int(100, 10_000, log=True),
+        "similarity": Choice("cosine", "vec"),
+        "position_decay": Float(0.1, 20.0, log=True),
+        "session_decay": Float(0.5, 100.0, log=True),
+        "item_decay": Float(0.1, 20.0, log=True),
+        "match_decay": Float(0.1, 20.0, log=True),
+        "idf": Float(0.0, 10.0),
+    }
 
     def __init__(
         self,

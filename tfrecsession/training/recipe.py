@@ -73,6 +73,12 @@ def defaults_of(model: str) -> dict:
     return {**own, **training}
 
 
+def space_of(model: str) -> dict:
+    """Setting -> what tuning may try, see `tfrecsession.models.search_space`: the model's own, then its training's."""
+    cls = by_name(model)
+    return {**cls.search_space, **(cls.training_space if issubclass(cls, SequenceModel) else {})}
+
+
 def build(model: str, items, settings: dict, k=(20,)):
     """A compiled model.
 

@@ -80,7 +80,9 @@ def train(
     return built
 
 
-def fit(model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: int | str = 0) -> dict[str, list]:
+def fit(
+    model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: int | str = 0, callbacks=()
+) -> dict[str, list]:
     """Fit a compiled model by its settings; returns the history as plain numbers."""
     if "epochs" not in settings:  # counted, not learned
         model.fit(data.train)
@@ -92,8 +94,9 @@ def fit(model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: 
         batches = data.train.batches(**shape, seed=seed, one_target=not model.causal)
     validation = data.validation if data.validation.scored_events else None
     decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
+    callbacks = [*decay, *callbacks]
     history = model.fit(
-        batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose, callbacks=decay
+        batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose, callbacks=callbacks
     )
     return {name: [float(value) for value in values] for name, values in history.history.items()}
 

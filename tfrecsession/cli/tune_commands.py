@@ -1,0 +1,116 @@
+"""tune."""
+
+from __future__ import annotations
+
+import logging
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tfrecsession.cli.model_commands import settings
+from tfrecsession.cli.output import console, write_json
+
+SHOWN = 10  # trials in the table, best first; --json has them all
+
+
+def tune_command(commands, every):
+    command = commands.add_parser("tune", parents=[every], help="search a model's settings on the validation split")
+    command.add_argument("data", metavar="DIR")
+    command.add_argument("--model", required=True, help="item_knn, gru4rec, ...")
+    command.add_argument("--trials", type=int, default=20, metavar="N", help="in all, earlier ones included (20)")
+    command.add_argument("--metric", default="mrr@20", metavar="NAME@K", help="recall, mrr or ndcg (mrr@20)")
+    command.add_argument(
+        "--out", metavar="DIR", help="the trials and best.json (tuned/MODEL); the same command goes on there"
+    )
+    command.add_argument("--preset", help="settings to start from: a name, or a .json file")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fixed for every trial")
+    command.add_argument("--epochs", type=int, help="of every trial")
+    command.add_argument("--seed", type=int, default=0, help="of the search and of each training")
+    command.add_argument("--timeout", metavar="2h", help="begin no further trial after so long")
+    command.set_defaults(run=tune)
+
+
+def tune(options) -> None:
+    from tfrecsession import batches, evaluation, presets
+    from tfrecsession.sessions.spans import parse_duration
+
+    logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of a new model's graph, which every trial has
+    fixed = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
+    preset = presets.read(options.preset, options.model)["settings"] if options.preset else None
+    timeout = parse_duration(options.timeout, "--timeout") / 1e6 if options.timeout else None
+    out = options.out or f"tuned/{options.model}"
+    screen = console(options.json)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=screen, transient=True) as bar:
+        task = bar.add_task("opening", total=options.trials)
+        shown = None
+
+        def progress(doing: str, trials: list[dict]) -> None:
+            nonlocal shown
+            if shown is None:
+                shown = len(trials)
+                if shown:
+                    screen.print(f"{out}: going on after {shown} trials")
+            for trial in trials[shown:]:
+                screen.print(line(trial, options.metric))
+            shown = len(trials)
+            values = [trial["value"] for trial in trials if trial["state"] == "complete"]
+            best = f", best {options.metric} {max(values):.4f}" if values else ""
+            bar.update(task, description=doing + best, completed=shown)
+
+        found = evaluation.tune(
+            batches.load(options.data),
+            options.model,
+            out,
+            trials=options.trials,
+            metric=options.metric,
+            settings=fixed,
+            preset=preset,
+            seed=options.seed,
+            timeout=timeout,
+            progress=progress,
+        )
+    screen.print(trials_table(found.trials, options.metric, f"{options.model} on the validation split"))
+    screen.print(counts(found.trials))
+    screen.print(
+        f"{out}/best.json: train with `tfrecsession train {options.data} --model {options.model} "
+        f"--preset {out}/best.json --seed {options.seed} --out runs/{options.model}`"
+    )
+    result = {"model": options.model, "metric": options.metric, "split": "validation", "out": out, "best": found.best}
+    write_json({**result, "trials": found.trials}, options.json)
+
+
+def line(trial: dict, metric: str) -> str:
+    """One trial for a log: `trial 3: mrr@20 0.2154 (shrinkage=3.2) in 7.1 s`."""
+    said = trial.get("error") or f"{metric} {trial['value']:.4f}{' (pruned)' if trial['state'] == 'pruned' else ''}"
+    return f"trial {trial['trial']}: {said}, {in_words(trial['settings'])}, {trial['seconds']:.1f} s"
+
+
+def trials_table(trials: list[dict], metric: str, title: str) -> Table:
+    """The best trials, best first."""
+    complete = sorted((trial for trial in trials if trial["state"] == "complete"), key=lambda trial: -trial["value"])
+    table = Table(title=title, title_justify="left")
+    for name in ("trial", metric, "s"):
+        table.add_column(name, justify="right")
+    table.add_column("settings")
+    for trial in complete[:SHOWN]:
+        values = (str(trial["trial"]), f"{trial['value']:.4f}", f"{trial['seconds']:.1f}")
+        table.add_row(*values, in_words(trial["settings"]))
+    return table
+
+
+def counts(trials: list[dict]) -> str:
+    """`20 trials: 17 complete, 2 pruned, 1 failed`."""
+    states = [trial["state"] for trial in trials]
+    parts = ", ".join(f"{states.count(state)} {state}" for state in ("complete", "pruned", "failed"))
+    return f"{len(trials)} trials: {parts}"
+
+
+def in_words(drawn: dict) -> str:
+    """`shrinkage=3.214 history=last`: numbers to four digits, enough to compare; best.json has them whole."""
+    return " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in drawn.items()
+    )
+
+
+COMMANDS = [tune_command]
