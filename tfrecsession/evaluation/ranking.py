@@ -74,6 +74,7 @@ def evaluate(
             place = number[laid.event[there]]
             ranks[place], lists[place] = model.target_ranks(laid.batch, laid.targets, lists.shape[1])
             bar.advance(task, int(there.sum()))
+    seconds = time.perf_counter() - start
     place = number[alike[events]]
     found = measure(
         sessions,
@@ -86,7 +87,7 @@ def evaluate(
         draws=draws,
         seed=seed,
     )
-    found.seconds = time.perf_counter() - start
+    found.seconds = seconds
     return found
 
 
