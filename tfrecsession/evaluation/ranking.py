@@ -92,7 +92,7 @@ def evaluate(
 
 
 def _checked(model: Recommender, k) -> tuple[int, ...]:
-    if not isinstance(k, Iterable) or not (k := tuple(k)):
+    if not isinstance(k, Iterable) or not (k := tuple(dict.fromkeys(k))):
         raise InputError(f"k={k!r}: say the lengths of list to report, e.g. k=(5, 10, 20)")
     for length in k:
         model.check_k(length)
