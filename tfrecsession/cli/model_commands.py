@@ -1,4 +1,4 @@
-"""train, evaluate, compare, export, recommend, demo."""
+"""train, evaluate, compare, export, recommend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tfrecsession.cli.output import console, metrics_table, write_json
+from tfrecsession.cli.output import NOTES, console, evaluation_table, metrics_table, slices_table, write_json
 from tfrecsession.errors import InputError
 
 
@@ -67,6 +67,7 @@ def evaluate_command(commands, every):
     command.add_argument("--data", metavar="DIR", help="where the data is now, if it was moved")
     command.add_argument("--split", choices=["test", "validation", "train"], default="test")
     command.add_argument("--k", default="5,10,20", help="lengths of list to report")
+    command.add_argument("--no-slices", action="store_true", help="all events together only")
     command.set_defaults(run=evaluate)
 
 
@@ -75,11 +76,24 @@ def evaluate(options) -> None:
 
     run = training.open_run(options.run_folder)
     data = run.data(options.data)
-    scored = evaluation.evaluate(run.model(), getattr(data, options.split), lengths(options.k), progress=True)
-    result = result_of(run.info["model"], data, scored)
-    console(options.json).print(
-        metrics_table([result], f"{options.run_folder} on {scored.events:,} events of {options.split}")
+    before = {"train": (), "validation": ("train",), "test": ("train", "validation")}[options.split]
+    scored = evaluation.evaluate(
+        run.model(),
+        getattr(data, options.split),
+        lengths(options.k),
+        progress=True,
+        beyond_accuracy=True,
+        slices=not options.no_slices,
+        earlier=[getattr(data, split) for split in before],
     )
+    screen = console(options.json)
+    where = f"{scored.events:,} events of {scored.sessions:,} sessions of {options.split}"
+    screen.print(f"{options.run_folder}: {run.info['model']} on {where}", markup=False)
+    screen.print(evaluation_table(scored))
+    if scored.slices:
+        screen.print(slices_table(scored.slices))
+    screen.print(f"{NOTES} Ranking took {scored.seconds:.1f} s.")
+    result = result_of(run.info["model"], data, scored)
     write_json({**result, "split": options.split, "run": options.run_folder}, options.json)
 
 
@@ -181,36 +195,7 @@ def recommend(options) -> None:
     write_json(result, options.json)
 
 
-def demo_command(commands, every):
-    command = commands.add_parser("demo", parents=[every], help="the whole pipe: prepare, compare, export, recommend")
-    command.add_argument("source", nargs="?", default="synthetic:items=5000,sessions=60000,seed=1")
-    command.add_argument("--out", default="demo", metavar="DIR")
-    command.add_argument("--epochs", type=int, default=5)
-    command.set_defaults(run=demo, takes_the_rest=True)
-
-
-def demo(options) -> int:
-    from tfrecsession import batches
-    from tfrecsession.cli.program import main
-
-    out = options.out
-    data, report, saved = f"{out}/data", f"{out}/report", f"{out}/saved_models/gru4rec"
-
-    def step(*words: str) -> None:
-        print("\n$ tfrecsession " + " ".join(words), flush=True)
-        if code := main(words):
-            sys.exit(code)
-
-    step("prepare", options.source, "--out", data, "--overwrite", *options.rest)
-    compared = ("--models", "popularity,item_knn,gru4rec", "--epochs", str(options.epochs))
-    step("compare", data, "--out", report, "--overwrite", *compared, "--json", f"{out}/results.json")
-    step("export", f"{report}/runs/gru4rec", "--out", saved, "--k", "10", "--exclude-seen", "--overwrite")
-    loaded = batches.load(data)
-    step("recommend", saved, *loaded.items.decode(loaded.test[0][:2]))
-    return 0
-
-
-COMMANDS = [train_command, evaluate_command, compare_command, export_command, recommend_command, demo_command]
+COMMANDS = [train_command, evaluate_command, compare_command, export_command, recommend_command]
 
 
 def settings(said: list[str], of: str | None = None, among=()) -> dict:
@@ -256,4 +241,11 @@ def result_of(model: str, data, scored) -> dict:
 
 
 def vars_of(scored) -> dict:
-    return {"metrics": scored.metrics, "events": scored.events, "seconds": round(scored.seconds, 3)}
+    return {
+        "metrics": scored.metrics,
+        "events": scored.events,
+        "seconds": round(scored.seconds, 3),
+        "sessions": scored.sessions,
+        "intervals": scored.intervals,
+        "slices": scored.slices,
+    }
