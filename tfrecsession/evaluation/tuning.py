@@ -20,7 +20,8 @@ import numpy as np
 from tfrecsession import training
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
-from tfrecsession.evaluation.ranking import evaluate, metrics_of
+from tfrecsession.evaluation.measures import metrics_of
+from tfrecsession.evaluation.ranking import evaluate
 from tfrecsession.evaluation.study import Study
 from tfrecsession.models.search_space import starting_at, walk
 from tfrecsession.version import __version__
@@ -113,7 +114,7 @@ def tune(
         history = training.fit(built, data, every, seed, callbacks=[watch])
         if watched in history:  # the model as it was ranked at the end of its last epoch
             return history[watched][-1]
-        return evaluate(built, data.validation, [k]).metrics[metric]
+        return evaluate(built, data.validation, [k], slices=False).metrics[metric]
 
     bound = {"data": data.fingerprint, "model": model, "metric": metric, "seed": seed, "start": start, "space": space}
     with Study.open(out, bound, patience=start.get("epochs", 1) // 3) as study:
