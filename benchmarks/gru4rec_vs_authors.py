@@ -6,6 +6,7 @@
 (torch, joblib, NumPy below 2, pandas below 2.2). Both sides see yoochoose1_64 without the test items that train never
 saw, which the authors' evaluation leaves out too; every other event of test is ranked among all items, ties against
 the model. With `--preset gru4rec_yoochoose1_64_authors` ours trains as theirs does: session-parallel, term by term.
+The same command goes on after the seeds that FILE already has.
 """
 
 import argparse
@@ -146,7 +147,13 @@ def main():
     preset = trs.presets.read(options.preset)["settings"]
     settings = trs.training.settings_of("gru4rec", preset, said(options.set), {"epochs": options.epochs})
     limit = matmul_limit(settings["units"][-1], settings["negatives"])
-    results = {"ours": [], "authors": []}
+    results, kept = {"ours": [], "authors": []}, Path(options.json or os.devnull)
+    chosen = json.loads(json.dumps({"ours": settings, "authors": {**AUTHORS, "n_epochs": options.epochs}}))
+    if kept.is_file():
+        before = json.loads(kept.read_text())
+        if before["settings"] != chosen:
+            raise SystemExit(f"{kept} has runs with other settings: name another file")
+        results = before["seeds"]
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
         trs.prepare(
@@ -161,7 +168,9 @@ def main():
                 ("ours", lambda seed: ours(data, settings, seed)),
                 ("authors", lambda seed: authors(options, *files, seed)),
             ):
-                results[side].append({"seed": seed, **run(seed)})
+                if seed not in [run["seed"] for run in results[side]]:
+                    results[side].append({"seed": seed, **run(seed)})
+                    kept.write_text(json.dumps({"seeds": results, "settings": chosen}, indent=2) + "\n")
                 print({side: results[side][-1]}, flush=True)
     events = {"train": data.train.scored_events * options.epochs, "eval": data.test.scored_events}
     means = {side: mean_of(runs) for side, runs in results.items()}
@@ -176,7 +185,7 @@ def main():
         "seeds": results,
         "matmul_limit": limit,
         "share_of_matmul_limit": mine["train_events_per_s"] / limit["events_per_s"],
-        "settings": {"ours": settings, "authors": AUTHORS},
+        "settings": chosen,
     }
     print({name: round(value, 3) for name, value in summary.items() if isinstance(value, float)})
     if options.json:
