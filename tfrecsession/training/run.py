@@ -24,6 +24,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender
 from tfrecsession.staging import staged
 from tfrecsession.training.decay import DECAYS
+from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.recipe import build
 from tfrecsession.version import __version__
 
@@ -38,6 +39,7 @@ def train(
     k=(20,),
     overwrite: bool = False,
     verbose: int | str = 0,
+    callbacks=(),
 ) -> Recommender:
     """Train a model and keep the run in `out`.
 
@@ -50,13 +52,15 @@ def train(
         k: the lengths of list that validation reports.
         overwrite: replace an earlier run.
         verbose: Keras' progress: 0, 1 or 2.
+        callbacks: further Keras callbacks, for models that are learned by gradient.
     """
     with staged(out, marker="run.json", overwrite=overwrite) as folder:
         keras.utils.set_random_seed(seed)
-        built = build(model, data.items, settings, k)
-        start = time.perf_counter()
-        history = fit(built, data, settings, seed, verbose)
-        seconds = time.perf_counter() - start
+        with PeakMemory() as memory:
+            built = build(model, data.items, settings, k)
+            start = time.perf_counter()
+            history = fit(built, data, settings, seed, verbose, callbacks)
+            seconds = time.perf_counter() - start
         built.save(folder / "model.keras")
         _write(folder / "history.json", history)
         validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
@@ -74,13 +78,16 @@ def train(
                 "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
                 "versions": {**versions, "numpy": np.__version__, "python": platform.python_version()},
                 "seconds": seconds,
+                "memory": memory.growth,  # bytes, at the peak of building and fitting
                 "events": int(data.train.scored_events * settings.get("epochs", 1)),
             },
         )
     return built
 
 
-def fit(model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: int | str = 0) -> dict[str, list]:
+def fit(
+    model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: int | str = 0, callbacks=()
+) -> dict[str, list]:
     """Fit a compiled model by its settings; returns the history as plain numbers."""
     if "epochs" not in settings:  # counted, not learned
         model.fit(data.train)
@@ -92,8 +99,9 @@ def fit(model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: 
         batches = data.train.batches(**shape, seed=seed, one_target=not model.causal)
     validation = data.validation if data.validation.scored_events else None
     decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
+    callbacks = [*decay, *callbacks]
     history = model.fit(
-        batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose, callbacks=decay
+        batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose, callbacks=callbacks
     )
     return {name: [float(value) for value in values] for name, values in history.history.items()}
 
