@@ -1,0 +1,114 @@
+"""The figures of the report: a chart in both shapes, a caption that says what is to be seen, and the numbers."""
+
+from __future__ import annotations
+
+from tfrecsession.evaluation import charts, wording
+from tfrecsession.evaluation.drawing import Series, svg_described
+
+SHAPES = ("wide", "narrow")
+BIAS = {"coverage": "catalogue coverage", "popularity": "mean popularity", "gini": "Gini index", "novelty": "novelty"}
+
+
+def cost(models: list[Series], k: int, ceiling: float | None) -> dict:
+    """MRR against the time of the fit and of one recommendation."""
+    title = f"MRR@{k} against time"
+    caption = ["Up is better, left is faster; time on a logarithmic axis. The strokes are 95% intervals of the score."]
+    if ceiling:
+        caption.append("The ceiling is what the synthetic shop's own probabilities score.")
+    drawn = {shape: charts.quality_against_cost(models, f"mrr@{k}", f"MRR@{k}", ceiling, shape) for shape in SHAPES}
+    return _figure(title, caption, drawn, None)
+
+
+def slice_figure(models: list[Series], name: str, title: str, axis: str, kind: str, k: int) -> dict | None:
+    """Recall in the labels of a slice; None where the results do not have it."""
+    metric = f"recall@{k}"
+    labels = _labels(models, name)
+    if not any(
+        charts.cells(model, name).get(label, {}).get(metric) is not None for model in models for label in labels
+    ):
+        return None
+    caption = _leaders(models, name, labels, metric)
+    if kind == "lines":
+        drawn = {shape: charts.lines(models, name, metric, f"Recall@{k}", axis, shape) for shape in SHAPES}
+        caption.append("Bands are 95% intervals.")
+    else:
+        labels = sorted(labels, key="returning".__eq__)  # what is fresh first
+        drawn = {shape: charts.two_per_row(models, name, labels, metric, f"Recall@{k}", shape) for shape in SHAPES}
+        counts = {label: _events(models, name, label) for label in labels}
+        said = " and ".join(f"{wording.count(n)} {label}" for label, n in counts.items())
+        caption.append(f"A target is returning where it occurred before in its session: {said} events.")
+    heading = (
+        f"Recall@{k} {title[0].lower()}{title[1:]}" if title.startswith("By") else f"Recall@{k} of {title.lower()}"
+    )
+    return _figure(heading, caption, drawn, slice_table(models, name, heading, k))
+
+
+def bias(models: list[Series], k: int) -> dict | None:
+    """How much of the catalogue the lists use, and how popular it is."""
+    panels = {
+        BIAS[name]: {model.label: model.row["metrics"].get(f"{name}@{k}") for model in models}
+        for name in ("coverage", "popularity", "gini")
+        if any(f"{name}@{k}" in model.row["metrics"] for model in models)
+    }
+    if not panels:
+        return None
+    caption = [
+        f"Coverage is the share of the catalogue that is in the first {k} places of any list. Popularity is the mean "
+        "popularity in training of what is recommended. The Gini index is 0 where every item is recommended equally "
+        "often, and near 1 where a few items take all places. High coverage is no merit by itself: chance has it too."
+    ]
+    drawn = {shape: charts.dots(models, panels, "bias", shape) for shape in SHAPES}
+    names = [name for name in BIAS if any(f"{name}@{k}" in model.row["metrics"] for model in models)]
+    rows = [
+        [model.label, *(wording.or_dash(model.row["metrics"].get(f"{name}@{k}"), wording.number) for name in names)]
+        for model in models
+    ]
+    table = {"caption": f"The lists of {k}", "heads": ["model", *(BIAS[name] for name in names)], "rows": rows}
+    return _figure(f"What is in the lists of {k}", caption, drawn, table)
+
+
+def slice_table(models: list[Series], name: str, title: str, k: int) -> dict | None:
+    """A row per label, a column per model: recall and its interval; a dash where there is no event."""
+    labels, metric = _labels(models, name), f"recall@{k}"
+    if not labels:
+        return None
+    rows = []
+    for label in labels:
+        cells = []
+        for model in models:
+            cell = charts.cells(model, name).get(label, {})
+            interval = wording.interval((cell.get("intervals") or {}).get(metric))
+            value = wording.or_dash(cell.get(metric), wording.score)
+            cells.append(f"{value} ({interval})" if interval else value)
+        rows.append([label, wording.count(_events(models, name, label)), *cells])
+    caption = title if "ecall" in title else f"{title}: Recall@{k}"
+    return {"caption": caption, "heads": ["", "events", *(model.label for model in models)], "rows": rows}
+
+
+def _figure(title: str, caption: list[str], drawn: dict[str, str], numbers: dict | None) -> dict:
+    described = {shape: svg_described(drawing, f"{title}. {' '.join(caption)}") for shape, drawing in drawn.items()}
+    return {"title": title, "caption": caption, "numbers": numbers, **described}
+
+
+def _leaders(models: list[Series], name: str, labels: list[str], metric: str) -> list[str]:
+    """Who is best where, in a sentence."""
+    best = {}
+    for label in labels:
+        scores = {model.label: charts.cells(model, name).get(label, {}).get(metric) for model in models}
+        known = {model: score for model, score in scores.items() if score is not None}
+        if len(known) > 1:
+            best.setdefault(max(known, key=known.get), []).append(label)
+    if not best:
+        return []
+    if len(best) == 1:
+        return [f"{next(iter(best))} is best throughout."]
+    said = [f"{model} in {', '.join(where)}" for model, where in best.items()]
+    return [f"Best are {wording.listed(said)}."]
+
+
+def _labels(models: list[Series], name: str) -> list[str]:
+    return list(dict.fromkeys(label for model in models for label in charts.cells(model, name)))
+
+
+def _events(models: list[Series], name: str, label: str) -> int:
+    return next((cell["events"] for model in models if (cell := charts.cells(model, name).get(label))), 0)
