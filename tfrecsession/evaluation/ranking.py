@@ -65,7 +65,7 @@ def evaluate(model: Recommender, sessions: Sessions, k=(20,), *, progress: bool 
         task = bar.add_task(f"evaluating {model.name}", total=int(scored[events].sum()))
         for laid in layout.every_event(values, offsets, scored=scored, one_target=not model.causal):
             there = laid.targets > 0
-            rank_of[laid.event[there]] = model.target_ranks(laid.batch, laid.targets)
+            rank_of[laid.event[there]], _ = model.target_ranks(laid.batch, laid.targets)
             bar.advance(task, int(there.sum()))
     ranks = rank_of[alike[events]]
     return Evaluation(metrics_of(ranks, k), len(ranks), time.perf_counter() - start, ranks, events)

@@ -3,10 +3,11 @@
 import difflib
 
 from tfrecsession.errors import InputError
+from tfrecsession.models.answers import Recommendations
 from tfrecsession.models.gru4rec import GRU4Rec
 from tfrecsession.models.item_knn import ItemKNN
 from tfrecsession.models.popularity import Popularity
-from tfrecsession.models.recommender import Recommendations, Recommender
+from tfrecsession.models.recommender import Recommender
 from tfrecsession.models.sequence_model import SequenceModel
 
 # The names that `tfrecsession train --model NAME` knows.

@@ -102,8 +102,9 @@ class ItemKNN(CountingModel):
         length = tf.reduce_sum(tf.cast(encoded > 0, tf.float32), axis=1)[:, None, None]
         similar = similar / tf.maximum(length, 1.0)
         cells = tf.cast(tf.range(events)[:, None, None] * self.size, tf.int64) + tf.cast(ids, tf.int64)
-        flat = tf.math.unsorted_segment_sum(
-            tf.reshape(similar, [-1]), tf.reshape(cells, [-1]), tf.cast(events, tf.int64) * self.size
+        # not unsorted_segment_sum, which counts the rows of every cell beside: four times slower in large blocks
+        flat = tf.scatter_nd(
+            tf.reshape(cells, [-1, 1]), tf.reshape(similar, [-1]), [tf.cast(events, tf.int64) * self.size]
         )
         return tf.reshape(flat, (events, self.size))
 

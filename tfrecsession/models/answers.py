@@ -1,0 +1,118 @@
+"""The questions that people ask of a model: what next, and what is like this."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecsession.errors import InputError
+
+BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events x catalogue
+
+
+class Recommendations(NamedTuple):
+    """The k best items of each history, best first; `""` where the catalogue has no more to offer."""
+
+    items: np.ndarray  # object (str) [histories, k]
+    scores: np.ndarray  # float32 [histories, k]
+
+
+class Answers:
+    """The answering half of `Recommender`, on its `encode`, `score_all`, `items` and `item_counts`."""
+
+    def answer(self, ids, k: int, exclude_seen: bool = False, allowed=None):
+        """Histories of item ids -> ids and scores of the k best items.
+
+        Padding and unknown items may stand anywhere and change nothing. A history without a known item gets the most
+        popular ones.
+
+        Args:
+            ids: int32 [histories, events], oldest first.
+            k: how many.
+            exclude_seen: leave out the items of the history.
+            allowed: bool [size], the items that may be recommended; None: all.
+
+        Returns:
+            int32 [histories, k], 0 where nothing is left, and float32 [histories, k].
+        """
+        known = tf.cast(ids > 1, tf.int32)
+        ids = tf.gather(ids * known, tf.argsort(1 - known, axis=1, stable=True), batch_dims=1)
+        ids = tf.pad(ids, [[0, 0], [0, 1]])  # at least one step, also for no history at all
+        length = tf.reduce_sum(known, axis=1)
+        there = tf.cast(ids > 0, tf.int32)
+        batch = {"items": ids, "position": tf.cumsum(there, axis=1, exclusive=True) * there, "segment": there}
+        encoded = self.encode(batch, training=False)
+        scores = self.score_all(tf.gather(encoded, tf.maximum(length - 1, 0), batch_dims=1))
+        popular = tf.math.log1p(tf.cast(self.item_counts.value, tf.float32))
+        scores = tf.where(length[:, None] > 0, tf.cast(scores, tf.float32), popular[None])
+
+        out = tf.constant(scores.dtype.min)
+        real = tf.range(self.size) > 1
+        scores = tf.where((real if allowed is None else real & allowed)[None], scores, out)
+        if exclude_seen:
+            histories = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
+            seen = tf.reshape(tf.stack([histories, ids], axis=-1), [-1, 2])
+            scores = tf.tensor_scatter_nd_update(scores, seen, tf.fill([tf.shape(seen)[0]], out))
+        best = tf.math.top_k(scores, k)
+        return tf.where(best.values > out, best.indices, 0), best.values
+
+    def recommend(self, histories, k: int = 20, *, exclude_seen: bool = False, candidates=None) -> Recommendations:
+        """The k best next items of each history.
+
+        Args:
+            histories: a list of lists of item ids as they stand in the log (strings; others through `str`), oldest
+                first. Unknown ids are passed over; a history without a known item gets the most popular items.
+            k: how many items, at most the catalogue's.
+            exclude_seen: leave out the items of the history.
+            candidates: item ids to choose from; None: the whole catalogue.
+
+        Raises:
+            InputError: k is not in 1..catalogue, a history is a bare string, or no candidate is known.
+        """
+        self.check_k(k)
+        if isinstance(histories, str) or any(isinstance(history, str | bytes) for history in histories):
+            raise InputError("histories is a list of lists: say recommend([['item-17', 'item-4']]) for one session")
+        allowed = None
+        if candidates is not None:
+            chosen = self.items.encode(list(candidates))
+            allowed = np.zeros(self.size, bool)
+            allowed[chosen[chosen > 1]] = True
+            if not allowed.any():
+                raise InputError("candidates: none of them is in the catalogue")
+        encoded = [self.items.encode(list(history)) for history in histories]
+        ids = np.zeros((len(encoded), max(map(len, encoded), default=0)), np.int32)
+        for row, history in zip(ids, encoded, strict=True):
+            row[: len(history)] = history
+        some = max(1, BLOCK_BYTES // (4 * self.size))
+        best = [
+            self._answer(tf.constant(ids[i : i + some]), k=k, exclude_seen=exclude_seen, allowed=allowed)
+            for i in range(0, len(ids), some)
+        ]
+        if not best:
+            return Recommendations(np.empty((0, k), object), np.empty((0, k), np.float32))
+        found, scores = (np.concatenate([part[i].numpy() for part in best]) for i in (0, 1))
+        return Recommendations(self.items.decode(found), scores)
+
+    def similar_items(self, items, k: int = 20) -> Recommendations:
+        """The k items nearest to each of `items` by cosine; the item itself is left out.
+
+        Raises:
+            InputError: an item is unknown, or the model has no item vectors.
+        """
+        self.check_k(k + 1)
+        ids = self.items.encode(list(items))
+        for item, number in zip(items, ids, strict=True):
+            if number < 2:
+                raise InputError(f"item {item!r} is not in the catalogue")
+        vectors = tf.math.l2_normalize(tf.cast(self.item_vectors(), tf.float32), axis=1)
+        scores = tf.matmul(tf.gather(vectors, ids), vectors, transpose_b=True)
+        number = tf.range(self.size)[None]
+        other = (number > 1) & (number != ids[:, None])
+        best = tf.math.top_k(tf.where(other, scores, -tf.ones_like(scores) * 2), k)  # a cosine is never below -1
+        return Recommendations(self.items.decode(best.indices.numpy()), best.values.numpy())
+
+    def check_k(self, k: int) -> None:
+        if not isinstance(k, int | np.integer) or not 1 <= k <= self.size - 2:
+            raise InputError(f"k={k!r}: say a whole number from 1 to the size of the catalogue, {self.size - 2:,}")
