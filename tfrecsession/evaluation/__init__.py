@@ -1,8 +1,25 @@
-"""Exact evaluation, what to hold its numbers against, and the comparison of models."""
+"""Exact evaluation, how sure its numbers are, what to hold them against, and the comparison of models."""
 
 from tfrecsession.evaluation.bounds import ceiling, chance
 from tfrecsession.evaluation.comparison import compare
-from tfrecsession.evaluation.ranking import Evaluation, evaluate, metrics_of
+from tfrecsession.evaluation.measures import Evaluation, measure, metrics_of
+from tfrecsession.evaluation.paired import PairedTest, holm, paired
+from tfrecsession.evaluation.ranking import evaluate
 from tfrecsession.evaluation.report import read_results, write_report
+from tfrecsession.evaluation.slices import slicings
 
-__all__ = ["Evaluation", "ceiling", "chance", "compare", "evaluate", "metrics_of", "read_results", "write_report"]
+__all__ = [
+    "Evaluation",
+    "PairedTest",
+    "ceiling",
+    "chance",
+    "compare",
+    "evaluate",
+    "holm",
+    "measure",
+    "metrics_of",
+    "paired",
+    "read_results",
+    "slicings",
+    "write_report",
+]

@@ -7,7 +7,7 @@ import numpy as np
 from tfrecsession.batches import Sessions
 from tfrecsession.batches.layout import whole
 from tfrecsession.batches.packing import ranges
-from tfrecsession.evaluation.ranking import Evaluation, metrics_of
+from tfrecsession.evaluation.measures import Evaluation, measure
 from tfrecsession.events.synthetic import Shop
 
 
@@ -50,4 +50,4 @@ def ceiling(spec: str, sessions: Sessions, k=(20,)) -> Evaluation:
         items(targets),
         k=max(k),
     )
-    return Evaluation(metrics_of(ranks, k), len(ranks), ranks=ranks, event=current[scored] + 1)
+    return measure(sessions, current[scored] + 1, ranks, k)

@@ -14,7 +14,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -23,8 +22,8 @@ import numpy as np
 from tfrecsession import training
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
-from tfrecsession.evaluation import ranking
 from tfrecsession.evaluation.bounds import ceiling, chance
+from tfrecsession.evaluation.measures import Evaluation
 from tfrecsession.evaluation.pairs import against_the_best
 from tfrecsession.evaluation.protocol import dataset, headline, protocol
 from tfrecsession.evaluation.report import write_report
@@ -174,7 +173,7 @@ def _open_folder(out: Path, data: Data, overwrite: bool) -> bool:
 # All rows ------------------------------------------------------------------------------------------------------------
 
 
-def _results(data: Data, found: dict[str, tuple[dict, ranking.Evaluation]], k, seed: int) -> dict:
+def _results(data: Data, found: dict[str, tuple[dict, Evaluation]], k, seed: int) -> dict:
     bounds = [{"model": "chance", **_scores(chance(len(data.items), data.test.scored_events, k))}]
     if data.info.get("shop"):
         bounds.append({"model": "ceiling", **_scores(ceiling(data.info["shop"], data.test, k))})
@@ -192,9 +191,9 @@ def _results(data: Data, found: dict[str, tuple[dict, ranking.Evaluation]], k, s
     }
 
 
-def _scores(scored: ranking.Evaluation) -> dict:
-    kept = asdict(scored)
-    return {"metrics": kept["metrics"], "events": kept["events"], "seconds": round(kept["seconds"], 3)}
+def _scores(scored: Evaluation) -> dict:
+    kept = {"metrics": scored.metrics, "events": scored.events, "seconds": round(scored.seconds, 3)}
+    return {**kept, "intervals": scored.intervals, "slices": scored.slices}
 
 
 def _plain(settings: dict) -> dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 import numpy as np
 from rich.progress import Progress
@@ -11,30 +11,22 @@ from rich.progress import Progress
 from tfrecsession.batches import Sessions, layout
 from tfrecsession.batches.packing import ranges
 from tfrecsession.errors import InputError
-from tfrecsession.metrics import MRR, NDCG, Recall
+from tfrecsession.evaluation.measures import Evaluation, measure
 from tfrecsession.models import Recommender
 
 
-@dataclass
-class Evaluation:
-    """What a model scored.
-
-    Attributes:
-        metrics: name -> value, e.g. "recall@20".
-        events: number of events scored.
-        seconds: time it took.
-        ranks: int32 [events], the rank of each scored event.
-        event: int64 [events], its place among the split's events.
-    """
-
-    metrics: dict[str, float]
-    events: int
-    seconds: float = 0.0
-    ranks: np.ndarray = field(default=None, repr=False)
-    event: np.ndarray = field(default=None, repr=False)
-
-
-def evaluate(model: Recommender, sessions: Sessions, k=(20,), *, progress: bool = False) -> Evaluation:
+def evaluate(
+    model: Recommender,
+    sessions: Sessions,
+    k=(20,),
+    *,
+    progress: bool = False,
+    beyond_accuracy: bool = False,
+    slices: bool = True,
+    earlier: Iterable[Sessions] = (),
+    draws: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
     """Rank the next item of every event of `sessions` among the whole catalogue.
 
     A target that training never saw (in a split that keeps unknown items) ranks behind all of it: a miss.
@@ -44,38 +36,63 @@ def evaluate(model: Recommender, sessions: Sessions, k=(20,), *, progress: bool 
         sessions: a split, usually `data.test`.
         k: the lengths of list to report.
         progress: show a bar.
+        beyond_accuracy: keep the lists and measure them too: precision and MAP against the rest of the session,
+            coverage, popularity, Gini, novelty (`trs.metrics.lists` defines them). Takes longer, and
+            4 * events * max(k) bytes.
+        slices: look at kinds of events by themselves (`trs.evaluation.slicings` defines them).
+        earlier: the splits before this one, for the slice by length of history: `(data.train, data.validation)`.
+        draws: of the bootstrap that the intervals come from; 0: none.
+        seed: of the draws.
 
     Raises:
-        InputError: the sessions speak of another vocabulary, hold no scored event, or a k is larger than the catalogue.
+        InputError: the sessions speak of another vocabulary, hold no event to score or none whose item training knows,
+            or a k is not in 1..catalogue.
     """
     model.check_vocabulary(sessions.items)
-    for length in k:
-        model.check_k(length)
-    if not sessions.scored_events:
-        raise InputError(f"the {sessions.role} split has no event to score: prepare the data with a longer span for it")
-    start = time.perf_counter()
+    k = _checked(model, k)
     values, offsets = sessions.values, sessions.offsets
     pieces = layout.whole(offsets)
     events = ranges(pieces.starts, pieces.lengths) + 1
+    if not len(events):
+        raise InputError(f"the {sessions.role} split has no event to score: prepare the data with a longer span for it")
+    if not (values[events] > 1).any():
+        raise InputError(
+            f"the {sessions.role} split has {len(events):,} events to score, and training has seen the item of none: "
+            "the splits come from different logs, or the items' ids are written differently"
+        )
+    start = time.perf_counter()
     every = np.arange(len(values))
     alike = layout.first_alike(values, offsets) if model.history_alone else every
-    scored = alike == every  # the others get the rank of the event like them
-    rank_of = np.zeros(len(values), np.int32)
+    scored = alike == every  # the others get what the event like them gets
+    number = np.cumsum(scored) - 1
+    ranks = np.zeros(number[-1] + 1, np.int32)
+    lists = np.zeros((len(ranks), max(k) if beyond_accuracy else 0), np.int32)
     with Progress(disable=not progress, transient=True) as bar:
         task = bar.add_task(f"evaluating {model.name}", total=int(scored[events].sum()))
         for laid in layout.every_event(values, offsets, scored=scored, one_target=not model.causal):
             there = laid.targets > 0
-            rank_of[laid.event[there]], _ = model.target_ranks(laid.batch, laid.targets)
+            place = number[laid.event[there]]
+            ranks[place], lists[place] = model.target_ranks(laid.batch, laid.targets, lists.shape[1])
             bar.advance(task, int(there.sum()))
-    ranks = rank_of[alike[events]]
-    return Evaluation(metrics_of(ranks, k), len(ranks), time.perf_counter() - start, ranks, events)
+    place = number[alike[events]]
+    found = measure(
+        sessions,
+        events,
+        ranks[place],
+        k,
+        lists=lists[place] if beyond_accuracy else None,
+        slices=slices,
+        earlier=earlier,
+        draws=draws,
+        seed=seed,
+    )
+    found.seconds = time.perf_counter() - start
+    return found
 
 
-def metrics_of(ranks: np.ndarray, k=(20,)) -> dict[str, float]:
-    """Recall, MRR and NDCG at each k, from ranks that start at 1."""
-    values = {}
+def _checked(model: Recommender, k) -> tuple[int, ...]:
+    if not isinstance(k, Iterable) or not (k := tuple(k)):
+        raise InputError(f"k={k!r}: say the lengths of list to report, e.g. k=(5, 10, 20)")
     for length in k:
-        for metric in (Recall(length), MRR(length), NDCG(length)):
-            metric.update_from_ranks(ranks)
-            values[metric.name] = float(metric.result())
-    return values
+        model.check_k(length)
+    return k

@@ -140,10 +140,10 @@ def _table(results: dict, rows: list[dict], metrics: list[str], models) -> list[
         colour = f"series-{number}" if models[number].color != OTHER else "other"
         table.append({"label": row["model"], "colour": colour, "metrics": quality, "costs": costs, "bound": False})
     for bound in results.get("bounds", []):
-        quality = [{"value": wording.or_dash(bound["metrics"].get(metric), wording.score)} for metric in metrics]
-        table.append(
-            {"label": bound["model"], "metrics": quality, "costs": [{"value": "–"}] * len(COSTS), "bound": True}
-        )
+        scores = [wording.or_dash(bound["metrics"].get(metric), wording.score) for metric in metrics]
+        quality = [{"value": value, "best": False, "interval": ""} for value in scores]
+        costs = [{"value": "–", "best": False}] * len(COSTS)
+        table.append({"label": bound["model"], "metrics": quality, "costs": costs, "bound": True})
     return table
 
 
@@ -165,7 +165,7 @@ def _tests(results: dict) -> dict | None:
 
 
 def _every_k(results: dict, rows: list[dict]) -> dict:
-    names = [name for name in rows[0]["metrics"]]
+    names = list(rows[0]["metrics"])
     heads = ["measure", *(row["model"] for row in rows), *(bound["model"] for bound in results.get("bounds", []))]
     table = []
     for name in names:

@@ -13,8 +13,10 @@ import numpy as np
 
 from tfrecsession import training
 from tfrecsession.batches import Data
-from tfrecsession.evaluation import cost, ranking
+from tfrecsession.evaluation import cost
+from tfrecsession.evaluation.measures import Evaluation, fingerprint
 from tfrecsession.evaluation.protocol import VERSION, headline
+from tfrecsession.evaluation.ranking import evaluate
 from tfrecsession.staging import staged
 from tfrecsession.training.memory import PeakMemory
 
@@ -31,7 +33,7 @@ class Entry:
     ours: bool  # whether the run is made here, and made again where it does not fit
 
 
-def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, ranking.Evaluation]:
+def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Evaluation]:
     """A model's row and evaluation, from the folder where they are there already."""
     if entry.ours and not _fits(entry, data):
         progress(entry.label, "fitting", 0.0)
@@ -49,7 +51,8 @@ def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, rank
         progress(entry.label, "done", 1.0)
     row = json.loads((place / "result.json").read_text())["row"]
     with np.load(place / "ranks.npz") as kept:
-        scored = ranking.Evaluation(row["metrics"], row["events"], row["seconds"], kept["ranks"], kept["event"])
+        scored = Evaluation(row["metrics"], row["events"], ranks=kept["ranks"], event=kept["event"])
+    scored.fingerprint = fingerprint(data.test)
     return row, scored
 
 
@@ -74,15 +77,15 @@ def _score(entry: Entry, data: Data, k, key: dict, folder: Path, progress) -> No
     progress("evaluating")
     with PeakMemory() as memory:
         model = run.model()
-        scored = ranking.evaluate(model, data.test, k)
+        scored = evaluate(model, data.test, k, beyond_accuracy=True, earlier=(data.train, data.validation))
     progress("timing")
     row = {
         "model": entry.label,
         "kind": entry.kind,
         "data": data.fingerprint,
         "metrics": scored.metrics,
-        "intervals": getattr(scored, "intervals", {}),
-        "slices": getattr(scored, "slices", {}),
+        "intervals": scored.intervals,
+        "slices": scored.slices,
         "events": scored.events,
         "seconds": round(scored.seconds, 3),
         "train_seconds": run.info["seconds"],

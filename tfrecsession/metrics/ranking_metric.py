@@ -36,6 +36,11 @@ class RankingMetric(keras.metrics.Metric):
         """What ranks 1..k are worth: float ranks [n] -> float [n]."""
         raise NotImplementedError
 
+    def of_each(self, ranks):
+        """What every rank is worth, 0 beyond k: int [...], from 1 -> float64 [...]."""
+        ranks = ops.cast(ranks, "float64")
+        return ops.where(ranks <= self.k, self.worth(ranks), 0.0)
+
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds events.
 
@@ -53,9 +58,8 @@ class RankingMetric(keras.metrics.Metric):
 
     def update_from_ranks(self, ranks, sample_weight=None):
         """Adds events whose ranks (int [...], from 1) are known already; `sample_weight` [...], or None."""
-        ranks = ops.cast(ranks, "float64")
-        worth = ops.where(ranks <= self.k, self.worth(ranks), 0.0)
-        weight = ops.ones_like(ranks) if sample_weight is None else ops.cast(sample_weight, "float64")
+        worth = self.of_each(ranks)
+        weight = ops.ones_like(worth) if sample_weight is None else ops.cast(sample_weight, "float64")
         self.total.assign_add(ops.sum(worth * weight))
         self.weight.assign_add(ops.sum(weight))
 

@@ -1,0 +1,170 @@
+"""From ranks and lists to metrics, with intervals, and by slice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tfrecsession.batches import Sessions
+from tfrecsession.errors import InputError
+from tfrecsession.evaluation.bootstrap import Averages, Group, averages
+from tfrecsession.evaluation.slices import slicings
+from tfrecsession.metrics import MRR, NDCG, Recall
+from tfrecsession.metrics.lists import average_precision, beyond_accuracy, hits_of_the_rest, precision
+
+BY_RANK = {metric.label: metric for metric in (Recall, MRR, NDCG)}
+BY_LIST = ("precision", "map")
+
+
+@dataclass
+class Evaluation:
+    """What a model scored.
+
+    Attributes:
+        metrics: name -> value. From the ranks: "recall@20", "mrr@20", "ndcg@20". Where lists were asked for:
+            "precision@20" and "map@20" against the rest of the session, "coverage@20", "popularity@20", "gini@20",
+            "novelty@20", as `trs.metrics.lists` defines them.
+        events: number of events scored.
+        seconds: time it took.
+        ranks: int32 [events], the rank of each scored event.
+        event: int64 [events], its place among the split's events, rising.
+        lists: int32 [events, max k], the ids of the best items, best first; None where they were not asked for.
+        sessions: number of sessions with a scored event.
+        intervals: name -> [low, high], for the metrics that are means over events: 95% percentile bootstrap over
+            sessions. None where there is but one session. Empty without draws.
+        slices: slice -> label -> {"events", "sessions", "recall@k", "mrr@k", "ndcg@k", "intervals"} for the largest k;
+            scores and intervals are None where there is nothing to say.
+        fingerprint: of the split, its items and events.
+    """
+
+    metrics: dict[str, float]
+    events: int
+    seconds: float = 0.0
+    ranks: np.ndarray | None = field(default=None, repr=False)
+    event: np.ndarray | None = field(default=None, repr=False)
+    lists: np.ndarray | None = field(default=None, repr=False)
+    sessions: int = 0
+    intervals: dict[str, list[float] | None] = field(default_factory=dict, repr=False)
+    slices: dict[str, dict[str, dict]] = field(default_factory=dict, repr=False)
+    fingerprint: str = ""
+
+
+def measure(
+    sessions: Sessions,
+    event: np.ndarray,
+    ranks: np.ndarray,
+    k,
+    *,
+    lists: np.ndarray | None = None,
+    slices: bool = True,
+    earlier: Iterable[Sessions] = (),
+    draws: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """What ranks, and lists where there are any, come to; the arguments are those of `evaluate` and `Evaluation`."""
+    names = [f"{name}@{length}" for length in k for name in BY_RANK]
+    if lists is not None:
+        names += [f"{name}@{length}" for length in k for name in BY_LIST]
+    values = event_values(sessions, event, ranks, lists, names)
+    in_slices = [names.index(f"{name}@{max(k)}") for name in BY_RANK]
+    cuts = slicings(sessions, event, earlier) if slices else {}
+    groups = [Group(np.zeros(len(event), np.int8), 1, list(range(len(names))))]
+    groups += [Group(cut.number, len(cut.labels), in_slices) for cut in cuts.values()]
+    session = np.searchsorted(sessions.offsets, event, side="right") - 1
+    whole, *parts = averages(session, values, groups, draws, seed)
+    metrics = dict(zip(names, whole.mean[0].tolist(), strict=True))
+    if lists is not None:
+        for length in k:
+            metrics |= beyond_accuracy(lists, sessions.items.counts, length)
+    return Evaluation(
+        metrics,
+        len(event),
+        ranks=ranks,
+        event=event,
+        lists=lists,
+        sessions=int(whole.sessions[0]),
+        intervals=_intervals(whole, 0, names) if draws else {},
+        slices={
+            name: {label: _row(part, number, names, in_slices, draws) for number, label in enumerate(cut.labels)}
+            for (name, cut), part in zip(cuts.items(), parts, strict=True)
+        },
+        fingerprint=fingerprint(sessions),
+    )
+
+
+def metrics_of(ranks: np.ndarray, k=(20,)) -> dict[str, float]:
+    """Recall, MRR and NDCG at each k, from ranks that start at 1."""
+    return {
+        f"{name}@{length}": float(np.mean(metric(length).of_each(ranks))) if len(ranks) else 0.0
+        for length in k
+        for name, metric in BY_RANK.items()
+    }
+
+
+def event_values(
+    sessions: Sessions, event: np.ndarray, ranks: np.ndarray, lists: np.ndarray | None, names: list[str]
+) -> Callable[[slice], np.ndarray]:
+    """What each event contributes to the metrics called `names` ("mrr@20"): a slice of the events -> float64 [events of
+    it, metrics]. In slices, so that nothing of the size of all of them is held.
+
+    Raises:
+        InputError: a name that is not known, is longer than the lists, or needs lists that are not there.
+    """
+    asked = [_parsed(name, lists) for name in names]
+    if any(name in BY_LIST for name, _ in asked):
+        hits, items = hits_of_the_rest(lists, sessions.values, sessions.offsets, event)
+    by_rank = {
+        name: BY_RANK[label](length) for name, (label, length) in zip(names, asked, strict=True) if label in BY_RANK
+    }
+
+    def values(some: slice) -> np.ndarray:
+        columns = []
+        for name, (label, length) in zip(names, asked, strict=True):
+            if label == "precision":
+                columns.append(precision(hits[some], length))
+            elif label == "map":
+                columns.append(average_precision(hits[some], items[some], length))
+            else:
+                columns.append(np.asarray(by_rank[name].of_each(ranks[some])))
+        return np.stack(columns, axis=1)
+
+    return values
+
+
+def fingerprint(sessions: Sessions) -> str:
+    """16 hexadecimal digits that tell splits apart: by vocabulary, items and sessions."""
+    content = (sessions.values.astype("<i4", copy=False), sessions.offsets.astype("<i8", copy=False))
+    found = hashlib.sha256(sessions.items.fingerprint.encode())
+    for array in content:
+        found.update(np.ascontiguousarray(array))
+    return found.hexdigest()[:16]
+
+
+def _parsed(name: str, lists: np.ndarray | None) -> tuple[str, int]:
+    label, _, length = name.partition("@")
+    if label not in (*BY_RANK, *BY_LIST) or not length.isdecimal() or int(length) < 1:
+        known = ", ".join(f"{known}@k" for known in (*BY_RANK, *BY_LIST))
+        raise InputError(f"metric={name!r}: it is no mean over events; there are {known}, e.g. mrr@20")
+    if label in BY_LIST and (lists is None or lists.shape[1] < int(length)):
+        have = "there are none" if lists is None else f"they hold {lists.shape[1]}"
+        raise InputError(
+            f"metric={name!r} needs lists of {length} items, and {have}: evaluate with beyond_accuracy=True"
+        )
+    return label, int(length)
+
+
+def _intervals(part: Averages, number: int, names: list[str]) -> dict[str, list[float] | None]:
+    pairs = zip(part.low[number].tolist(), part.high[number].tolist(), strict=True)
+    return {name: None if np.isnan(low) else [low, high] for name, (low, high) in zip(names, pairs, strict=True)}
+
+
+def _row(part: Averages, number: int, names: list[str], columns: list[int], draws: int) -> dict:
+    chosen = [names[column] for column in columns]
+    scores = {
+        name: None if np.isnan(mean) else mean for name, mean in zip(chosen, part.mean[number].tolist(), strict=True)
+    }
+    counts = {"events": int(part.events[number]), "sessions": int(part.sessions[number])}
+    return {**counts, **scores, "intervals": _intervals(part, number, chosen) if draws else {}}
