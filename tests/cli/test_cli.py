@@ -34,8 +34,19 @@ def test_evaluate(place, tmp_path, capsys):
     result = read(tmp_path / "m.json")
     assert result["model"] == "gru4rec" and result["events"] > 0 and result["seconds"] > 0
     assert result["data"] == read(place / "data" / "dataset.json")["fingerprint"]
-    assert set(result["metrics"]) == {f"{metric}@{k}" for metric in ("recall", "mrr", "ndcg") for k in (5, 10)}
-    assert "recall@10" in capsys.readouterr().out
+    ranked, listed = ("recall", "mrr", "ndcg"), ("precision", "map", "coverage", "popularity", "gini", "novelty")
+    assert set(result["metrics"]) == {f"{metric}@{k}" for metric in (*ranked, *listed) for k in (5, 10)}
+    low, high = result["intervals"]["recall@10"]
+    assert low <= result["metrics"]["recall@10"] <= high and result["sessions"] > 0
+    assert result["slices"]["position"]["2"]["events"] > 0
+    printed = capsys.readouterr().out
+    for shown in ("recall@10", f"[{low:.3f}, {high:.3f}]", "coverage@5", "in session", "returning", "history length"):
+        assert shown in printed
+
+
+def test_evaluate_without_slices(place, tmp_path, capsys):
+    assert main(["evaluate", f"{place}/run", "--k", "3", "--no-slices", "--json", f"{tmp_path}/m.json"]) == 0
+    assert read(tmp_path / "m.json")["slices"] == {} and "position" not in capsys.readouterr().out
 
 
 def test_json_to_standard_output_is_all_there_is(place, capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tfrecsession.cli.output import console, metrics_table, write_json
+from tfrecsession.cli.output import console, evaluation_table, metrics_table, slices_table, write_json
 from tfrecsession.errors import InputError
 
 
@@ -67,6 +67,7 @@ def evaluate_command(commands, every):
     command.add_argument("--data", metavar="DIR", help="where the data is now, if it was moved")
     command.add_argument("--split", choices=["test", "validation", "train"], default="test")
     command.add_argument("--k", default="5,10,20", help="lengths of list to report")
+    command.add_argument("--no-slices", action="store_true", help="all events together only")
     command.set_defaults(run=evaluate)
 
 
@@ -75,11 +76,27 @@ def evaluate(options) -> None:
 
     run = training.open_run(options.run_folder)
     data = run.data(options.data)
-    scored = evaluation.evaluate(run.model(), getattr(data, options.split), lengths(options.k), progress=True)
-    result = result_of(run.info["model"], data, scored)
-    console(options.json).print(
-        metrics_table([result], f"{options.run_folder} on {scored.events:,} events of {options.split}")
+    before = {"train": (), "validation": ("train",), "test": ("train", "validation")}[options.split]
+    scored = evaluation.evaluate(
+        run.model(),
+        getattr(data, options.split),
+        lengths(options.k),
+        progress=True,
+        beyond_accuracy=True,
+        slices=not options.no_slices,
+        earlier=[getattr(data, split) for split in before],
     )
+    screen = console(options.json)
+    where = f"{scored.events:,} events of {scored.sessions:,} sessions, {options.split} split"
+    screen.print(evaluation_table(scored, f"{options.run_folder}: {run.info['model']}, {where}"))
+    if scored.slices:
+        screen.print(slices_table(scored.slices, "by kind of event (slices that do not apply to the log are left out)"))
+    screen.print(
+        "recall, mrr, ndcg: the next item's rank among all items, ties against. precision, map: the list against the "
+        "items of the rest of the session.\n95% intervals: bootstrap over sessions. popularity decile 1: the most "
+        f"popular items, a tenth of the train events. {scored.seconds:.1f} s"
+    )
+    result = result_of(run.info["model"], data, scored)
     write_json({**result, "split": options.split, "run": options.run_folder}, options.json)
 
 
@@ -212,4 +229,11 @@ def result_of(model: str, data, scored) -> dict:
 
 
 def vars_of(scored) -> dict:
-    return {"metrics": scored.metrics, "events": scored.events, "seconds": round(scored.seconds, 3)}
+    return {
+        "metrics": scored.metrics,
+        "events": scored.events,
+        "seconds": round(scored.seconds, 3),
+        "sessions": scored.sessions,
+        "intervals": scored.intervals,
+        "slices": scored.slices,
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def write_json(content, file: str | None) -> None:
@@ -45,3 +46,46 @@ def metrics_table(rows: list[dict], title: str) -> Table:
         times = ["-" if row.get(key) is None else f"{row[key]:.1f}" for key in ("train_seconds", "seconds")]
         table.add_row(row["model"], *values, f"{row['events']:,}", *times)
     return table
+
+
+def evaluation_table(scored, title: str) -> Table:
+    """One row per metric of an Evaluation, with its interval where it has one."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("95% interval")
+    last = None
+    for name in sorted(scored.metrics, key=lambda name: ORDER.index(name.partition("@")[0])):
+        if last not in (None, name.partition("@")[0]):
+            table.add_section()
+        last = name.partition("@")[0]
+        table.add_row(name, f"{scored.metrics[name]:.4f}", interval_text(scored.intervals.get(name)))
+    return table
+
+
+ORDER = ("recall", "mrr", "ndcg", "precision", "map", "coverage", "popularity", "gini", "novelty")
+
+
+def slices_table(slices: dict, title: str) -> Table:
+    """One row per label of every slice; what has no events has no scores."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("slice")
+    table.add_column("events", justify="right")
+    names = [name for name in next(iter(next(iter(slices.values())).values())) if "@" in name]
+    for name in names:
+        table.add_column(f"{name} [95%]")
+    for slice_name, rows in slices.items():
+        table.add_section()
+        table.add_row(f"[bold]{slice_name.replace('_', ' ')}[/bold]")
+        for label, row in rows.items():
+            cells = [
+                "-" if row[name] is None else f"{row[name]:.4f} {interval_text(row['intervals'].get(name))}"
+                for name in names
+            ]
+            table.add_row(Text(f"  {label}"), f"{row['events']:,}", *cells)
+    return table
+
+
+def interval_text(interval) -> str:
+    """[low, high], or nothing where there is none."""
+    return "" if interval is None else f"\\[{interval[0]:.3f}, {interval[1]:.3f}]"

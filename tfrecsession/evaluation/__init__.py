@@ -3,9 +3,9 @@
 from tfrecsession.evaluation.bounds import ceiling, chance
 from tfrecsession.evaluation.comparison import compare
 from tfrecsession.evaluation.measures import Evaluation, measure, metrics_of
-from tfrecsession.evaluation.paired import PairedTest, holm, paired
 from tfrecsession.evaluation.ranking import evaluate
 from tfrecsession.evaluation.report import read_results, write_report
+from tfrecsession.evaluation.significance import PairedTest, holm, paired
 from tfrecsession.evaluation.slices import slicings
 
 __all__ = [

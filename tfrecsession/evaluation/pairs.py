@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfrecsession.batches import Sessions
 from tfrecsession.evaluation.measures import Evaluation
-from tfrecsession.evaluation.paired import holm, paired
+from tfrecsession.evaluation.significance import holm, paired
 
 METRICS = ("recall", "mrr", "ndcg")
 

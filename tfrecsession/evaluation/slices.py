@@ -27,7 +27,7 @@ def slicings(sessions: Sessions, event: np.ndarray, earlier: Iterable[Sessions] 
 
     - `position`: place of the target in its session, from 1; the first event is never a target.
     - `history_length`: events of the user before this one: of the same split by time, and of the splits in `earlier`
-      all. Those of an anonymous session are its own. Left out where it knows of nobody.
+      all; those of an anonymous session are its own. Left out where the log knows no user.
     - `popularity_decile`: 1 holds the items of most support that make up the first tenth of the train events, and so
       on: the further down, the more items. The items are in the order of the vocabulary. Known targets only.
     - `in_training`: whether training has seen the target ("known") or not ("new": always a miss).

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+
+from tfrecsession.batches import Sessions
+from tfrecsession.evaluation.slices import deciles, slicings
+from tfrecsession.sessions.store import SessionArrays
+from tfrecsession.sessions.vocabulary import Items
+
+ITEMS = Items([f"i{number}" for number in range(2, 10)], [30, 20, 10, 10, 10, 10, 5, 5])
+
+
+def split(sessions, role="test", **columns):
+    """Lists of item ids -> a split."""
+    values = np.concatenate([*map(np.array, sessions), np.zeros(0)]).astype(np.int32)
+    offsets = np.cumsum([0, *map(len, sessions)])
+    return Sessions(SessionArrays(ITEMS, values, offsets, columns), role)
+
+
+def cut(sessions, earlier=()):
+    """Slice -> the label of every target."""
+    starts, ends = sessions.offsets[:-1], sessions.offsets[1:]
+    event = np.concatenate([np.arange(start + 1, end) for start, end in zip(starts, ends, strict=True) if end > start])
+    found = slicings(sessions, event, earlier)
+    return {name: [None if n < 0 else labels[n] for n in number] for name, (labels, number) in found.items()}
+
+
+def test_positions():
+    found = cut(split([[2] * 23, [3, 4], [5]]))["position"]
+    expected = ["2", "3", "4", "5"] + ["6-10"] * 5 + ["11-20"] * 10 + ["21+"] * 3
+    assert found == expected + ["2"]
+
+
+def test_known_new_returning_and_fresh():
+    found = cut(split([[2, 3, 2, 1, 1, 3], [3, 2], [2, 2]]))
+    assert found["in_training"] == ["known", "known", "new", "new", "known", "known", "known"]
+    assert found["in_session"] == ["fresh", "returning", None, None, "returning", "fresh", "returning"]
+
+
+def test_deciles_are_tenths_of_the_train_events():
+    # first events of the items fall at 0, 30, 50, 60, 70, 80, 90, 95 of 100
+    assert deciles(ITEMS.counts).tolist() == [0, 3, 5, 6, 7, 8, 9, 9]
+    assert deciles(np.ones(30, int)).tolist() == np.repeat(np.arange(10), 3).tolist()
+    found = cut(split([[9, 2, 3, 1, 9]]))["popularity_decile"]
+    assert found == ["1", "4", None, "10"]
+
+
+def test_event_types_by_frequency():
+    types = np.array(["view", "view", "cart", "view", "buy", "view", None, "buy"], object)
+    found = slicings(split([[2] * 8], event=types), np.arange(1, 8))["event_type"]
+    assert found.labels == ("view", "buy", "(none)", "cart")  # equal ones by name
+    assert found.number.tolist() == [0, 3, 0, 1, 0, 2, 1]
+    assert "event_type" not in cut(split([[2, 3]]))
+
+
+def test_many_event_types_are_taken_together():
+    types = np.array([f"type {number:02}" for number in range(40)], object)
+    found = slicings(split([[2] * 40], event=types), np.arange(1, 40))["event_type"]
+    assert len(found.labels) == 21 and found.labels[-1] == "(others)" and (found.number == 20).sum() == 19
+
+
+def test_history_lengths_by_hand():
+    train = split([[2, 3, 4], [5, 6], [2] * 9], "train", user=np.array(["a", "c", None], object))
+    # a has two sessions that overlap in time; b is new; the last is anonymous
+    test = split(
+        [[2, 3, 4], [3, 4], [5, 6], [7, 8]],
+        user=np.array(["a", "b", "a", None], object),
+        times=np.array([10, 20, 30, 11, 12, 15, 25, 40, 50]),
+    )
+    event = np.array([1, 2, 4, 6, 8])
+    found = slicings(test, event)["history_length"]
+    assert [found.labels[n] for n in found.number] == ["2", "3-5", "1", "3-5", "1"]  # 2, 4, 1, 3, 1
+    found = slicings(test, event, [train])["history_length"]
+    assert [found.labels[n] for n in found.number] == ["3-5", "6-10", "1", "6-10", "1"]  # three more for a
+    assert "history_length" not in cut(split([[2, 3]]))
+    assert "history_length" not in cut(split([[2, 3]], user=np.array([None], object)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_history_lengths_equal_a_count(seed):
+    from tfrecsession.evaluation.slices import history_lengths
+
+    rng = np.random.default_rng(seed)
+    names = np.array(["a", "b", "c", None], object)
+
+    def some(role):
+        sessions = [rng.integers(1, 9, rng.integers(1, 6)).tolist() for _ in range(12)]
+        times = rng.permutation(1000)[: sum(map(len, sessions))]
+        cuts = np.cumsum([len(session) for session in sessions])[:-1]
+        times = np.concatenate([np.sort(part) for part in np.split(times, cuts)])
+        return split(sessions, role, user=names[rng.integers(0, 4, 12)], times=times)
+
+    train, test = some("train"), some("test")
+    expected = []
+    for s in range(len(test)):
+        user = test.column("user")[s]
+        for place in range(test.offsets[s + 1] - test.offsets[s]):
+            if user is None:
+                expected.append(place)
+                continue
+            now = test.column("times")[test.offsets[s] + place]
+            here = sum(
+                test.column("times")[event] < now
+                for other in range(len(test))
+                for event in range(test.offsets[other], test.offsets[other + 1])
+                if test.column("user")[other] == user
+            )
+            before = sum(len(train[other]) for other in range(len(train)) if train.column("user")[other] == user)
+            expected.append(here + before)
+    assert history_lengths(test, [train]).tolist() == expected
