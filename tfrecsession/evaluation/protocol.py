@@ -18,7 +18,7 @@ RULES = {
     "tests": "Each model is tested against the best one, paired on the same sessions; p-values are corrected for the "
     "number of tests (Holm).",
     "time": "Fitting time is the wall time of the fit alone. Evaluation speed is test events ranked per second. "
-    "Latency is that of one `recommend` for one session, called from Python, strings in and strings out.",
+    "Latency is that of one call of recommend() for one session in Python, strings in and strings out.",
     "memory": "Memory is the growth of the process's resident memory at its peak: while the model was built and "
     "fitted, and while it was loaded and evaluated.",
     "size": "Size is that of the saved model (.keras), item names included.",
@@ -73,7 +73,7 @@ def filters(info: dict) -> list[str]:
     )
     support, length = options.get("min_item_support"), options.get("min_session_length")
     if support is not None and length is not None:
-        how = "in one pass" if options.get("one_pass") else "again and again until neither was left"
+        how = "in one pass" if options.get("one_pass") else "repeatedly until neither was left"
         said.append(f"Items with fewer than {support} events and sessions shorter than {length} were dropped, {how}.")
     said += _split(options)
     return said

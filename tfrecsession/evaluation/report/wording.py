@@ -1,88 +1,18 @@
-"""The report's sentences, and how its numbers read."""
+"""The report's sentences."""
 
 from __future__ import annotations
+
+from tfrecsession.evaluation.report.reading import count, listed, metric_name, or_dash, p_value, score, seconds
 
 LEVEL = 0.05  # of significance
 RATIO = 1.5  # costs that differ by less are not worth a sentence
 
-# Numbers -------------------------------------------------------------------------------------------------------------
-
-
-def or_dash(value, read) -> str:
-    return "–" if value is None else read(value)
-
-
-def score(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def number(value: float) -> str:
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
-
-
-def signed(value: float) -> str:
-    return f"{'−' if value < 0 else '+'}{abs(value):.4f}"
-
-
-def interval(bounds, signed: bool = False) -> str:
-    """[0.2361, 0.2512] -> "0.236–0.251"; "" for none."""
-    if not bounds:
-        return ""
-    low, high = bounds
-    if signed:
-        return " to ".join(f"{'−' if bound < 0 else '+'}{abs(bound):.4f}" for bound in (low, high))
-    return f"{low:.3f}–{high:.3f}"
-
-
-def p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def count(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def seconds(value: float) -> str:
-    if value < 0.1:
-        return f"{1e3 * value:.0f} ms"
-    if value < 120:
-        return f"{value:.1f} s"
-    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
-
-
-def milliseconds(value: float) -> str:
-    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
-
-
-def bytes_of(value: float) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= size:
-            return f"{value / size:.1f} {unit}" if value < 100 * size else f"{value / size:,.0f} {unit}"
-    return f"{value:.0f} B"
-
-
-def metric_name(metric: str) -> str:
-    """ "mrr@20" -> "MRR@20"."""
-    name, at, k = metric.partition("@")
-    return (name.upper() if name in ("mrr", "ndcg", "map") else name.capitalize()) + at + k
-
-
-def mark(test: dict | None) -> str:
-    """* where the difference to the best is significant, = where it is not, nothing for the best itself."""
-    return "" if test is None else "*" if test["p_holm"] < LEVEL else "="
-
-
-def listed(words: list[str]) -> str:
-    """a, b and c."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-# Sentences -----------------------------------------------------------------------------------------------------------
-
 
 def title(results: dict) -> str:
-    amount = len(results["models"])
-    return f"{amount} models compared" if amount > 1 else f"{results['models'][0]['model']}, evaluated"
+    labels = [row["model"] for row in results["models"]]
+    if len(labels) > 4:
+        return f"{len(labels)} models compared"
+    return f"{listed(labels)} compared" if len(labels) > 1 else f"{labels[0]} evaluated"
 
 
 def lead(results: dict) -> str:
@@ -116,7 +46,8 @@ def findings(results: dict, rows: list[dict], k: int) -> list[str]:
     said += _cheaper(rows, metric)
     ceiling = next((row["metrics"].get(metric) for row in results.get("bounds", []) if row["model"] == "ceiling"), None)
     if ceiling:
-        said.append(f"The best that anyone could score on this synthetic shop is {ceiling:.4f}: {best['model']} reaches {value / ceiling:.0%} of it.")  # fmt: skip
+        share = f"{best['model']} reaches {value / ceiling:.0%} of it"
+        said.append(f"The best that anyone could score on this synthetic shop is {ceiling:.4f}: {share}.")
     return said
 
 
@@ -141,6 +72,11 @@ def _cheaper(rows: list[dict], metric: str) -> list[str]:
     return []
 
 
+def mark(test: dict | None) -> str:
+    """* where the difference to the best is significant, = where it is not, nothing for the best itself."""
+    return "" if test is None else "*" if test["p_holm"] < LEVEL else "="
+
+
 def facts(results: dict) -> list[tuple[str, str]]:
     protocol = results["protocol"]
     return [
@@ -162,9 +98,15 @@ def data_sentences(results: dict) -> list[str]:
     said += protocol.get("filters", [])
     lengths = (data.get("lengths") or {}).get("train")
     if lengths:
-        said.append(f"A training session has {lengths['mean']:.1f} events in the mean, {lengths['median']} in the median, {lengths['longest']:,} at most.")  # fmt: skip
+        said.append(
+            f"A training session has {lengths['mean']:.1f} events on average, {lengths['median']} in the median, "
+            f"{lengths['longest']:,} at most."
+        )
     if popularity := data.get("popularity"):
-        said.append(f"The most popular 1% of the items have {popularity['top_1_percent']:.0%} of the training events, the most popular 10% have {popularity['top_10_percent']:.0%}.")  # fmt: skip
+        said.append(
+            f"The most popular 1% of the items have {popularity['top_1_percent']:.0%} of the training events, the most "
+            f"popular 10% have {popularity['top_10_percent']:.0%}."
+        )
     said += [f"Note: {note}." if not note.endswith(".") else f"Note: {note}" for note in data.get("notes") or []]
     return [*said, f"Fingerprint {results['data']}: equal for equal data prepared alike."]
 
@@ -198,17 +140,20 @@ def notes(results: dict, rows: list[dict], k: int) -> list[str]:
     """What is said below the table."""
     said = []
     if results.get("pairs"):
-        said.append("* the difference to the best of the column is significant (p < 0.05 after Holm's correction); = it is not.")  # fmt: skip
-    answers = next((row["cost"]["latency_ms"] for row in rows if row.get("cost")), None)
-    if answers:
         said.append(
-            f"fit: time of the fit. test events/s: speed of the evaluation. p50, p99: median and 99th percentile of the "
-            f"time of one recommendation of {answers['k']} items, over {answers['histories']} histories. A dash: not measured."
+            "* differs from the best of the column, p < 0.05 after Holm's correction; = cannot be told from it "
+            "on these sessions."
+        )
+    if answers := next((row["cost"]["latency_ms"] for row in rows if row.get("cost")), None):
+        said.append(
+            "To fit: wall time. Events/s: test events ranked. One answer: the median time of recommending "
+            f"{answers['k']} items to one session, and its 99th percentile, over {answers['histories']} sessions. "
+            "A dash: not measured."
         )
     if any(bound["model"] == "chance" for bound in results.get("bounds", [])):
-        said.append("chance: a random order of the catalogue, in expectation.")
+        said.append("Chance: a random order of the catalogue, in expectation.")
     if any(bound["model"] == "ceiling" for bound in results.get("bounds", [])):
-        said.append("ceiling: the synthetic shop's own transition probabilities as a model, which nothing can beat but by luck.")  # fmt: skip
+        said.append("Ceiling: the synthetic shop's own probabilities as a model, which nothing beats but by luck.")
     return said
 
 
@@ -218,7 +163,8 @@ def footer(results: dict, rows: list[dict]) -> list[str]:
         for row in rows
         if (m := row.get("machine"))
     }
-    versions = {", ".join(f"{name} {version}" for name, version in row["versions"].items()) for row in rows if row.get("versions")}  # fmt: skip
+    made_with = [row["versions"] for row in rows if row.get("versions")]
+    versions = {", ".join(f"{name} {version}" for name, version in each.items()) for each in made_with}
     said = [f"Costs were measured on: {'; '.join(sorted(machines))}."] if machines else []
     said += [f"Models were made with: {'; or '.join(sorted(versions))}."] if versions else []
     made = results.get("versions", {}).get("tfrecsession", "")

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from math import floor, log10, nan
 
-from tfrecsession.evaluation.drawing import GRID, INK, MUTED, PAGE, Series, names_at_the_end, names_beside, sheet, svg
+from tfrecsession.evaluation.report.drawing import (
+    GRID,
+    INK,
+    MUTED,
+    PAGE,
+    Series,
+    names_at_the_end,
+    names_beside,
+    sheet,
+    svg,
+)
 
 
 def lines(models: list[Series], name: str, metric: str, ylabel: str, xlabel: str, shape: str) -> str:
@@ -81,6 +91,7 @@ def dots(models: list[Series], panels: dict[str, dict[str, float]], name: str, s
             axes.set_title(title)
             axes.set_xlim(0, 1.1 * max([value for value in values.values() if value is not None] or [1]))
             axes.locator_params(axis="x", nbins=4)
+        figure.get_layout_engine().set(wspace=0.08)
         return svg(figure, f"{name}-{shape}")
 
 

@@ -7,26 +7,22 @@ from importlib.resources import files
 from pathlib import Path
 
 from tfrecsession.errors import InputError
-from tfrecsession.evaluation import wording
-from tfrecsession.evaluation.drawing import DARK, LIGHT, OTHER, series
-from tfrecsession.evaluation.figures import bias, cost, slice_figure, slice_table
+from tfrecsession.evaluation.report import reading, wording
+from tfrecsession.evaluation.report.costs_table import COSTS, cost_cells
+from tfrecsession.evaluation.report.drawing import DARK, LIGHT, OTHER, series
+from tfrecsession.evaluation.report.figures import bias, cost, slice_figure, slice_table
 from tfrecsession.staging import replace_file
 
-TEMPLATE = "report.html.jinja"
-COSTS = {  # column -> (how it reads, the value in a row of results.json, whether less is better)
-    "fit": (wording.seconds, lambda row: row.get("train_seconds"), True),
-    "test events/s": (wording.count, lambda row: row["cost"].get("events_per_second"), False),
-    "p50": (wording.milliseconds, lambda row: row["cost"]["latency_ms"]["p50"], True),
-    "p99": (wording.milliseconds, lambda row: row["cost"]["latency_ms"]["p99"], True),
-    "memory to fit": (wording.bytes_of, lambda row: row["cost"].get("fit_memory_bytes"), True),
-    "to evaluate": (wording.bytes_of, lambda row: row["cost"].get("evaluate_memory_bytes"), True),
-    "on disk": (wording.bytes_of, lambda row: row["cost"].get("disk_bytes"), True),
-}
-PARTS = {  # slice -> title of its section, how its labels read on the axis, which chart
-    "position": ("By position in the session", "position of the target in its session", "lines"),
-    "popularity_decile": ("By popularity of the target", "decile of train events, 1: most popular items", "lines"),
+TEMPLATE = "page.html.jinja"
+PARTS = {  # slice -> title of its section, what its labels are, which chart
+    "position": ("Recall@{k} by position in the session", "position of the target in its session", "lines"),
+    "popularity_decile": (
+        "Recall@{k} by popularity of the target",
+        "tenth of the training events that the target falls in, 1: the most popular items",
+        "lines",
+    ),
     "bias": ("Coverage and popularity bias", "", "bias"),
-    "in_session": ("Returning and fresh items", "", "rows"),
+    "in_session": ("Recall@{k} of returning and of fresh items", "", "rows"),
 }
 FURTHER = {  # slices shown as tables
     "event_type": "By type of the target's event",
@@ -100,8 +96,8 @@ def content(results: dict) -> dict:
         "splits": wording.splits_table(results.get("dataset") or {}),
         "steps": wording.steps_table(results.get("dataset") or {}),
         "headline": headline,
-        "metric_heads": [wording.metric_name(metric) for metric in metrics],
-        "cost_heads": list(COSTS),
+        "metric_heads": [reading.metric_name(metric) for metric in metrics],
+        "cost_heads": COSTS,
         "table": _table(results, rows, metrics, models),
         "notes": wording.notes(results, rows, k),
         "tests": _tests(results),
@@ -115,34 +111,23 @@ def content(results: dict) -> dict:
 def _table(results: dict, rows: list[dict], metrics: list[str], models) -> list[dict]:
     marks = {(test["metric"], test["model"]): test for test in results.get("pairs", [])}
     best = {metric: max(row["metrics"][metric] for row in rows) for metric in metrics}
-    known = {name: [value(row) for row in rows if value(row) is not None] for name, (_, value, _) in COSTS.items()}
-    cheapest = {
-        name: (min if COSTS[name][2] else max)(values) for name, values in known.items() if len(values) == len(rows)
-    }
     table = []
-    for number, row in enumerate(rows):
+    for number, (row, costs) in enumerate(zip(rows, cost_cells(rows), strict=True)):
         quality = [
             {
-                "value": wording.score(row["metrics"][metric]),
-                "interval": wording.interval((row.get("intervals") or {}).get(metric)),
+                "value": reading.score(row["metrics"][metric]),
+                "interval": reading.interval((row.get("intervals") or {}).get(metric)),
                 "best": row["metrics"][metric] == best[metric],
                 "mark": wording.mark(marks.get((metric, row["model"]))),
             }
             for metric in metrics
         ]
-        costs = [
-            {
-                "value": wording.or_dash(value(row), read),
-                "best": len(rows) > 1 and name in cheapest and value(row) == cheapest[name],
-            }
-            for name, (read, value, _) in COSTS.items()
-        ]
         colour = f"series-{number}" if models[number].color != OTHER else "other"
         table.append({"label": row["model"], "colour": colour, "metrics": quality, "costs": costs, "bound": False})
     for bound in results.get("bounds", []):
-        scores = [wording.or_dash(bound["metrics"].get(metric), wording.score) for metric in metrics]
+        scores = [reading.or_dash(bound["metrics"].get(metric), reading.score) for metric in metrics]
         quality = [{"value": value, "best": False, "interval": ""} for value in scores]
-        costs = [{"value": "–", "best": False}] * len(COSTS)
+        costs = [{"value": "–", "below": "", "best": False}] * len(COSTS)
         table.append({"label": bound["model"], "metrics": quality, "costs": costs, "bound": True})
     return table
 
@@ -153,11 +138,11 @@ def _tests(results: dict) -> dict | None:
         [
             test["model"],
             test["best"],
-            wording.metric_name(test["metric"]),
-            wording.signed(test["difference"]),
-            wording.interval(test["interval"], signed=True) or "–",
-            wording.p_value(test["p"]),
-            wording.p_value(test["p_holm"]),
+            reading.metric_name(test["metric"]),
+            reading.signed(test["difference"]),
+            reading.interval(test["interval"], signed=True) or "–",
+            reading.p_value(test["p"]),
+            reading.p_value(test["p_holm"]),
         ]
         for test in results.get("pairs", [])
     ]
@@ -171,17 +156,18 @@ def _every_k(results: dict, rows: list[dict]) -> dict:
     for name in names:
         cells = []
         for row in (*rows, *results.get("bounds", [])):
-            interval = wording.interval((row.get("intervals") or {}).get(name))
-            value = wording.or_dash(row["metrics"].get(name), wording.number)
+            interval = reading.interval((row.get("intervals") or {}).get(name))
+            value = reading.or_dash(row["metrics"].get(name), reading.number)
             cells.append(f"{value} ({interval})" if interval else value)
-        table.append([wording.metric_name(name), *cells])
+        table.append([reading.metric_name(name), *cells])
     return {"caption": "All measures, in brackets the 95% interval", "heads": heads, "rows": table}
 
 
 def _parts(results: dict, models, k: int) -> list[dict]:
     ceiling = next((row["metrics"] for row in results.get("bounds", []) if row["model"] == "ceiling"), {})
-    parts = [_part("quality-cost", "Quality against cost", [cost(models, k, ceiling.get(f"mrr@{k}"))])]
+    parts = [_part("quality-cost", f"MRR@{k} against time", [cost(models, k, ceiling.get(f"mrr@{k}"))])]
     for name, (title, axis, kind) in PARTS.items():
+        title = title.format(k=k)
         figure = bias(models, k) if kind == "bias" else slice_figure(models, name, title, axis, kind, k)
         parts.append(_part(name, title, [figure] if figure else []))
     tables = [table for name, title in FURTHER.items() if (table := slice_table(models, name, title, k))]

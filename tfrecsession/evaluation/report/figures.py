@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tfrecsession.evaluation import charts, wording
-from tfrecsession.evaluation.drawing import Series, svg_described
+from tfrecsession.evaluation.report import charts, reading
+from tfrecsession.evaluation.report.drawing import Series, svg_described
 
 SHAPES = ("wide", "narrow")
-BIAS = {"coverage": "catalogue coverage", "popularity": "mean popularity", "gini": "Gini index", "novelty": "novelty"}
+BIAS = {"coverage": "catalogue coverage", "popularity": "popularity", "gini": "Gini", "novelty": "novelty, bits"}
 
 
 def cost(models: list[Series], k: int, ceiling: float | None) -> dict:
     """MRR against the time of the fit and of one recommendation."""
-    title = f"MRR@{k} against time"
+    title = f"MRR@{k} against the time to fit and the time of one recommendation"
     caption = ["Up is better, left is faster; time on a logarithmic axis. The strokes are 95% intervals of the score."]
     if ceiling:
         caption.append("The ceiling is what the synthetic shop's own probabilities score.")
@@ -35,12 +35,9 @@ def slice_figure(models: list[Series], name: str, title: str, axis: str, kind: s
         labels = sorted(labels, key="returning".__eq__)  # what is fresh first
         drawn = {shape: charts.two_per_row(models, name, labels, metric, f"Recall@{k}", shape) for shape in SHAPES}
         counts = {label: _events(models, name, label) for label in labels}
-        said = " and ".join(f"{wording.count(n)} {label}" for label, n in counts.items())
+        said = " and ".join(f"{reading.count(n)} {label}" for label, n in counts.items())
         caption.append(f"A target is returning where it occurred before in its session: {said} events.")
-    heading = (
-        f"Recall@{k} {title[0].lower()}{title[1:]}" if title.startswith("By") else f"Recall@{k} of {title.lower()}"
-    )
-    return _figure(heading, caption, drawn, slice_table(models, name, heading, k))
+    return _figure(title, caption, drawn, slice_table(models, name, title, k))
 
 
 def bias(models: list[Series], k: int) -> dict | None:
@@ -53,14 +50,16 @@ def bias(models: list[Series], k: int) -> dict | None:
     if not panels:
         return None
     caption = [
-        f"Coverage is the share of the catalogue that is in the first {k} places of any list. Popularity is the mean "
-        "popularity in training of what is recommended. The Gini index is 0 where every item is recommended equally "
-        "often, and near 1 where a few items take all places. High coverage is no merit by itself: chance has it too."
+        f"Catalogue coverage: the share of the catalogue that is in the first {k} places of any list.",
+        "Popularity: the mean, over all recommendations, of the item's training events divided by those of the most "
+        "popular item.",
+        "Gini: 0 where every item is recommended equally often, near 1 where a few take all places.",
+        "High coverage is no merit by itself: chance has it too.",
     ]
     drawn = {shape: charts.dots(models, panels, "bias", shape) for shape in SHAPES}
     names = [name for name in BIAS if any(f"{name}@{k}" in model.row["metrics"] for model in models)]
     rows = [
-        [model.label, *(wording.or_dash(model.row["metrics"].get(f"{name}@{k}"), wording.number) for name in names)]
+        [model.label, *(reading.or_dash(model.row["metrics"].get(f"{name}@{k}"), reading.number) for name in names)]
         for model in models
     ]
     table = {"caption": f"The lists of {k}", "heads": ["model", *(BIAS[name] for name in names)], "rows": rows}
@@ -77,11 +76,11 @@ def slice_table(models: list[Series], name: str, title: str, k: int) -> dict | N
         cells = []
         for model in models:
             cell = charts.cells(model, name).get(label, {})
-            interval = wording.interval((cell.get("intervals") or {}).get(metric))
-            value = wording.or_dash(cell.get(metric), wording.score)
+            interval = reading.interval((cell.get("intervals") or {}).get(metric))
+            value = reading.or_dash(cell.get(metric), reading.score)
             cells.append(f"{value} ({interval})" if interval else value)
-        rows.append([label, wording.count(_events(models, name, label)), *cells])
-    caption = title if "ecall" in title else f"{title}: Recall@{k}"
+        rows.append([label, reading.count(_events(models, name, label)), *cells])
+    caption = title if metric.capitalize() in title else f"{title}: Recall@{k}"
     return {"caption": caption, "heads": ["", "events", *(model.label for model in models)], "rows": rows}
 
 
@@ -102,8 +101,21 @@ def _leaders(models: list[Series], name: str, labels: list[str], metric: str) ->
         return []
     if len(best) == 1:
         return [f"{next(iter(best))} is best throughout."]
-    said = [f"{model} in {', '.join(where)}" for model, where in best.items()]
-    return [f"Best are {wording.listed(said)}."]
+    said = [f"{model} in {_runs(where, labels)}" for model, where in best.items()]
+    return [f"Best are {reading.listed(said)}."]
+
+
+def _runs(some: list[str], labels: list[str]) -> str:
+    """Labels in their order, neighbours joined: "1, 3 to 6"."""
+    runs = []
+    for label in some:
+        place = labels.index(label)
+        if runs and runs[-1][1] == place - 1:
+            runs[-1][1] = place
+        else:
+            runs.append([place, place])
+    joined = [labels[a] if a == b else f"{labels[a]}{' to ' if b > a + 1 else ', '}{labels[b]}" for a, b in runs]
+    return ", ".join(joined)
 
 
 def _labels(models: list[Series], name: str) -> list[str]:
