@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfrecsession.cli.model_commands import lengths, settings
-from tfrecsession.cli.output import console, metrics_table, write_json
+from tfrecsession.cli.output import comparison_table, console, write_json
 from tfrecsession.errors import InputError
 
 DEFAULT = "popularity,item_knn,gru4rec"
@@ -48,9 +48,9 @@ def compare(options) -> int:
     except KeyboardInterrupt:
         screen.print(f"interrupted; what was finished is kept in {options.out}, and the same command goes on from it")
         return 130
-    title = f"{options.data}, test split, next event, whole catalogue, ties against"
-    screen.print(metrics_table([*results["models"], *results["bounds"]], title))
-    screen.print(f"{Path(options.out) / 'report.html'}: the same with intervals, tests, charts and costs")
+    screen.print(comparison_table(results, f"{options.data}, test split, next event, whole catalogue, ties against"))
+    screen.print("*: differs from the best of the column, p < 0.05 after Holm's correction. In brackets 95% intervals.")
+    screen.print(f"{Path(options.out) / 'report.html'}: tests, charts, costs and the protocol, to look at in a browser")
     write_json(results, options.json)
     return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor, log10, nan
+from math import ceil, floor, log10, nan
 
 from tfrecsession.evaluation.report.drawing import (
     GRID,
@@ -28,14 +28,18 @@ def lines(models: list[Series], name: str, metric: str, ylabel: str, xlabel: str
             points = [cells(model, name).get(label, {}) for label in labels]
             values = [nan if point.get(metric) is None else point[metric] for point in points]
             bounds = [interval(point, metric, value) for point, value in zip(points, values, strict=True)]
-            axes.fill_between(places, *zip(*bounds, strict=True), color=model.color, alpha=0.15, linewidth=0)
+            if not model.named:
+                axes.plot(places, values, color=model.color, linewidth=0.9)
+                continue
+            axes.fill_between(places, *zip(*bounds, strict=True), color=model.color, alpha=0.13, linewidth=0)
             axes.plot(places, values, markersize=6.5, linewidth=1.8, **model.look)
             if there := [place for place in places if values[place] == values[place]]:
                 ends.append((there[-1], values[there[-1]], model))
-        axes.set_xticks(places, [f"{label}\n{short(counts[label])}" for label in labels])
+        wide = shape == "wide"  # on a phone, counts would run into each other
+        axes.set_xticks(places, [f"{label}\n{short(counts[label])}" if wide else label for label in labels])
         axes.set_xlim(-0.3, len(labels) - 0.7)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel(f"{xlabel}; below it the number of events")
+        axes.set_xlabel(f"{xlabel}; below: events" if wide else xlabel)
         axes.set_ylabel(ylabel)
         axes.grid(axis="x", visible=False)
         figure.draw_without_rendering()
@@ -60,7 +64,7 @@ def quality_against_cost(models: list[Series], metric: str, ylabel: str, ceiling
             for x, y, model in reversed(points):
                 axes.plot([x, x], interval(model.row, metric, y), color=model.color, linewidth=1.6)
                 axes.plot(x, y, markersize=9, **model.look)
-            _time_axis(axes, [x for x, _, _ in points])
+            _time_axis(axes, [x for x, _, _ in points], 6 if wide else 4)
             axes.set_title(title)
             axes.set_ylim(0, top)
             if ceiling:
@@ -70,6 +74,7 @@ def quality_against_cost(models: list[Series], metric: str, ylabel: str, ceiling
             if not drawn or not wide:
                 axes.set_ylabel(ylabel)
             drawn.append((axes, points))
+        figure.get_layout_engine().set(hspace=0.06)
         figure.draw_without_rendering()  # names are placed where points lie on the page
         for axes, points in drawn:
             names_beside(axes, points)
@@ -91,7 +96,7 @@ def dots(models: list[Series], panels: dict[str, dict[str, float]], name: str, s
             axes.set_title(title)
             axes.set_xlim(0, 1.1 * max([value for value in values.values() if value is not None] or [1]))
             axes.locator_params(axis="x", nbins=4)
-        figure.get_layout_engine().set(wspace=0.08)
+        figure.get_layout_engine().set(wspace=0.08, hspace=0.06)
         return svg(figure, f"{name}-{shape}")
 
 
@@ -146,15 +151,16 @@ def _rows(axes, models: list[Series], named: bool = True) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _time_axis(axes, seconds: list[float]) -> None:
-    """A log axis from below the least to above the most, whole decades named in the units people say."""
+def _time_axis(axes, seconds: list[float], most: int) -> None:
+    """A log axis from below the least to above the most, at most so many whole decades named as people say them."""
     axes.set_xscale("log")
     if not seconds:
         return
     low, high = log10(min(seconds)) - 0.35, log10(max(seconds)) + 0.6
     if high - low < 2:
         low, high = (low + high) / 2 - 1, (low + high) / 2 + 1
-    decades = [10.0**power for power in range(floor(low), floor(high) + 1) if power >= low]
+    decades = [10.0**power for power in range(ceil(low), floor(high) + 1)]
+    decades = decades[:: -(-len(decades) // most)]
     axes.set_xlim(10**low, 10**high)
     axes.set_xticks(decades, [_said(decade) for decade in decades])
     axes.tick_params(axis="x", which="minor", length=0)

@@ -12,7 +12,7 @@ COLUMNS = {
     "memory to fit": (
         reading.bytes_of,
         ("cost", "fit_memory_bytes"),
-        ("to evaluate", ("cost", "evaluate_memory_bytes")),
+        ("eval.", ("cost", "evaluate_memory_bytes")),
         True,
     ),
     "on disk": (reading.bytes_of, ("cost", "disk_bytes"), None, True),

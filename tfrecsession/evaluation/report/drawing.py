@@ -22,6 +22,7 @@ OTHER = "#7b8087"  # the models after those: grey, told apart by their names alo
 INK, MUTED, GRID, PAGE = "#010203", "#050607", "#d8d9da", "#fefdfc"  # stand-ins for the page's own
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "rule", PAGE: "page", OTHER: "other"}
 VARIABLES |= {colour: f"series-{number}" for number, colour in enumerate(LIGHT)}
+LEADER = {"arrowstyle": "-", "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4, "relpos": (0, 0.5)}
 WIDTHS = {"wide": 7.4, "narrow": 3.5}  # inches, 72 SVG units each
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib, so that layouts are the same everywhere
@@ -58,6 +59,11 @@ class Series:
     color: str
     marker: str
     row: dict
+
+    @property
+    def named(self) -> bool:
+        """Whether it is told apart by its looks."""
+        return self.color != OTHER
 
     @property
     def look(self) -> dict:
@@ -126,8 +132,15 @@ def names_at_the_end(axes, ends: list[tuple[float, float, Series]], gap: float =
             textcoords="offset points",
             va="center",
             fontsize=9,
-            color=INK if model.color != OTHER else MUTED,
-            arrowprops={"arrowstyle": "-", "color": model.color, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4},
+            color=INK,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": model.color,
+                "linewidth": 0.8,
+                "shrinkA": 1,
+                "shrinkB": 4,
+                "relpos": (0, 0.5),
+            },
         )
 
 
@@ -158,7 +171,10 @@ def _top(cluster, gap):
 
 
 def names_beside(axes, points: list[tuple[float, float, Series]]) -> None:
-    """Each point's name to its right, left, above or below: the first place where it hits nothing drawn so far."""
+    """Each point's name to its right, left, above or below: the first place where it hits nothing drawn so far.
+
+    Where there is none, models without looks of their own stay without a name.
+    """
     from matplotlib.transforms import Bbox
 
     unit = axes.figure.dpi / 72
@@ -176,12 +192,13 @@ def names_beside(axes, points: list[tuple[float, float, Series]]) -> None:
             (9, -11, "left", "top", left + 9 * unit, bottom - 11 * unit - height),
         ]
         boxes = [Bbox.from_bounds(at, floor, width, height) for *_, at, floor in options]
-        clear = [
-            number
-            for number, place in enumerate(boxes)
-            if place.x0 >= box.x0 and place.x1 <= box.x1 + 4 * unit and not place.count_overlaps(taken)
+        hits = [
+            place.count_overlaps(taken) + 100 * (place.x0 < box.x0 or place.x1 > box.x1 + 4 * unit) for place in boxes
         ]
-        best = clear[0] if clear else min(range(len(boxes)), key=lambda number: boxes[number].count_overlaps(taken))
+        if min(hits) and not model.named:
+            continue
+        best = hits.index(min(hits))
         dx, dy, ha, va = options[best][:4]
         taken.append(boxes[best])
-        axes.annotate(model.label, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=9)
+        name = axes.annotate(model.label, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=9)
+        name.set_in_layout(False)  # the axes stay where the names were measured

@@ -19,7 +19,7 @@ def cost(models: list[Series], k: int, ceiling: float | None) -> dict:
     return _figure(title, caption, drawn, None)
 
 
-def slice_figure(models: list[Series], name: str, title: str, axis: str, kind: str, k: int) -> dict | None:
+def slice_figure(models: list[Series], name: str, title: str, axis: tuple[str, str], kind: str, k: int) -> dict | None:
     """Recall in the labels of a slice; None where the results do not have it."""
     metric = f"recall@{k}"
     labels = _labels(models, name)
@@ -29,8 +29,8 @@ def slice_figure(models: list[Series], name: str, title: str, axis: str, kind: s
         return None
     caption = _leaders(models, name, labels, metric)
     if kind == "lines":
-        drawn = {shape: charts.lines(models, name, metric, f"Recall@{k}", axis, shape) for shape in SHAPES}
-        caption.append("Bands are 95% intervals.")
+        drawn = {shape: charts.lines(models, name, metric, f"Recall@{k}", axis[0], shape) for shape in SHAPES}
+        caption += [axis[1], "Bands are 95% intervals.", *_others(models)]
     else:
         labels = sorted(labels, key="returning".__eq__)  # what is fresh first
         drawn = {shape: charts.two_per_row(models, name, labels, metric, f"Recall@{k}", shape) for shape in SHAPES}
@@ -116,6 +116,11 @@ def _runs(some: list[str], labels: list[str]) -> str:
             runs.append([place, place])
     joined = [labels[a] if a == b else f"{labels[a]}{' to ' if b > a + 1 else ', '}{labels[b]}" for a, b in runs]
     return ", ".join(joined)
+
+
+def _others(models: list[Series]) -> list[str]:
+    others = sum(not model.named for model in models)
+    return [f"Thin grey lines are the other {others} models, by MRR; the numbers name them."] if others else []
 
 
 def _labels(models: list[Series], name: str) -> list[str]:

@@ -14,15 +14,23 @@ from tfrecsession.evaluation.report.figures import bias, cost, slice_figure, sli
 from tfrecsession.staging import replace_file
 
 TEMPLATE = "page.html.jinja"
-PARTS = {  # slice -> title of its section, what its labels are, which chart
-    "position": ("Recall@{k} by position in the session", "position of the target in its session", "lines"),
-    "popularity_decile": (
-        "Recall@{k} by popularity of the target",
-        "tenth of the training events that the target falls in, 1: the most popular items",
+PARTS = {  # slice -> title of its section, its axis and what that means, which chart
+    "position": (
+        "Recall@{k} by position in the session",
+        ("place of the target in its session", "The first event of a session is never a target."),
         "lines",
     ),
-    "bias": ("Coverage and popularity bias", "", "bias"),
-    "in_session": ("Recall@{k} of returning and of fresh items", "", "rows"),
+    "popularity_decile": (
+        "Recall@{k} by popularity of the target",
+        (
+            "tenth, from popular to rare",
+            "Items in the order of popularity, cut so that each tenth has as many training events: the first holds the "
+            "few most popular items.",
+        ),
+        "lines",
+    ),
+    "bias": ("Coverage and popularity bias", ("", ""), "bias"),
+    "in_session": ("Recall@{k} of returning and of fresh items", ("", ""), "rows"),
 }
 FURTHER = {  # slices shown as tables
     "event_type": "By type of the target's event",
@@ -125,8 +133,14 @@ def _table(results: dict, rows: list[dict], metrics: list[str], models) -> list[
         colour = f"series-{number}" if models[number].color != OTHER else "other"
         table.append({"label": row["model"], "colour": colour, "metrics": quality, "costs": costs, "bound": False})
     for bound in results.get("bounds", []):
-        scores = [reading.or_dash(bound["metrics"].get(metric), reading.score) for metric in metrics]
-        quality = [{"value": value, "best": False, "interval": ""} for value in scores]
+        quality = [
+            {
+                "value": reading.or_dash(bound["metrics"].get(metric), reading.score),
+                "interval": reading.interval((bound.get("intervals") or {}).get(metric)),
+                "best": False,
+            }
+            for metric in metrics
+        ]
         costs = [{"value": "–", "below": "", "best": False}] * len(COSTS)
         table.append({"label": bound["model"], "metrics": quality, "costs": costs, "bound": True})
     return table

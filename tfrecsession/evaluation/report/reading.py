@@ -38,7 +38,7 @@ def count(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    if value < 0.1:
+    if value < 1:
         return f"{1e3 * value:.0f} ms"
     if value < 120:
         return f"{value:.1f} s"

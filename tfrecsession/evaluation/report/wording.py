@@ -148,7 +148,7 @@ def notes(results: dict, rows: list[dict], k: int) -> list[str]:
         said.append(
             "To fit: wall time. Events/s: test events ranked. One answer: the median time of recommending "
             f"{answers['k']} items to one session, and its 99th percentile, over {answers['histories']} sessions. "
-            "A dash: not measured."
+            "Memory: the peak while fitting, and while evaluating. A dash: not measured."
         )
     if any(bound["model"] == "chance" for bound in results.get("bounds", [])):
         said.append("Chance: a random order of the catalogue, in expectation.")
