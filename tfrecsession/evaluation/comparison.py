@@ -86,8 +86,8 @@ def compare(
             progress(entry.label, "waiting", 0.0)
         found = {entry.label: row_of(entry, data, out, k, progress) for entry in entries}
     except BaseException:
-        if fresh and not (out / "runs").exists() and not (out / "scores").exists():
-            shutil.rmtree(out)  # nothing was finished that could be gone on from
+        if fresh and not any(out.glob("*/*")):
+            shutil.rmtree(out)  # no run was finished from which it could go on
         raise
     results = _results(data, found, k, seed)
     replace_file(out / "results.json", json.dumps(results, indent=2, ensure_ascii=False, default=float) + "\n")
@@ -136,6 +136,8 @@ def _check(data: Data, entries: list[Entry], settings: dict, k) -> None:
     for label in settings:
         if label not in labels:
             raise InputError(f"settings for {label!r}, which is not compared; there are: {', '.join(labels)}")
+    if not k:
+        raise InputError("k=(): say the lengths of list to report, e.g. k=(5, 10, 20)")
     for length in k:
         if not isinstance(length, int | np.integer) or not 1 <= length <= len(data.items):
             raise InputError(

@@ -16,22 +16,25 @@ HISTORIES, WARM_UP = 300, 10
 LONGEST = 20.0  # seconds; a slow model is timed on fewer histories
 
 
-def latency(model: Recommender, sessions: Sessions, k: int = 20, *, histories: int = HISTORIES, seed: int = 0) -> dict:
+def latency(
+    model: Recommender, sessions: Sessions, k: int = 20, *, histories: int | None = None, seed: int = 0
+) -> dict:
     """Time of `model.recommend` for one session at a time, ids in and ids out.
 
     Args:
         model: any model.
         sessions: a split; its histories (sessions cut after a random event) are what is asked.
         k: items per answer.
-        histories: how many are asked; fewer where they take long or the split is small.
+        histories: how many are asked (300); fewer where they take long or the split is small.
         seed: chooses the sessions and where each is cut.
 
     Returns:
         `p50`, `p99` and `mean` in milliseconds, the number of `histories` asked, and `k`.
     """
     random = np.random.default_rng(seed)
-    chosen = random.permutation(len(sessions))[:histories]
-    cut = [sessions.items.decode(sessions[int(s)][: random.integers(1, max(len(sessions[int(s)]), 2))]) for s in chosen]
+    chosen = random.permutation(len(sessions))[: histories or HISTORIES]
+    whole = [sessions.items.decode(sessions[int(session)]).tolist() for session in chosen]
+    cut = [history[: random.integers(1, max(len(history), 2))] for history in whole]
     for history in cut[:WARM_UP]:
         model.recommend([history], k=k)
     taken, begin = [], time.perf_counter()

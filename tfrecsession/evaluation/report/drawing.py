@@ -15,7 +15,7 @@ from tfrecsession.errors import InputError
 
 # Told apart under normal vision, deuteranopia and protanopia (CIE76 distances of 22 and more in both themes), and at
 # least 3:1 against the page; tests/evaluation/test_charts.py holds them to it.
-LIGHT = ["#0b5394", "#d9700b", "#22907f", "#7f2be0", "#6f362a", "#d557c8"]
+LIGHT = ["#0b5394", "#d9700b", "#22907f", "#7f2be0", "#6f362a", "#d552e0"]
 DARK = ["#6ea8f0", "#f2a60d", "#2fa58c", "#9466f5", "#c9624a", "#f9c9e6"]
 MARKERS = ["o", "s", "^", "D", "v", "P"]
 OTHER = "#7b8087"  # the models after those: grey, told apart by their names alone
