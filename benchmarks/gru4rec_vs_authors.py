@@ -108,7 +108,7 @@ def ours(data, settings: dict, seed: int) -> dict:
     seconds = time.perf_counter() - start
     scored = trs.evaluation.evaluate(model, data.test, (20,))
     metrics = {name: scored.metrics[name] for name in ("recall@20", "mrr@20")}
-    return {**metrics, **intervals(scored, data.test), "train_s": seconds, "eval_s": scored.seconds}
+    return {**metrics, **intervals(scored), "train_s": seconds, "eval_s": scored.seconds}
 
 
 def matmul_limit(units: int, negatives: int) -> dict:

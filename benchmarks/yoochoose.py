@@ -26,7 +26,7 @@ def score(data, name: str, settings: dict, seed: int) -> dict:
     scored = trs.evaluation.evaluate(model, data.test, (20,))
     metrics = {metric: round(value, 4) for metric, value in scored.metrics.items()}
     row = {"model": name, "seed": seed, **metrics, "events": scored.events, "train_s": round(seconds, 1)}
-    row |= {bound: round(value, 4) for bound, value in intervals(scored, data.test).items()}
+    row |= {bound: round(value, 4) for bound, value in intervals(scored).items()}
     return {**row, "train_events_per_s": round(data.train.scored_events * settings.get("epochs", 1) / seconds)}
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tfrecsession import InputError
+from tfrecsession.models.counting_model import CountingModel
 
 
 def packed(*rows):
@@ -79,6 +80,27 @@ def test_recommending_after_a_history_is_scoring_its_last_event(name, fitted, sh
     recommended = model.recommend([shop.items.decode(np.array(A))], k=10)
     best = np.sort(scores(model, packed([A]))[0, -1])[::-1][:10]
     np.testing.assert_allclose(recommended.scores[0], best, rtol=1e-4, atol=1e-5)
+
+
+def test_what_evaluation_asks_follows_from_the_scores(name, fitted):
+    model = fitted(name)
+    batch = packed([A], [B])
+    of_item = scores(model, batch)[[0, 1], [len(A) - 1, len(B) - 1]]
+    for target in (2, 9, 30, 1):
+        targets = np.zeros_like(batch["items"])
+        targets[[0, 1], [len(A) - 1, len(B) - 1]] = target
+        ranks, lists = model.target_ranks(batch, targets, best=12)
+        none = model.target_ranks(batch, targets)
+        assert none[0].tolist() == ranks.tolist() and none[1].shape == (2, 0)
+        for row, rank, listed in zip(of_item, ranks, lists, strict=True):
+            own = row[target - 2] if target > 1 else -np.inf
+            near = 1e-4 * abs(own) + 1e-5 if target > 1 else 0  # a product of other rows differs in its last bits
+            assert (row >= own + near).sum() <= rank - (target < 2) <= (row >= own - near).sum()
+            assert len(set(listed)) == 12 and listed.min() > 1
+            np.testing.assert_allclose(row[listed - 2], np.sort(row)[::-1][:12], rtol=1e-4, atol=1e-5)
+            if isinstance(model, CountingModel):  # whose scores repeat to the bit
+                equal = np.flatnonzero(np.diff(row[listed - 2]) == 0)
+                assert (listed[equal] < listed[equal + 1]).all()
 
 
 def test_alone_in_a_batch_and_with_unknown_items_is_the_same(name, fitted, shop):

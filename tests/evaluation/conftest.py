@@ -11,7 +11,7 @@ MODELS = {  # label -> (kind, share of a best score, seconds to fit, ms of an an
 BEST = {"recall": 0.55, "mrr": 0.25, "ndcg": 0.31}
 LABELS = {
     "position": ["2", "3", "4", "5", "6-10", "11-20", "21+"],
-    "popularity_decile": [str(number) for number in range(1, 11)],
+    "popularity_decile": [f"{number}: {1000 - 90 * number}-{1100 - 100 * number}" for number in range(1, 11)],
     "in_training": ["known", "new"],
     "in_session": ["returning", "fresh"],
     "event_type": ["view", "<script>alert('x')</script>"],

@@ -140,3 +140,27 @@ def test_a_split_tells_itself_from_others(shop):
 
     prints = {fingerprint(split) for split in (shop.train, shop.validation, shop.test)}
     assert len(prints) == 3 and fingerprint(shop.test) in prints
+
+
+def test_event_types_of_a_log(tmp_path):
+    import pyarrow as pa
+
+    rng = np.random.default_rng(0)
+    table = pa.table(
+        {
+            "session": np.repeat(np.arange(200), 4),
+            "item": [f"i{number}" for number in rng.integers(0, 12, 800)],
+            "time": 1_700_000_000 + np.arange(800) * 500,
+            "kind": rng.choice(["view", "view", "view", "buy"], 800),
+        }
+    )
+    trs.prepare(table, tmp_path / "data", event="kind", test_span="1d", validation_span="0d")
+    data = trs.load(tmp_path / "data")
+    model = trs.models.Popularity(data.items)
+    model.fit(data.train)
+    found = evaluation.evaluate(model, data.test, (5,))
+    kinds = data.test.column("event")[found.event]
+    assert list(found.slices["event_type"]) == ["view", "buy"]
+    for kind, row in found.slices["event_type"].items():
+        assert row["events"] == (kinds == kind).sum()
+        assert row["recall@5"] == pytest.approx((found.ranks[kinds == kind] <= 5).mean())

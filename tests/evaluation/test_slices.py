@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfrecsession.batches import Sessions
-from tfrecsession.evaluation.slices import deciles, slicings
+from tfrecsession.evaluation.slices import slicings
 from tfrecsession.sessions.store import SessionArrays
 from tfrecsession.sessions.vocabulary import Items
 
@@ -36,12 +36,25 @@ def test_known_new_returning_and_fresh():
     assert found["in_session"] == ["fresh", "returning", None, None, "returning", "fresh", "returning"]
 
 
-def test_deciles_are_tenths_of_the_train_events():
-    # first events of the items fall at 0, 30, 50, 60, 70, 80, 90, 95 of 100
-    assert deciles(ITEMS.counts).tolist() == [0, 3, 5, 6, 7, 8, 9, 9]
-    assert deciles(np.ones(30, int)).tolist() == np.repeat(np.arange(10), 3).tolist()
-    found = cut(split([[9, 2, 3, 1, 9]]))["popularity_decile"]
-    assert found == ["1", "4", None, "10"]
+def test_deciles_are_tenths_of_the_targets_by_support():
+    session = [2] + [2] * 3 + [3] * 2 + [4, 5, 5, 1, 9, 9]  # of ten known targets
+    found = slicings(split([session]), np.arange(1, len(session)))["popularity_decile"]
+    # by falling support the targets are 30 30 30 20 20 10 10 10 5 5; the middles of the runs are 1.5, 4, 6.5, 9
+    assert found.labels == ("1", "2: 30", "3", "4", "5: 20", "6", "7: 10", "8", "9", "10: 5")
+    assert found.number.tolist() == [1, 1, 1, 4, 4, 6, 6, 6, -1, 9, 9]
+
+
+def test_deciles_hold_a_tenth_each_where_supports_differ():
+    rng = np.random.default_rng(0)
+    items = Items([f"i{number}" for number in range(1000)], np.arange(3000, 2000, -1))
+    sessions = Sessions(SessionArrays(items, rng.permutation(1000) + 2, [0, 1000]), "test")
+    found = slicings(sessions, np.arange(1, 1000))["popularity_decile"]
+    sizes = np.bincount(found.number)
+    assert sizes.min() >= 99 and sizes.max() <= 101 and found.labels[0].startswith("1: 2")
+    by_decile = [items.counts[sessions.values[1:][found.number == tenth] - 2] for tenth in range(10)]
+    for tenth, label in enumerate(found.labels):
+        assert label == f"{tenth + 1}: {by_decile[tenth].min()}-{by_decile[tenth].max()}"
+        assert tenth == 0 or by_decile[tenth].max() < by_decile[tenth - 1].min()
 
 
 def test_event_types_by_frequency():

@@ -1,4 +1,4 @@
-"""train, evaluate, export, recommend, demo."""
+"""train, evaluate, export, recommend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tfrecsession.cli.output import console, evaluation_table, metrics_table, slices_table, write_json
+from tfrecsession.cli.output import NOTES, console, evaluation_table, metrics_table, slices_table, write_json
 from tfrecsession.errors import InputError
 
 
@@ -87,15 +87,12 @@ def evaluate(options) -> None:
         earlier=[getattr(data, split) for split in before],
     )
     screen = console(options.json)
-    where = f"{scored.events:,} events of {scored.sessions:,} sessions, {options.split} split"
-    screen.print(evaluation_table(scored, f"{options.run_folder}: {run.info['model']}, {where}"))
+    where = f"{scored.events:,} events of {scored.sessions:,} sessions of {options.split}"
+    screen.print(f"{options.run_folder}: {run.info['model']} on {where}", markup=False)
+    screen.print(evaluation_table(scored))
     if scored.slices:
-        screen.print(slices_table(scored.slices, "by kind of event (slices that do not apply to the log are left out)"))
-    screen.print(
-        "recall, mrr, ndcg: the next item's rank among all items, ties against. precision, map: the list against the "
-        "items of the rest of the session.\n95% intervals: bootstrap over sessions. popularity decile 1: the most "
-        f"popular items, a tenth of the train events. {scored.seconds:.1f} s"
-    )
+        screen.print(slices_table(scored.slices))
+    screen.print(f"{NOTES} Ranking took {scored.seconds:.1f} s.")
     result = result_of(run.info["model"], data, scored)
     write_json({**result, "split": options.split, "run": options.run_folder}, options.json)
 
@@ -153,37 +150,7 @@ def recommend(options) -> None:
     write_json(result, options.json)
 
 
-def demo_command(commands, every):
-    command = commands.add_parser("demo", parents=[every], help="the whole pipe: prepare, compare, export, recommend")
-    command.add_argument("source", nargs="?", default="synthetic:items=5000,sessions=60000,seed=1")
-    command.add_argument("--out", default="demo", metavar="DIR")
-    command.add_argument("--epochs", type=int, default=5)
-    command.set_defaults(run=demo, takes_the_rest=True)
-
-
-def demo(options) -> int:
-    from tfrecsession import batches
-    from tfrecsession.cli.program import main
-
-    out = options.out
-    data, report, saved = f"{out}/data", f"{out}/report", f"{out}/saved_models/gru4rec"
-
-    def step(*words: str) -> None:
-        print("\n$ tfrecsession " + " ".join(words), flush=True)
-        if code := main(words):
-            sys.exit(code)
-
-    step("prepare", options.source, "--out", data, "--overwrite", *options.rest)
-    compared = ("--models", "popularity,item_knn,gru4rec", "--epochs", str(options.epochs))
-    step("compare", data, "--out", report, "--overwrite", *compared, "--json", f"{out}/results.json")
-    step("export", f"{report}/runs/gru4rec", "--out", saved, "--k", "10", "--exclude-seen", "--overwrite")
-    loaded = batches.load(data)
-    step("recommend", saved, *loaded.items.decode(loaded.test[0][:2]))
-    print(f"\nThe comparison, to look at in a browser: {report}/report.html")
-    return 0
-
-
-COMMANDS = [train_command, evaluate_command, export_command, recommend_command, demo_command]
+COMMANDS = [train_command, evaluate_command, export_command, recommend_command]
 
 
 def settings(said: list[str], of: str | None = None, among=()) -> dict:

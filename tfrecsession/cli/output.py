@@ -10,6 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+ORDER = ("recall", "mrr", "ndcg", "precision", "map", "coverage", "popularity", "gini", "novelty")
+NOTES = (
+    "recall, mrr, ndcg: rank of the next item among all, ties against. precision, map: the list against the rest of "
+    "the session. 95% intervals: bootstrap over sessions. popularity decile: tenths of the targets by support in train."
+)
+
 
 def write_json(content, file: str | None) -> None:
     """The `--json` twin of what was printed."""
@@ -70,27 +76,24 @@ def comparison_table(results: dict, title: str) -> Table:
     return table
 
 
-def evaluation_table(scored, title: str) -> Table:
+def evaluation_table(scored) -> Table:
     """One row per metric of an Evaluation, with its interval where it has one."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("95% interval")
-    last = None
-    for name in sorted(scored.metrics, key=lambda name: ORDER.index(name.partition("@")[0])):
-        if last not in (None, name.partition("@")[0]):
+    for label in ORDER:
+        names = [name for name in scored.metrics if name.partition("@")[0] == label]
+        for name in names:
+            table.add_row(name, f"{scored.metrics[name]:.4f}", interval_text(scored.intervals.get(name)))
+        if len(names) > 1:
             table.add_section()
-        last = name.partition("@")[0]
-        table.add_row(name, f"{scored.metrics[name]:.4f}", interval_text(scored.intervals.get(name)))
     return table
 
 
-ORDER = ("recall", "mrr", "ndcg", "precision", "map", "coverage", "popularity", "gini", "novelty")
-
-
-def slices_table(slices: dict, title: str) -> Table:
+def slices_table(slices: dict) -> Table:
     """One row per label of every slice; what has no events has no scores."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     table.add_column("slice")
     table.add_column("events", justify="right")
     names = [name for name in next(iter(next(iter(slices.values())).values())) if "@" in name]

@@ -76,7 +76,7 @@ def compare(
     Raises:
         InputError: a model, label, setting or k that cannot be meant; a run or folder made from other data.
     """
-    out = Path(out).expanduser().absolute()
+    out, k = Path(out).expanduser().absolute(), tuple(dict.fromkeys(k))
     entries = [_to_fit(word, settings or {}, seed, out) for word in models]
     entries += [_finished(word, data) for word in runs]
     _check(data, entries, settings or {}, k)

@@ -28,7 +28,7 @@ class Evaluation:
             "precision@20" and "map@20" against the rest of the session, "coverage@20", "popularity@20", "gini@20",
             "novelty@20", as `trs.metrics.lists` defines them.
         events: number of events scored.
-        seconds: time it took.
+        seconds: time that ranking took, and making the lists; what follows from them is not in it.
         ranks: int32 [events], the rank of each scored event.
         event: int64 [events], its place among the split's events, rising.
         lists: int32 [events, max k], the ids of the best items, best first; None where they were not asked for.

@@ -74,10 +74,11 @@ def _key(entry: Entry, data: Data, k) -> dict:
 
 def _score(entry: Entry, data: Data, k, key: dict, folder: Path, progress) -> None:
     run = training.open_run(entry.run)
-    progress("evaluating")
+    progress("evaluating", 0.0)
     with PeakMemory() as memory:
         model = run.model()
-        scored = evaluate(model, data.test, k, beyond_accuracy=True, earlier=(data.train, data.validation))
+        everything = {"beyond_accuracy": True, "earlier": (data.train, data.validation)}
+        scored = evaluate(model, data.test, k, progress=lambda done: progress("evaluating", done), **everything)
     progress("timing")
     row = {
         "model": entry.label,

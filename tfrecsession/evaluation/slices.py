@@ -28,8 +28,9 @@ def slicings(sessions: Sessions, event: np.ndarray, earlier: Iterable[Sessions] 
     - `position`: place of the target in its session, from 1; the first event is never a target.
     - `history_length`: events of the user before this one: of the same split by time, and of the splits in `earlier`
       all; those of an anonymous session are its own. Left out where the log knows no user.
-    - `popularity_decile`: 1 holds the items of most support that make up the first tenth of the train events, and so
-      on: the further down, the more items. The items are in the order of the vocabulary. Known targets only.
+    - `popularity_decile`: tenths of the known targets by the support of their items in train, the most popular first,
+      named with the supports they span: "1: 820-5031". Equal supports stay together, so a tenth may come out empty.
+      (Tenths of the catalogue, or of the train events, would put nearly all targets of some logs into one.)
     - `in_training`: whether training has seen the target ("known") or not ("new": always a miss).
     - `in_session`: whether the target occurred before in its session ("returning") or not ("fresh"). Known targets
       only: new ones cannot be told apart.
@@ -50,20 +51,13 @@ def slicings(sessions: Sessions, event: np.ndarray, earlier: Iterable[Sessions] 
     if "user" in columns and any(user is not None for user in sessions.column("user")):
         history = history_lengths(sessions, earlier)[event]
         found["history_length"] = _by_length(history, (1, 2, 3, 6, 11, 21, 51))
-    decile = np.concatenate([[-1, -1], deciles(sessions.items.counts)])
-    found["popularity_decile"] = Slicing(tuple(str(number) for number in range(1, 11)), decile[target])
+    found["popularity_decile"] = _by_support(np.concatenate([[0, 0], sessions.items.counts])[target], known)
     found["in_training"] = Slicing(("known", "new"), np.where(known, 0, 1))
     returning = first_in_session(values, offsets)[event] < event
     found["in_session"] = Slicing(("returning", "fresh"), np.where(known, np.where(returning, 0, 1), -1))
     if "event" in columns:
         found["event_type"] = _by_type(sessions.column("event")[event])
     return {name: Slicing(cut.labels, cut.number.astype(np.int8)) for name, cut in found.items()}
-
-
-def deciles(counts: np.ndarray) -> np.ndarray:
-    """int64 [items], 0 to 9: in which tenth of all events an item's first one falls, the items by falling count."""
-    before = np.cumsum(counts) - counts
-    return np.minimum(before * 10 // max(int(counts.sum()), 1), 9)
 
 
 def first_in_session(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -102,6 +96,22 @@ def _by_length(length: np.ndarray, starts: tuple[int, ...]) -> Slicing:
         last = None if following is None else following - 1
         labels.append(f"{first}+" if last is None else str(first) if first == last else f"{first}-{last}")
     return Slicing(tuple(labels), np.searchsorted(starts, length, side="right") - 1)
+
+
+def _by_support(support: np.ndarray, known: np.ndarray) -> Slicing:
+    """Tenths of the known targets by falling support; those of one support go where the middle one of them falls."""
+    supports, number, times = np.unique(-support[known], return_inverse=True, return_counts=True)
+    before = 2 * np.cumsum(times) - times  # twice the place of the middle one
+    decile = before * 10 // max(2 * int(times.sum()), 1)
+    labels = []
+    for tenth in range(10):
+        spanned = -supports[decile == tenth]
+        low, high = (spanned[-1], spanned[0]) if len(spanned) else (None, None)
+        span = "" if low is None else f": {low}" if low == high else f": {low}-{high}"
+        labels.append(f"{tenth + 1}{span}")
+    of_event = np.full(len(support), -1)
+    of_event[known] = decile[number]
+    return Slicing(tuple(labels), of_event)
 
 
 def _by_type(types: np.ndarray) -> Slicing:

@@ -116,7 +116,7 @@ class Recommender(Answers, keras.Model):
         there = targets > 0
         encoded = tf.boolean_mask(self.encode(batch, training=False), there)
         targets = tf.boolean_mask(targets, there)
-        largest = max(1, BLOCK_BYTES // (4 * self.size))
+        largest = max(1, BLOCK_BYTES // (4 * self.size * (2 if best else 1)))  # lists are found in a copy
         events = tf.shape(targets)[0]
         blocks = tf.maximum((events + largest - 1) // largest, 1)
         block = (events + blocks - 1) // blocks  # alike, so that hardly any row is padding

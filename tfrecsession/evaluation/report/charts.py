@@ -36,7 +36,7 @@ def lines(models: list[Series], name: str, metric: str, ylabel: str, xlabel: str
             if there := [place for place in places if values[place] == values[place]]:
                 ends.append((there[-1], values[there[-1]], model))
         wide = shape == "wide"  # on a phone, counts would run into each other
-        axes.set_xticks(places, [f"{label}\n{short(counts[label])}" if wide else label for label in labels])
+        axes.set_xticks(places, [f"{tick(label)}\n{short(counts[label])}" if wide else tick(label) for label in labels])
         axes.set_xlim(-0.3, len(labels) - 0.7)
         axes.set_ylim(bottom=0)
         axes.set_xlabel(f"{xlabel}; below: events" if wide else xlabel)
@@ -132,6 +132,11 @@ def cells(model: Series, name: str) -> dict[str, dict]:
 def interval(scores: dict, metric: str, value: float) -> tuple[float, float]:
     """The interval of a metric, or its value where none was kept."""
     return tuple((scores.get("intervals") or {}).get(metric) or (value, value))
+
+
+def tick(label: str) -> str:
+    """ "1: 820-5031" -> "1": the part of a label that names it."""
+    return label.partition(":")[0]
 
 
 def short(number: float) -> str:

@@ -114,7 +114,8 @@ def _runs(some: list[str], labels: list[str]) -> str:
             runs[-1][1] = place
         else:
             runs.append([place, place])
-    joined = [labels[a] if a == b else f"{labels[a]}{' to ' if b > a + 1 else ', '}{labels[b]}" for a, b in runs]
+    names = [charts.tick(label) for label in labels]
+    joined = [names[a] if a == b else f"{names[a]}{' to ' if b > a + 1 else ', '}{names[b]}" for a, b in runs]
     return ", ".join(joined)
 
 

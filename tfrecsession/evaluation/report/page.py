@@ -23,9 +23,8 @@ PARTS = {  # slice -> title of its section, its axis and what that means, which 
     "popularity_decile": (
         "Recall@{k} by popularity of the target",
         (
-            "tenth, from popular to rare",
-            "Items in the order of popularity, cut so that each tenth has as many training events: the first holds the "
-            "few most popular items.",
+            "tenth of the targets, from popular to rare",
+            "Targets in the order of their items' training events, cut into tenths; the numbers give the span of each.",
         ),
         "lines",
     ),

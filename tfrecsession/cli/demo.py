@@ -1,0 +1,38 @@
+"""demo: the other commands, one after the other."""
+
+from __future__ import annotations
+
+import sys
+
+
+def demo_command(commands, every):
+    command = commands.add_parser("demo", parents=[every], help="the whole pipe: prepare, compare, export, recommend")
+    command.add_argument("source", nargs="?", default="synthetic:items=5000,sessions=60000,seed=1")
+    command.add_argument("--out", default="demo", metavar="DIR")
+    command.add_argument("--epochs", type=int, default=5)
+    command.set_defaults(run=demo, takes_the_rest=True)
+
+
+def demo(options) -> int:
+    from tfrecsession import batches
+    from tfrecsession.cli.program import main
+
+    out = options.out
+    data, report, saved = f"{out}/data", f"{out}/report", f"{out}/saved_models/gru4rec"
+
+    def step(*words: str) -> None:
+        print("\n$ tfrecsession " + " ".join(words), flush=True)
+        if code := main(words):
+            sys.exit(code)
+
+    step("prepare", options.source, "--out", data, "--overwrite", *options.rest)
+    compared = ("--models", "popularity,item_knn,gru4rec", "--epochs", str(options.epochs))
+    step("compare", data, "--out", report, "--overwrite", *compared, "--json", f"{out}/results.json")
+    step("export", f"{report}/runs/gru4rec", "--out", saved, "--k", "10", "--exclude-seen", "--overwrite")
+    loaded = batches.load(data)
+    step("recommend", saved, *loaded.items.decode(loaded.test[0][:2]))
+    print(f"\nThe comparison, to look at in a browser: {report}/report.html")
+    return 0
+
+
+COMMANDS = [demo_command]
