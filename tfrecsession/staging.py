@@ -34,6 +34,17 @@ def staged(out: str | os.PathLike, *, marker: str, overwrite: bool = False) -> I
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def replace_file(path: str | os.PathLike, text: str) -> None:
+    """Write a file that is read whole or as it was before."""
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def _check_replaceable(out: Path, marker: str, overwrite: bool) -> None:
     if not out.exists() and not out.is_symlink():
         return

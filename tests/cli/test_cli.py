@@ -77,8 +77,40 @@ def test_compare(place, tmp_path, capsys):
     assert [row["model"] for row in results["models"]] == ["popularity", "item_knn", "gru4rec"]
     assert [row["model"] for row in results["bounds"]] == ["chance", "ceiling"]
     assert (tmp_path / "report" / "runs" / "item_knn" / "model.keras").exists()
+    assert (tmp_path / "report" / "report.html").read_text().startswith("<!DOCTYPE html>")
     table = capsys.readouterr().out
-    assert "ceiling" in table and "item_knn" in table
+    assert "ceiling" in table and "item_knn" in table and "report.html" in table
+    assert "gru4rec: fitting" in table
+
+    # the same again goes on from what is there; a run, a preset and a label stand beside it
+    (tmp_path / "few.json").write_text(json.dumps({"model": "item_knn", "settings": {"neighbours": 5}}))
+    words[3] = "popularity,item_knn,few=item_knn"
+    more = ["--runs", f"{place}/run", "--preset", f"few={tmp_path}/few.json", "--json", f"{tmp_path}/all.json"]
+    assert main([*words, *more, "--set", "few.window=7"]) == 0
+    rows = read(tmp_path / "all.json")["models"]
+    assert [row["model"] for row in rows] == ["popularity", "item_knn", "few", "run"]
+    assert rows[:2] == results["models"][:2] and rows[3]["kind"] == "gru4rec"
+    assert rows[2]["settings"]["neighbours"] == 5 and rows[2]["settings"]["window"] == 7
+    printed = capsys.readouterr().out
+    assert "few: fitting" in printed and "run: evaluating" in printed and "item_knn: evaluating" not in printed
+
+    (tmp_path / "report" / "report.html").unlink()
+    assert main(["report", f"{tmp_path}/report", "--json", f"{tmp_path}/page.json"]) == 0
+    assert "few" in (tmp_path / "report" / "report.html").read_text()
+    assert read(tmp_path / "page.json")["report"] == f"{tmp_path}/report/report.html"
+
+
+def test_an_interrupted_compare_says_how_to_go_on(place, tmp_path, capsys, monkeypatch):
+    from tfrecsession.evaluation import cost
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cost, "latency", interrupted)
+    words = ["compare", f"{place}/data", "--models", "popularity", "--out", f"{tmp_path}/report"]
+    assert main(words) == 130
+    assert "the same command goes on" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "report").iterdir()} <= {"comparison.json", "runs", "scores"}
 
 
 def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys):
@@ -134,6 +166,12 @@ def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys)
         (["recommend", "{place}/saved/gru4rec", "item-1", "--k", "8"], "--k 8"),
         (["compare", "{place}/data", "--models", "popularity,grubrec", "--out", "{tmp}/x"], "grubrec"),
         (["compare", "{place}/data", "--out", "{tmp}/x", "--set", "units=[8]"], "MODEL.KEY=VALUE"),
+        (["compare", "{place}/data", "--out", "{tmp}/x", "--preset", "gru4rec_yoochoose1_64"], "MODEL=NAME"),
+        (["compare", "{place}/data", "--out", "{tmp}/x", "--preset", "item_knn=yoochoose"], "is for gru4rec"),
+        (["compare", "{place}/data", "--out", "{tmp}/x", "--runs", "{tmp}/nowhere"], "run.json"),
+        (["compare", "{place}/data", "--out", "{place}/saved"], "not ours"),
+        (["compare", "{place}/data", "--out", "{tmp}/x", "--k", "5000"], "catalogue"),
+        (["report", "{tmp}/nowhere"], "results.json"),
         (["prepare", "{tmp}/nowhere.csv", "--out", "{tmp}/x"], "nowhere.csv"),
         (["prepare", "synthetic:items=100", "--out", "{place}/data"], "--overwrite"),
     ],
@@ -160,3 +198,4 @@ def test_the_demo(tmp_path, capsys):
     for command in ("prepare", "compare", "export", "recommend"):
         assert f"$ tfrecsession {command}" in printed
     assert "ceiling" in printed
+    assert printed.splitlines()[-1].endswith(f"{out}/report/report.html") and (out / "report/report.html").exists()

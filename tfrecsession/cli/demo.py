@@ -31,6 +31,7 @@ def demo(options) -> int:
     step("export", f"{report}/runs/gru4rec", "--out", saved, "--k", "10", "--exclude-seen", "--overwrite")
     loaded = batches.load(data)
     step("recommend", saved, *loaded.items.decode(loaded.test[0][:2]))
+    print(f"\nThe comparison, to look at in a browser: {report}/report.html")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""train, evaluate, compare, export, recommend."""
+"""train, evaluate, export, recommend."""
 
 from __future__ import annotations
 
@@ -97,51 +97,6 @@ def evaluate(options) -> None:
     write_json({**result, "split": options.split, "run": options.run_folder}, options.json)
 
 
-def compare_command(commands, every):
-    command = commands.add_parser("compare", parents=[every], help="several models on one data set, one protocol")
-    command.add_argument("data", metavar="DIR")
-    command.add_argument("--models", default="popularity,item_knn,gru4rec", metavar="A,B")
-    command.add_argument("--out", required=True, metavar="DIR", help="results.json and the runs")
-    command.add_argument("--set", action="append", default=[], metavar="MODEL.KEY=VALUE", help="a model's setting")
-    command.add_argument("--epochs", type=int)
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--k", default="20", help="lengths of list to report")
-    command.add_argument("--overwrite", action="store_true", help="replace an earlier comparison")
-    command.set_defaults(run=compare)
-
-
-def compare(options) -> None:
-    from tfrecsession import batches, evaluation, training
-    from tfrecsession.staging import staged
-
-    names = [name.strip() for name in options.models.split(",") if name.strip()]
-    chosen = {name: training.settings_of(name, settings(options.set, of=name, among=names)) for name in names}
-    k = lengths(options.k)
-    screen = console(options.json)
-    with staged(options.out, marker="results.json", overwrite=options.overwrite) as folder:
-        data = batches.load(options.data)
-        rows = []
-        for name in names:
-            if options.epochs is not None and "epochs" in chosen[name]:
-                chosen[name]["epochs"] = options.epochs
-            screen.print(f"[bold]{name}[/bold]")
-            model = training.train(
-                data, name, folder / "runs" / name, chosen[name], seed=options.seed, k=k, verbose=verbosity(options)
-            )
-            scored = evaluation.evaluate(model, data.test, k, progress=True)
-            run = training.open_run(folder / "runs" / name).info
-            rows.append({**result_of(name, data, scored), "train_seconds": run["seconds"]})
-        bounds = [{"model": "chance", **vars_of(evaluation.chance(len(data.items), data.test.scored_events, k))}]
-        if data.info.get("shop"):
-            bounds.append({"model": "ceiling", **vars_of(evaluation.ceiling(data.info["shop"], data.test, k))})
-        results = {"data": data.fingerprint, "seed": options.seed, "models": rows, "bounds": bounds}
-        write_json(results, str(folder / "results.json"))
-    screen.print(
-        metrics_table([*rows, *bounds], f"{options.data}, test split, next event, whole catalogue, ties against")
-    )
-    write_json(results, options.json)
-
-
 def export_command(commands, every):
     command = commands.add_parser("export", parents=[every], help="a run -> a SavedModel for TensorFlow Serving")
     command.add_argument("run_folder", metavar="RUN")
@@ -195,7 +150,7 @@ def recommend(options) -> None:
     write_json(result, options.json)
 
 
-COMMANDS = [train_command, evaluate_command, compare_command, export_command, recommend_command]
+COMMANDS = [train_command, evaluate_command, export_command, recommend_command]
 
 
 def settings(said: list[str], of: str | None = None, among=()) -> dict:

@@ -54,6 +54,28 @@ def metrics_table(rows: list[dict], title: str) -> Table:
     return table
 
 
+def comparison_table(results: dict, title: str) -> Table:
+    """One row per model of a comparison: quality at the longest k with intervals and significance, and costs."""
+    k = results["protocol"]["headline_k"]
+    names = [f"{name}@{k}" for name in ("recall", "mrr", "ndcg")]
+    worse = {(test["metric"], test["model"]) for test in results["pairs"] if test["p_holm"] < 0.05}
+    table = Table(title=title, title_justify="left")
+    table.add_column("model")
+    for name in (*names, "events", "fit s", "events/s", "answer ms", "disk MB"):
+        table.add_column(name, justify="right")
+    for row in (*results["models"], *results["bounds"]):
+        values = []
+        for name in names:
+            mark = "*" if (name, row["model"]) in worse else ""
+            values.append(f"{row['metrics'][name]:.4f}{mark} {interval_text(row['intervals'].get(name))}".strip())
+        costs = ["-"] * 4
+        if cost := row.get("cost"):
+            costs = [f"{row['train_seconds']:.1f}", f"{cost['events_per_second']:,.0f}"]
+            costs += [f"{cost['latency_ms']['p50']:.1f}", f"{cost['disk_bytes'] / 1e6:.1f}"]
+        table.add_row(row["model"], *values, f"{row['events']:,}", *costs)
+    return table
+
+
 def evaluation_table(scored) -> Table:
     """One row per metric of an Evaluation, with its interval where it has one."""
     table = Table()

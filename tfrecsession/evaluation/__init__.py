@@ -1,8 +1,10 @@
-"""Exact evaluation, how sure its numbers are, and what to hold them against."""
+"""Exact evaluation, how sure its numbers are, what to hold them against, and the comparison of models."""
 
 from tfrecsession.evaluation.bounds import ceiling, chance
+from tfrecsession.evaluation.comparison import compare
 from tfrecsession.evaluation.measures import Evaluation, measure, metrics_of
 from tfrecsession.evaluation.ranking import evaluate
+from tfrecsession.evaluation.report import read_results, write_report
 from tfrecsession.evaluation.significance import PairedTest, holm, paired
 from tfrecsession.evaluation.slices import slicings
 from tfrecsession.evaluation.tuning import Tuning, tune
@@ -13,11 +15,14 @@ __all__ = [
     "Tuning",
     "ceiling",
     "chance",
+    "compare",
     "evaluate",
     "holm",
     "measure",
     "metrics_of",
     "paired",
+    "read_results",
     "slicings",
     "tune",
+    "write_report",
 ]

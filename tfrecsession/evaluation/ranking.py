@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from rich.progress import Progress
@@ -20,7 +20,7 @@ def evaluate(
     sessions: Sessions,
     k=(20,),
     *,
-    progress: bool = False,
+    progress: bool | Callable[[float], None] = False,
     beyond_accuracy: bool = False,
     slices: bool = True,
     earlier: Iterable[Sessions] = (),
@@ -35,7 +35,7 @@ def evaluate(
         model: any model.
         sessions: a split, usually `data.test`.
         k: the lengths of list to report.
-        progress: show a bar.
+        progress: show a bar, or call this with the share that is done, from 0 to 1.
         beyond_accuracy: keep the lists and measure them too: precision and MAP against the rest of the session,
             coverage, popularity, Gini, novelty (`trs.metrics.lists` defines them). Takes longer, and
             4 * events * max(k) bytes.
@@ -70,7 +70,7 @@ def evaluate(
     number = np.cumsum(scored) - 1
     ranks = np.zeros(number[-1] + 1, np.int32)
     lists = np.zeros((len(ranks), max(k) if beyond_accuracy else 0), np.int32)
-    with Progress(disable=not progress, transient=True) as bar:
+    with Progress(disable=progress is not True, transient=True) as bar:
         task = bar.add_task(f"evaluating {model.name}", total=int(scored[events].sum()))
         for laid in layout.every_event(values, offsets, scored=scored, one_target=not model.causal):
             there = laid.targets > 0
@@ -80,6 +80,8 @@ def evaluate(
             place = number[laid.event[there]]
             ranks[place], lists[place] = model.target_ranks(batch, laid.targets, lists.shape[1])
             bar.advance(task, int(there.sum()))
+            if callable(progress):
+                progress(bar.tasks[0].completed / bar.tasks[0].total)
     seconds = time.perf_counter() - start
     place = number[alike[events]]
     found = measure(

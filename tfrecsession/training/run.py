@@ -24,6 +24,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender
 from tfrecsession.staging import staged
 from tfrecsession.training.decay import DECAYS
+from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.recipe import build
 from tfrecsession.version import __version__
 
@@ -38,6 +39,7 @@ def train(
     k=(20,),
     overwrite: bool = False,
     verbose: int | str = 0,
+    callbacks=(),
 ) -> Recommender:
     """Train a model and keep the run in `out`.
 
@@ -50,13 +52,15 @@ def train(
         k: the lengths of list that validation reports.
         overwrite: replace an earlier run.
         verbose: Keras' progress: 0, 1 or 2.
+        callbacks: further Keras callbacks, for models that are learned by gradient.
     """
     with staged(out, marker="run.json", overwrite=overwrite) as folder:
         keras.utils.set_random_seed(seed)
-        built = build(model, data.items, settings, k)
-        start = time.perf_counter()
-        history = fit(built, data, settings, seed, verbose)
-        seconds = time.perf_counter() - start
+        with PeakMemory() as memory:
+            built = build(model, data.items, settings, k)
+            start = time.perf_counter()
+            history = fit(built, data, settings, seed, verbose, callbacks)
+            seconds = time.perf_counter() - start
         built.save(folder / "model.keras")
         _write(folder / "history.json", history)
         validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
@@ -74,6 +78,7 @@ def train(
                 "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
                 "versions": {**versions, "numpy": np.__version__, "python": platform.python_version()},
                 "seconds": seconds,
+                "memory": memory.growth,  # bytes, at the peak of building and fitting
                 "events": int(data.train.scored_events * settings.get("epochs", 1)),
             },
         )

@@ -1,0 +1,205 @@
+"""results.json -> report.html: one page for people, from what the comparison kept and nothing else."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+from tfrecsession.errors import InputError
+from tfrecsession.evaluation.report import reading, wording
+from tfrecsession.evaluation.report.costs_table import COSTS, cost_cells
+from tfrecsession.evaluation.report.drawing import DARK, LIGHT, OTHER, series
+from tfrecsession.evaluation.report.figures import bias, cost, slice_figure, slice_table
+from tfrecsession.staging import replace_file
+
+TEMPLATE = "page.html.jinja"
+PARTS = {  # slice -> title of its section, its axis and what that means, which chart
+    "position": (
+        "Recall@{k} by position in the session",
+        ("place of the target in its session", "The first event of a session is never a target."),
+        "lines",
+    ),
+    "popularity_decile": (
+        "Recall@{k} by popularity of the target",
+        (
+            "tenth of the targets, from popular to rare",
+            "Targets in the order of their items' training events, cut into tenths; the numbers give the span of each.",
+        ),
+        "lines",
+    ),
+    "bias": ("Coverage and popularity bias", ("", ""), "bias"),
+    "in_session": ("Recall@{k} of returning and of fresh items", ("", ""), "rows"),
+}
+FURTHER = {  # slices shown as tables
+    "event_type": "By type of the target's event",
+    "history_length": "By events of the user before",
+    "in_training": "By whether training has seen the target",
+}
+
+
+def read_results(path: str | Path) -> tuple[dict, Path]:
+    """The results of a comparison and the file they stand in; `path` is that file or its folder.
+
+    Raises:
+        InputError: there is none, or it is none.
+    """
+    path = Path(path)
+    file = path / "results.json" if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"{path}: no results.json there: make one with `tfrecsession compare DATA --out {path}`")
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file}: is not JSON ({error})") from None
+    if not isinstance(results, dict) or "models" not in results or "protocol" not in results:
+        raise InputError(f"{file}: are not the results of a comparison by this version: run `compare` again")
+    return results, file
+
+
+def write_report(results: dict, path: str | Path) -> Path:
+    """Write the page; one file without references to others, whole or as it was before.
+
+    Args:
+        results: what `compare` returned, or `results.json` holds.
+        path: the HTML file.
+
+    Raises:
+        InputError: Matplotlib or Jinja2 is missing.
+    """
+    page = render(results)
+    replace_file(path, page)
+    return Path(path)
+
+
+def render(results: dict) -> str:
+    """The page as text."""
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError:
+        raise InputError("report.html needs Jinja2: pip install jinja2, then `tfrecsession report`") from None
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    template = environment.from_string((files(__package__) / TEMPLATE).read_text(encoding="utf-8"))
+    return template.render(content(results)) + "\n"
+
+
+def content(results: dict) -> dict:
+    """What the template shows, every number as it reads."""
+    protocol, k = results["protocol"], results["protocol"]["headline_k"]
+    rows = sorted(results["models"], key=lambda row: -row["metrics"][f"mrr@{k}"])
+    models = series(rows)
+    headline = f"MRR@{k}"
+    metrics = [f"{name}@{k}" for name in ("mrr", "recall", "ndcg")]
+    return {
+        "light": LIGHT,
+        "dark": DARK,
+        "other": OTHER,
+        "title": wording.title(results),
+        "lead": wording.lead(results),
+        "findings": wording.findings(results, rows, k),
+        "facts": wording.facts(results),
+        "protocol": wording.protocol_sentences(protocol),
+        "data": wording.data_sentences(results),
+        "splits": wording.splits_table(results.get("dataset") or {}),
+        "steps": wording.steps_table(results.get("dataset") or {}),
+        "headline": headline,
+        "metric_heads": [reading.metric_name(metric) for metric in metrics],
+        "cost_heads": COSTS,
+        "table": _table(results, rows, metrics, models),
+        "notes": wording.notes(results, rows, k),
+        "tests": _tests(results),
+        "every_k": _every_k(results, rows),
+        "parts": _parts(results, models, k),
+        "settings": [_settings(row) for row in rows],
+        "footer": wording.footer(results, rows),
+    }
+
+
+def _table(results: dict, rows: list[dict], metrics: list[str], models) -> list[dict]:
+    marks = {(test["metric"], test["model"]): test for test in results.get("pairs", [])}
+    best = {metric: max(row["metrics"][metric] for row in rows) for metric in metrics}
+    table = []
+    for number, (row, costs) in enumerate(zip(rows, cost_cells(rows), strict=True)):
+        quality = [
+            {
+                "value": reading.score(row["metrics"][metric]),
+                "interval": reading.interval((row.get("intervals") or {}).get(metric)),
+                "best": row["metrics"][metric] == best[metric],
+                "mark": wording.mark(marks.get((metric, row["model"]))),
+            }
+            for metric in metrics
+        ]
+        colour = f"series-{number}" if models[number].color != OTHER else "other"
+        table.append({"label": row["model"], "colour": colour, "metrics": quality, "costs": costs, "bound": False})
+    for bound in results.get("bounds", []):
+        quality = [
+            {
+                "value": reading.or_dash(bound["metrics"].get(metric), reading.score),
+                "interval": reading.interval((bound.get("intervals") or {}).get(metric)),
+                "best": False,
+            }
+            for metric in metrics
+        ]
+        costs = [{"value": "–", "below": "", "best": False}] * len(COSTS)
+        table.append({"label": bound["model"], "metrics": quality, "costs": costs, "bound": True})
+    return table
+
+
+def _tests(results: dict) -> dict | None:
+    heads = ["model", "against", "measure", "difference", "95% interval", "p", "p (Holm)"]
+    rows = [
+        [
+            test["model"],
+            test["best"],
+            reading.metric_name(test["metric"]),
+            reading.signed(test["difference"]),
+            reading.interval(test["interval"], signed=True) or "–",
+            reading.p_value(test["p"]),
+            reading.p_value(test["p_holm"]),
+        ]
+        for test in results.get("pairs", [])
+    ]
+    return {"caption": "Difference to the best model of each measure", "heads": heads, "rows": rows} if rows else None
+
+
+def _every_k(results: dict, rows: list[dict]) -> dict:
+    names = list(rows[0]["metrics"])
+    heads = ["measure", *(row["model"] for row in rows), *(bound["model"] for bound in results.get("bounds", []))]
+    table = []
+    for name in names:
+        cells = []
+        for row in (*rows, *results.get("bounds", [])):
+            interval = reading.interval((row.get("intervals") or {}).get(name))
+            value = reading.or_dash(row["metrics"].get(name), reading.number)
+            cells.append(f"{value} ({interval})" if interval else value)
+        table.append([reading.metric_name(name), *cells])
+    return {"caption": "All measures, in brackets the 95% interval", "heads": heads, "rows": table}
+
+
+def _parts(results: dict, models, k: int) -> list[dict]:
+    ceiling = next((row["metrics"] for row in results.get("bounds", []) if row["model"] == "ceiling"), {})
+    parts = [_part("quality-cost", f"MRR@{k} against time", [cost(models, k, ceiling.get(f"mrr@{k}"))])]
+    for name, (title, axis, kind) in PARTS.items():
+        title = title.format(k=k)
+        figure = bias(models, k) if kind == "bias" else slice_figure(models, name, title, axis, kind, k)
+        parts.append(_part(name, title, [figure] if figure else []))
+    tables = [table for name, title in FURTHER.items() if (table := slice_table(models, name, title, k))]
+    if tables:
+        parts.append({**_part("further", "Further slices", []), "without": [], "tables": tables})
+    return parts
+
+
+def _part(id: str, title: str, figures: list[dict]) -> dict:
+    without = [] if figures else ["These results do not hold what this section shows."]
+    return {"id": id, "title": title, "figures": figures, "without": without, "tables": []}
+
+
+def _settings(row: dict) -> dict:
+    pairs = sorted((row.get("settings") or {}).items())
+    return {
+        "label": row["model"],
+        "kind": row.get("kind", row["model"]),
+        "seed": row.get("seed", "–"),
+        "settings": [(name, json.dumps(value, ensure_ascii=False)) for name, value in pairs],
+        "run": row.get("run"),
+    }
