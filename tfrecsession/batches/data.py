@@ -22,12 +22,14 @@ class Sessions:
         values: int32 [events], item ids, session after session in start-time order.
         offsets: int64 [sessions + 1]: session `s` is `values[offsets[s]:offsets[s + 1]]`.
         role: "train", "validation" or "test".
+        timed: whether `times` and `start` are times; in a log without them they are the numbers of its rows.
     """
 
-    def __init__(self, arrays: SessionArrays, role: str):
+    def __init__(self, arrays: SessionArrays, role: str, timed: bool = True):
         self.arrays = arrays
         self.items: Items = arrays.items
         self.role = role
+        self.timed = timed
 
     @property
     def values(self) -> np.ndarray:
@@ -126,7 +128,8 @@ def load(path: str | Path) -> Data:
         InputError: there is none, or it is not whole.
     """
     prepared = read_prepared(path)
-    splits = {role: Sessions(getattr(prepared, role), role) for role in ("train", "validation", "test")}
+    timed = prepared.info["timed"]
+    splits = {role: Sessions(getattr(prepared, role), role, timed) for role in ("train", "validation", "test")}
     return Data(items=prepared.items, info=prepared.info, path=str(path), **splits)
 
 

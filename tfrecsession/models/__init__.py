@@ -3,15 +3,25 @@
 import difflib
 
 from tfrecsession.errors import InputError
+from tfrecsession.models.association_rules import AssociationRules
 from tfrecsession.models.gru4rec import GRU4Rec
 from tfrecsession.models.item_knn import ItemKNN
+from tfrecsession.models.markov_chain import MarkovChain
 from tfrecsession.models.popularity import Popularity
+from tfrecsession.models.random_order import Random
 from tfrecsession.models.recommender import Recommendations, Recommender
 from tfrecsession.models.sequence_model import SequenceModel
+from tfrecsession.models.sequential_rules import SequentialRules
+from tfrecsession.models.session_popularity import SessionPopularity
 
 # The names that `tfrecsession train --model NAME` knows.
 MODELS = {
+    "random": Random,
     "popularity": Popularity,
+    "session_popularity": SessionPopularity,
+    "association_rules": AssociationRules,
+    "markov": MarkovChain,
+    "sequential_rules": SequentialRules,
     "item_knn": ItemKNN,
     "gru4rec": GRU4Rec,
 }
@@ -25,4 +35,18 @@ def by_name(name: str) -> type[Recommender]:
     raise InputError(f"no model is called {name!r}; there are: {', '.join(near)}")
 
 
-__all__ = ["MODELS", "GRU4Rec", "ItemKNN", "Popularity", "Recommendations", "Recommender", "SequenceModel", "by_name"]
+__all__ = [
+    "MODELS",
+    "AssociationRules",
+    "GRU4Rec",
+    "ItemKNN",
+    "MarkovChain",
+    "Popularity",
+    "Random",
+    "Recommendations",
+    "Recommender",
+    "SequenceModel",
+    "SequentialRules",
+    "SessionPopularity",
+    "by_name",
+]

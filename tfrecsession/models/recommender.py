@@ -69,6 +69,10 @@ class Recommender(keras.Model):
         """`score_all` as a function that has read its tables: what several blocks of events share."""
         return self.score_all
 
+    def score_without_history(self):
+        """float32 [size]: how items score after a history without a known item, the popular ones best."""
+        return tf.math.log1p(tf.cast(self.item_counts.value, tf.float32))
+
     def item_vectors(self):
         """float `[size, dim]`, a vector per item id, or an InputError where a model has none."""
         raise InputError(f"{type(self).__name__} has no item vectors, so it cannot say which items are similar")
@@ -182,8 +186,7 @@ class Recommender(keras.Model):
         batch = {"items": ids, "position": tf.cumsum(there, axis=1, exclusive=True) * there, "segment": there}
         encoded = self.encode(batch, training=False)
         scores = self.score_all(tf.gather(encoded, tf.maximum(length - 1, 0), batch_dims=1))
-        popular = tf.math.log1p(tf.cast(self.item_counts.value, tf.float32))
-        scores = tf.where(length[:, None] > 0, tf.cast(scores, tf.float32), popular[None])
+        scores = tf.where(length[:, None] > 0, tf.cast(scores, tf.float32), self.score_without_history()[None])
 
         out = tf.constant(scores.dtype.min)
         real = tf.range(self.size) > 1
