@@ -22,7 +22,7 @@ class Sessions:
         values: int32 [events], item ids, session after session in start-time order.
         offsets: int64 [sessions + 1]: session `s` is `values[offsets[s]:offsets[s + 1]]`.
         role: "train", "validation" or "test".
-        timed: whether `times` and `start` are times; in a log without them they are the numbers of its rows.
+        timed: whether the log has times; otherwise its events stand in order, and `times` numbers the rows of a file.
     """
 
     def __init__(self, arrays: SessionArrays, role: str, timed: bool = True):

@@ -62,8 +62,8 @@ class NeighbourTable(keras.layers.Layer):
         """Keep the strongest neighbours of every item.
 
         Args:
-            blocks: SciPy sparse matrices [rows, size], which together give all rows of the table in their order; what
-                they hold is a neighbour, what they leave out is none.
+            blocks: matrices [rows, size], which together give all rows of the table in their order. SciPy sparse: what
+                they hold is a neighbour, what they leave out is none. NumPy: every item is.
         """
         ids, strengths = (np.zeros(self.ids.shape, dtype) for dtype in (np.int32, np.float32))
         first = 0
@@ -85,9 +85,10 @@ class NeighbourTable(keras.layers.Layer):
     def score(self, items, share):
         """items int32 [n, window], 0 where there is none, and what each counts, float32 [n, window]; -> [n, size]."""
         events = tf.shape(items)[0]
-        ids = tf.cast(tf.gather(self.ids.value, items), tf.int64)  # (n, window, neighbours)
-        given = tf.gather(self.strengths.value, items) * share[..., None]
-        cells = ids + tf.cast(tf.range(events) * self.size, tf.int64)[:, None, None]
+        there = tf.where(items > 0)  # (m, 2): what histories lack costs nothing
+        known = tf.gather_nd(items, there)
+        given = tf.gather(self.strengths.value, known) * tf.gather_nd(share, there)[:, None]  # (m, neighbours)
+        cells = tf.cast(tf.gather(self.ids.value, known), tf.int64) + there[:, :1] * self.size
         flat = tf.math.unsorted_segment_sum(
             tf.reshape(given, [-1]), tf.reshape(cells, [-1]), tf.cast(events, tf.int64) * self.size
         )
@@ -99,11 +100,14 @@ class NeighbourTable(keras.layers.Layer):
 
 
 def strongest(block, neighbours: int):
-    """The strongest entries of every row of a sparse matrix; of equal ones the lower column, the more popular item.
+    """The strongest entries of every row of a matrix; of equal ones the lower column, the more popular item.
 
     Returns:
-        row, place in the row (0 is the strongest), column and value of each, all [kept].
+        row, place in the row (0 is the strongest), column and value of each, all of one shape.
     """
+    if not sparse.issparse(block):
+        strength, item = tf.math.top_k(tf.cast(block[:, 2:], tf.float32), neighbours)  # equal ones by their column
+        return np.arange(len(block))[:, None], np.arange(neighbours)[None], item.numpy() + 2, strength.numpy()
     block = sparse.csr_matrix(block, dtype=np.float32)  # rounded: what is equal in exact sums is equal here
     block.sum_duplicates()
     block.eliminate_zeros()

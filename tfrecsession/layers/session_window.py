@@ -37,18 +37,20 @@ def newest_items(batch: dict, window: int | None = None):
 
     Args:
         batch: packed rows, `items` and `position` int32 [rows, steps].
-        window: how many at most; None: all of them, at a cost of rows * steps * steps.
+        window: how many at most; None: all of them.
 
     Returns:
-        int32 [rows, steps, window or steps], 0 where the session so far has no more.
+        int32 [rows, steps, items], 0 where the session so far has no more; `items` is the length of the longest session
+        of the batch, at most `window`.
     """
     items, position = batch["items"], batch["position"]
     known = tf.cast(items > 1, tf.int32)
     packed = tf.gather(items * known, tf.argsort(1 - known, axis=1, stable=True), batch_dims=1)
     upto, before = tf.cumsum(known, axis=1), tf.cumsum(known, axis=1, exclusive=True)
-    steps = tf.shape(items)[1]
-    before = tf.gather(before, tf.range(steps)[None] - position, batch_dims=1)  # known items before the session began
-    place = upto[..., None] - 1 - tf.range(steps if window is None else tf.minimum(window, steps))
+    begin = tf.range(tf.shape(items)[1])[None] - position
+    before = tf.gather(before, begin, batch_dims=1)  # known items before the session began
+    longest = tf.reduce_max(position) + 1
+    place = upto[..., None] - 1 - tf.range(longest if window is None else tf.minimum(window, longest))
     return tf.where(place >= before[..., None], tf.gather(packed, tf.maximum(place, 0), batch_dims=1), 0)
 
 

@@ -12,7 +12,9 @@ from tfrecsession.models.random_order import Random
 from tfrecsession.models.recommender import Recommendations, Recommender
 from tfrecsession.models.sequence_model import SequenceModel
 from tfrecsession.models.sequential_rules import SequentialRules
+from tfrecsession.models.session_aggregation import SessionAggregation
 from tfrecsession.models.session_popularity import SessionPopularity
+from tfrecsession.models.slist import SLIST
 
 # The names that `tfrecsession train --model NAME` knows.
 MODELS = {
@@ -23,6 +25,8 @@ MODELS = {
     "markov": MarkovChain,
     "sequential_rules": SequentialRules,
     "item_knn": ItemKNN,
+    "session_aggregation": SessionAggregation,
+    "slist": SLIST,
     "gru4rec": GRU4Rec,
 }
 
@@ -37,6 +41,7 @@ def by_name(name: str) -> type[Recommender]:
 
 __all__ = [
     "MODELS",
+    "SLIST",
     "AssociationRules",
     "GRU4Rec",
     "ItemKNN",
@@ -47,6 +52,7 @@ __all__ = [
     "Recommender",
     "SequenceModel",
     "SequentialRules",
+    "SessionAggregation",
     "SessionPopularity",
     "by_name",
 ]
