@@ -225,7 +225,8 @@ class Recommender(keras.Model):
         ids = np.zeros((len(encoded), max(map(len, encoded), default=0)), np.int32)
         for row, history in zip(ids, encoded, strict=True):
             row[: len(history)] = history
-        some = max(1, BLOCK_BYTES // (4 * self.size))
+        # a model may hold the session so far at every step, the square of the longest history
+        some = max(1, BLOCK_BYTES // (4 * max(self.size, (ids.shape[1] + 1) ** 2)))
         best = [
             self._answer(tf.constant(ids[i : i + some]), k=k, exclude_seen=exclude_seen, allowed=allowed)
             for i in range(0, len(ids), some)
