@@ -29,3 +29,9 @@ def test_newest_known_items_of_the_session_so_far(rows, window):
             items = [item for item in found[row, step] if item]
             assert items == expected.get((row, step), [])
             assert found[row, step, : len(items)].tolist() == items  # and the rest is padding
+
+
+def test_no_rows_at_all():
+    empty = {name: np.zeros((0, 1), np.int32) for name in ("items", "position")}
+    for window in (None, 3):
+        assert newest_items(empty, window).shape == (0, 1, 1)

@@ -49,7 +49,7 @@ def newest_items(batch: dict, window: int | None = None):
     upto, before = tf.cumsum(known, axis=1), tf.cumsum(known, axis=1, exclusive=True)
     begin = tf.range(tf.shape(items)[1])[None] - position
     before = tf.gather(before, begin, batch_dims=1)  # known items before the session began
-    longest = tf.reduce_max(position) + 1
+    longest = tf.maximum(tf.reduce_max(position), 0) + 1  # of no rows at all, the least number there is
     place = upto[..., None] - 1 - tf.range(longest if window is None else tf.minimum(window, longest))
     return tf.where(place >= before[..., None], tf.gather(packed, tf.maximum(place, 0), batch_dims=1), 0)
 
