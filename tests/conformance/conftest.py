@@ -10,6 +10,8 @@ VARIANTS = {
     "gru4rec-rnn": ("gru4rec", {"cell": "rnn", "embedding": "one_hot", "learning_rate": 0.05}),
     "gru4rec-residual": ("gru4rec", {"units": [64, 64], "residual": True, "embedding": "separate"}),
     "gru4rec-bidirectional": ("gru4rec", {"units": [32, 32], "bidirectional": True, "epochs": 3}),
+    "item_knn-div": ("item_knn", {"history": "div"}),
+    "slist-whole": ("slist", {"neighbours": None, "direction": "part"}),
 }
 QUICK = {"epochs": 3, "rows": 16, "steps": 8, "negatives": 64}
 
@@ -56,8 +58,9 @@ def fitted(shop, trained):
 
 def pytest_generate_tests(metafunc):
     """A test that asks for `name` runs over every registered model, `neural` over those learned by gradient."""
-    neural = [name for name, model in MODELS.items() if issubclass(model, SequenceModel)] + list(VARIANTS)
+    models = MODELS | {variant: MODELS[model] for variant, (model, _) in VARIANTS.items()}
+    neural = [name for name, model in models.items() if issubclass(model, SequenceModel)]
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", [*MODELS, *VARIANTS])
+        metafunc.parametrize("name", list(models))
     if "neural" in metafunc.fixturenames:
         metafunc.parametrize("neural", neural)

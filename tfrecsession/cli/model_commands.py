@@ -15,7 +15,7 @@ from tfrecsession.errors import InputError
 def train_command(commands, every):
     command = commands.add_parser("train", parents=[every], help="a prepared data set -> a run folder")
     command.add_argument("data", metavar="DIR")
-    command.add_argument("--model", required=True, help="popularity, item_knn, gru4rec")
+    command.add_argument("--model", required=True, help="item_knn, slist, gru4rec ...; an unknown name lists all")
     command.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
     command.add_argument("--preset", help="tuned settings that come with the package, or a .json file")
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, e.g. units=[100]")

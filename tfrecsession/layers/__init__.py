@@ -2,18 +2,25 @@
 
 from tfrecsession.layers.discounted_mean import DiscountedMean
 from tfrecsession.layers.item_embedding import ItemEmbedding
+from tfrecsession.layers.neighbour_table import NeighbourTable
 from tfrecsession.layers.session_bidirectional import SessionBidirectional
 from tfrecsession.layers.session_gru import SessionGRU
 from tfrecsession.layers.session_lstm import SessionLSTM
 from tfrecsession.layers.session_recurrent import SessionRecurrent
 from tfrecsession.layers.session_rnn import SessionRNN
+from tfrecsession.layers.session_window import STEP_DECAYS, newest_items, shares, step_weights
 
 __all__ = [
+    "STEP_DECAYS",
     "DiscountedMean",
     "ItemEmbedding",
+    "NeighbourTable",
     "SessionBidirectional",
     "SessionGRU",
     "SessionLSTM",
     "SessionRNN",
     "SessionRecurrent",
+    "newest_items",
+    "shares",
+    "step_weights",
 ]

@@ -4,24 +4,38 @@ import difflib
 
 from tfrecsession.errors import InputError
 from tfrecsession.models.answers import Recommendations
+from tfrecsession.models.association_rules import AssociationRules
 from tfrecsession.models.gru4rec import GRU4Rec
 from tfrecsession.models.item_knn import ItemKNN
+from tfrecsession.models.markov_chain import MarkovChain
 from tfrecsession.models.popularity import Popularity
+from tfrecsession.models.random_order import Random
 from tfrecsession.models.recommender import Recommender
 from tfrecsession.models.sequence_model import SequenceModel
+from tfrecsession.models.sequential_rules import SequentialRules
+from tfrecsession.models.session_aggregation import SessionAggregation
+from tfrecsession.models.session_popularity import SessionPopularity
 from tfrecsession.models.sknn import SKNN
+from tfrecsession.models.slist import SLIST
 from tfrecsession.models.stan import STAN
 from tfrecsession.models.vsknn import VSKNN
 from tfrecsession.models.vstan import VSTAN
 
 # The names that `tfrecsession train --model NAME` knows.
 MODELS = {
+    "random": Random,
     "popularity": Popularity,
+    "session_popularity": SessionPopularity,
+    "association_rules": AssociationRules,
+    "markov": MarkovChain,
+    "sequential_rules": SequentialRules,
     "item_knn": ItemKNN,
     "sknn": SKNN,
     "vsknn": VSKNN,
     "stan": STAN,
     "vstan": VSTAN,
+    "session_aggregation": SessionAggregation,
+    "slist": SLIST,
     "gru4rec": GRU4Rec,
 }
 
@@ -46,5 +60,12 @@ __all__ = [
     "Recommendations",
     "Recommender",
     "SequenceModel",
+    "SLIST",
+    "AssociationRules",
+    "MarkovChain",
+    "Random",
+    "SequentialRules",
+    "SessionAggregation",
+    "SessionPopularity",
     "by_name",
 ]

@@ -45,8 +45,7 @@ class Answers:
         batch = {"items": ids, "position": tf.cumsum(there, axis=1, exclusive=True) * there, "segment": there}
         encoded = self.encode(batch, training=False)
         scores = self.score_all(tf.gather(encoded, tf.maximum(length - 1, 0), batch_dims=1))
-        popular = tf.math.log1p(tf.cast(self.item_counts.value, tf.float32))
-        scores = tf.where(length[:, None] > 0, tf.cast(scores, tf.float32), popular[None])
+        scores = tf.where(length[:, None] > 0, tf.cast(scores, tf.float32), self.score_without_history()[None])
 
         out = tf.constant(scores.dtype.min)
         real = tf.range(self.size) > 1
@@ -85,7 +84,8 @@ class Answers:
         ids = np.zeros((len(encoded), max(map(len, encoded), default=0)), np.int32)
         for row, history in zip(ids, encoded, strict=True):
             row[: len(history)] = history
-        some = max(1, BLOCK_BYTES // (4 * self.size))
+        # a model may hold the session so far at every step, the square of the longest history
+        some = max(1, BLOCK_BYTES // (4 * max(self.size, (ids.shape[1] + 1) ** 2)))
         best = [
             self._answer(tf.constant(ids[i : i + some]), k=k, exclude_seen=exclude_seen, allowed=allowed)
             for i in range(0, len(ids), some)

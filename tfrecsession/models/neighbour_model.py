@@ -10,6 +10,7 @@ from keras import ops
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers.session_index import SessionIndex, spread
+from tfrecsession.layers.session_window import newest_items
 from tfrecsession.models.counting_model import CountingModel
 
 SIMILARITIES = ("cosine", "vec", "jaccard")
@@ -38,7 +39,8 @@ class NeighbourModel(CountingModel):
         recent: the newest sessions that are looked at, m in the papers.
         similarity: "cosine", "vec" or "jaccard".
         window: the newest events of a history that count; None: all.
-        session_decay: days after which a session's vote is worth 1/e; None: age does not matter.
+        session_decay: days after which a session's vote is worth 1/e; None: age does not matter. In a log without times
+            no session is older than another.
         idf: the weight of log(sessions / events of the item) on top of 1; never below 0.
     """
 
@@ -106,14 +108,7 @@ class NeighbourModel(CountingModel):
 
     def encode(self, batch, training=False):
         """The session so far, newest event first: int32 [rows, steps, events], 0 where there is none."""
-        items, position = batch["items"], batch["position"]
-        longest = tf.maximum(tf.reduce_max(position), 0) + 1  # no rows: 1
-        if self.window is not None:
-            longest = tf.minimum(longest, self.window)
-        ago = tf.range(longest)
-        column = tf.range(tf.shape(items)[1])[:, None] - ago  # (steps, events)
-        back = tf.gather(items, tf.maximum(column, 0), axis=1)
-        return tf.where(position[..., None] >= ago, back, 0)
+        return newest_items(batch, self.window)
 
     def score_all(self, encoded):
         return tf.map_fn(self._scores, encoded, fn_output_signature=tf.TensorSpec((self.size,), tf.float32))

@@ -62,6 +62,10 @@ class Recommender(Answers, keras.Model):
         """`score_all` as a function that has read its tables: what several blocks of events share."""
         return self.score_all
 
+    def score_without_history(self):
+        """float32 [size]: how items score after a history without a known item, the popular ones best."""
+        return tf.math.log1p(tf.cast(self.item_counts.value, tf.float32))
+
     def item_vectors(self):
         """float `[size, dim]`, a vector per item id, or an InputError where a model has none."""
         raise InputError(f"{type(self).__name__} has no item vectors, so it cannot say which items are similar")

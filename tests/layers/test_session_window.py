@@ -1,0 +1,37 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfrecsession.layers import newest_items
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    rows=st.lists(st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=5), max_size=3), min_size=1, max_size=3),
+    window=st.sampled_from([None, 1, 2, 9]),
+)
+def test_newest_known_items_of_the_session_so_far(rows, window):
+    """Sessions packed in rows of 16 steps, the last steps empty."""
+    batch = {name: np.zeros((len(rows), 16), np.int32) for name in ("items", "position", "segment")}
+    expected = {}
+    for row, sessions in enumerate(rows):
+        step = 0
+        for number, session in enumerate(sessions, 1):
+            for place, item in enumerate(session):
+                batch["items"][row, step], batch["position"][row, step] = item, place
+                batch["segment"][row, step] = number
+                expected[row, step] = [i for i in session[: place + 1] if i > 1][::-1][:window]
+                step += 1
+    found = newest_items(batch, window).numpy()
+    assert found.shape[2] <= (window or 16)
+    for row in range(len(rows)):
+        for step in range(16):
+            items = [item for item in found[row, step] if item]
+            assert items == expected.get((row, step), [])
+            assert found[row, step, : len(items)].tolist() == items  # and the rest is padding
+
+
+def test_no_rows_at_all():
+    empty = {name: np.zeros((0, 1), np.int32) for name in ("items", "position")}
+    for window in (None, 3):
+        assert newest_items(empty, window).shape == (0, 1, 1)

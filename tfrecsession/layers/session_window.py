@@ -1,0 +1,68 @@
+"""The session so far as the ids of its newest items, and how much each of them counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecsession.errors import InputError
+
+# How much an event counts by its step back: 1 is the last one, 2 the one before. Ludewig & Jannach (arXiv 1803.09587).
+STEP_DECAYS = {
+    "same": lambda step: np.ones(len(step)),
+    "linear": lambda step: np.maximum(1 - step / 10, 0),
+    "div": lambda step: 1 / step,
+    "log": lambda step: 1 / np.log10(step + 1.7),
+    "quadratic": lambda step: 1 / step**2,
+}
+
+
+def step_weights(decay: str, steps: int, argument: str = "decay") -> np.ndarray:
+    """float64 [steps]: the weights of the steps 1, 2, ... by a decay of STEP_DECAYS.
+
+    Raises:
+        InputError: an unknown decay, which it calls by the name of the `argument` that said it; fewer steps than one.
+    """
+    if decay not in STEP_DECAYS:
+        raise InputError(f"{argument}={decay!r}: say one of {', '.join(STEP_DECAYS)}")
+    if not isinstance(steps, int | np.integer) or steps < 1:
+        raise InputError(f"steps={steps!r}: say a whole number, at least 1")
+    return STEP_DECAYS[decay](np.arange(1, steps + 1, dtype=np.float64))
+
+
+def newest_items(batch: dict, window: int | None = None):
+    """The known items of the session so far, newest first.
+
+    Padding and unknown items are passed over, as `recommend` does: they take no place.
+
+    Args:
+        batch: packed rows, `items` and `position` int32 [rows, steps].
+        window: how many at most; None: all of them.
+
+    Returns:
+        int32 [rows, steps, items], 0 where the session so far has no more; `items` is the length of the longest session
+        of the batch, at most `window`.
+    """
+    items, position = batch["items"], batch["position"]
+    known = tf.cast(items > 1, tf.int32)
+    packed = tf.gather(items * known, tf.argsort(1 - known, axis=1, stable=True), batch_dims=1)
+    upto, before = tf.cumsum(known, axis=1), tf.cumsum(known, axis=1, exclusive=True)
+    begin = tf.range(tf.shape(items)[1])[None] - position
+    before = tf.gather(before, begin, batch_dims=1)  # known items before the session began
+    longest = tf.maximum(tf.reduce_max(position), 0) + 1  # of no rows at all, the least number there is
+    place = upto[..., None] - 1 - tf.range(longest if window is None else tf.minimum(window, longest))
+    return tf.where(place >= before[..., None], tf.gather(packed, tf.maximum(place, 0), batch_dims=1), 0)
+
+
+def shares(items, weights):
+    """What of the session each item counts: its weight over the sum of the weights there are.
+
+    Args:
+        items: int32 [n, window], newest first, 0 where there is none.
+        weights: float32 [window or more], of the newest, the one before, ...; the first above 0.
+
+    Returns:
+        float32 [n, window], of sum 1, or 0 where there is no item.
+    """
+    weights = tf.cast(weights, tf.float32)[: tf.shape(items)[1]] * tf.cast(items > 0, tf.float32)
+    return tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=1, keepdims=True))
