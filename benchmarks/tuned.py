@@ -1,0 +1,101 @@
+"""Every model on real logs, each tuned with the same number of trials on validation, then scored once on test.
+
+    TFRECSESSION_DATA=... python benchmarks/tuned.py --data yoochoose1_64 --out DIR
+    TFRECSESSION_DATA=... python benchmarks/tuned.py --data globo --out DIR
+
+yoochoose1_64: validation is the last 10% of its train; the winners are fitted to the whole train and scored on its own
+test split (targets that train never saw are misses). Globo: test is the last day, validation the day before; the
+winners are fitted to all days but the last. Models without anything to search are fitted as they are. The same command
+goes on where it stopped. DIR/DATA/report/report.html is the comparison with intervals, slices and significance.
+"""
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from reporting import write_rows
+
+import tfrecsession as trs
+
+GLOBO = {
+    "item": "click_article_id",
+    "time": "click_timestamp",
+    "session": "session_id",
+    "user": "user_id",
+    "test_span": "1d",
+}
+# What is fixed, so that a search ends in a reasonable time: for every trial and for the winner.
+FIXED = {"gru4rec": {"epochs": 5, "units": [100]}, "slist": {"dense_items": 2000}}
+MODELS = (
+    "random,popularity,session_popularity,association_rules,markov,sequential_rules,item_knn,session_aggregation,"
+    "sknn,vsknn,stan,vstan,slist,gru4rec"
+)
+
+
+def prepared(name: str, folder: Path, out: Path) -> tuple:
+    """The data to tune on and the data to score on."""
+    if name == "globo":
+        source = folder / "globo" / "clicks.parquet"
+        common, spans = GLOBO, ("1d", "0d")
+    else:
+        source = folder / name / "train_sessions.txt"
+        common, spans = {"test_input": str(folder / name / "test_sessions.txt")}, ("10%", "0d")
+    for place, span in zip(("tuning", "final"), spans, strict=True):
+        if not (out / place).exists():
+            trs.prepare(str(source), out / place, validation_span=span, **common)
+    return trs.load(out / "tuning"), trs.load(out / "final")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=["yoochoose1_64", "globo"], default="yoochoose1_64")
+    parser.add_argument("--out", required=True, help="where prepared data, searches and the comparison are kept")
+    parser.add_argument("--models", default=MODELS, help="a,b")
+    parser.add_argument("--trials", type=int, default=8, help="of every model that has something to search")
+    options = parser.parse_args()
+    folder = os.environ.get("TFRECSESSION_DATA")
+    if not folder:
+        raise SystemExit("TFRECSESSION_DATA is not set: this benchmark needs its logs")
+    out = Path(options.out) / options.data
+    out.mkdir(parents=True, exist_ok=True)
+    tuning, final = prepared(options.data, Path(folder), out)
+    chosen, searched = {}, {}
+    for name in options.models.split(","):
+        fixed = FIXED.get(name, {})
+        chosen[name] = fixed
+        if set(trs.training.space_of(name)) - set(fixed):
+            found = trs.evaluation.tune(tuning, name, out / "tuned" / name, trials=options.trials, settings=fixed)
+            chosen[name] = found.best["settings"]
+            searched[name] = round(found.best["measured"]["mrr@20"], 4)
+        print(name, searched.get(name, "nothing to search"), chosen[name], flush=True)
+    results = trs.evaluation.compare(final, list(chosen), out / "report", settings=chosen, k=(20,))
+    rows = []
+    for row in results["models"]:
+        scores = {}
+        for metric in ("recall@20", "mrr@20"):
+            low, high = row["intervals"][metric]
+            scores |= {metric: round(row["metrics"][metric], 4), f"{metric}_low": round(low, 4)}
+            scores[f"{metric}_high"] = round(high, 4)
+        defaults = trs.training.settings_of(row["model"])
+        said = {name: value for name, value in row["settings"].items() if value != defaults[name]}
+        rows.append(
+            {
+                "model": row["model"],
+                **scores,
+                "events": row["events"],
+                "coverage@20": round(row["metrics"].get("coverage@20", 0.0), 4),
+                "train_s": round(row["train_seconds"], 1),
+                "validation_mrr@20": searched.get(row["model"], ""),
+                "trials": options.trials if row["model"] in searched else 0,
+                "settings": json.dumps(said),
+            }
+        )
+        print(rows[-1], flush=True)
+    write_rows(f"tuned_{options.data}", rows)
+
+
+if __name__ == "__main__":
+    main()
