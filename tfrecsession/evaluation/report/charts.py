@@ -92,7 +92,7 @@ def dots(models: list[Series], panels: dict[str, dict[str, float]], name: str, s
             for place, model in enumerate(models):
                 if (value := values.get(model.label)) is not None:
                     axes.plot([0, value], [place, place], color=GRID, linewidth=2.5)
-                    axes.plot(value, place, markersize=8, **model.look)
+                    axes.plot(value, place, markersize=8, clip_on=False, **model.look)
             axes.set_title(title)
             axes.set_xlim(0, 1.1 * max([value for value in values.values() if value is not None] or [1]))
             axes.locator_params(axis="x", nbins=4)
