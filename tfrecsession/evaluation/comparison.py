@@ -27,7 +27,7 @@ from tfrecsession.evaluation.measures import Evaluation
 from tfrecsession.evaluation.pairs import against_the_best
 from tfrecsession.evaluation.protocol import dataset, headline, protocol
 from tfrecsession.evaluation.report import write_report
-from tfrecsession.evaluation.rows import Entry, row_of
+from tfrecsession.evaluation.rows import Entry, finished, row_of, warm_up
 from tfrecsession.staging import replace_file
 from tfrecsession.version import __version__
 
@@ -78,12 +78,14 @@ def compare(
     """
     out, k = Path(out).expanduser().absolute(), tuple(dict.fromkeys(k))
     entries = [_to_fit(word, settings or {}, seed, out) for word in models]
-    entries += [_finished(word, data) for word in runs]
+    entries += [_made(word, data) for word in runs]
     _check(data, entries, settings or {}, k)
     fresh = _open_folder(out, data, overwrite)
     try:
         for entry in entries:
             progress(entry.label, "waiting", 0.0)
+        if not all(finished(entry, data, out, k) for entry in entries):
+            warm_up(data, k)
         found = {entry.label: row_of(entry, data, out, k, progress) for entry in entries}
     except BaseException:
         if fresh and not any(out.glob("*/*")):
@@ -110,7 +112,7 @@ def _to_fit(word: str, settings: dict[str, dict], seed: int, out: Path) -> Entry
     return Entry(label, kind, _plain(chosen), seed, out / "runs" / label, True)
 
 
-def _finished(word: str | Path, data: Data) -> Entry:
+def _made(word: str | Path, data: Data) -> Entry:
     label, path = labelled(str(word))
     run = training.open_run(path)
     label = run.path.resolve().name if label == path else label

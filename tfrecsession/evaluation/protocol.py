@@ -19,8 +19,9 @@ RULES = {
     "number of tests (Holm).",
     "time": "Fitting time is the wall time of the fit alone. Evaluation speed is test events ranked per second. "
     "Latency is that of one call of recommend() for one session in Python, strings in and strings out.",
-    "memory": "Memory is the growth of the process's resident memory at its peak: while the model was built and "
-    "fitted, and while it was loaded and evaluated.",
+    "memory": "Memory is the growth of the process's resident memory at its peak, while the model was built and "
+    "fitted, and while it was loaded and evaluated. What all models need alike (TensorFlow, the data, room for scores) "
+    "was there before.",
     "size": "Size is that of the saved model (.keras), item names included.",
 }
 
@@ -71,10 +72,12 @@ def filters(info: dict) -> list[str]:
         if options.get("drop_repeats")
         else "Consecutive events on one item were kept."
     )
-    support, length = options.get("min_item_support"), options.get("min_session_length")
-    if support is not None and length is not None:
-        how = "in one pass" if options.get("one_pass") else "repeatedly until neither was left"
-        said.append(f"Items with fewer than {support} events and sessions shorter than {length} were dropped, {how}.")
+    support, length = options.get("min_item_support") or 1, options.get("min_session_length") or 1
+    dropped = [f"items with fewer than {support} events"] * (support > 1)
+    dropped += [f"sessions shorter than {length}"] * (length > 1)
+    if dropped:
+        how = "" if len(dropped) == 1 else ", in one pass" if options.get("one_pass") else ", until neither was left"
+        said.append(f"{' and '.join(dropped).capitalize()} were dropped{how}.")
     said += _split(options)
     return said
 

@@ -6,19 +6,24 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from tfrecsession import training
-from tfrecsession.batches import Data
+from tfrecsession.batches import Data, Sessions
 from tfrecsession.evaluation import cost
 from tfrecsession.evaluation.measures import Evaluation, fingerprint
 from tfrecsession.evaluation.protocol import VERSION, headline
 from tfrecsession.evaluation.ranking import evaluate
+from tfrecsession.models import Popularity
+from tfrecsession.sessions.store import SessionArrays
 from tfrecsession.staging import staged
 from tfrecsession.training.memory import PeakMemory
+
+WARM_UP = 5000  # sessions
 
 
 @dataclass
@@ -35,20 +40,17 @@ class Entry:
 
 def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Evaluation]:
     """A model's row and evaluation, from the folder where they are there already."""
-    if entry.ours and not _fits(entry, data):
-        progress(entry.label, "fitting", 0.0)
-        training.train(
-            data, entry.kind, entry.run, entry.settings, seed=entry.seed, k=k, overwrite=True,
-            callbacks=[_Epochs(lambda done: progress(entry.label, "fitting", done))],
-        )  # fmt: skip
+    tell = partial(progress, entry.label)
+    if not _fits(entry, data):
+        tell("fitting", 0.0)
+        epochs = _Epochs(partial(tell, "fitting"))
+        options = {"seed": entry.seed, "k": k, "overwrite": True, "callbacks": [epochs]}
+        training.train(data, entry.kind, entry.run, entry.settings, **options)
     place = out / "scores" / entry.label
-    key = _key(entry, data, k)
-    if (place / "result.json").is_file() and json.loads((place / "result.json").read_text())["key"] == key:
-        progress(entry.label, "done", 1.0)
-    else:
+    if not _scored(entry, data, place, k):
         with staged(place, marker="result.json", overwrite=True) as folder:
-            _score(entry, data, k, key, folder, lambda stage, done=None: progress(entry.label, stage, done))
-        progress(entry.label, "done", 1.0)
+            _score(entry, data, k, folder, tell)
+    tell("done", 1.0)
     row = json.loads((place / "result.json").read_text())["row"]
     with np.load(place / "ranks.npz") as kept:
         scored = Evaluation(row["metrics"], row["events"], ranks=kept["ranks"], event=kept["event"])
@@ -56,8 +58,29 @@ def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Eval
     return row, scored
 
 
+def finished(entry: Entry, data: Data, out: Path, k) -> bool:
+    """Whether nothing is left to do for this row."""
+    return _fits(entry, data) and _scored(entry, data, out / "scores" / entry.label, k)
+
+
+def warm_up(data: Data, k) -> None:
+    """Let what every model needs alike be there before the first is measured: TensorFlow, the data, room for scores.
+
+    Without it the first model of a comparison would seem to take half a gigabyte more than the others.
+    """
+    test = data.test
+    some = min(len(test), WARM_UP)
+    few = SessionArrays(test.items, test.values[: test.offsets[some]], test.offsets[: some + 1])
+    model = Popularity(data.items)
+    model.fit(data.train)
+    if (few.values > 1).any() and len(few.values) > some:
+        evaluate(model, Sessions(few, "test"), k, beyond_accuracy=True)
+
+
 def _fits(entry: Entry, data: Data) -> bool:
-    """Whether the run is there, made from this data with these settings."""
+    """Whether the run is there, made from this data with these settings; one made elsewhere is what it is."""
+    if not entry.ours:
+        return True
     if not (entry.run / "run.json").is_file():
         return False
     info = training.open_run(entry.run).info
@@ -65,21 +88,29 @@ def _fits(entry: Entry, data: Data) -> bool:
     return info["data"]["fingerprint"] == data.fingerprint and wanted == {name: info[name] for name in wanted}
 
 
+def _scored(entry: Entry, data: Data, place: Path, k) -> bool:
+    """Whether this run's result is there."""
+    return (place / "result.json").is_file() and (
+        json.loads((place / "result.json").read_text())["key"] == _key(entry, data, k)
+    )
+
+
 def _key(entry: Entry, data: Data, k) -> dict:
     """What a kept result depends on; another one is measured again."""
     with open(entry.run / "model.keras", "rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    return {"protocol": VERSION, "data": data.fingerprint, "k": [int(length) for length in k], "weights": weights}
+    told = {"settings": entry.settings, "seed": entry.seed, "weights": weights}
+    return {"protocol": VERSION, "data": data.fingerprint, "k": [int(length) for length in k], **told}
 
 
-def _score(entry: Entry, data: Data, k, key: dict, folder: Path, progress) -> None:
+def _score(entry: Entry, data: Data, k, folder: Path, tell) -> None:
     run = training.open_run(entry.run)
-    progress("evaluating", 0.0)
+    tell("evaluating", 0.0)
     with PeakMemory() as memory:
         model = run.model()
         everything = {"beyond_accuracy": True, "earlier": (data.train, data.validation)}
-        scored = evaluate(model, data.test, k, progress=lambda done: progress("evaluating", done), **everything)
-    progress("timing")
+        scored = evaluate(model, data.test, k, progress=partial(tell, "evaluating"), **everything)
+    tell("timing", None)
     row = {
         "model": entry.label,
         "kind": entry.kind,
@@ -104,7 +135,8 @@ def _score(entry: Entry, data: Data, k, key: dict, folder: Path, progress) -> No
         "machine": cost.machine(),
     }
     np.savez_compressed(folder / "ranks.npz", ranks=scored.ranks, event=scored.event)
-    (folder / "result.json").write_text(json.dumps({"key": key, "row": row}, indent=2, default=float) + "\n")
+    result = {"key": _key(entry, data, k), "row": row}
+    (folder / "result.json").write_text(json.dumps(result, indent=2, default=float) + "\n")
 
 
 class _Epochs(keras.callbacks.Callback):

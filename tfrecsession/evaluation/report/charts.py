@@ -32,7 +32,7 @@ def lines(models: list[Series], name: str, metric: str, ylabel: str, xlabel: str
                 axes.plot(places, values, color=model.color, linewidth=0.9)
                 continue
             axes.fill_between(places, *zip(*bounds, strict=True), color=model.color, alpha=0.13, linewidth=0)
-            axes.plot(places, values, markersize=6.5, linewidth=1.8, **model.look)
+            axes.plot(places, values, markersize=6.5, linewidth=1.8, clip_on=False, **model.look)
             if there := [place for place in places if values[place] == values[place]]:
                 ends.append((there[-1], values[there[-1]], model))
         wide = shape == "wide"  # on a phone, counts would run into each other
@@ -92,7 +92,7 @@ def dots(models: list[Series], panels: dict[str, dict[str, float]], name: str, s
             for place, model in enumerate(models):
                 if (value := values.get(model.label)) is not None:
                     axes.plot([0, value], [place, place], color=GRID, linewidth=2.5)
-                    axes.plot(value, place, markersize=8, **model.look)
+                    axes.plot(value, place, markersize=8, clip_on=False, **model.look)
             axes.set_title(title)
             axes.set_xlim(0, 1.1 * max([value for value in values.values() if value is not None] or [1]))
             axes.locator_params(axis="x", nbins=4)

@@ -38,7 +38,8 @@ def findings(results: dict, rows: list[dict], k: int) -> list[str]:
         if test := tests.get(next_best["model"]):
             low, high = (abs(bound) for bound in reversed(test["interval"] or (behind, behind)))
             p = p_value(test["p_holm"])
-            sentence += f"; the difference is {low:.3f} to {high:.3f} at 95%, p {p if p[0] == '<' else '= ' + p}"
+            p = f"p {p if p[0] == '<' else '= ' + p}".replace(" ", "\N{NO-BREAK SPACE}")
+            sentence += f"; the difference is {low:.3f} to {high:.3f} at 95%, {p}"
         said.append(sentence + ".")
     by_recall = max(rows, key=lambda row: row["metrics"][f"recall@{k}"])
     if by_recall is not best:
@@ -114,16 +115,17 @@ def data_sentences(results: dict) -> list[str]:
 def splits_table(data: dict) -> dict | None:
     if not data.get("splits"):
         return None
-    heads = ["split", "sessions", "events", "items", "predicted events", "first", "last"]
+    times = [time for time in ("first", "last") if any(split.get(time) for split in data["splits"].values())]
     rows = [
         [
             name,
             *(count(split[key]) for key in ("sessions", "events", "items", "scored_events")),
-            *((split.get(time) or "–").replace("T", " ").removesuffix("Z") for time in ("first", "last")),
+            *((split.get(time) or "–").replace("T", " ").removesuffix("Z") for time in times),
         ]
         for name, split in data["splits"].items()
     ]
-    return {"caption": "The splits, times in UTC", "heads": heads, "rows": rows}
+    heads = ["split", "sessions", "events", "items", "predicted events", *times]
+    return {"caption": "The splits" + ", times in UTC" * bool(times), "heads": heads, "rows": rows}
 
 
 def steps_table(data: dict) -> dict | None:
