@@ -237,10 +237,13 @@ def test_the_window_keeps_the_newest_events():
 def test_a_second_fit_forgets_the_first(shop):
     model = VSKNN(shop.items)
     model.fit(shop.train)
-    before = evaluate(model, shop.test).metrics
+    history = [list(shop.items.ids[3:5])]
+    before, answer = evaluate(model, shop.test).metrics, model.recommend(history, k=5)
     model.fit(shop.validation)
+    assert model.recommend(history, k=5).scores.tolist() != answer.scores.tolist()
     model.fit(shop.train)
     assert evaluate(model, shop.test).metrics == before
+    assert model.recommend(history, k=5).items.tolist() == answer.items.tolist()
 
 
 @pytest.mark.parametrize(

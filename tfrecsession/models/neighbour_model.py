@@ -62,6 +62,7 @@ class NeighbourModel(CountingModel):
         self.window = window
         self.session_decay = session_decay
         self.idf = idf
+        self._held = None
         self._take(SessionIndex.empty(self.size))
 
     place_decay = 0.0
@@ -90,8 +91,12 @@ class NeighbourModel(CountingModel):
         self.freshness = index.freshness(self.session_decay)
         held = {**index._asdict(), "item_weights": self.item_weights, "freshness": self.freshness}
         del held["ends"]
-        # plain variables, since the data decides their sizes; Keras wants to know those before there is data
-        self._held = SimpleNamespace(**{name: tf.Variable(array, trainable=False) for name, array in held.items()})
+        if self._held is None:  # plain variables: the data decides their sizes, which Keras wants to know before
+            any_size = {"trainable": False, "shape": tf.TensorShape([None])}
+            self._held = SimpleNamespace(**{name: tf.Variable(array, **any_size) for name, array in held.items()})
+        else:  # graphs that were traced hold on to them
+            for name, array in held.items():
+                getattr(self._held, name).assign(array)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
