@@ -31,8 +31,8 @@ def test_keeps_the_nearest_only(shop):
     every, few = (ItemKNN(shop.items, neighbours=n) for n in (len(shop.items), 7))
     for model in (every, few):
         model.fit(shop.train)
-    np.testing.assert_array_equal(every.similar.ids.numpy()[:, :7], few.similar.ids.numpy())
-    assert (np.diff(few.similar.strengths.numpy(), axis=1) <= 0).all()
+    np.testing.assert_array_equal(every.table.ids.numpy()[:, :7], few.table.ids.numpy())
+    assert (np.diff(few.table.strengths.numpy(), axis=1) <= 0).all()
 
 
 def test_the_mean_looks_at_the_whole_session(shop):
@@ -48,7 +48,7 @@ def test_similar_items_are_the_neighbours(shop):
     model = ItemKNN(shop.items)
     model.fit(shop.train)
     similar = model.similar_items([shop.items.ids[0]], k=4)
-    assert similar.items[0].tolist() == shop.items.decode(model.similar.ids.numpy()[2, :4]).tolist()
+    assert similar.items[0].tolist() == shop.items.decode(model.table.ids.numpy()[2, :4]).tolist()
 
 
 def test_history_is_checked(shop):

@@ -44,7 +44,7 @@ def sequential(log, steps, decay):
 def table_of(model):
     """float [size, size]."""
     found = np.zeros((SIZE, SIZE))
-    for row, (ids, strengths) in enumerate(zip(model.rules.ids.numpy(), model.rules.strengths.numpy(), strict=True)):
+    for row, (ids, strengths) in enumerate(zip(model.table.ids.numpy(), model.table.strengths.numpy(), strict=True)):
         for column, strength in zip(ids, strengths, strict=True):
             found[row, column] += strength
     return found
@@ -111,7 +111,7 @@ def test_a_longer_distance_than_any_session(shop):
     far, near = (SequentialRules(shop.items, steps=steps, decay="same") for steps in (10**6, 500))
     for model in (far, near):
         model.fit(shop.train)
-    np.testing.assert_array_equal(far.rules.strengths.numpy(), near.rules.strengths.numpy())
+    np.testing.assert_array_equal(far.table.strengths.numpy(), near.table.strengths.numpy())
 
 
 @pytest.mark.parametrize(

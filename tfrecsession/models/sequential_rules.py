@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import keras
 
-from tfrecsession.layers import NeighbourTable, step_weights
-from tfrecsession.models.counting_model import CountingModel
+from tfrecsession.layers import step_weights
 from tfrecsession.models.pairs import successions
 from tfrecsession.models.search_space import Choice, Int
+from tfrecsession.models.table_model import TableModel
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
-class SequentialRules(CountingModel):
+class SequentialRules(TableModel):
     """Rules of size two from an item to a later one, SR of Ludewig & Jannach (arXiv 1803.09587, section 3.1).
 
         weight(i, j) = sum over the pairs of an event of i and a later one of j in the same session,
@@ -26,9 +26,7 @@ class SequentialRules(CountingModel):
         items: the vocabulary.
         steps: the longest distance, in events, that makes a rule.
         decay: one of those above.
-        neighbours: rules kept per item, the heaviest; of equal ones those to the more popular items.
-        history: "last", or how the newest `window` items share the score, see `trs.layers.NeighbourTable`.
-        window: events of the history looked at, unless it is the last alone.
+        neighbours, history, window: see `TableModel`.
 
     Raises:
         InputError: an argument out of range.
@@ -42,26 +40,16 @@ class SequentialRules(CountingModel):
     search_space = {
         "steps": Int(1, 30, log=True),
         "decay": Choice("same", "div", "linear", "log", "quadratic"),
-        "neighbours": Int(20, 1000, log=True),
-        "history": Choice("last", "mean", "div", "linear", "log", "quadratic"),
-        "window": Int(2, 50, log=True, when={"history": ("mean", "div", "linear", "log", "quadratic")}),
+        **TableModel.table_space,
     }
 
     def __init__(self, items, steps=10, decay="div", neighbours=100, history="last", window=20, **kwargs):
-        super().__init__(items, **kwargs)
+        super().__init__(items, neighbours, history, window, **kwargs)
         self.steps, self.decay = steps, decay
         self.weights_by_distance = step_weights(decay, steps)
-        self.rules = NeighbourTable(self.size, neighbours, history, window)
 
-    def count(self, sessions):
-        self.rules.fill([successions(sessions, self.size, self.weights_by_distance)])
-
-    def encode(self, batch, training=False):
-        return self.rules(batch)
-
-    def score_all(self, encoded):
-        return self.rules.score_all(encoded)
+    def blocks(self, sessions):
+        return [successions(sessions, self.size, self.weights_by_distance)]
 
     def get_config(self):
-        table = {name: getattr(self.rules, name) for name in ("neighbours", "history", "window")}
-        return {**super().get_config(), "steps": self.steps, "decay": self.decay, **table}
+        return {**super().get_config(), "steps": self.steps, "decay": self.decay}

@@ -121,9 +121,11 @@ class SLIST(CountingModel):
         block = 8 * BLOCK  # bytes beside each row of the inverse
         fits = ((block**2 + 16 * (closed_form.free_memory() or 0)) ** 0.5 - block) / 8  # 4 n^2 + block n = free
         closed_form.check_memory(
-            4 * dense**2 + block * dense,
+            4 * dense**2 + block * dense + (4 * self.size**2 if self.neighbours is None else 0),
             f"the inverse of {dense - 2:,} items",
-            f"say dense_items={max(int(fits) - 3, 1)}, which leaves the rarer items out of it",
+            f"say dense_items={max(int(fits) - 3, 1)}, which leaves the rarer items out of it"
+            if self.neighbours is not None
+            else "say neighbours=200, which keeps the 200 largest of every row",
         )
         weights = np.ones(len(sessions))
         if self.session_decay is not None:
