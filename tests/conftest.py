@@ -2,7 +2,11 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # tests do not time
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tfrecsession.evaluation.report import charts, drawing
@@ -47,7 +47,6 @@ def test_series_can_be_told_apart(theme, vision):
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) >= 22
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.08))
 def test_spread_keeps_names_apart_and_in_order(wanted, gap):
     places = drawing.spread(wanted, gap)

@@ -72,7 +72,7 @@ def test_a_wrong_unit_names_the_choices():
 
 
 @given(st.lists(st.integers(10**17, 16 * 10**17), min_size=1, max_size=50))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_nanoseconds_are_cut_exactly(times):
     expected = [number // 1000 for number in times]
     assert read(log(times)) == expected
@@ -108,7 +108,7 @@ def test_iso_texts(text, seconds):
     st.datetimes(dt.datetime(1970, 1, 2), dt.datetime(2025, 1, 1)),
     st.integers(-14 * 60, 14 * 60).map(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes))),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_iso_texts_mean_what_python_means_by_them(moment, zone):
     epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     zoned = moment.replace(tzinfo=zone)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from tfrecsession.layers import newest_items
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     rows=st.lists(st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=5), max_size=3), min_size=1, max_size=3),
     window=st.sampled_from([None, 1, 2, 9]),

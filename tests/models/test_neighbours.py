@@ -163,7 +163,7 @@ def ranks_allow(scores, target, rank):
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(train=sessions, history=st.lists(ids, min_size=1, max_size=6), recent=st.integers(1, 6), k=st.integers(1, 4))
 def test_equals_the_formula(case, train, history, recent, k):
     cls, arguments, formula = CASES[case]
@@ -183,7 +183,7 @@ def test_equals_the_formula(case, train, history, recent, k):
     assert len(set(lists[0])) == 5 and (lists[0] > 1).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(train=sessions, history=st.lists(ids, min_size=1, max_size=4), seen=st.integers(0, 12))
 def test_sessions_that_have_not_ended_are_not_seen(train, history, seen):
     data = log(train)

@@ -12,7 +12,7 @@ from tfrecsession.models import Popularity, SessionPopularity
 some_days = st.sampled_from([None, 0.5, 2, 7])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(log=logs, days=some_days, half_life=some_days, data=st.data())
 def test_events_weigh_by_their_age(log, days, half_life, data):
     events = sum(map(len, log))
@@ -53,7 +53,7 @@ def test_bad_arguments(shop, argument, value):
         Popularity(shop.items, **{argument: value})
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(log=logs, history=st.lists(st.integers(1, 8), min_size=1, max_size=8))
 def test_the_session_counts_before_popularity(log, history):
     sessions = sessions_of(log)

@@ -50,7 +50,7 @@ def table_of(model):
     return found
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(log=logs, neighbours=st.integers(1, 8))
 def test_association_rules(log, neighbours):
     sessions = sessions_of(log)
@@ -59,7 +59,7 @@ def test_association_rules(log, neighbours):
     np.testing.assert_array_equal(table_of(model), keep_best(association(log), neighbours))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(log=logs, neighbours=st.integers(1, 8))
 def test_markov_chain(log, neighbours):
     sessions = sessions_of(log)
@@ -68,7 +68,7 @@ def test_markov_chain(log, neighbours):
     np.testing.assert_array_equal(table_of(model), keep_best(sequential(log, 1, "same"), neighbours))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(log=logs, steps=st.integers(1, 12), decay=st.sampled_from(sorted(DECAYS)))
 def test_sequential_rules(log, steps, decay):
     sessions = sessions_of(log)
@@ -77,7 +77,7 @@ def test_sequential_rules(log, steps, decay):
     np.testing.assert_allclose(table_of(model), sequential(log, steps, decay), rtol=1e-6, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(log=logs, neighbours=st.integers(1, 8))
 def test_of_equal_rules_those_to_the_popular_items_stay(log, neighbours):
     sessions = sessions_of(log)
@@ -86,7 +86,7 @@ def test_of_equal_rules_those_to_the_popular_items_stay(log, neighbours):
     np.testing.assert_array_equal(table_of(model), keep_best(sequential(log, 10, "same"), neighbours))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     log=logs,
     history=st.lists(st.integers(1, 8), min_size=1, max_size=6),

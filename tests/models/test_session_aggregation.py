@@ -28,7 +28,7 @@ def unit(rows):
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     log=logs,
     dim=st.integers(3, 12),  # in one, what cancels to nearly nothing has the sign of its rounding

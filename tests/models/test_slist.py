@@ -50,7 +50,7 @@ def closed(log, ends, alpha, direction, position_decay, session_decay, regulariz
     return np.linalg.inv(gram + regularization * np.eye(SIZE)) @ cross
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     log=logs,
     alpha=st.sampled_from([0, 0.2, 0.5, 1]),
@@ -81,7 +81,7 @@ def test_equals_the_closed_form(log, alpha, direction, position_decay, session_d
     np.testing.assert_allclose(model.b.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     log=logs,
     history=st.lists(st.integers(1, 8), min_size=1, max_size=7),

@@ -237,7 +237,7 @@ def cases(draw):
     )
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(case=cases())
 def test_prepare_does_what_the_slow_program_does(case, tmp_path_factory):
     out = tmp_path_factory.getbasetemp() / "prepared"
