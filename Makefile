@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# a test process per core; one that is through takes tests from the others
+WORKERS := -n auto --maxprocesses 4 --dist worksteal
 
 # make demo EVENTS=clicks.parquet ITEM=click_article_id TIME=click_timestamp SESSION=session_id USER=user_id PREPARE="--gap 30m"
 EVENTS  ?=
@@ -29,10 +31,10 @@ demo: $(READY)  ## the main job on the synthetic shop, or on EVENTS=path
 	$(BIN)/tfrecsession demo $(if $(EVENTS),"$(EVENTS)") $(COLUMNS_SAID) $(PREPARE)
 
 test: $(READY)  ## the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
 test-all: $(READY)  ## the tests and the long proofs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 lint: $(READY)  ## what ruff has to say
 	$(BIN)/ruff check .
