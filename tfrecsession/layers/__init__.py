@@ -1,6 +1,7 @@
 """The parts models are made of."""
 
 from tfrecsession.layers.discounted_mean import DiscountedMean
+from tfrecsession.layers.fold_in import fold_in
 from tfrecsession.layers.item_embedding import ItemEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
 from tfrecsession.layers.session_bidirectional import SessionBidirectional
@@ -9,6 +10,7 @@ from tfrecsession.layers.session_lstm import SessionLSTM
 from tfrecsession.layers.session_recurrent import SessionRecurrent
 from tfrecsession.layers.session_rnn import SessionRNN
 from tfrecsession.layers.session_window import STEP_DECAYS, newest_items, shares, step_weights
+from tfrecsession.layers.user_embedding import UserEmbedding
 
 __all__ = [
     "STEP_DECAYS",
@@ -20,6 +22,8 @@ __all__ = [
     "SessionLSTM",
     "SessionRNN",
     "SessionRecurrent",
+    "UserEmbedding",
+    "fold_in",
     "newest_items",
     "shares",
     "step_weights",
