@@ -1,7 +1,7 @@
 """The parts models are made of."""
 
 from tfrecsession.layers.discounted_mean import DiscountedMean
-from tfrecsession.layers.fold_in import fold_in
+from tfrecsession.layers.fold_in import FoldIn, fold_in
 from tfrecsession.layers.item_embedding import ItemEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
 from tfrecsession.layers.session_bidirectional import SessionBidirectional
@@ -15,6 +15,7 @@ from tfrecsession.layers.user_embedding import UserEmbedding
 __all__ = [
     "STEP_DECAYS",
     "DiscountedMean",
+    "FoldIn",
     "ItemEmbedding",
     "NeighbourTable",
     "SessionBidirectional",

@@ -2,9 +2,61 @@
 
 from __future__ import annotations
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 STEPS = 64  # of a history that are solved together
+
+
+PEOPLE = 4096  # of training, that say how long a folded-in vector has to be
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class FoldIn(keras.layers.Layer):
+    """`fold_in` with what it takes from trained tables, kept beside them.
+
+    Args:
+        dim: width of the vectors.
+    """
+
+    def __init__(self, dim, **kwargs):
+        super().__init__(trainable=False, dtype="float32", **kwargs)
+        self.dim = dim
+        self.whitening = self.add_weight(shape=(dim, dim), initializer="identity", autocast=False, name="whitening")
+        self.scale = self.add_weight(shape=(), initializer="ones", autocast=False, name="scale")
+        self.built = True
+
+    def call(self, batch, table):
+        """Packed rows and the item table -> float32 [rows, steps, dim], `scale` times what `fold_in` says."""
+        return self.scale * fold_in(batch, table, tf.convert_to_tensor(self.whitening.value))
+
+    def settle(self, vectors, weight: float, ridge: float, histories=None, learned=None) -> None:
+        """Take M = weight sum_i v_i v_i' + ridge I from a trained table.
+
+        Args:
+            vectors: float [size, dim], the item table; rows 0 and 1 are no items.
+            weight: of every item, whether or not it is in the history: towards score 0.
+            ridge: of the vector's own length.
+            histories: SciPy CSR [people, size] of 0 and 1, and `learned` float [people, dim], the vectors that people
+                got in training: `scale` becomes the number that brings what is folded in nearest to them, by least
+                squares over PEOPLE of them. None: 1.
+        """
+        vectors = np.asarray(vectors, np.float64)
+        gram = vectors[2:].T @ vectors[2:]
+        least = 1e-6 * max(np.trace(gram) / self.dim, 1e-6)  # a factor there must be
+        prior = weight * gram + max(ridge, least) * np.eye(self.dim)
+        self.whitening.assign(np.linalg.inv(np.linalg.cholesky(prior)).T)
+        share = 1.0
+        if histories is not None:
+            some = np.unique(np.linspace(0, histories.shape[0] - 1, PEOPLE).astype(int))
+            rows = [vectors[histories.indices[histories.indptr[user] : histories.indptr[user + 1]]] for user in some]
+            folded = np.stack([np.linalg.solve(row.T @ row + prior, row.sum(axis=0)) for row in rows])
+            share = (folded * np.asarray(learned)[some]).sum() / max((folded**2).sum(), 1e-12)
+        self.scale.assign(share if share > 0 else 1.0)
+
+    def get_config(self):
+        return super().get_config() | {"dim": self.dim}
 
 
 def fold_in(batch: dict, table, whitening):
@@ -68,7 +120,7 @@ def fold_in(batch: dict, table, whitening):
 
 
 def _first_of_its_session(items, position, segment):
-    """bool [rows, steps]: a known item that its session has not had before. Sorts, so that a long row costs no square."""
+    """bool [rows, steps]: a known item that its session has not had before. Sorted: a long row costs no square."""
     steps = tf.shape(items)[1]
     place = tf.range(steps)[None]
     begin = place - position  # where the session began tells sessions of a row apart

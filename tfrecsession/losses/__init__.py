@@ -8,4 +8,15 @@ from tfrecsession.losses.sampled import sampled_losses
 from tfrecsession.losses.top1 import TOP1
 from tfrecsession.losses.top1_max import TOP1Max
 
-__all__ = ["BPR", "TOP1", "AllPairs", "BPRMax", "CrossEntropy", "Hits", "RankingLoss", "TOP1Max", "full_softmax", "sampled_losses"]
+__all__ = [
+    "BPR",
+    "TOP1",
+    "AllPairs",
+    "BPRMax",
+    "CrossEntropy",
+    "Hits",
+    "RankingLoss",
+    "TOP1Max",
+    "full_softmax",
+    "sampled_losses",
+]

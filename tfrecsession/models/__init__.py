@@ -8,6 +8,7 @@ from tfrecsession.models.association_rules import AssociationRules
 from tfrecsession.models.gru4rec import GRU4Rec
 from tfrecsession.models.item_knn import ItemKNN
 from tfrecsession.models.markov_chain import MarkovChain
+from tfrecsession.models.matrix_factorization import MatrixFactorization
 from tfrecsession.models.popularity import Popularity
 from tfrecsession.models.random_order import Random
 from tfrecsession.models.recommender import Recommender
@@ -36,6 +37,7 @@ MODELS = {
     "vstan": VSTAN,
     "session_aggregation": SessionAggregation,
     "slist": SLIST,
+    "matrix_factorization": MatrixFactorization,
     "gru4rec": GRU4Rec,
 }
 
@@ -63,6 +65,7 @@ __all__ = [
     "SLIST",
     "AssociationRules",
     "MarkovChain",
+    "MatrixFactorization",
     "Random",
     "SequentialRules",
     "SessionAggregation",

@@ -98,6 +98,13 @@ class SequenceModel(Recommender):
     def fit(self, *args, callbacks=None, **kwargs):
         return super().fit(*args, callbacks=[*(callbacks or []), StopOnNaN()], **kwargs)
 
+    def training_batches(self, sessions, settings: dict, seed: int):
+        """The batches that `tfrecsession train` fits to."""
+        if lanes := settings.get("lanes"):  # session-parallel: the log's own order, the state carried
+            return sessions.batches(rows=lanes, steps=settings["steps"], carry=True)
+        shape = {"rows": settings["rows"], "steps": settings["steps"]}
+        return sessions.batches(**shape, seed=seed, one_target=not self.causal)
+
     def score_all(self, encoded):
         return self.output_items.score_all(encoded)
 
