@@ -27,7 +27,7 @@ class MatrixFactorization(KnownPeople, Recommender):
                                     may hold what the person has (BPR of Rendle et al., UAI 2009, draws among the rest)
         AllPairs                    p_u . q_i near 1 for what was taken, near 0 for all else (iALS, arXiv 2110.14037)
 
-    Every pair adds l2 (|p_u|^2 + |q_i|^2 + biases^2), so that a row is regularized as often as it is touched; with
+    Every pair adds l2 (|p_u|^2 + |q_i|^2), so that a row is regularized as often as it is touched; with
     AllPairs also for the unobserved pairs: l2 w_u |p_u|^2 in all, w_u = pairs of u + unobserved_weight * items. With
     lazy optimizers a step costs rows * dim * negatives, with AllPairs rows * dim^2 (its Gramians follow the rows that
     changed and are summed anew before each epoch), at any number of people and items.
@@ -42,7 +42,7 @@ class MatrixFactorization(KnownPeople, Recommender):
         dim: width of the vectors.
         rating: the column of ratings, for the squared error; None: it counts that a pair was seen.
         duplicates: of several ratings of one person for one item: "last", "mean", "max" or "sum" is taken.
-        l2: of the regularization.
+        l2, bias_l2: of the regularization of vectors and of the biases of ratings; None: as of vectors.
         fold_in_weight: of all items against those of the history, where a history is folded in; with AllPairs its own
             weight is taken, with ratings 0.
         ridge: l2 of the fold-in, relative to the mean square of the item vectors; AllPairs has its own.
@@ -95,6 +95,7 @@ class MatrixFactorization(KnownPeople, Recommender):
         rating=None,
         duplicates="last",
         l2=1e-3,
+        bias_l2=None,
         fold_in_weight=0.1,
         ridge=1.0,
         deviation=0.1,
@@ -104,8 +105,9 @@ class MatrixFactorization(KnownPeople, Recommender):
         **kwargs,
     ):
         super().__init__(items, **kwargs)
-        _check(dim, l2, fold_in_weight, ridge, deviation)
+        _check(dim, l2, l2 if bias_l2 is None else bias_l2, fold_in_weight, ridge, deviation)
         self.dim, self.rating, self.duplicates, self.l2 = dim, rating, duplicates, l2
+        self.bias_l2 = bias_l2
         self.fold_in_weight, self.ridge, self.deviation = fold_in_weight, ridge, deviation
         self.score_dtype = score_dtype
         self.negatives = Popularity(2048, alpha=0.5) if negatives == "popularity" else negatives
@@ -203,7 +205,8 @@ class MatrixFactorization(KnownPeople, Recommender):
         biases = self.user_table.offsets(users), tf.gather(self.output_items.biases.value, items)
         rated = self.mean + biases[0] + biases[1] + tf.reduce_sum(p * q, axis=1)
         each = getattr(loss, "call", loss)(batch["value"][:, None], rated[:, None])
-        return each + self.l2 * (squares[0] + squares[1] + biases[0] ** 2 + biases[1] ** 2)
+        bias_l2 = self.l2 if self.bias_l2 is None else self.bias_l2
+        return each + self.l2 * (squares[0] + squares[1]) + bias_l2 * (biases[0] ** 2 + biases[1] ** 2)
 
     def train_step(self, batch):
         variables = self.trainable_variables
@@ -296,7 +299,7 @@ class MatrixFactorization(KnownPeople, Recommender):
         return rated if scale is None else np.clip(rated, *scale)
 
     def get_config(self):
-        own = ("dim", "rating", "duplicates", "l2", "fold_in_weight", "ridge", "deviation", "score_dtype")
+        own = ("dim", "rating", "duplicates", "l2", "bias_l2", "fold_in_weight", "ridge", "deviation", "score_dtype")
         return {
             **super().get_config(),
             **{name: getattr(self, name) for name in own},
@@ -318,11 +321,12 @@ class Settle(keras.callbacks.Callback):
         self.model.settle()
 
 
-def _check(dim, l2, fold_in_weight, ridge, deviation):
+def _check(dim, l2, bias_l2, fold_in_weight, ridge, deviation):
     if not isinstance(dim, int | np.integer) or dim < 1:
         raise InputError(f"dim={dim!r}: say a whole number, at least 1")
     for name, number in (("fold_in_weight", fold_in_weight), ("ridge", ridge), ("deviation", deviation)):
         if not number > 0:
             raise InputError(f"{name}={number!r}: say a number above 0")
-    if not l2 >= 0:
-        raise InputError(f"l2={l2!r}: say a number from 0 up")
+    for name, number in (("l2", l2), ("bias_l2", bias_l2)):
+        if not number >= 0:
+            raise InputError(f"{name}={number!r}: say a number from 0 up")
