@@ -4,6 +4,7 @@ from tfrecsession.evaluation.bounds import ceiling, chance
 from tfrecsession.evaluation.comparison import compare
 from tfrecsession.evaluation.measures import Evaluation, measure, metrics_of
 from tfrecsession.evaluation.ranking import evaluate
+from tfrecsession.evaluation.ratings import Ratings, RatingScores, evaluate_ratings, random_folds
 from tfrecsession.evaluation.report import read_results, write_report
 from tfrecsession.evaluation.significance import PairedTest, holm, paired
 from tfrecsession.evaluation.slices import slicings
@@ -12,15 +13,19 @@ from tfrecsession.evaluation.tuning import Tuning, tune
 __all__ = [
     "Evaluation",
     "PairedTest",
+    "RatingScores",
+    "Ratings",
     "Tuning",
     "ceiling",
     "chance",
     "compare",
     "evaluate",
+    "evaluate_ratings",
     "holm",
     "measure",
     "metrics_of",
     "paired",
+    "random_folds",
     "read_results",
     "slicings",
     "tune",
