@@ -3,6 +3,7 @@
 from tfrecsession.layers.discounted_mean import DiscountedMean
 from tfrecsession.layers.item_embedding import ItemEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
+from tfrecsession.layers.ridge import ridge
 from tfrecsession.layers.session_bidirectional import SessionBidirectional
 from tfrecsession.layers.session_gru import SessionGRU
 from tfrecsession.layers.session_lstm import SessionLSTM
@@ -21,6 +22,7 @@ __all__ = [
     "SessionRNN",
     "SessionRecurrent",
     "newest_items",
+    "ridge",
     "shares",
     "step_weights",
 ]
