@@ -4,6 +4,7 @@ from tfrecsession.layers.discounted_mean import DiscountedMean
 from tfrecsession.layers.fold_in import FoldIn, fold_in
 from tfrecsession.layers.item_embedding import ItemEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
+from tfrecsession.layers.ridge import ridge
 from tfrecsession.layers.session_bidirectional import SessionBidirectional
 from tfrecsession.layers.session_gru import SessionGRU
 from tfrecsession.layers.session_lstm import SessionLSTM
@@ -26,6 +27,7 @@ __all__ = [
     "UserEmbedding",
     "fold_in",
     "newest_items",
+    "ridge",
     "shares",
     "step_weights",
 ]

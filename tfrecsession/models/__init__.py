@@ -3,6 +3,7 @@
 import difflib
 
 from tfrecsession.errors import InputError
+from tfrecsession.models.als import ALS
 from tfrecsession.models.answers import Recommendations
 from tfrecsession.models.association_rules import AssociationRules
 from tfrecsession.models.gru4rec import GRU4Rec
@@ -38,6 +39,7 @@ MODELS = {
     "session_aggregation": SessionAggregation,
     "slist": SLIST,
     "matrix_factorization": MatrixFactorization,
+    "als": ALS,
     "gru4rec": GRU4Rec,
 }
 
@@ -51,6 +53,7 @@ def by_name(name: str) -> type[Recommender]:
 
 
 __all__ = [
+    "ALS",
     "MODELS",
     "SKNN",
     "STAN",

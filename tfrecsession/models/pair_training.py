@@ -14,9 +14,9 @@ from tfrecsession.models.sequence_model import StopOnNaN
 
 
 class LearnsPairs:
-    """Mixed in before `Recommender`. The model says `losses_of_pairs(batch)` and `settle(people)`, what its answers take
-    from the tables; it has `user_table`, `output_items`, `mean`, `rating`, `duplicates`, and `grams`, the Gramians of the
-    items and of the people, which `AllPairs` needs up to date."""
+    """Mixed in before `Recommender`. The model says `losses_of_pairs(batch)` and `settle(people)`, what its answers
+    take from the tables; it has `user_table`, `output_items`, `mean`, `rating`, `duplicates`, and `grams`, the Gramians
+    of items and of people, which `AllPairs` needs up to date."""
 
     def fit(self, x=None, *args, rows: int = 1024, seed: int = 0, callbacks=None, **kwargs):
         """Keras' `fit`.
