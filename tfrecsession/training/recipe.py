@@ -18,8 +18,11 @@ LOSSES = {
     "bpr_max": lambda s: losses.BPRMax(regularization=s["regularization"], elu=s["elu"]),
     "top1": lambda s: losses.TOP1(regularization=s["regularization"], elu=s["elu"]),
     "top1_max": lambda s: losses.TOP1Max(regularization=s["regularization"], elu=s["elu"]),
-    # of a factorization alone: others refuse it
-    "all_pairs": lambda s: losses.AllPairs(s.get("unobserved_weight", 0.1)),
+}
+# What a factorization can learn besides.
+FACTORIZATION_LOSSES = {
+    **LOSSES,
+    "all_pairs": lambda s: losses.AllPairs(s["unobserved_weight"]),
     "mean_squared_error": lambda s: keras.losses.MeanSquaredError(),
 }
 SAMPLERS = {
@@ -108,7 +111,8 @@ def build(model: str, items, settings: dict, k=(20,)):
         raise InputError(f"decay={settings['decay']!r}: say one of {', '.join(DECAYS)}, or None")
     own["score_dtype"] = settings["score_dtype"]
     built = cls(items, negatives=_sampler(settings), **own)
-    built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(LOSSES, "loss", settings), reported)
+    known = FACTORIZATION_LOSSES if issubclass(cls, MatrixFactorization) else LOSSES
+    built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(known, "loss", settings), reported)
     return built
 
 
