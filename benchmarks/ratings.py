@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from reporting import write_rows
+from scipy import stats
 
 import tfrecsession as trs
 from tfrecsession.batches import Interactions, Sessions
@@ -129,10 +130,22 @@ def main():
             for name, folds in errors.items() if protocol == "random" else ():
                 pooled = scored(*(np.concatenate(some) for some in zip(*folds, strict=True)))
                 own = [row for row in rows if row["protocol"] == protocol and row["model"] == name]
-                pooled["rmse"] = round(float(np.mean([row["rmse"] for row in own])), 4)  # the mean over folds
+                pooled |= over_folds([row["rmse"] for row in own])
                 rows.append({"protocol": protocol, "fold": "all", "model": name, **pooled})
                 print(rows[-1], flush=True)
     write_rows("ratings", rows)
+
+
+def over_folds(rmse):
+    """The mean over folds, and its 95% interval by Student's t. The interval over users beside it is the wider one: it
+    also says how much people differ."""
+    half = stats.t.ppf(0.975, len(rmse) - 1) * np.std(rmse, ddof=1) / len(rmse) ** 0.5
+    mean = np.mean(rmse)
+    return {
+        "rmse": round(float(mean), 4),
+        "folds_low": round(float(mean - half), 4),
+        "folds_high": round(float(mean + half), 4),
+    }
 
 
 def scored(users, error):
