@@ -98,7 +98,9 @@ def half_sweep(
             features, confidence, target = _condensed(table, pairs, start[0], start[0] + lengths[rows[0]])
         else:
             features, confidence, target = _gathered(table, *flat, tf.constant(start), tf.constant(lengths[rows]))
-        own[rows], part = (found.numpy() for found in _solved(features, confidence, target, x, weight, gram, block))
+        own[rows], part = (
+            found.numpy() for found in _solved(features, confidence, target, x, weight, gram, dim, block)
+        )
         loss += float(part)
     return loss
 
@@ -117,7 +119,7 @@ def _chunks(lengths: np.ndarray, dim: int, block: int) -> Iterator[np.ndarray]:
         first = last
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _gathered(table, columns, confidence, target, start, length):
     step = tf.range(tf.reduce_max(length))[None]
     there = step < length[:, None]
@@ -127,10 +129,9 @@ def _gathered(table, columns, confidence, target, start, length):
     return tf.gather(table, tf.gather(columns, place)), confidence, target
 
 
-@tf.function(reduce_retracing=True)
-def _solved(features, confidence, target, x, penalty, gram, block):
+@tf.function(reduce_retracing=True, autograph=False)
+def _solved(features, confidence, target, x, penalty, gram, dim, block):
     """The rows x [n, dim] after a step in every block of unknowns, and what their seen pairs cost."""
-    dim = x.shape[1]
     scores = tf.linalg.matvec(features, x)  # [n, rows]
     for first in range(0, dim, block):
         here = slice(first, min(first + block, dim))
