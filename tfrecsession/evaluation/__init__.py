@@ -2,6 +2,7 @@
 
 from tfrecsession.evaluation.bounds import ceiling, chance
 from tfrecsession.evaluation.comparison import compare
+from tfrecsession.evaluation.held_out_users import HeldOutUsers, UserEvaluation, evaluate_users, hold_out_users
 from tfrecsession.evaluation.measures import Evaluation, measure, metrics_of
 from tfrecsession.evaluation.ranking import evaluate
 from tfrecsession.evaluation.report import read_results, write_report
@@ -11,12 +12,16 @@ from tfrecsession.evaluation.tuning import Tuning, tune
 
 __all__ = [
     "Evaluation",
+    "HeldOutUsers",
     "PairedTest",
     "Tuning",
+    "UserEvaluation",
     "ceiling",
     "chance",
     "compare",
     "evaluate",
+    "evaluate_users",
+    "hold_out_users",
     "holm",
     "measure",
     "metrics_of",
