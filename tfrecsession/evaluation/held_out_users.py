@@ -155,8 +155,13 @@ def evaluate_users(
 
 
 def scores_of(hits: np.ndarray, held: np.ndarray, recall=(20, 50), ndcg=(100,)) -> dict[str, np.ndarray]:
-    """The places of each list that hit, bool [users, places], and the numbers of held items, int [users] -> float64 [users]
-    by name."""
+    """Which places of each list hit, and how many items were to be found -> what each person scored, float64 [users].
+
+    Args:
+        hits: bool [users, places].
+        held: int [users], above 0.
+        recall, ndcg: lengths of list.
+    """
     discount = 1 / np.log2(np.arange(hits.shape[1]) + 2)
     ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(max(held.max(), 1)) + 2))])
     found = {f"recall@{k}": hits[:, :k].sum(axis=1) / np.minimum(k, held) for k in recall}
