@@ -25,12 +25,12 @@ from tfrecsession.sessions.vocabulary import Items
 # Found on people held out of train (--validate), on a coarse grid of the same size for both.
 SETTINGS = {
     "hetrec_lastfm": {
-        "als": {"unobserved_weight": 0.1, "regularization": 0.03},
-        "implicit": {"alpha": 10.0, "regularization": 10.0},
+        "als": {"unobserved_weight": 0.1, "regularization": 0.001},
+        "implicit": {"alpha": 10.0, "regularization": 20.0},
     },
     "ml-1m": {
-        "als": {"unobserved_weight": 0.1, "regularization": 0.01},
-        "implicit": {"alpha": 10.0, "regularization": 10.0},
+        "als": {"unobserved_weight": 0.3, "regularization": 0.003},
+        "implicit": {"alpha": 3.0, "regularization": 20.0},
     },
 }
 GRID = {
@@ -161,6 +161,8 @@ def main():
             if factors > 128:
                 report(name, "als block=128", factors, SETTINGS[name]["als"], ours(split, "als", block=128, **mine))
             for solver, use_cg in (("conjugate gradient", True), ("cholesky", False)):
+                if factors > 128 and not use_cg:  # takes minutes
+                    continue
                 settings = SETTINGS[name]["implicit"]
                 found = theirs(split, factors, use_cg=use_cg, **settings)
                 report(name, f"implicit, {solver}", factors, settings, found)
