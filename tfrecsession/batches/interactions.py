@@ -26,6 +26,7 @@ class Interactions:
         offsets: int64 [users + 1]. A person of whom only unknown items are known has an empty row.
         values: int32 [pairs], item ids above 1.
         weights: float32 [pairs].
+        of_session: int64 [sessions], the row of the person of every session.
     """
 
     items: Items
@@ -34,6 +35,7 @@ class Interactions:
     offsets: np.ndarray
     values: np.ndarray
     weights: np.ndarray
+    of_session: np.ndarray
 
     @classmethod
     def of(
@@ -55,11 +57,11 @@ class Interactions:
         """
         if duplicates not in DUPLICATES:
             raise InputError(f"duplicates={duplicates!r}: say one of {', '.join(DUPLICATES)}")
-        users, named, person = _people(sessions, people)
+        users, named, of_session = _people(sessions, people)
         items = np.asarray(sessions.values)
         weights = np.ones(len(items)) if value is None else _numbers(sessions, value)
         known = items >= FIRST
-        person = np.repeat(person, np.diff(sessions.offsets))[known]
+        person = np.repeat(of_session, np.diff(sessions.offsets))[known]
         key = person * sessions.items.size + items[known]
         weights = weights[known]
         if duplicates == "last" and "times" in sessions.arrays.columns:
@@ -71,9 +73,8 @@ class Interactions:
         combined = _combined(weights, first, duplicates) if len(first) else weights
         person, items = np.divmod(key[first], sessions.items.size)
         offsets = np.concatenate([[0], np.cumsum(np.bincount(person, minlength=len(users)))])
-        return cls(
-            sessions.items, users, named, offsets.astype(np.int64), items.astype(np.int32), combined.astype(np.float32)
-        )
+        values, weights = items.astype(np.int32), combined.astype(np.float32)
+        return cls(sessions.items, users, named, offsets.astype(np.int64), values, weights, of_session)
 
     def __len__(self) -> int:
         return len(self.users)

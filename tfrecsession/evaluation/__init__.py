@@ -2,6 +2,7 @@
 
 from tfrecsession.evaluation.bounds import ceiling, chance
 from tfrecsession.evaluation.comparison import compare
+from tfrecsession.evaluation.held_out_users import HeldOutUsers, UserEvaluation, evaluate_users, hold_out_users
 from tfrecsession.evaluation.measures import Evaluation, measure, metrics_of
 from tfrecsession.evaluation.ranking import evaluate
 from tfrecsession.evaluation.ratings import Ratings, RatingScores, evaluate_ratings, random_folds
@@ -12,15 +13,19 @@ from tfrecsession.evaluation.tuning import Tuning, tune
 
 __all__ = [
     "Evaluation",
+    "HeldOutUsers",
     "PairedTest",
     "RatingScores",
     "Ratings",
     "Tuning",
+    "UserEvaluation",
     "ceiling",
     "chance",
     "compare",
     "evaluate",
     "evaluate_ratings",
+    "evaluate_users",
+    "hold_out_users",
     "holm",
     "measure",
     "metrics_of",

@@ -32,11 +32,11 @@ def ridge(features, confidence, target, background):
 
     def in_rows():
         root = tf.sqrt(confidence)
-        rows = features * root[..., None]
-        scaled = rows / background[:, None]
-        matrix = tf.matmul(scaled, rows, transpose_b=True)
+        scale = tf.math.rsqrt(background)
+        rows = features * root[..., None] * scale[:, None]
+        matrix = tf.matmul(rows, rows, transpose_b=True)
         factor = tf.linalg.cholesky(matrix + tf.eye(tf.shape(matrix)[1]))
         solved = tf.linalg.cholesky_solve(factor, tf.math.divide_no_nan(target, root)[..., None])
-        return tf.matmul(scaled, solved, transpose_a=True)[..., 0]
+        return scale * tf.matmul(rows, solved, transpose_a=True)[..., 0]
 
     return tf.cond(tf.shape(features)[1] < tf.shape(features)[2], in_rows, in_dim)

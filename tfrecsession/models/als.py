@@ -186,9 +186,9 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         a0, block = 0.0 if self.explicit else self.unobserved_weight, self.block or self.factors
         for half, step in enumerate(((x, y, seen.by_user, seen.user_penalty), (y, x, seen.by_item, seen.item_penalty))):
             calls.on_train_batch_begin(half)
-            part = alternating.half_sweep(*step, a0, block)
+            part, gram = alternating.half_sweep(*step, a0, block)
             calls.on_train_batch_end(half, {})
-        return seen.constant + alternating.loss(part, x, y, (seen.user_penalty, seen.item_penalty), a0)
+        return seen.constant + alternating.loss(part, y, x, gram, (seen.item_penalty, seen.user_penalty), a0)
 
     def _keep(self, people, seen: Observed, x, y) -> None:
         spectrum = np.diag(alternating.diagonalize(x, y, self.factors))

@@ -43,14 +43,19 @@ class Pairs(NamedTuple):
         return Pairs(turned.indptr.astype(np.int64), rows, self.confidence[order], self.target[order])
 
 
-def diagonalize(own: np.ndarray, other: np.ndarray, block: int) -> np.ndarray:
+def diagonalize(own: np.ndarray | None, other: np.ndarray, block: int) -> np.ndarray:
     """Turn both sides, in place, so that the Gramian of `other` is diagonal within blocks; returns it, [dim, dim]."""
+    gram = gramian(other)
     for first in range(0, other.shape[1], block):
         here = slice(first, first + block)
-        _, turn = np.linalg.eigh(gramian(other[:, here]))
-        turn = np.ascontiguousarray(turn[:, ::-1]).astype(np.float32)  # the largest first
-        own[:, here], other[:, here] = product(own[:, here], turn), product(other[:, here], turn)
-    return gramian(other)
+        _, turn = np.linalg.eigh(gram[here, here])
+        turn = np.ascontiguousarray(turn[:, ::-1])  # the largest first
+        gram[here] = turn.T @ gram[here]
+        gram[:, here] = gram[:, here] @ turn
+        for table in (own, other):
+            if table is not None:
+                table[:, here] = tf.matmul(tf.constant(table[:, here]), tf.constant(turn.astype(np.float32))).numpy()
+    return gram
 
 
 def gramian(table: np.ndarray) -> np.ndarray:
@@ -63,13 +68,9 @@ def gramian(table: np.ndarray) -> np.ndarray:
     return (found + found.T) / 2
 
 
-def product(table: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    return tf.matmul(tf.constant(table), tf.constant(matrix)).numpy()
-
-
 def half_sweep(
     own: np.ndarray, other: np.ndarray, pairs: Pairs, penalty: np.ndarray, unobserved: float, block: int
-) -> float:
+) -> tuple[float, np.ndarray]:
     """Solve every row of `own`, in place; `other` is turned, in place.
 
     Args:
@@ -82,11 +83,12 @@ def half_sweep(
             pairs * dim * block + rows * dim * block^2 multiplications (iALS++).
 
     Returns:
-        The sum over the seen pairs of c (x.y)^2 - 2 t x.y, afterwards.
+        The sum over the seen pairs of c (x.y)^2 - 2 t x.y, afterwards, and the Gramian of `other`.
     """
     dim = own.shape[1]
     block = min(block, dim)
-    gram = tf.constant((unobserved * diagonalize(own, other, block)).astype(np.float32))
+    found = diagonalize(own if block < dim else None, other, block)  # all of a row is replaced, or a block in turn
+    gram = tf.constant((unobserved * found).astype(np.float32))
     table = tf.constant(other)
     loss, lengths = 0.0, np.diff(pairs.offsets)
     own[lengths == 0] = 0
@@ -98,9 +100,11 @@ def half_sweep(
             features, confidence, target = _condensed(table, pairs, start[0], start[0] + lengths[rows[0]])
         else:
             features, confidence, target = _gathered(table, *flat, tf.constant(start), tf.constant(lengths[rows]))
-        own[rows], part = (found.numpy() for found in _solved(features, confidence, target, x, weight, gram, block))
+        own[rows], part = (
+            found.numpy() for found in _solved(features, confidence, target, x, weight, gram, dim, block)
+        )
         loss += float(part)
-    return loss
+    return loss, found
 
 
 def _chunks(lengths: np.ndarray, dim: int, block: int) -> Iterator[np.ndarray]:
@@ -117,7 +121,7 @@ def _chunks(lengths: np.ndarray, dim: int, block: int) -> Iterator[np.ndarray]:
         first = last
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _gathered(table, columns, confidence, target, start, length):
     step = tf.range(tf.reduce_max(length))[None]
     there = step < length[:, None]
@@ -127,10 +131,12 @@ def _gathered(table, columns, confidence, target, start, length):
     return tf.gather(table, tf.gather(columns, place)), confidence, target
 
 
-@tf.function(reduce_retracing=True)
-def _solved(features, confidence, target, x, penalty, gram, block):
+@tf.function(reduce_retracing=True, autograph=False)
+def _solved(features, confidence, target, x, penalty, gram, dim, block):
     """The rows x [n, dim] after a step in every block of unknowns, and what their seen pairs cost."""
-    dim = x.shape[1]
+    if block >= dim:  # as below with nothing left to others, without the passes over the features
+        x = ridge(features, confidence, target, tf.maximum(tf.linalg.diag_part(gram), 0.0) + penalty[:, None])
+        return x, _cost(confidence, target, tf.linalg.matvec(features, x))
     scores = tf.linalg.matvec(features, x)  # [n, rows]
     for first in range(0, dim, block):
         here = slice(first, min(first + block, dim))
@@ -144,7 +150,11 @@ def _solved(features, confidence, target, x, penalty, gram, block):
         new = start + ridge(seen, confidence, target - confidence * (rest + start_scores), background)
         scores = rest + tf.linalg.matvec(seen, new)
         x = tf.concat([x[:, : here.start], new, x[:, here.stop :]], axis=1)
-    return x, tf.reduce_sum(tf.cast(confidence * scores**2 - 2 * target * scores, tf.float64))
+    return x, _cost(confidence, target, scores)
+
+
+def _cost(confidence, target, scores):
+    return tf.reduce_sum(tf.cast(confidence * scores**2 - 2 * target * scores, tf.float64))
 
 
 def _condensed(table, pairs: Pairs, start: int, stop: int):
@@ -165,9 +175,9 @@ def _condensed(table, pairs: Pairs, start: int, stop: int):
     return tf.constant(features[None]), tf.constant(kept.astype(np.float32)[None]), tf.constant(target[None])
 
 
-def loss(seen: float, own: np.ndarray, other: np.ndarray, penalties, unobserved: float) -> float:
-    """The whole loss: that of the seen pairs, of all pairs, and the penalties of both sides."""
-    everything = unobserved * float((gramian(own) * gramian(other)).sum()) if unobserved else 0.0
+def loss(seen: float, own: np.ndarray, other: np.ndarray, gram: np.ndarray, penalties, unobserved: float) -> float:
+    """The whole loss: that of the seen pairs, of all pairs (`gram` is the Gramian of `other`), and both penalties."""
+    everything = unobserved * float((gramian(own) * gram).sum()) if unobserved else 0.0
     sizes = (
         float(np.dot(penalty, np.einsum("nd,nd->n", table, table, dtype=np.float64)))
         for penalty, table in zip(penalties, (own, other), strict=True)
