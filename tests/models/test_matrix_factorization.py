@@ -207,6 +207,7 @@ def low_rank(noise, users=120, items=80, seed=0):
         offsets=np.r_[0, np.cumsum(train.sum(axis=1))],
         values=(item + 2).astype(np.int32),
         weights=observed[train].astype(np.float32),
+        of_session=np.arange(users),
     )
     u, i = np.nonzero(~train)
     return people, (people.users[u], people.items.ids[i], observed[~train])

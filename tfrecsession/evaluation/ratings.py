@@ -115,7 +115,7 @@ def evaluate_ratings(
     and the bias of the other; where nothing is known, the mean is the prediction.
 
     Args:
-        model: with `predict_ratings(users, items, scale)`, such as `trs.models.MatrixFactorization`.
+        model: with `predict_ratings(users, items)`, as `trs.models.MatrixFactorization`, or `rate`, as `ALS`.
         held_out: the ratings.
         scale: lowest and highest rating there is.
         draws, seed: of the bootstrap over users; 0 draws: no intervals.
@@ -126,7 +126,8 @@ def evaluate_ratings(
     held_out.check(scale)
     if not len(held_out):
         raise InputError("held_out: there is no rating in it")
-    predicted = np.asarray(model.predict_ratings(held_out.users, held_out.items, scale), np.float64)
+    predict = model.predict_ratings if hasattr(model, "predict_ratings") else model.rate
+    predicted = np.clip(np.asarray(predict(held_out.users, held_out.items), np.float64), *scale)
     return scores_of(held_out.users, held_out.values - predicted, draws, seed)
 
 
