@@ -1,9 +1,10 @@
 """Biased matrix factorization on ml-100k's ratings: RMSE and MAE over five random folds, and under a split by time.
 
 Rating prediction has no sessions: the log is prepared with every user as one session, nobody and nothing left out, and
-split here. The regularization of every fold is tuned by itself on a tenth of its own training ratings (drawn at random, or the latest tenth
-where the split is by time), then trained on all of them; the held-out ratings are looked at once, at the end. FIXED and the range of GRID came from trials on such a tenth of the
-first of the random folds (seed 0): ratings that the other folds hold out, so that only the first is free of any look.
+split here. Every fold chooses its regularization on a tenth of its own training ratings (drawn at random, or the latest
+tenth where the split is by time) and is then trained on all of them; held-out ratings are looked at once, at the end.
+FIXED and the range of GRID came from trials on such a tenth of the first random fold of seed 0. These ratings are held
+out by other folds, so that only the first is free of any look.
 
 TFRECSESSION_DATA=... python benchmarks/ratings.py
 """
