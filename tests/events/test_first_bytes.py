@@ -110,7 +110,7 @@ def test_folders_that_are_no_logs(tmp_path):
 def test_sources_and_formats_that_do_not_exist(tmp_path):
     assert "cannot read events from int" in message(5)
     path = write(tmp_path / "a.csv", "item\n1\n")
-    assert message(path, format="xls") == "--format xls: choose one of csv, tsv, jsonl, parquet, txt"
+    assert message(path, format="xls") == "--format xls: choose one of csv, tsv, jsonl, parquet, txt, grouplens"
 
 
 def test_two_columns_of_one_name_in_memory():

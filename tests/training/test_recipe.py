@@ -36,6 +36,20 @@ def test_every_loss_has_its_settings(shop, loss):
     assert config.get("regularization", 0.7) == 0.7 and config.get("elu", 0.5) == 0.5
 
 
+@pytest.mark.parametrize("loss", training.recipe.FACTORIZATION_LOSSES)
+def test_a_factorization_learns_with_every_loss_and_two_more(shop, loss):
+    given = {"loss": loss, "unobserved_weight": 0.3, "l2": 0.2, "dim": 4}
+    if loss == "mean_squared_error":
+        given["rating"] = "rating"
+    made = training.build("matrix_factorization", shop.items, training.settings_of("matrix_factorization", given))
+    assert type(made.ranking_loss).__name__.lower() == loss.replace("_", "")
+    assert (made.l2, made.dim, made.negatives.count) == (0.2, 4, 512)
+    assert getattr(made.ranking_loss, "unobserved_weight", 0.3) == 0.3
+    if loss not in training.recipe.LOSSES:
+        with pytest.raises(InputError, match=f"loss='{loss}': say one of"):
+            training.build("gru4rec", shop.items, training.settings_of("gru4rec", {"loss": loss}))
+
+
 @pytest.mark.parametrize(
     ("sampler", "drawn"),
     [

@@ -11,7 +11,10 @@ from tfrecsession.cli.output import console, write_json
 
 def prepare_command(commands, every):
     command = commands.add_parser("prepare", parents=[every], help="a click log -> a prepared data set")
-    command.add_argument("source", help="CSV, TSV, JSON Lines, Parquet (file or folder), .txt, or synthetic:items=...")
+    command.add_argument(
+        "source",
+        help="CSV, TSV, JSON Lines, Parquet (file or folder), .txt, u.data, ratings.dat, tfds:NAME, synthetic:...",
+    )
     command.add_argument("--out", required=True, metavar="DIR", help="the data set to make")
     columns = command.add_argument_group("columns of the log (found by their usual names where not said)")
     for part in ("item", "time", "session", "user"):

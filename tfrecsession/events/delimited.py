@@ -15,13 +15,13 @@ from tfrecsession.events.schema import Columns
 
 def open_csv(path: Path, columns: Columns, connection) -> RawLog:
     """The delimiter is the one of , ; tab | that the header has most of."""
-    with _open_text(path) as file:
+    with open_text(path) as file:
         header = file.readline()
     return _open(path, header, max(",;\t|", key=header.count), connection)
 
 
 def open_tsv(path: Path, columns: Columns, connection) -> RawLog:
-    with _open_text(path) as file:
+    with open_text(path) as file:
         return _open(path, file.readline(), "\t", connection)
 
 
@@ -50,7 +50,7 @@ def _names(path: Path, header: str, delimiter: str) -> list[str]:
     return names
 
 
-def _open_text(path: Path) -> IO[str]:
+def open_text(path: Path) -> IO[str]:
     opener = gzip.open if path.suffix.lower() == ".gz" else open
     return opener(path, "rt", encoding="utf-8-sig", newline="")
 

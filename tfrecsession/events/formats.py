@@ -8,13 +8,14 @@ from pathlib import Path
 from tfrecsession.errors import InputError
 from tfrecsession.events.delimited import CSV, TSV
 from tfrecsession.events.first_bytes import check_first_bytes
+from tfrecsession.events.grouplens import GROUPLENS
 from tfrecsession.events.json_lines import JSON_LINES
 from tfrecsession.events.parquet import PARQUET, open_parquet_folder
 from tfrecsession.events.raw_log import Format, RawLog, reading
 from tfrecsession.events.schema import Columns
 from tfrecsession.events.text_sessions import TEXT_SESSIONS
 
-FORMATS = (CSV, TSV, JSON_LINES, PARQUET, TEXT_SESSIONS)
+FORMATS = (CSV, TSV, JSON_LINES, PARQUET, TEXT_SESSIONS, GROUPLENS)
 
 
 def open_path(path: str | os.PathLike, columns: Columns, connection, format: str | None = None) -> RawLog:

@@ -1,4 +1,5 @@
-"""Whatever a user holds -> the raw log: a path, a data frame, Arrow data, an Ibis table, or the synthetic shop."""
+"""Whatever a user holds -> the raw log: a path, a data frame, Arrow data, an Ibis table, TensorFlow Datasets, the
+synthetic shop."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.formats import open_path
 from tfrecsession.events.raw_log import RawLog, number_rows, reading, register
 from tfrecsession.events.schema import Columns
+from tfrecsession.events.tensorflow_datasets import PREFIX, open_tfds
 
 
 def is_synthetic(source: Any) -> bool:
@@ -31,6 +33,8 @@ def open_log(source: Any, columns: Columns, connection, format: str | None = Non
     """The raw log of any source that `read_events` takes; `columns` says what to copy from a stream."""
     if is_synthetic(source):
         return _open_shop(source, columns, connection)
+    if isinstance(source, str) and source.startswith(PREFIX):
+        return _store(open_tfds(source), columns, connection, source)
     if isinstance(source, str | os.PathLike):
         return open_path(source, columns, connection, format)
     if isinstance(source, ir.Table):
@@ -48,7 +52,7 @@ def open_log(source: Any, columns: Columns, connection, format: str | None = Non
         return _store(stream, columns, connection, name)
     raise InputError(
         f"cannot read events from {type(source).__name__}: give a path, a pandas DataFrame, an Arrow table or "
-        "RecordBatchReader, an Ibis table, or 'synthetic:...'"
+        "RecordBatchReader, an Ibis table, 'tfds:...' or 'synthetic:...'"
     )
 
 

@@ -27,7 +27,8 @@ def write_saved_model(
     """Write `model` as a SavedModel that loads with TensorFlow alone.
 
     Signature `serving_default`: `items` string [histories, events] (padding "" anywhere, unknown ids passed over) ->
-    `items` string [histories, k], "" where nothing is left, and `scores` float32 [histories, k].
+    `items` string [histories, k], "" where nothing is left, and `scores` float32 [histories, k]. A model that knows
+    people by name has the signature `users` too: `users` string [n] -> the same; who is unknown gets popular items.
 
     Args:
         model: a Recommender.
@@ -43,9 +44,7 @@ def write_saved_model(
     model.check_k(k)
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
         tf.saved_model.save(
-            answers := Answers(model, Path(assets), k, exclude_seen),
-            str(folder),
-            signatures={"serving_default": answers.serving_default},
+            answers := Answers(model, Path(assets), k, exclude_seen), str(folder), signatures=answers.asked
         )
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)

@@ -28,12 +28,22 @@ class Answers(tf.Module):
             best, scores = model.answer(tf.cast(ids, tf.int32), k, exclude_seen)
             return {"items": self.to_item.lookup(tf.cast(best, tf.int64) - 2), "scores": scores}
 
-        self.serving_default = serving_default
-        # Only what the answer reads is saved: not the optimizer, not the tables of the negative sampler.
-        self.weights = list(serving_default.get_concrete_function().variables)
+        self.asked = {"serving_default": serving_default}
+        if len(getattr(model, "users", ())):
+            self.to_user, _ = _tables(model.users, folder, "users.txt")
+
+            @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="users")])
+            def users(users):
+                best, scores = model.answer_users(self.to_user.lookup(users), k, exclude_seen)
+                return {"items": self.to_item.lookup(tf.cast(best, tf.int64) - 2), "scores": scores}
+
+            self.asked["users"] = users
+        # Only what the answers read is saved: not the optimizer, not the tables of the negative sampler.
+        read = [one for signature in self.asked.values() for one in signature.get_concrete_function().variables]
+        self.weights = list({id(one): one for one in read}.values())
 
 
-def _tables(items: np.ndarray, folder: Path):
+def _tables(items: np.ndarray, folder: Path, name: str = "vocabulary.txt"):
     """item -> place in the vocabulary (-1: unknown) and back ("" where there is none)."""
     if any("\n" in item or "\r" in item for item in items):  # a text file cannot hold these
         names = tf.constant(items.tolist(), tf.string)
@@ -41,7 +51,7 @@ def _tables(items: np.ndarray, folder: Path):
         forward = tf.lookup.KeyValueTensorInitializer(names, places)
         backward = tf.lookup.KeyValueTensorInitializer(places, names)
     else:
-        file = folder / "vocabulary.txt"
+        file = folder / name
         file.write_text("".join(f"{item}\n" for item in items), encoding="utf-8", newline="\n")
         whole, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
         size = len(items)

@@ -1,18 +1,22 @@
 """The parts models are made of."""
 
 from tfrecsession.layers.discounted_mean import DiscountedMean
+from tfrecsession.layers.fold_in import FoldIn, fold_in
 from tfrecsession.layers.item_embedding import ItemEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
+from tfrecsession.layers.ridge import ridge
 from tfrecsession.layers.session_bidirectional import SessionBidirectional
 from tfrecsession.layers.session_gru import SessionGRU
 from tfrecsession.layers.session_lstm import SessionLSTM
 from tfrecsession.layers.session_recurrent import SessionRecurrent
 from tfrecsession.layers.session_rnn import SessionRNN
 from tfrecsession.layers.session_window import STEP_DECAYS, newest_items, shares, step_weights
+from tfrecsession.layers.user_embedding import UserEmbedding
 
 __all__ = [
     "STEP_DECAYS",
     "DiscountedMean",
+    "FoldIn",
     "ItemEmbedding",
     "NeighbourTable",
     "SessionBidirectional",
@@ -20,7 +24,10 @@ __all__ = [
     "SessionLSTM",
     "SessionRNN",
     "SessionRecurrent",
+    "UserEmbedding",
+    "fold_in",
     "newest_items",
+    "ridge",
     "shares",
     "step_weights",
 ]

@@ -3,11 +3,13 @@
 import difflib
 
 from tfrecsession.errors import InputError
+from tfrecsession.models.als import ALS
 from tfrecsession.models.answers import Recommendations
 from tfrecsession.models.association_rules import AssociationRules
 from tfrecsession.models.gru4rec import GRU4Rec
 from tfrecsession.models.item_knn import ItemKNN
 from tfrecsession.models.markov_chain import MarkovChain
+from tfrecsession.models.matrix_factorization import MatrixFactorization
 from tfrecsession.models.popularity import Popularity
 from tfrecsession.models.random_order import Random
 from tfrecsession.models.recommender import Recommender
@@ -36,6 +38,8 @@ MODELS = {
     "vstan": VSTAN,
     "session_aggregation": SessionAggregation,
     "slist": SLIST,
+    "matrix_factorization": MatrixFactorization,
+    "als": ALS,
     "gru4rec": GRU4Rec,
 }
 
@@ -49,6 +53,7 @@ def by_name(name: str) -> type[Recommender]:
 
 
 __all__ = [
+    "ALS",
     "MODELS",
     "SKNN",
     "STAN",
@@ -63,6 +68,7 @@ __all__ = [
     "SLIST",
     "AssociationRules",
     "MarkovChain",
+    "MatrixFactorization",
     "Random",
     "SequentialRules",
     "SessionAggregation",

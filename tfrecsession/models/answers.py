@@ -43,16 +43,31 @@ class Answers:
         length = tf.reduce_sum(known, axis=1)
         there = tf.cast(ids > 0, tf.int32)
         batch = {"items": ids, "position": tf.cumsum(there, axis=1, exclusive=True) * there, "segment": there}
-        encoded = self.encode(batch, training=False)
-        scores = self.score_all(tf.gather(encoded, tf.maximum(length - 1, 0), batch_dims=1))
+        scores = self.score_all(self.encode_last(batch, length))
         scores = tf.where(length[:, None] > 0, tf.cast(scores, tf.float32), self.score_without_history()[None])
-
-        out = tf.constant(scores.dtype.min)
-        real = tf.range(self.size) > 1
-        scores = tf.where((real if allowed is None else real & allowed)[None], scores, out)
+        seen = None
         if exclude_seen:
             histories = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
             seen = tf.reshape(tf.stack([histories, ids], axis=-1), [-1, 2])
+        return self.best_of(scores, k, seen, allowed)
+
+    def encode_last(self, batch: dict, length):
+        """What is known after the last event of each row, a session that starts at its first step: `[rows, dim]`.
+
+        A model whose steps cost much may override it.
+
+        Args:
+            batch: rows of one session each.
+            length: int32 [rows], their numbers of events; of none, what is returned is never looked at.
+        """
+        return tf.gather(self.encode(batch, training=False), tf.maximum(length - 1, 0), batch_dims=1)
+
+    def best_of(self, scores, k: int, seen=None, allowed=None):
+        """float32 [n, size] -> ids and scores of the k best; `seen`: [pairs, 2], (row, item) to leave out."""
+        out = tf.constant(scores.dtype.min)
+        real = tf.range(self.size) > 1
+        scores = tf.where((real if allowed is None else real & allowed)[None], scores, out)
+        if seen is not None:
             scores = tf.tensor_scatter_nd_update(scores, seen, tf.fill([tf.shape(seen)[0]], out))
         best = tf.math.top_k(scores, k)
         return tf.where(best.values > out, best.indices, 0), best.values

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding
-from tfrecsession.losses import CrossEntropy, Hits, RankingLoss, full_softmax
+from tfrecsession.losses import CrossEntropy, RankingLoss, full_softmax, sampled_losses
 from tfrecsession.models.recommender import Recommender
 from tfrecsession.models.search_space import Choice, Float, Int
 from tfrecsession.negatives import Negatives, Popularity
@@ -98,6 +98,13 @@ class SequenceModel(Recommender):
     def fit(self, *args, callbacks=None, **kwargs):
         return super().fit(*args, callbacks=[*(callbacks or []), StopOnNaN()], **kwargs)
 
+    def training_batches(self, sessions, settings: dict, seed: int):
+        """The batches that `tfrecsession train` fits to."""
+        if lanes := settings.get("lanes"):  # session-parallel: the log's own order, the state carried
+            return sessions.batches(rows=lanes, steps=settings["steps"], carry=True)
+        shape = {"rows": settings["rows"], "steps": settings["steps"]}
+        return sessions.batches(**shape, seed=seed, one_target=not self.causal)
+
     def score_all(self, encoded):
         return self.output_items.score_all(encoded)
 
@@ -125,16 +132,9 @@ class SequenceModel(Recommender):
     def _sampled_losses(self, hidden, targets):
         """[n], every target against one draw of negatives shared by all."""
         drawn = self.negatives.draw(targets)
-        positive = tf.cast(self.output_items.score_each(hidden, targets), tf.float32)
-        loss, shift = self.ranking_loss, None
-        if loss.logq:
-            of_targets, of_drawn = self.negatives.log_q(targets, drawn)
-            positive -= loss.logq * of_targets
-            shift = -loss.logq * of_drawn
-        negative = tf.cast(self.output_items.score(hidden, drawn, shift, self.score_dtype), tf.float32)
-        hits = self.negatives.hits(targets, drawn)
-        keep = self.negatives.keep(targets, drawn) if hits is None else Hits(hits)
-        return tf.cast(loss.compare(positive, negative, keep), tf.float32)
+        return sampled_losses(
+            self.ranking_loss, hidden, targets, drawn, self.output_items, self.negatives, self.score_dtype
+        )
 
     def _full_losses(self, hidden, targets):
         """[n], every target against the whole catalogue."""

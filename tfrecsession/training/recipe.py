@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import inspect
 
+import keras
+
 from tfrecsession import losses, metrics, negatives, optimizers
 from tfrecsession.errors import InputError
-from tfrecsession.models import SequenceModel, by_name
+from tfrecsession.models import MatrixFactorization, SequenceModel, by_name
 from tfrecsession.training.decay import DECAYS
 
 LOSSES = {
@@ -16,6 +18,12 @@ LOSSES = {
     "bpr_max": lambda s: losses.BPRMax(regularization=s["regularization"], elu=s["elu"]),
     "top1": lambda s: losses.TOP1(regularization=s["regularization"], elu=s["elu"]),
     "top1_max": lambda s: losses.TOP1Max(regularization=s["regularization"], elu=s["elu"]),
+}
+# What a factorization can learn besides.
+FACTORIZATION_LOSSES = {
+    **LOSSES,
+    "all_pairs": lambda s: losses.AllPairs(s["unobserved_weight"]),
+    "mean_squared_error": lambda s: keras.losses.MeanSquaredError(),
 }
 SAMPLERS = {
     "popularity": lambda s: negatives.Popularity(s["negatives"], alpha=s["alpha"], mask_hits=s["mask_hits"]),
@@ -29,7 +37,9 @@ OPTIMIZERS = {
     ),
     "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"], global_clipnorm=s["clipnorm"]),
 }
-# What every sequence model can be told about its training, beside its own arguments.
+LEARNED = (SequenceModel, MatrixFactorization)  # by gradient: with a loss, an optimizer and negatives
+FROM_ELSEWHERE = ("negatives", "users")  # arguments that no setting says: the sampler, the data
+# What every model that is learned by gradient can be told about its training, beside its own arguments.
 TRAINING = {
     "sampler": "popularity",  # a mixture: in_batch+popularity; every item, the full softmax: full
     "mask_hits": True,
@@ -40,7 +50,6 @@ TRAINING = {
     "clipnorm": None,
     "decay": None,  # of the learning rate: linear, to 0 at the end of the last epoch
     "score_dtype": None,
-    **SequenceModel.training_defaults,
 }
 
 
@@ -61,22 +70,23 @@ def settings_of(model: str, *given: dict) -> dict:
 
 
 def defaults_of(model: str) -> dict:
-    """Setting -> default: the model's constructor arguments, and for a sequence model what its training takes."""
+    """Setting -> default: the model's constructor arguments, and what training by gradient takes."""
     cls = by_name(model)
     arguments = inspect.signature(cls.__init__).parameters
     own = {
         name: argument.default
         for name, argument in arguments.items()
-        if argument.default is not inspect.Parameter.empty and name != "negatives"
+        if argument.default is not inspect.Parameter.empty and name not in FROM_ELSEWHERE
     }
-    training = {**TRAINING, **cls.training_defaults} if issubclass(cls, SequenceModel) else {}
+    shared = SequenceModel.training_defaults if issubclass(cls, SequenceModel) else {}
+    training = {**TRAINING, **shared, **cls.training_defaults} if issubclass(cls, LEARNED) else {}
     return {**own, **training}
 
 
 def space_of(model: str) -> dict:
     """Setting -> what tuning may try, see `tfrecsession.models.search_space`: the model's own, then its training's."""
     cls = by_name(model)
-    return {**cls.search_space, **(cls.training_space if issubclass(cls, SequenceModel) else {})}
+    return {**cls.search_space, **(cls.training_space if issubclass(cls, LEARNED) else {})}
 
 
 def build(model: str, items, settings: dict, k=(20,)):
@@ -90,16 +100,19 @@ def build(model: str, items, settings: dict, k=(20,)):
     """
     cls = by_name(model)
     own = {name: value for name, value in settings.items() if name in inspect.signature(cls.__init__).parameters}
-    own.pop("negatives", None)
+    for name in FROM_ELSEWHERE:
+        own.pop(name, None)
     reported = [metric(length) for length in k for metric in (metrics.Recall, metrics.MRR, metrics.NDCG)]
-    if not issubclass(cls, SequenceModel):
+    if not issubclass(cls, LEARNED):
         built = cls(items, **own)
         built.compile(metrics=reported)
         return built
     if settings["decay"] not in (None, *DECAYS):
         raise InputError(f"decay={settings['decay']!r}: say one of {', '.join(DECAYS)}, or None")
-    built = cls(items, negatives=_sampler(settings), score_dtype=settings["score_dtype"], **own)
-    built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(LOSSES, "loss", settings), reported)
+    own["score_dtype"] = settings["score_dtype"]
+    built = cls(items, negatives=_sampler(settings), **own)
+    known = FACTORIZATION_LOSSES if issubclass(cls, MatrixFactorization) else LOSSES
+    built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(known, "loss", settings), reported)
     return built
 
 

@@ -92,11 +92,7 @@ def fit(
     if "epochs" not in settings:  # counted, not learned
         model.fit(data.train)
         return {}
-    if lanes := settings.get("lanes"):  # session-parallel: the log's own order, the state carried
-        batches = data.train.batches(rows=lanes, steps=settings["steps"], carry=True)
-    else:
-        shape = {"rows": settings["rows"], "steps": settings["steps"]}
-        batches = data.train.batches(**shape, seed=seed, one_target=not model.causal)
+    batches = model.training_batches(data.train, settings, seed)
     validation = data.validation if data.validation.scored_events else None
     decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
     callbacks = [*decay, *callbacks]

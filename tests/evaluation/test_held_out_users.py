@@ -1,0 +1,96 @@
+"""The split by people and its two metrics, against loops over people and places."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tfrecsession as trs
+from tests.models.test_als import sessions_of
+from tfrecsession import InputError
+from tfrecsession.evaluation import evaluate_users, hold_out_users
+from tfrecsession.evaluation.held_out_users import scores_of
+
+
+def by_hand(listed, held, k):
+    """Recall@k and NDCG@k of one list of items."""
+    hits = [place for place, item in enumerate(listed[:k], 1) if item in held]
+    best = sum(1 / math.log2(place + 1) for place in range(1, min(k, len(held)) + 1))
+    return len(hits) / min(k, len(held)), sum(1 / math.log2(place + 1) for place in hits) / best
+
+
+def test_the_metrics_person_by_person():
+    random = np.random.default_rng(0)
+    lists = np.array([random.permutation(30)[:12] for _ in range(50)])
+    held = [set(random.permutation(30)[: random.integers(1, 20)].tolist()) for _ in range(50)]
+    hits = np.array([[item in wanted for item in row] for row, wanted in zip(lists, held, strict=True)])
+    found = scores_of(hits, np.array([len(wanted) for wanted in held]), recall=(1, 5), ndcg=(3, 12))
+    for k in (1, 5):
+        expected = [by_hand(row, wanted, k)[0] for row, wanted in zip(lists, held, strict=True)]
+        np.testing.assert_allclose(found[f"recall@{k}"], expected)
+    for k in (3, 12):
+        expected = [by_hand(row, wanted, k)[1] for row, wanted in zip(lists, held, strict=True)]
+        np.testing.assert_allclose(found[f"ndcg@{k}"], expected)
+
+
+def test_nobody_is_on_both_sides(shop):
+    split = hold_out_users(shop.train, 0.2, seed=3)
+    trained = set(split.train.column("user"))
+    assert not trained & set(split.users) and len(split.users) + split.dropped > 50
+    of_user = {}
+    for session, user in enumerate(shop.train.column("user")):
+        of_user.setdefault(user, []).extend(shop.items.decode(shop.train[session]).tolist())
+    known = set(split.train.items.ids)
+    for user, history, held in zip(split.users, split.histories, split.held, strict=True):
+        theirs = [item for item in of_user[user] if item in known]
+        hidden = set(split.train.items.decode(held))
+        assert sorted(history) == sorted(item for item in theirs if item not in hidden)
+        assert hidden <= set(theirs) and len(hidden) == int(len(set(theirs)) * 0.2 + 1e-9)
+    counts = np.bincount(split.train.values, minlength=split.train.items.size)[2:]
+    assert counts.tolist() == split.train.items.counts.tolist() and (np.diff(counts) <= 0).all()
+    again, other = hold_out_users(shop.train, 0.2, seed=3), hold_out_users(shop.train, 0.2, seed=4)
+    assert again.histories == split.histories and other.users.tolist() != split.users.tolist()
+
+
+@pytest.mark.parametrize("name", ["popularity", "item_knn", "als"])
+def test_any_model_is_measured(shop, name):
+    split = hold_out_users(shop.train, 0.2, seed=3)
+    model = trs.models.MODELS[name](split.train.items)
+    model.fit(split.train)
+    found = evaluate_users(model, split, recall=(5, 20), ndcg=(10,), draws=50)
+    lists = model.recommend(split.histories, k=20, exclude_seen=True).items
+    expected = [
+        by_hand(split.train.items.encode(row), set(held), 20)[0] for row, held in zip(lists, split.held, strict=True)
+    ]
+    assert found.metrics["recall@20"] == pytest.approx(np.mean(expected)) and found.users == len(split.users)
+    low, high = found.intervals["recall@20"]
+    assert low < found.metrics["recall@20"] < high
+    assert list(found.metrics) == ["recall@5", "recall@20", "ndcg@10"]
+    assert found.metrics["recall@20"] > 1.2 * 20 / len(shop.items)
+
+
+def test_people_with_too_little_are_left_out():
+    sessions = sessions_of([[2, 3, 4, 5, 6], [2], [2, 3, 4, 5, 6, 7, 8], [2, 3, 4, 5, 6]])
+    split = hold_out_users(sessions, 3, seed=0)
+    assert len(split.users) + split.dropped == 3
+    assert all(len(held) == 1 and len(history) >= 4 for held, history in zip(split.held, split.histories, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"users": 0}, "users=0: say"),
+        ({"users": 2}, "users=2: say"),
+        ({"users": 1, "held": 0.2}, "held=0.2: none of 1 .* has 5 known items"),
+        ({"users": 1, "held": 1.0}, "held=1.0: say"),
+    ],
+)
+def test_bad_splits(said, message):
+    with pytest.raises(InputError, match=message):
+        hold_out_users(sessions_of([[2, 3], [2, 3]]), **said)
+
+
+def test_a_model_of_another_vocabulary_is_refused(shop):
+    split = hold_out_users(shop.train, 0.2, seed=3)
+    with pytest.raises(InputError, match="another data set"):
+        evaluate_users(trs.models.Popularity(trs.synthetic_sessions(50, 500).items), split)

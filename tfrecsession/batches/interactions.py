@@ -1,0 +1,153 @@
+"""Who took what, and how much: sessions as sparse rows, a row per person, whatever the order of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from tfrecsession.batches.data import Sessions
+from tfrecsession.errors import InputError
+from tfrecsession.sessions.vocabulary import FIRST, Items
+
+DUPLICATES = ("sum", "last", "mean", "max")
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """The items of every person: `values[offsets[u]:offsets[u + 1]]`, rising, each once.
+
+    Attributes:
+        items: the vocabulary.
+        users: object array of str [users], in the order in which they first appear; never "".
+        named: bool [users]: the log says who it is; otherwise the person is a session of nobody in particular.
+        offsets: int64 [users + 1]. A person of whom only unknown items are known has an empty row.
+        values: int32 [pairs], item ids above 1.
+        weights: float32 [pairs].
+        of_session: int64 [sessions], the row of the person of every session.
+    """
+
+    items: Items
+    users: np.ndarray
+    named: np.ndarray
+    offsets: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+    of_session: np.ndarray
+
+    @classmethod
+    def of(
+        cls, sessions: Sessions, *, value: str | None = None, duplicates: str = "sum", people: str = "user"
+    ) -> Interactions:
+        """Collect the events of every person; unknown items are passed over.
+
+        Args:
+            sessions: a split of a data set.
+            value: a column of numbers, one per event (a rating, a number of plays): the weight of the event. None: 1.
+            duplicates: what becomes of several events of one person on one item: "sum" of their weights (without
+                `value`: their number), the "last" in time, "mean" or "max".
+            people: the column, one name per session, that says who it is. A session without a name, and every session
+                of a log without users, is a person of its own, called "session:" and its name.
+
+        Raises:
+            InputError: a column that is not there, has no numbers or some that are not finite, or an argument that is
+                not known.
+        """
+        if duplicates not in DUPLICATES:
+            raise InputError(f"duplicates={duplicates!r}: say one of {', '.join(DUPLICATES)}")
+        users, named, of_session = _people(sessions, people)
+        items = np.asarray(sessions.values)
+        weights = np.ones(len(items)) if value is None else _numbers(sessions, value)
+        known = items >= FIRST
+        person = np.repeat(of_session, np.diff(sessions.offsets))[known]
+        key = person * sessions.items.size + items[known]
+        weights = weights[known]
+        if duplicates == "last" and "times" in sessions.arrays.columns:
+            order = np.lexsort((np.asarray(sessions.column("times"))[known].astype(np.int64), key))
+        else:
+            order = np.argsort(key, kind="stable")
+        key, weights = key[order], weights[order]
+        first = np.flatnonzero(np.diff(key, prepend=-1))
+        combined = _combined(weights, first, duplicates) if len(first) else weights
+        person, items = np.divmod(key[first], sessions.items.size)
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(person, minlength=len(users)))])
+        values, weights = items.astype(np.int32), combined.astype(np.float32)
+        return cls(sessions.items, users, named, offsets.astype(np.int64), values, weights, of_session)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} people, {len(self.values):,} pairs, {len(self.items):,} items>"
+
+    def csr(self) -> sparse.csr_matrix:
+        """The weights, float32 [users, size]; columns 0 and 1 are empty."""
+        return sparse.csr_matrix((self.weights, self.values, self.offsets), shape=(len(self), self.items.size))
+
+    def encode(self, users) -> np.ndarray:
+        """Names -> int64 row numbers, -1 for whom the log does not know. Others than str count as str(user)."""
+        return np.fromiter((self._rows.get(str(user), -1) for user in users), np.int64)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        # a person's name goes before that of a session which happens to be written alike
+        order = np.argsort(self.named, kind="stable")
+        return dict(zip(self.users[order].tolist(), order.tolist(), strict=True))
+
+
+def _people(sessions: Sessions, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Names of the people, whether they are the log's own, and the number of the person of every session."""
+    there = sessions.arrays.columns
+    if column in there:
+        names = np.asarray(sessions.column(column), object)
+        if len(names) != len(sessions):
+            raise InputError(f"people={column!r}: this column has a value per event, a person is named per session")
+        # prepared data has None where there is no name; "" and a missing float come from sessions made by hand
+        said = np.array([name is not None and name != "" and name == name for name in names], bool)
+    elif column == "user":
+        names, said = np.full(len(sessions), None), np.zeros(len(sessions), bool)
+    else:
+        raise InputError(f"people={column!r}: the sessions have no such column; they have {', '.join(there)}")
+    own = sessions.column("session") if "session" in there else np.arange(len(sessions))
+    code, numbers = {}, np.empty(len(sessions), np.int64)
+    for row, (name, known) in enumerate(zip(names.tolist(), said.tolist(), strict=True)):
+        numbers[row] = code.setdefault(str(name) if known else row, len(code))
+    named = np.array([isinstance(key, str) for key in code], bool)
+    users = np.empty(len(code), object)
+    users[:] = [key if isinstance(key, str) else f"session:{own[key]}" for key in code]
+    return users, named, numbers
+
+
+def _numbers(sessions: Sessions, column: str) -> np.ndarray:
+    """A column with a finite number per event, float64 [events]."""
+    try:
+        values = np.asarray(sessions.column(column))
+    except InputError as error:
+        raise InputError(f"value={column!r}: {error}") from None
+    if len(values) != sessions.events:
+        raise InputError(f"value={column!r}: this column has a value per session, a weight is needed for every event")
+    try:
+        numbers = values.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"value={column!r}: holds {values.dtype} and not numbers; name a column of numbers") from None
+    wrong = np.flatnonzero(~np.isfinite(numbers))
+    if len(wrong):
+        session = np.searchsorted(sessions.offsets, wrong[0], side="right") - 1
+        raise InputError(
+            f"value={column!r}: {len(wrong):,} of {len(numbers):,} events have no finite number there, the first is "
+            f"event {wrong[0] - sessions.offsets[session] + 1} of session {session + 1}; leave them out of the log"
+        )
+    return numbers
+
+
+def _combined(weights: np.ndarray, first: np.ndarray, duplicates: str) -> np.ndarray:
+    """One number for each run of weights that begins at `first`."""
+    ends = np.append(first[1:], len(weights))
+    if duplicates == "last":
+        return weights[ends - 1]
+    if duplicates == "max":
+        return np.maximum.reduceat(weights, first)
+    total = np.add.reduceat(weights, first)
+    return total / (ends - first) if duplicates == "mean" else total

@@ -1,0 +1,77 @@
+"""People and items as triples (user, item, value): the batches that factorizations learn from."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecsession.batches.datasets import AHEAD
+from tfrecsession.batches.interactions import Interactions
+from tfrecsession.errors import InputError
+
+PAIRS_A_CHUNK = 1 << 20  # gathered by one call of NumPy
+COLUMNS = {
+    "user": tf.int32,  # place in `interactions.users`
+    "item": tf.int32,  # item id
+    "value": tf.float32,  # rating or count
+    "weight": tf.float32,  # 1; 0 where the last batch is filled up
+    "user_pairs": tf.float32,  # how many pairs the user has in all
+    "item_pairs": tf.float32,  # how many pairs the item has in all
+}
+
+
+def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = True, seed: int = 0) -> tf.data.Dataset:
+    """Every pair of a person and an item once an epoch, in batches of static shape `[rows]`.
+
+    The last batch is filled up with its own first pair at weight 0, so that a lazy optimizer touches no row that the
+    batch does not hold anyway.
+
+    Args:
+        interactions: people x items.
+        rows: pairs in a batch.
+        shuffle: mix the pairs, differently each epoch, always the same under one `seed`.
+
+    Returns:
+        A dataset of dicts of the arrays of COLUMNS; its attribute `interactions` says where they come from.
+
+    Raises:
+        InputError: `rows` is no number of rows, or there is no pair.
+    """
+    if not isinstance(rows, int | np.integer) or rows < 1:
+        raise InputError(f"rows={rows!r}: a batch needs a whole number of rows, at least 1")
+    pairs = len(interactions.values)
+    if not pairs:
+        raise InputError("no event of the train split has a known item: there is nothing to train on")
+    per_user = np.diff(interactions.offsets)
+    user = np.repeat(np.arange(len(per_user), dtype=np.int32), per_user)
+    per_item = np.bincount(interactions.values, minlength=interactions.items.size)
+    batches = -(-pairs // rows)
+    chunk = rows * max(1, PAIRS_A_CHUNK // rows)
+    epochs = itertools.count()
+
+    def epoch():
+        order = np.random.default_rng([seed, next(epochs)]).permutation(pairs) if shuffle else np.arange(pairs)
+        for first in range(0, pairs, chunk):
+            some = order[first : first + chunk]
+            there, filling = len(some), -len(some) % rows
+            some = np.concatenate([some, np.repeat(some[there - there % rows : there - there % rows + 1], filling)])
+            users, items = user[some], interactions.values[some]
+            arrays = {
+                "user": users,
+                "item": items,
+                "value": interactions.weights[some],
+                "weight": np.arange(len(some)) < there,
+                "user_pairs": per_user[users],
+                "item_pairs": per_item[items],
+            }
+            yield {name: arrays[name].astype(kind.as_numpy_dtype).reshape(-1, rows) for name, kind in COLUMNS.items()}
+
+    spec = {name: tf.TensorSpec((None, rows), kind) for name, kind in COLUMNS.items()}
+    dataset = tf.data.Dataset.from_generator(epoch, output_signature=spec).unbatch()
+    options = tf.data.Options()
+    options.autotune.enabled = False  # see `datasets`
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(AHEAD).with_options(options)
+    dataset.interactions = interactions
+    return dataset

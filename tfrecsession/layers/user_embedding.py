@@ -1,0 +1,42 @@
+"""The table of the people a model knows: a vector and a bias each, read at a cost that follows the rows touched."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class UserEmbedding(keras.layers.Layer):
+    """User vectors and biases. Unlike an `ItemEmbedding` it is made before it is known how many rows it has:
+    `build(users)` makes them, and the gradient of what is gathered names the rows gathered.
+
+    Args:
+        dim: width of a vector.
+        deviation: of the normal distribution that vectors are drawn from.
+        bias: whether every user also has an offset, starting at zero.
+    """
+
+    def __init__(self, dim, deviation, bias=False, **kwargs):
+        super().__init__(**kwargs)
+        self.dim, self.deviation, self.bias = dim, deviation, bias
+        self.table = self.biases = None
+
+    def build(self, users):
+        normal = keras.initializers.RandomNormal(stddev=self.deviation)
+        self.table = self.add_weight(
+            shape=(users, self.dim), initializer=normal, dtype="float32", autocast=False, name="table"
+        )
+        if self.bias:
+            self.biases = self.add_weight(
+                shape=(users,), initializer="zeros", dtype="float32", autocast=False, name="biases"
+            )
+
+    def call(self, users):
+        """int [...] -> float32 [..., dim]."""
+        return tf.gather(self.table.value, users)  # a resource gather: it reads these rows and no others
+
+    def offsets(self, users):
+        """int [...] -> float32 [...]."""
+        return tf.gather(self.biases.value, users)
+
+    def get_config(self):
+        return super().get_config() | {"dim": self.dim, "deviation": self.deviation, "bias": self.bias}
