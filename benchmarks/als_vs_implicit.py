@@ -26,6 +26,7 @@ from tfrecsession.sessions.vocabulary import Items
 SETTINGS = {
     "hetrec_lastfm": {
         "als": {"unobserved_weight": 0.1, "regularization": 0.001},
+        "als 512": {"unobserved_weight": 0.1, "regularization": 0.006},
         "implicit": {"alpha": 10.0, "regularization": 20.0},
     },
     "ml-1m": {
@@ -131,6 +132,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="hetrec_lastfm,ml-1m")
     parser.add_argument("--factors", default="64,512")
+    parser.add_argument("--name", default="als_vs_implicit", help="of the CSV")
     parser.add_argument("--validate", action="store_true", help="try the grid on people held out of train")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
@@ -156,17 +158,18 @@ def main():
             settings = {"history": "mean", "window": 1000} if model == "item_knn" else {}
             report(name, model, "", settings, ours(split, model, **settings))
         for factors in map(int, options.factors.split(",")):
-            mine = {"factors": factors, "sweeps": SWEEPS, **SETTINGS[name]["als"]}
-            report(name, "als", factors, SETTINGS[name]["als"], ours(split, "als", **mine))
+            settings = SETTINGS[name].get(f"als {factors}", SETTINGS[name]["als"])
+            mine = {"factors": factors, "sweeps": SWEEPS, **settings}
+            report(name, "als", factors, settings, ours(split, "als", **mine))
             if factors > 128:
-                report(name, "als block=128", factors, SETTINGS[name]["als"], ours(split, "als", block=128, **mine))
+                report(name, "als block=128", factors, settings, ours(split, "als", block=128, **mine))
             for solver, use_cg in (("conjugate gradient", True), ("cholesky", False)):
                 if factors > 128 and not use_cg:  # takes minutes
                     continue
                 settings = SETTINGS[name]["implicit"]
                 found = theirs(split, factors, use_cg=use_cg, **settings)
                 report(name, f"implicit, {solver}", factors, settings, found)
-    write_rows("als_vs_implicit_validation" if options.validate else "als_vs_implicit", rows)
+    write_rows(options.name, rows)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ def test_blocks_reach_the_exact_solution(block):
     x, y = (random.standard_normal((rows, 6)).astype(np.float32) for rows in (20, ITEMS + 2))
     x2, y2 = x.copy(), y.copy()
     exact = alternating.half_sweep(x, y, seen.by_user, seen.user_penalty, 0.1, 6)[0]
-    parts = [alternating.half_sweep(x2, y2, seen.by_user, seen.user_penalty, 0.1, block)[0] for _ in range(40)]
+    parts = [alternating.half_sweep(x2, y2, seen.by_user, seen.user_penalty, 0.1, block)[0] for _ in range(100)]
     assert parts[-1] == pytest.approx(exact, rel=1e-3)
     np.testing.assert_allclose(x2 @ y2.T, x @ y.T, rtol=2e-2, atol=2e-3)
 

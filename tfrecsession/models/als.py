@@ -132,7 +132,8 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         """Sweeps `initial_epoch` to `epochs`; a fitted model goes on from the vectors that it has.
 
         Args:
-            x: `data.train`, or its batches.
+            x: `data.train`, or its batches. Of sessions without a user nothing is kept: when training goes on, they
+                start from 0, which may raise the loss of the first sweep where `block` is below `factors`.
             epochs: as in Keras, the number of the last sweep; None: `initial_epoch + sweeps`.
             verbose: 1 shows a bar with the loss; 0 nothing.
             callbacks: of Keras; `on_epoch_end` is called after every sweep with the loss.
@@ -210,20 +211,6 @@ class ALS(FoldIn, KnownUsers, CountingModel):
 
     def compared_users(self):
         return self.user_vectors[:, : self.factors]
-
-    def rate(self, users, items) -> np.ndarray:
-        """float32 [n]: the rating (or, of implicit feedback, the score) of each pair of a person and an item.
-
-        Of an unknown person or item what is known of the other is used, of neither the mean rating.
-        """
-        rows, ids = self._rows(users), self.items.encode(list(items))
-        nobody = np.zeros(self.width, np.float32)
-        nothing = nobody.copy()
-        if self.explicit:
-            nobody[-2] = nothing[-1] = 1
-        x = np.vstack([self.user_vectors.numpy(), nobody])[rows]  # row -1: nobody
-        y = np.where((ids > 1)[:, None], self.item_table.numpy()[ids], nothing)
-        return np.einsum("nd,nd->n", x, y) + self.known.numpy()[0]
 
     def get_config(self):
         return {**super().get_config(), **{name: getattr(self, name) for name in OWN}}

@@ -12,7 +12,7 @@ CELLS = 1 << 22  # numbers gathered at once, 16 MB: memory does not grow with th
 
 
 class FoldIn:
-    """The half of `ALS` that answers histories; in plain TensorFlow ops, as it is exported.
+    """The half of `ALS` that answers; histories in plain TensorFlow ops, as it is exported.
 
     Padding and unknown items change nothing, nor does the order. An item that occurs twice counts as in training: once,
     or, with `alpha` and a sum of weights, twice as much.
@@ -123,3 +123,17 @@ class FoldIn:
         parts = np.bincount(place, parts)
         best = np.argsort(-parts, kind="stable")
         return list(zip(self.items.decode(items[best]).tolist(), parts[best].tolist(), strict=True))
+
+    def rate(self, users, items) -> np.ndarray:
+        """float32 [n]: the rating (or, of implicit feedback, the score) of each pair of a person and an item.
+
+        Of an unknown person or item what is known of the other is used, of neither the mean rating.
+        """
+        rows, ids = self._rows(users), self.items.encode(list(items))
+        nobody = np.zeros(self.width, np.float32)
+        nothing = nobody.copy()
+        if self.explicit:
+            nobody[-2] = nothing[-1] = 1
+        x = np.vstack([self.user_vectors.numpy(), nobody])[rows]  # row -1: nobody
+        y = np.where((ids > 1)[:, None], self.item_table.numpy()[ids], nothing)
+        return np.einsum("nd,nd->n", x, y) + self.known.numpy()[0]
