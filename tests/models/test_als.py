@@ -313,9 +313,9 @@ def test_ratings_are_given_back():
     model.fit(sessions)
     users = [f"u{number}" for number, session in enumerate(log) for _ in session]
     items = model.items.decode(np.array([item for session in log for item in session]))
-    assert np.sqrt(np.mean((model.rate(users, items) - ratings) ** 2)) < 0.15
+    assert np.sqrt(np.mean((model.predict_ratings(users, items) - ratings) ** 2)) < 0.15
     mean = np.mean(ratings)
-    alone = model.rate(["nobody", "nobody", "u0"], ["no-such-item", "i3", "no-such-item"])
+    alone = model.predict_ratings(["nobody", "nobody", "u0"], ["no-such-item", "i3", "no-such-item"])
     assert alone[0] == pytest.approx(mean, abs=1e-5)
     assert alone[1:] == pytest.approx(
         [mean + model.item_table.numpy()[3, 2], mean + model.user_vectors.numpy()[0, 3]], abs=1e-5

@@ -126,8 +126,7 @@ def evaluate_ratings(
     held_out.check(scale)
     if not len(held_out):
         raise InputError("held_out: there is no rating in it")
-    predict = model.predict_ratings if hasattr(model, "predict_ratings") else model.rate
-    predicted = np.clip(np.asarray(predict(held_out.users, held_out.items), np.float64), *scale)
+    predicted = np.clip(np.asarray(model.predict_ratings(held_out.users, held_out.items), np.float64), *scale)
     return scores_of(held_out.users, held_out.values - predicted, draws, seed)
 
 

@@ -124,7 +124,7 @@ class FoldIn:
         best = np.argsort(-parts, kind="stable")
         return list(zip(self.items.decode(items[best]).tolist(), parts[best].tolist(), strict=True))
 
-    def rate(self, users, items) -> np.ndarray:
+    def predict_ratings(self, users, items) -> np.ndarray:
         """float32 [n]: the rating (or, of implicit feedback, the score) of each pair of a person and an item.
 
         Of an unknown person or item what is known of the other is used, of neither the mean rating.
