@@ -29,7 +29,7 @@ def told(trials):
     return [{name: value for name, value in trial.items() if name != "seconds"} for trial in trials]
 
 
-def shape(model, *_):
+def shape(model, *_, **said):
     """Stands for `evaluate` where only the search matters: a hill over the settings of item-kNN, in no time."""
     settings = model.get_config()
     value = 1 - (settings["alpha"] - 0.7) ** 2 - abs(settings["shrinkage"] - 60) / 200
@@ -74,7 +74,7 @@ def test_the_first_trial_has_the_defaults_and_all_lie_in_the_space(in_one_go):
     assert [trial["trial"] for trial in found.trials] == list(range(1, 13))
     for trial in found.trials:
         assert all(space[name].holds(value) for name, value in trial["settings"].items())
-        assert ("window" in trial["settings"]) == (trial["settings"]["history"] == "mean")
+        assert ("window" in trial["settings"]) == (trial["settings"]["history"] != "last")
     assert len({json.dumps(trial["settings"]) for trial in found.trials}) == 12
 
 
@@ -94,11 +94,11 @@ import os, signal, sys
 import tfrecsession as trs
 from tfrecsession.evaluation import tuning
 
-def evaluate(model, *args, first=[True]):
+def evaluate(model, *args, first=[True], **said):
     if not first.pop():
         os.kill(os.getpid(), signal.SIGKILL)
     first.append(False)
-    return trs.evaluation.evaluate(model, *args)
+    return trs.evaluation.evaluate(model, *args, **said)
 
 tuning.evaluate = evaluate
 trs.evaluation.tune(trs.load(sys.argv[1]), "item_knn", sys.argv[2], trials=4)
@@ -123,7 +123,7 @@ def dies(monkeypatch, data, out, **options):
 
     tell, attribute, alive = optuna.Study.tell, optuna.Trial.set_user_attr, tuning.evaluate
 
-    def dead(*args):
+    def dead(*args, **said):
         monkeypatch.setattr(optuna.Study, "tell", lambda *args, **kwargs: None)
         monkeypatch.setattr(optuna.Trial, "set_user_attr", lambda *args: None)
         raise Dead
@@ -153,7 +153,7 @@ def test_a_trial_that_kills_its_process_twice_has_failed(data, tmp_path, monkeyp
 
 
 def test_ctrl_c_is_not_the_trials_fault(data, in_one_go, tmp_path, monkeypatch, hill):
-    def interrupted(*args):
+    def interrupted(*args, **said):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -304,7 +304,7 @@ def test_a_folder_that_is_no_study_is_refused_and_left_alone(data, tmp_path):
         ({"metric": "mrr@²"}, "k from 1"),
         ({"trials": 0}, "trials=0"),
         ({"settings": {"neighbors": 3}}, "no setting 'neighbors'; it has: neighbours"),
-        ({"settings": {"history": "first"}}, "history='first': say 'last' or 'mean'"),
+        ({"settings": {"history": "first"}}, "history='first': say one of last, mean, same"),
         ({"preset": {"alpha": None}}, "alpha: .*fix it with --set alpha=None"),
         (
             {"settings": {"neighbours": 10, "shrinkage": 1.0, "alpha": 0.5, "history": "last"}},

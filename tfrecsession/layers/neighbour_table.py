@@ -10,7 +10,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from tfrecsession.errors import InputError
-from tfrecsession.layers.session_window import newest_items, shares, step_weights
+from tfrecsession.layers.session_window import STEP_DECAYS, newest_items, shares, step_weights
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.layers")
@@ -39,12 +39,12 @@ class NeighbourTable(keras.layers.Layer):
             if not isinstance(number, int | np.integer) or number < 1:
                 raise InputError(f"{name}={number!r}: say a whole number, at least 1")
         self.size, self.neighbours, self.history, self.window = size, neighbours, history, window
+        if history not in ("last", "mean", *STEP_DECAYS):
+            raise InputError(f"history={history!r}: say one of last, mean, {', '.join(STEP_DECAYS)}")
         if history == "last":
             self.by_step = np.ones(1)
-        elif history == "mean":
-            self.by_step = step_weights("same", window)
         else:
-            self.by_step = step_weights(history, window, "history")
+            self.by_step = step_weights("same" if history == "mean" else history, window)
         self.build()
 
     def build(self, input_shape=None):

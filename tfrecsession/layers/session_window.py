@@ -17,14 +17,14 @@ STEP_DECAYS = {
 }
 
 
-def step_weights(decay: str, steps: int, argument: str = "decay") -> np.ndarray:
+def step_weights(decay: str, steps: int) -> np.ndarray:
     """float64 [steps]: the weights of the steps 1, 2, ... by a decay of STEP_DECAYS.
 
     Raises:
-        InputError: an unknown decay, which it calls by the name of the `argument` that said it; fewer steps than one.
+        InputError: an unknown decay; fewer steps than one.
     """
     if decay not in STEP_DECAYS:
-        raise InputError(f"{argument}={decay!r}: say one of {', '.join(STEP_DECAYS)}")
+        raise InputError(f"decay={decay!r}: say one of {', '.join(STEP_DECAYS)}")
     if not isinstance(steps, int | np.integer) or steps < 1:
         raise InputError(f"steps={steps!r}: say a whole number, at least 1")
     return STEP_DECAYS[decay](np.arange(1, steps + 1, dtype=np.float64))
