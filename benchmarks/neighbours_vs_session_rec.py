@@ -106,12 +106,13 @@ def main():
     parser.add_argument("--session-rec-python", required=True)
     parser.add_argument("-k", type=int, default=100, help="neighbours")
     parser.add_argument("-m", type=int, default=1000, help="most recent sessions that are looked at")
+    parser.add_argument("--every", type=int, default=1, help="take one of so many test sessions, for both sides")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
         raise SystemExit("TFRECSESSION_DATA is not set: this benchmark needs yoochoose1_64")
     train = sessions_of(Path(folder) / "yoochoose1_64" / "train_sessions.txt")
-    test = known_only(sessions_of(Path(folder) / "yoochoose1_64" / "test_sessions.txt"), train)
+    test = known_only(sessions_of(Path(folder) / "yoochoose1_64" / "test_sessions.txt"), train)[:: options.every]
     rows = []
     with tempfile.TemporaryDirectory() as place:
         files = write_text(train, Path(place) / "train.txt"), write_text(test, Path(place) / "test.txt")
