@@ -209,6 +209,21 @@ def test_evaluating_the_train_split_does_not_find_the_session_itself(model):
     assert evaluate(fitted, later, (20,)).metrics["recall@20"] == 1.0
 
 
+def test_equal_histories_at_different_times_see_different_pasts():
+    train = log([[2, 3], [2, 3]], size=100)
+    model = SKNN(train.items)
+    model.fit(train)
+    assert evaluate(model, train, (20,)).ranks.tolist() == [100, 2]  # nobody before; then the first (its 2 ties)
+
+
+def test_in_a_log_without_times_all_of_train_is_past():
+    train, test = log([[2, 3], [4, 5]], size=100), log([[2, 3]], role="test", size=100)
+    test.items, test.timed = train.items, False  # its rows are numbered from 0 again
+    model = SKNN(train.items)
+    model.fit(train)
+    assert evaluate(model, test, (20,)).metrics["recall@20"] == 1.0
+
+
 def test_the_newest_of_equals_are_neighbours():
     train = log([[2, 3], [2, 4], [2, 5]])
     model = SKNN(train.items, neighbours=2, recent=10)

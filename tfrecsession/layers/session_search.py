@@ -7,15 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-SIMILARITIES = ("cosine", "vec", "jaccard")
-
 
 class Scheme(NamedTuple):
     """How neighbours are chosen and what their items are worth; see `tfrecsession.models.neighbour_model`."""
 
     recent: int
     neighbours: int
-    similarity: int  # of SIMILARITIES
+    similarity: int  # 0 cosine, 1 vec, 2 Jaccard: the places in NeighbourModel's SIMILARITIES
     step_weights: np.ndarray  # float64 [steps], of a neighbour by how long ago the newest shared item was
     place_decay: float  # per event between an item and the last shared one in the neighbour
     freshness: np.ndarray  # float32 [sessions]
