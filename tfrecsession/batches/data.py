@@ -128,8 +128,8 @@ class Sessions:
             return datasets.every_event_of_people(people)
         if people.overlapping:
             warnings.warn(
-                f"{people.overlapping:,} of {len(self):,} sessions begin before an earlier one of their user has ended: "
-                "each is played alone, without a past",
+                f"{people.overlapping:,} of {len(self):,} sessions begin before an earlier one of their user has "
+                "ended: each is played alone, without a past",
                 stacklevel=3,
             )
         return (datasets.user_parallel if carry else datasets.of_people)(people, rows, steps, **options)

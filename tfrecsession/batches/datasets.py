@@ -1,9 +1,9 @@
 """Encoded sessions -> tf.data: the one batch format of every sequence model.
 
-An element is `(batch, targets)`: a dict of int32 `[rows, steps]` arrays and the int32 targets of the same shape, 0 where
-there is none. `items`; `position`, 0 starts a session; `segment`, another number for each session of a row, 0: padding;
-where rows hold persons (`batches.people`) also `visit`, the number of the session among its person's: position and
-visit 0 start a person.
+An element is `(batch, targets)`: a dict of int32 `[rows, steps]` arrays and the int32 targets of the same shape, 0
+where there is none. `items`; `position`, 0 starts a session; `segment`, another number for each session of a row, 0 is
+padding; where rows hold persons (`batches.people`) also `visit`, the number of the session among its person's: where
+position and visit are 0 a person starts.
 """
 
 from __future__ import annotations

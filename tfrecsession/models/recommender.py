@@ -93,8 +93,7 @@ class Recommender(Answers, keras.Model):
             return x.batches(one_target=not self.causal, by_user=self.across_sessions)
         if sessions is not None and x.by_user != self.across_sessions:
             raise InputError(
-                f"batches by_user={x.by_user!r}, but this {type(self).__name__} reads by_user={self.across_sessions!r}: "
-                f"say batches(by_user={self.across_sessions!r})"
+                f"by_user={x.by_user!r}: this {type(self).__name__} reads batches(by_user={self.across_sessions!r})"
             )
         if sessions is not None and not (self.causal or x.one_target):
             raise InputError(

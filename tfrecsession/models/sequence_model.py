@@ -77,8 +77,8 @@ class SequenceModel(Recommender):
         **kwargs,
     ):
         super().__init__(items, **kwargs)
-        if joined and (self.across_sessions or not self.causal):
-            raise InputError(f"joined={joined}: {type(self).__name__} must read sessions one by one, say False")
+        if joined and self.across_sessions:
+            raise InputError(f"joined={joined}: {type(self).__name__} tells a person's sessions apart, say False")
         self.joined = joined
         if joined:
             self.across_sessions = "joined"
