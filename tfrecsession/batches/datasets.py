@@ -84,17 +84,7 @@ def every_event(
     def all_of_them():
         return layout.every_event(values, offsets, cells, one_target=one_target)
 
-    def once():
-        for laid in all_of_them():
-            yield laid.batch, laid.targets
-
-    array = tf.TensorSpec((None, None), tf.int32)
-    spec = (dict.fromkeys(_names(False), array), array)
-    batches = sum(1 for _ in all_of_them()) if len(values) < 10_000_000 else None
-    dataset = tf.data.Dataset.from_generator(once, output_signature=spec)
-    if batches is not None:  # known for the progress bar where counting is cheap
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
-    return _ahead(dataset)
+    return _once(all_of_them, len(values))
 
 
 def of_people(people: People, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
@@ -139,13 +129,24 @@ def every_event_of_people(people: People, cells: int = 8192) -> tf.data.Dataset:
     """Batches for evaluation: every person's events in order, those that are scored targets exactly once."""
     scored = people.scored()
 
+    def all_of_them():
+        return people.every_event(scored, cells)
+
+    return _once(all_of_them, len(people.values), visits=not people.joined)
+
+
+def _once(all_of_them, events: int, visits: bool = False) -> tf.data.Dataset:
+    """The layouts that `all_of_them()` gives, a batch each."""
+
     def once():
-        for laid in people.every_event(scored, cells):
+        for laid in all_of_them():
             yield laid.batch, laid.targets
 
     array = tf.TensorSpec((None, None), tf.int32)
-    spec = (dict.fromkeys(_names(not people.joined), array), array)
-    return _ahead(tf.data.Dataset.from_generator(once, output_signature=spec))
+    dataset = tf.data.Dataset.from_generator(once, output_signature=(dict.fromkeys(_names(visits), array), array))
+    if events < 10_000_000:  # known for the progress bar where counting is cheap
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in all_of_them())))
+    return _ahead(dataset)
 
 
 def _dealt(pieces: layout.Pieces, lay_out, rows: int, steps: int, shuffle: bool, seed: int, visits: bool = False):
