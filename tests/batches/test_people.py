@@ -122,6 +122,14 @@ def test_a_column_follows_its_events():
     assert (people.column("times") // MINUTE).tolist() == [0, 1, 10, 11, 12, 20, 21]
 
 
+def test_some_sessions_only():
+    train = split(TRAIN)
+    some = train.only(np.array([True, False, False, True]))
+    assert some.values.tolist() == [2, 3, 7, 8, 9] and some.offsets.tolist() == [0, 2, 5]
+    assert some.column("user").tolist() == ["a", "a"]
+    assert (some.column("times") // MINUTE).tolist() == [0, 1, 10, 11, 12]
+
+
 def test_a_log_without_users_is_refused():
     nobody = split([(None, 0, [2, 3])])
     with pytest.raises(InputError, match="names no users.*--user COLUMN.*gru4rec"):

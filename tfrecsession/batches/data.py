@@ -68,6 +68,19 @@ class Sessions:
         """A further column (`times`, `user`, `event`, a context column), loaded when first asked for."""
         return self.arrays.column(name)
 
+    def only(self, kept: np.ndarray) -> Sessions:
+        """The sessions where `kept`, bool [sessions], is true; what is `earlier` stays whole."""
+        lengths = np.diff(self.offsets)
+        event = np.repeat(kept, lengths)
+        columns = {}
+        for name in self.arrays.columns:
+            column = np.asarray(self.column(name))
+            # of a column per session and one per event that are of one length, all sessions have one event: either does
+            columns[name] = column[event if len(column) == len(event) else kept]
+        offsets = np.concatenate([[0], np.cumsum(lengths[kept])])
+        arrays = SessionArrays(self.items, self.values[event], offsets, columns)
+        return Sessions(arrays, self.role, self.timed, self.earlier)
+
     def batches(
         self,
         rows: int = 64,
