@@ -33,9 +33,11 @@ def replayed(model, shop, clicks):
 
 
 def best_of(shop, expected, items, scores):
-    """An answer [k] has the k best scores, and each stands beside its own item."""
-    close(expected[shop.items.encode(items) - 2], scores)
-    close(np.sort(expected)[::-1][: len(scores)], scores)
+    """Answers [n, k] to scores [n, items]: the k best scores, and each stands beside its own item."""
+    items, scores = np.array(items), np.array(scores)
+    ids = shop.items.encode(items.ravel()).reshape(items.shape)
+    close(scores, np.take_along_axis(expected, ids - 2, axis=1))
+    close(scores, np.sort(expected, axis=1)[:, ::-1][:, : scores.shape[1]])
 
 
 def close(found, expected):
@@ -50,11 +52,12 @@ def test_a_thousand_clicks_equal_the_replay(recurrent, fitted, shop):
     third = [""] * 500 + second[500:]
     expected = [replayed(model, shop, clicks) for clicks in (first, second, third)]
     np.testing.assert_array_equal(expected[2][499], np.asarray(model.score_without_history())[2:])
-    state = model.initial_state(3)
-    for number, clicks in enumerate(zip(first, second, third, strict=True)):
+    state, answers = model.initial_state(3), []
+    for clicks in zip(first, second, third, strict=True):
         best, state = model.advance(clicks, state, k=10)
-        for row in range(3):
-            best_of(shop, expected[row][number], best.items[row], best.scores[row])
+        answers.append(best)
+    for row in range(3):
+        best_of(shop, expected[row], [best.items[row] for best in answers], [best.scores[row] for best in answers])
     assert state[:, -1].tolist() == [(shop.items.encode(clicks) > 1).sum() for clicks in (first, second, third)]
 
 
@@ -141,8 +144,8 @@ def test_the_export_streams_a_thousand_clicks_without_us(recurrent, fitted, shop
     )
     answers = json.loads(done.stdout)
     for row, session in enumerate(sessions):
-        for expected, (items, scores) in zip(replayed(model, shop, session), answers, strict=True):
-            best_of(shop, expected, items[row], np.array(scores[row]))
+        items, scores = zip(*((items[row], scores[row]) for items, scores in answers), strict=True)
+        best_of(shop, replayed(model, shop, session), items, scores)
     card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
     assert card["state_width"] == model.initial_state().shape[1]
 

@@ -66,7 +66,7 @@ class Streaming:
     # What follows ----------------------------------------------------------------------------------------------------
 
     def keep_states(self, layers) -> None:
-        """Make one vector of the states of these layers, in this order, and, with `lanes`, the weights that carry it."""
+        """One vector of the states of these layers, in this order; with `lanes` also the weights that carry it."""
         self._widths = [layer.state_width for layer in layers]
         self.state_width = sum(self._widths)
         self.carried = [
@@ -144,7 +144,7 @@ class Streaming:
             The k best next items of each session, and the new state.
 
         Raises:
-            InputError: `state` has another shape or a value that is not finite, or the model has no state to go on from.
+            InputError: `state` has another shape or a value that is not finite, or the model has no state at all.
         """
         self.check_k(k)
         width = self.initial_state().shape[1]
