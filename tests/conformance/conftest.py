@@ -9,6 +9,7 @@ VARIANTS = {
     "gru4rec-lstm": ("gru4rec", {"cell": "lstm", "discount": 0.5}),
     "gru4rec-rnn": ("gru4rec", {"cell": "rnn", "embedding": "one_hot", "learning_rate": 0.05}),
     "gru4rec-residual": ("gru4rec", {"units": [64, 64], "residual": True, "embedding": "separate"}),
+    "gru4rec-joined": ("gru4rec", {"joined": True, "lanes": 16}),
     "gru4rec-bidirectional": ("gru4rec", {"units": [32, 32], "bidirectional": True, "epochs": 3}),
     "item_knn-div": ("item_knn", {"history": "div"}),
     "matrix_factorization-all_pairs": ("matrix_factorization", {"loss": "all_pairs", "dim": 16}),

@@ -43,6 +43,8 @@ class Answers:
         length = tf.reduce_sum(known, axis=1)
         there = tf.cast(ids > 0, tf.int32)
         batch = {"items": ids, "position": tf.cumsum(there, axis=1, exclusive=True) * there, "segment": there}
+        if self.across_sessions is True:
+            batch["visit"] = tf.zeros_like(ids)  # one session, of somebody of whom nothing else is known
         scores = self.score_all(self.encode_last(batch, length))
         scores = tf.where(length[:, None] > 0, tf.cast(scores, tf.float32), self.score_without_history()[None])
         seen = None

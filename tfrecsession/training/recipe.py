@@ -110,6 +110,8 @@ def build(model: str, items, settings: dict, k=(20,)):
     if settings["decay"] not in (None, *DECAYS):
         raise InputError(f"decay={settings['decay']!r}: say one of {', '.join(DECAYS)}, or None")
     own["score_dtype"] = settings["score_dtype"]
+    if issubclass(cls, SequenceModel):
+        own["joined"] = settings["joined"]
     built = cls(items, negatives=_sampler(settings), **own)
     known = FACTORIZATION_LOSSES if issubclass(cls, MatrixFactorization) else LOSSES
     built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(known, "loss", settings), reported)
