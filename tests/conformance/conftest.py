@@ -2,7 +2,7 @@ import keras
 import pytest
 
 from tfrecsession import training
-from tfrecsession.models import MODELS, SequenceModel
+from tfrecsession.models import MODELS, SequenceModel, Streaming
 
 # Further shapes of a model that are promised the same: name -> (model, settings).
 VARIANTS = {
@@ -15,6 +15,7 @@ VARIANTS = {
     "matrix_factorization-all_pairs": ("matrix_factorization", {"loss": "all_pairs", "dim": 16}),
     "slist-whole": ("slist", {"neighbours": None, "direction": "part"}),
 }
+BOTH_ENDS = {name for name, (_, settings) in VARIANTS.items() if settings.get("bidirectional")}
 QUICK = {"epochs": 3, "rows": 16, "steps": 8, "negatives": 64}
 
 
@@ -59,10 +60,14 @@ def fitted(shop, trained):
 
 
 def pytest_generate_tests(metafunc):
-    """A test that asks for `name` runs over every registered model, `neural` over those learned by gradient."""
+    """A test that asks for `name` runs over every registered model, `neural` over those learned by gradient,
+    `recurrent` over those that go on from a state."""
     models = MODELS | {variant: MODELS[model] for variant, (model, _) in VARIANTS.items()}
+    recurrent = [name for name, model in models.items() if issubclass(model, Streaming) and name not in BOTH_ENDS]
     neural = [name for name, model in models.items() if issubclass(model, SequenceModel)]
     if "name" in metafunc.fixturenames:
         metafunc.parametrize("name", list(models))
     if "neural" in metafunc.fixturenames:
         metafunc.parametrize("neural", neural)
+    if "recurrent" in metafunc.fixturenames:
+        metafunc.parametrize("recurrent", recurrent)

@@ -20,6 +20,7 @@ from tfrecsession.models.session_popularity import SessionPopularity
 from tfrecsession.models.sknn import SKNN
 from tfrecsession.models.slist import SLIST
 from tfrecsession.models.stan import STAN
+from tfrecsession.models.streaming import Streaming
 from tfrecsession.models.vsknn import VSKNN
 from tfrecsession.models.vstan import VSTAN
 
@@ -73,5 +74,6 @@ __all__ = [
     "SequentialRules",
     "SessionAggregation",
     "SessionPopularity",
+    "Streaming",
     "by_name",
 ]
