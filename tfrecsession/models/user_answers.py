@@ -24,6 +24,10 @@ class UserAnswers:
         super().__init__(*args, **kwargs)
         self._answer_sessions = tf.function(self.answer_sessions, reduce_retracing=True)
 
+    def encode_last(self, batch, length):
+        """A history without boundaries is one session of somebody new."""
+        return super().encode_last({**batch, "visit": tf.zeros_like(batch["position"])}, length)
+
     def answer_sessions(self, ids, sessions, k: int, exclude_seen: bool = False, allowed=None):
         """Histories with session boundaries -> ids and scores of the k best items; the last session is going on.
 
