@@ -33,6 +33,12 @@ def write_saved_model(
     `state` float32 [n, width] -> `items`, `scores` and `state`, to be given back with the session's next event. Zeros
     start a session; the width stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
 
+    A model that keeps something of a person between sessions (HRNN) has three more; a user state is all zeros for
+    somebody new, its width is `user_width` in `assets.extra/tfrecsession.json`:
+    `with_sessions`: `items`, and `sessions` int32 [histories, events], whose number changes where a session starts;
+    `with_user`: `items` of the current session, and `user_state` float32 [n, user_width] -> `items`, `scores`;
+    `advance_user`: `items` of a finished session and the `user_state` before it -> the `user_state` after it.
+
     Args:
         model: a Recommender.
         path: the folder of this version; TensorFlow Serving wants its name to be a number ("saved_models/gru4rec/1").
@@ -60,6 +66,7 @@ def write_saved_model(
             "exclude_seen": exclude_seen,
             **({"state_width": model.initial_state().shape[1]} if getattr(model, "state_width", 0) else {}),
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
+            **({"user_width": model.user_width} if hasattr(model, "user_width") else {}),
             **(about or {}),
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.export.user_signatures import user_signatures
+
 
 class Answers(tf.Module):
     """What a SavedModel holds: the lookup tables, the weights an answer needs, and the signatures.
@@ -27,7 +29,8 @@ class Answers(tf.Module):
             best, scores = model.answer(self._ids(items), k, exclude_seen)
             return {"items": self._names(best), "scores": scores}
 
-        self.asked = {"serving_default": serving_default}
+        across = user_signatures(model, self.to_id, self.to_item, k, exclude_seen)
+        self.asked = {"serving_default": serving_default, **across}
         if len(getattr(model, "users", ())):
             self.to_user, _ = _tables(model.users, folder, "users.txt")
 

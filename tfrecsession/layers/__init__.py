@@ -7,6 +7,7 @@ from tfrecsession.layers.neighbour_table import NeighbourTable
 from tfrecsession.layers.ridge import ridge
 from tfrecsession.layers.session_bidirectional import SessionBidirectional
 from tfrecsession.layers.session_gru import SessionGRU
+from tfrecsession.layers.session_hierarchy import SessionHierarchy
 from tfrecsession.layers.session_lstm import SessionLSTM
 from tfrecsession.layers.session_recurrent import SessionRecurrent
 from tfrecsession.layers.session_rnn import SessionRNN
@@ -21,6 +22,7 @@ __all__ = [
     "NeighbourTable",
     "SessionBidirectional",
     "SessionGRU",
+    "SessionHierarchy",
     "SessionLSTM",
     "SessionRNN",
     "SessionRecurrent",

@@ -7,6 +7,7 @@ from tfrecsession.models.als import ALS
 from tfrecsession.models.answers import Recommendations
 from tfrecsession.models.association_rules import AssociationRules
 from tfrecsession.models.gru4rec import GRU4Rec
+from tfrecsession.models.hrnn import HRNN
 from tfrecsession.models.item_knn import ItemKNN
 from tfrecsession.models.markov_chain import MarkovChain
 from tfrecsession.models.matrix_factorization import MatrixFactorization
@@ -42,6 +43,7 @@ MODELS = {
     "matrix_factorization": MatrixFactorization,
     "als": ALS,
     "gru4rec": GRU4Rec,
+    "hrnn": HRNN,
 }
 
 
@@ -55,6 +57,7 @@ def by_name(name: str) -> type[Recommender]:
 
 __all__ = [
     "ALS",
+    "HRNN",
     "MODELS",
     "SKNN",
     "STAN",
