@@ -10,6 +10,7 @@ from tfrecsession.models.gru4rec import GRU4Rec
 from tfrecsession.models.item_knn import ItemKNN
 from tfrecsession.models.markov_chain import MarkovChain
 from tfrecsession.models.matrix_factorization import MatrixFactorization
+from tfrecsession.models.narm import NARM
 from tfrecsession.models.popularity import Popularity
 from tfrecsession.models.random_order import Random
 from tfrecsession.models.recommender import Recommender
@@ -41,6 +42,7 @@ MODELS = {
     "matrix_factorization": MatrixFactorization,
     "als": ALS,
     "gru4rec": GRU4Rec,
+    "narm": NARM,
 }
 
 
@@ -55,6 +57,7 @@ def by_name(name: str) -> type[Recommender]:
 __all__ = [
     "ALS",
     "MODELS",
+    "NARM",
     "SKNN",
     "STAN",
     "VSKNN",
