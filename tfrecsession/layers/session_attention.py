@@ -66,7 +66,7 @@ class SessionAttention(keras.layers.Layer):
         reach = _reach(position)
 
         def of_cells(first, last):
-            step, earlier, weights = self._weights(queries, keys, reach, first, last)
+            step, earlier, weights = self._pairs(queries, keys, reach, first, last)
             return tf.math.segment_sum(weights[:, None] * tf.gather(flat, earlier), step - first)
 
         rows, steps = states.shape[:2]
@@ -85,11 +85,11 @@ class SessionAttention(keras.layers.Layer):
             local = found.concat()
         return tf.reshape(local, tf.shape(states))
 
-    def weights(self, states, position):
+    def matrix(self, states, position):
         """float32 [rows, steps, steps]: the weight a_tj of step j in what step t reads, 0 where it has none."""
         rows, steps = tf.unstack(tf.shape(states)[:2])
         _, queries, keys = self._flat(states)
-        step, earlier, weights = self._weights(queries, keys, _reach(position), 0, rows * steps)
+        step, earlier, weights = self._pairs(queries, keys, _reach(position), 0, rows * steps)
         places = tf.stack([step, earlier % steps], axis=1)
         dense = tf.scatter_nd(places, tf.cast(weights, tf.float32), (rows * steps, steps))
         return tf.reshape(dense, (rows, steps, steps))
@@ -114,7 +114,7 @@ class SessionAttention(keras.layers.Layer):
         flat = tf.reshape(states, (-1, states.shape[-1]))
         return flat, flat @ self._read(self.query_kernel), flat @ self._read(self.key_kernel)
 
-    def _weights(self, queries, keys, reach, first, last):
+    def _pairs(self, queries, keys, reach, first, last):
         """The pairs of the cells from `first` to `last`: step, earlier step (int32 cells) and weight, [pairs] each."""
         some = reach[first:last]
         local = tf.repeat(tf.range(last - first), some)
