@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
@@ -20,8 +21,8 @@ class NARM(SequenceModel):
         score of item i = emb_i . B c_t (+ bias_i)    bilinear, with the table that the items enter by
 
     Every prefix of every session is learned from in one pass over packed rows: step t looks at the steps of its own
-    session up to itself, exactly as if the prefix stood alone. Of a session that is longer than a row, the newest events
-    are kept (the authors' code keeps the oldest 19).
+    session up to itself, exactly as if the prefix stood alone. Of a session that is longer than a row, the newest
+    events are kept (the authors' code keeps the oldest 19).
 
     Args:
         items: the vocabulary, `data.items`.
@@ -41,7 +42,7 @@ class NARM(SequenceModel):
         model = trs.models.NARM(data.items)
         model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0), [trs.metrics.Recall(20)])
         model.fit(data.train.batches(rows=64, steps=20), validation_data=data.validation.batches(), epochs=5)
-        items, weights = model.attention(["item-17", "item-4"])
+        model.attention(["item-17", "item-4"])  # a weight for each of the two events
     """
 
     search_space = {
@@ -100,6 +101,32 @@ class NARM(SequenceModel):
         states = self._states(batch)  # (rows, steps, units)
         state = tf.gather(states, tf.maximum(length - 1, 0), batch_dims=1)
         return self._decoded(state, self.local.last(states, length))
+
+    def attention(self, history, per_step: bool = False) -> np.ndarray:
+        """Which events of a session the local encoder looks at: the weights a_tj.
+
+        Args:
+            history: item ids as they stand in the log, oldest first.
+            per_step: what every step looked at, and not the last alone.
+
+        Returns:
+            float32 [events], a weight per event of the history, for the recommendation after its last one; with
+            `per_step` [events, events], row t for the recommendation after event t. An unknown item weighs nothing, and
+            after it everything is as before it.
+        """
+        if isinstance(history, str | bytes):
+            raise InputError("history is a list of item ids: say attention(['item-17', 'item-4'])")
+        ids = self.items.encode(list(history))
+        weights, known = np.zeros((len(ids), len(ids)), np.float32), np.flatnonzero(ids > 1)
+        if not len(known):
+            return weights if per_step else np.zeros(len(ids), np.float32)
+        position = np.arange(len(known), dtype=np.int32)[None]
+        batch = {"items": ids[known][None], "position": position, "segment": np.ones_like(position)}
+        found = self.local.matrix(self._states(batch), position)[0].numpy()
+        weights[np.ix_(known, known)] = found
+        upto = np.cumsum(ids > 1) - 1  # the newest known event at each event
+        weights[upto >= 0] = weights[known[upto[upto >= 0]]]
+        return weights if per_step else weights[-1]
 
     def _states(self, batch, training=False):
         hidden = self.embedding_dropout(self.output_items(batch["items"]), training=training)  # (rows, steps, dim)
