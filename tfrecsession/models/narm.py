@@ -52,6 +52,8 @@ class NARM(SequenceModel):
         "dropout": Float(0.0, 0.7),
     }
 
+    training_defaults = {**SequenceModel.training_defaults, "epochs": 10, "decay": "linear"}
+
     def __init__(
         self,
         items,
