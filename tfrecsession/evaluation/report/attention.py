@@ -70,4 +70,4 @@ def _square(axes, names: list[str], weights: np.ndarray) -> None:
     numbers = [name.split(".", 1)[0] for name in names]
     axes.set_xticks(range(len(names)), numbers)
     axes.set_xlabel("event looked at")
-    axes.set_ylabel("recommendation after event")
+    axes.set_ylabel("recommendation\nafter event")
