@@ -56,12 +56,15 @@ def test_blocks_change_nothing_not_even_the_gradient(settings, pairs, monkeypatc
     variables = [weight.value for weight in layer.trainable_variables]
 
     def found():
-        states = tf.constant(STATES)
-        with tf.GradientTape() as tape:
-            tape.watch(states)
-            read = layer(states, POSITION)
-            loss = tf.reduce_sum(read * np.cos(np.arange(5)))
-        return read, *map(tf.convert_to_tensor, tape.gradient(loss, [states, *variables]))
+        @tf.function  # blocks are a loop in the graph, as they are in training
+        def read_and_gradients(states):
+            with tf.GradientTape() as tape:
+                tape.watch(states)
+                read = layer(states, POSITION)
+                loss = tf.reduce_sum(read * np.cos(np.arange(5)))
+            return read, *map(tf.convert_to_tensor, tape.gradient(loss, [states, *variables]))
+
+        return read_and_gradients(tf.constant(STATES))
 
     whole = found()
     monkeypatch.setattr(session_attention, "PAIRS", pairs)

@@ -157,7 +157,7 @@ def test_attention_says_what_the_local_encoder_read(shop, normalize):
     history = list(shop.items.decode(np.array(ids)))
     weights = model.attention(history, per_step=True)
     assert weights.shape == (4, 4) and not np.triu(weights, 1).any() and np.diag(weights).all()
-    np.testing.assert_array_equal(model.attention(history), weights[-1])
+    np.testing.assert_allclose(model.attention(history), weights[-1], rtol=1e-5)
     if normalize:
         np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-5)
     states = model._states(row_of(ids))
@@ -170,6 +170,7 @@ def test_attention_says_what_the_local_encoder_read(shop, normalize):
     np.testing.assert_array_equal(with_unknown[np.ix_(known, known)], weights)
     assert not with_unknown[:, [0, 3]].any() and not with_unknown[0].any()
     np.testing.assert_array_equal(with_unknown[3], with_unknown[2])
+    np.testing.assert_allclose(model.attention([*history, "?"]), [*weights[-1], 0], rtol=1e-5)
     assert model.attention(["?", "?"]).tolist() == [0, 0]
     assert model.attention([]).shape == (0,) and model.attention([], per_step=True).shape == (0, 0)
     with pytest.raises(InputError, match="list of item ids"):

@@ -77,11 +77,12 @@ class SessionAttention(keras.layers.Layer):
             block = tf.maximum(PAIRS // tf.maximum(tf.reduce_max(reach), 1), 1)
             blocks = (cells + block - 1) // block
             found = tf.TensorArray(flat.dtype, size=blocks, infer_shape=False, element_shape=(None, width))
-            for_each = lambda n, found: (  # noqa: E731
-                n + 1,
-                found.write(n, of_cells(n * block, tf.minimum((n + 1) * block, cells))),
-            )
-            _, found = tf.while_loop(lambda n, _: n < blocks, for_each, (0, found), parallel_iterations=1)
+
+            def one_more(number, found):
+                first = number * block
+                return number + 1, found.write(number, of_cells(first, tf.minimum(first + block, cells)))
+
+            _, found = tf.while_loop(lambda number, _: number < blocks, one_more, (0, found), parallel_iterations=1)
             local = found.concat()
         return tf.reshape(local, tf.shape(states))
 
@@ -101,13 +102,16 @@ class SessionAttention(keras.layers.Layer):
             states: float [rows, steps, width].
             length: int32 [rows].
         """
+        return tf.einsum("rs,rsw->rw", tf.cast(self.last_weights(states, length), states.dtype), states)
+
+    def last_weights(self, states, length):
+        """float32 [rows, steps]: the weights that `last` reads with, at a cost that does not grow as the square."""
         state = tf.gather(states, tf.maximum(length - 1, 0), batch_dims=1)
         energy = self._energy((state @ self._read(self.query_kernel))[:, None] + states @ self._read(self.key_kernel))
         there = tf.sequence_mask(length, tf.shape(states)[1])
         if self.normalize:
             energy = tf.nn.softmax(tf.where(there, energy, energy.dtype.min))
-        weights = tf.cast(tf.where(there, energy, 0.0), states.dtype)
-        return tf.einsum("rs,rsw->rw", weights, states)
+        return tf.where(there, energy, 0.0)
 
     def _flat(self, states):
         """States, queries and keys of every cell, [cells, width] and twice [cells, units]."""

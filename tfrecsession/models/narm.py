@@ -119,16 +119,19 @@ class NARM(SequenceModel):
         if isinstance(history, str | bytes):
             raise InputError("history is a list of item ids: say attention(['item-17', 'item-4'])")
         ids = self.items.encode(list(history))
-        weights, known = np.zeros((len(ids), len(ids)), np.float32), np.flatnonzero(ids > 1)
+        known = np.flatnonzero(ids > 1)
+        weights = np.zeros((len(ids), len(ids)) if per_step else len(ids), np.float32)
         if not len(known):
-            return weights if per_step else np.zeros(len(ids), np.float32)
+            return weights
         position = np.arange(len(known), dtype=np.int32)[None]
-        batch = {"items": ids[known][None], "position": position, "segment": np.ones_like(position)}
-        found = self.local.matrix(self._states(batch), position)[0].numpy()
-        weights[np.ix_(known, known)] = found
-        upto = np.cumsum(ids > 1) - 1  # the newest known event at each event
-        weights[upto >= 0] = weights[known[upto[upto >= 0]]]
-        return weights if per_step else weights[-1]
+        states = self._states({"items": ids[known][None], "position": position})
+        if not per_step:
+            weights[known] = self.local.last_weights(states, tf.constant([len(known)]))[0]
+            return weights
+        weights[np.ix_(known, known)] = self.local.matrix(states, position)[0]
+        newest = np.cumsum(ids > 1) - 1  # which known event is the newest at each event; -1: none yet
+        weights[newest >= 0] = weights[known[newest[newest >= 0]]]
+        return weights
 
     def _states(self, batch, training=False):
         hidden = self.embedding_dropout(self.output_items(batch["items"]), training=training)  # (rows, steps, dim)
