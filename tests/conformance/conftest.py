@@ -13,6 +13,7 @@ VARIANTS = {
     "gru4rec-bidirectional": ("gru4rec", {"units": [32, 32], "bidirectional": True, "epochs": 3}),
     "item_knn-div": ("item_knn", {"history": "div"}),
     "matrix_factorization-all_pairs": ("matrix_factorization", {"loss": "all_pairs", "dim": 16}),
+    "narm-raw": ("narm", {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}),
     "slist-whole": ("slist", {"neighbours": None, "direction": "part"}),
 }
 BOTH_ENDS = {name for name, (_, settings) in VARIANTS.items() if settings.get("bidirectional")}

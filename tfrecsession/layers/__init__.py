@@ -5,6 +5,7 @@ from tfrecsession.layers.fold_in import FoldIn, fold_in
 from tfrecsession.layers.item_embedding import ItemEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
 from tfrecsession.layers.ridge import ridge
+from tfrecsession.layers.session_attention import SessionAttention
 from tfrecsession.layers.session_bidirectional import SessionBidirectional
 from tfrecsession.layers.session_gru import SessionGRU
 from tfrecsession.layers.session_hierarchy import SessionHierarchy
@@ -20,6 +21,7 @@ __all__ = [
     "FoldIn",
     "ItemEmbedding",
     "NeighbourTable",
+    "SessionAttention",
     "SessionBidirectional",
     "SessionGRU",
     "SessionHierarchy",

@@ -11,6 +11,7 @@ from tfrecsession.models.hrnn import HRNN
 from tfrecsession.models.item_knn import ItemKNN
 from tfrecsession.models.markov_chain import MarkovChain
 from tfrecsession.models.matrix_factorization import MatrixFactorization
+from tfrecsession.models.narm import NARM
 from tfrecsession.models.popularity import Popularity
 from tfrecsession.models.random_order import Random
 from tfrecsession.models.recommender import Recommender
@@ -43,6 +44,7 @@ MODELS = {
     "matrix_factorization": MatrixFactorization,
     "als": ALS,
     "gru4rec": GRU4Rec,
+    "narm": NARM,
     "hrnn": HRNN,
 }
 
@@ -59,6 +61,7 @@ __all__ = [
     "ALS",
     "HRNN",
     "MODELS",
+    "NARM",
     "SKNN",
     "STAN",
     "VSKNN",
