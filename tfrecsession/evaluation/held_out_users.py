@@ -185,7 +185,8 @@ def _without(sessions: Sessions, out: np.ndarray) -> tuple[Sessions, np.ndarray]
         column = np.asarray(sessions.column(name))
         # of a column per session and one per event that are of one length, all sessions have one event: either will do
         columns[name] = column[event if len(column) == len(event) else kept]
-    items = Items(sessions.items.ids[order], counts[order])
+    content = sessions.items.content
+    items = Items(sessions.items.ids[order], counts[order], content and content.take(order))
     offsets = np.concatenate([[0], np.cumsum(np.diff(sessions.offsets)[kept])])
     arrays = SessionArrays(items, new[sessions.values[event]], offsets, columns)
     return Sessions(arrays, "train", sessions.timed), new

@@ -20,6 +20,7 @@ from tfrecsession.models.session_popularity import SessionPopularity
 from tfrecsession.models.sknn import SKNN
 from tfrecsession.models.slist import SLIST
 from tfrecsession.models.stan import STAN
+from tfrecsession.models.two_tower import TwoTower
 from tfrecsession.models.vsknn import VSKNN
 from tfrecsession.models.vstan import VSTAN
 
@@ -40,6 +41,7 @@ MODELS = {
     "slist": SLIST,
     "matrix_factorization": MatrixFactorization,
     "als": ALS,
+    "two_tower": TwoTower,
     "gru4rec": GRU4Rec,
 }
 
@@ -73,5 +75,6 @@ __all__ = [
     "SequentialRules",
     "SessionAggregation",
     "SessionPopularity",
+    "TwoTower",
     "by_name",
 ]
