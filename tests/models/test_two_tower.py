@@ -248,7 +248,7 @@ def test_what_cannot_be_meant(tastes):
 ASK = """
 import sys
 import keras, numpy as np, pyarrow.parquet as pq
-import tfrecsession.models
+import tfrecsession.training
 model = keras.models.load_model(sys.argv[1])
 histories = [list(model.items.ids[:3]), [model.items.ids[7], "no-such-item"]]
 scores, items = model.index("brute_force", k=5)(model.encode_users(histories))

@@ -68,3 +68,15 @@ class TowerAnswers:
     def load_assets(self, folder):
         super().load_assets(folder)
         self.content = Content.read(Path(folder) / "content.json")
+
+
+def check(given: dict) -> None:
+    """Raises InputError for an argument that is out of range."""
+    for name, least in {"dim": 1, "window": 1}.items():
+        if not isinstance(given[name], int | np.integer) or given[name] < least:
+            raise InputError(f"{name}={given[name]!r}: say a whole number, at least {least}")
+    for name, most in {"user_dropout": 1, "item_dropout": 1, "l2": np.inf, "deviation": np.inf}.items():
+        if not 0 <= given[name] <= most:
+            raise InputError(f"{name}={given[name]!r}: say a number from 0{' to 1' if most == 1 else ' up'}")
+    if not all(isinstance(units, int | np.integer) and units > 0 for units in given["layers"]):
+        raise InputError(f"layers={given['layers']!r}: say the widths of the hidden layers, such as [128]")

@@ -14,7 +14,7 @@ from tfrecsession.models.known_users import KnownUsers
 from tfrecsession.models.pair_training import LearnsPairs
 from tfrecsession.models.recommender import Recommender
 from tfrecsession.models.search_space import Choice, Float, Int
-from tfrecsession.models.tower_answers import TowerAnswers
+from tfrecsession.models.tower_answers import TowerAnswers, check
 from tfrecsession.negatives import InBatch, Mixture, Popularity
 
 BLOCK = 8192  # items and people that go through their tower at once
@@ -115,14 +115,7 @@ class TwoTower(TowerAnswers, LearnsPairs, KnownUsers, Recommender):
     ):
         super().__init__(items, **kwargs)
         given = {**locals(), "layers": list(layers), "words": list(words)}
-        for name, least in {"dim": 1, "window": 1}.items():
-            if not isinstance(given[name], int | np.integer) or given[name] < least:
-                raise InputError(f"{name}={given[name]!r}: say a whole number, at least {least}")
-        for name, most in {"user_dropout": 1, "item_dropout": 1, "l2": np.inf, "deviation": np.inf}.items():
-            if not 0 <= given[name] <= most:
-                raise InputError(f"{name}={given[name]!r}: say a number from 0{' to 1' if most == 1 else ' up'}")
-        if not all(isinstance(units, int | np.integer) and units > 0 for units in layers):
-            raise InputError(f"layers={layers!r}: say the widths of the hidden layers, such as [128]")
+        check(given)
         for name in OWN:
             setattr(self, f"tower_{name}" if name == "layers" else name, given[name])
         self.score_dtype = score_dtype

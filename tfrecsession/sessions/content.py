@@ -183,9 +183,10 @@ def _lists(values: pa.ChunkedArray, kind: str) -> tuple[pa.Array, np.ndarray]:
     values = values.combine_chunks()
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if not pa.types.is_list(values.type) and not pa.types.is_large_list(values.type):
-        values = values.cast(pa.string())
+        values = pc.utf8_trim_whitespace(values.cast(pa.string()))
+        values = pc.if_else(pc.equal(values, ""), None, values)  # nothing is said
         if kind == "words":
-            values = pc.utf8_split_whitespace(pc.utf8_trim_whitespace(pc.utf8_lower(values)))
+            values = pc.utf8_split_whitespace(pc.utf8_lower(values))
         else:
             counts = np.asarray(pc.is_valid(values)).astype(np.int64)
             return values.drop_null(), counts
