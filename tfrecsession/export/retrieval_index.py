@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -55,7 +56,7 @@ def retrieval_index(model, kind: str = "brute_force", k: int = 20, fresh=None, *
 def _layers():
     if importlib.util.find_spec("tensorflow_recommenders") is None:
         raise InputError("TensorFlow Recommenders is not installed: pip install 'tfrecsession[retrieval]'")
-    if not tf.keras.__version__.startswith("2."):
+    if tf.keras.layers.Layer is keras.layers.Layer:
         raise InputError(
             "TensorFlow Recommenders needs Keras 2 as tf.keras: set TF_USE_LEGACY_KERAS=1 in the environment before "
             "TensorFlow is imported, as in `TF_USE_LEGACY_KERAS=1 python ...`"
