@@ -179,7 +179,8 @@ def _without(sessions: Sessions, out: np.ndarray) -> tuple[Sessions, np.ndarray]
     new = np.full(sessions.items.size, 1, np.int32)
     new[0] = 0
     new[order + FIRST] = np.arange(len(order)) + FIRST
-    items = Items(sessions.items.ids[order], counts[order])
+    content = sessions.items.content
+    items = Items(sessions.items.ids[order], counts[order], content and content.take(order))
     columns = {name: left.column(name) for name in left.arrays.columns}
     arrays = SessionArrays(items, new[left.values], left.offsets, columns)
     return Sessions(arrays, "train", sessions.timed), new

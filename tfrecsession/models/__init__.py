@@ -23,6 +23,7 @@ from tfrecsession.models.sknn import SKNN
 from tfrecsession.models.slist import SLIST
 from tfrecsession.models.stan import STAN
 from tfrecsession.models.streaming import Streaming
+from tfrecsession.models.two_tower import TwoTower
 from tfrecsession.models.vsknn import VSKNN
 from tfrecsession.models.vstan import VSTAN
 
@@ -43,6 +44,7 @@ MODELS = {
     "slist": SLIST,
     "matrix_factorization": MatrixFactorization,
     "als": ALS,
+    "two_tower": TwoTower,
     "gru4rec": GRU4Rec,
     "narm": NARM,
     "hrnn": HRNN,
@@ -80,6 +82,7 @@ __all__ = [
     "SequentialRules",
     "SessionAggregation",
     "SessionPopularity",
+    "TwoTower",
     "Streaming",
     "by_name",
 ]
