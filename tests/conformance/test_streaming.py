@@ -27,7 +27,8 @@ def replayed(model, shop, clicks):
     ids = shop.items.encode(clicks)
     known = ids[ids > 1][None]
     steps = np.arange(known.shape[1], dtype=np.int32)[None]
-    encoded = model.encode({"items": known, "position": steps, "segment": np.ones_like(steps)})
+    batch = {"items": known, "position": steps, "segment": np.ones_like(steps), "visit": np.zeros_like(steps)}
+    encoded = model.encode(batch)
     scores = [np.asarray(model.score_without_history()), *np.asarray(model.score_all(encoded[0]))]
     return np.stack(scores)[np.cumsum(ids > 1), 2:]
 

@@ -84,6 +84,30 @@ def test_replayed_it_is_the_encoding_of_the_whole_history(served, shop):
         state = ask["advance_user"](items=asked, user_state=state)["user_state"]
 
 
+def test_streamed_it_is_the_whole_session(served, shop):
+    model, ask = served
+    rng = np.random.default_rng(4)
+    user = tf.zeros((3, model.user_width))
+    for _ in range(5):
+        session = shop.items.ids[rng.integers(0, len(shop.items), (3, 6))].astype(object)
+        session[rng.random(session.shape) < 0.2] = ""
+        session[0] = ""  # who has not come
+        state = ask["start_session"](user_state=user)["state"]
+        for step in range(session.shape[1]):
+            one = ask["advance"](items=tf.constant(session[:, step].tolist()), state=state)
+            state = one["state"]
+        whole = ask["with_user"](items=tf.constant(session.tolist()), user_state=user)
+        np.testing.assert_allclose(one["scores"], whole["scores"], rtol=1e-5, atol=1e-5)
+        after = ask["finish_session"](state=state)["user_state"]
+        user = ask["advance_user"](items=tf.constant(session.tolist()), user_state=user)["user_state"]
+        np.testing.assert_allclose(after, user, rtol=1e-5, atol=1e-6)
+    assert not user[0].numpy().any() and user[1].numpy().any()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"state must be \[n, "):
+        ask["finish_session"](state=state[:, 1:])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="user_state holds NaN"):
+        ask["start_session"](user_state=user * np.nan)
+
+
 def test_somebody_new_and_sessions_of_nothing(served, shop):
     model, ask = served
     known, width = shop.items.ids[3], model.user_width

@@ -1,5 +1,5 @@
-"""The signatures of a model that keeps something of a person between sessions: `with_sessions`, `with_user` and
-`advance_user`."""
+"""The signatures of a model that keeps something of a person between sessions: `with_sessions`, `with_user`,
+`advance_user`, and for streaming `start_session` and `finish_session`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool) -> dict:
     items = tf.TensorSpec((None, None), tf.string, name="items")
     sessions = tf.TensorSpec((None, None), tf.int32, name="sessions")
     user_state = tf.TensorSpec((None, None), tf.float32, name="user_state")
+    streamed = tf.TensorSpec((None, None), tf.float32, name="state")
+    width = model.initial_state().shape[1]
 
     def to_ids(items):
         ids = tf.where(items == "", tf.constant(-2, tf.int64), to_id.lookup(items)) + 2
@@ -30,20 +32,9 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool) -> dict:
     def to_answer(best, scores):
         return {"items": to_item.lookup(tf.cast(best, tf.int64) - 2), "scores": scores}
 
-    def checked(items, user_state):
-        wanted = [tf.shape(items)[0], model.user_width]
-        says = (
-            f"user_state must be [n, {model.user_width}], a row for each of items: what advance_user answered, "
-            "or zeros for somebody new"
-        )
-        finite = tf.math.is_finite(user_state)
-        with tf.control_dependencies(
-            [
-                tf.debugging.assert_equal(tf.shape(user_state), wanted, says),
-                tf.debugging.Assert(tf.reduce_all(finite), ["user_state holds NaN or infinity", user_state]),
-            ]
-        ):
-            return tf.ensure_shape(tf.identity(user_state), (None, model.user_width))
+    def checked(rows, user_state):
+        hint = ", a row for each of items: what advance_user answered, or zeros for somebody new"
+        return checked_width(user_state, rows, model.user_width, "user_state", hint)
 
     @tf.function(input_signature=[items, sessions])
     def with_sessions(items, sessions):
@@ -54,12 +45,34 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool) -> dict:
 
     @tf.function(input_signature=[items, user_state])
     def with_user(items, user_state):
-        user_state = checked(items, user_state)
+        user_state = checked(tf.shape(items)[0], user_state)
         return to_answer(*model.answer_user(to_ids(items), user_state, k, exclude_seen))
 
     @tf.function(input_signature=[items, user_state])
     def advance_user(items, user_state):
-        user_state = checked(items, user_state)
+        user_state = checked(tf.shape(items)[0], user_state)
         return {"user_state": model.advance_user(to_ids(items), user_state)}
 
-    return {"with_sessions": with_sessions, "with_user": with_user, "advance_user": advance_user}
+    @tf.function(input_signature=[user_state])
+    def start_session(user_state):
+        return {"state": model.start_session(checked(tf.shape(user_state)[0], user_state))}
+
+    @tf.function(input_signature=[streamed])
+    def finish_session(state):
+        state = checked_width(state, tf.shape(state)[0], width, "state", ": what advance answered")
+        return {"user_state": model.finish_session(state)}
+
+    named = (with_sessions, with_user, advance_user, start_session, finish_session)
+    return {signature.python_function.__name__: signature for signature in named}
+
+
+def checked_width(state, rows, width: int, name: str, hint: str):
+    """The state as it is, or an error that names it and says what it should be."""
+    finite = tf.reduce_all(tf.math.is_finite(state))
+    with tf.control_dependencies(
+        [
+            tf.debugging.assert_equal(tf.shape(state), [rows, width], f"{name} must be [n, {width}]{hint}"),
+            tf.debugging.Assert(finite, [f"{name} holds NaN or infinity", state]),
+        ]
+    ):
+        return tf.ensure_shape(tf.identity(state), (None, width))

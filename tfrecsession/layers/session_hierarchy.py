@@ -148,6 +148,11 @@ class SessionHierarchy(keras.layers.Layer):
         last = keras.tree.map_structure(lambda array: array[-1], states)
         return ops.transpose(states[1][-1], (1, 0, 2)), self._join(last)
 
+    def output(self, state):
+        """[rows, state_width] -> the last session layer, [rows, units[-1]]"""
+        first = sum(self.user_units)
+        return state[:, first : first + self.units[-1]]
+
     def end_session(self, state):
         """The state before the next session's first event: c and the session states that it starts.
 

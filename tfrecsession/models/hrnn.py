@@ -9,6 +9,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding, SessionHierarchy
 from tfrecsession.models.search_space import Choice, Float
 from tfrecsession.models.sequence_model import SequenceModel
+from tfrecsession.models.streaming import Streaming
 from tfrecsession.models.user_answers import UserAnswers
 
 CHOICES = {
@@ -20,7 +21,7 @@ CHOICES = {
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
-class HRNN(UserAnswers, SequenceModel):
+class HRNN(UserAnswers, Streaming, SequenceModel):
     """The hierarchical recurrent network of arXiv 1706.04148: GRU4Rec that remembers who returns.
 
     When a session ends, the user GRU reads its last state; the next session of that person starts from what the user
@@ -118,26 +119,8 @@ class HRNN(UserAnswers, SequenceModel):
             name="hierarchy",
         )
         self.hierarchy.build((None, None, dims))
-        if lanes:
-            self.carried = self.add_weight(
-                name="carried", shape=(lanes, self.state_width), initializer="zeros", trainable=False
-            )
+        self.keep_states([self.hierarchy])
         self.build()
-
-    def training_batches(self, sessions, settings, seed):
-        if lanes := settings.get("lanes"):
-            return sessions.batches(rows=lanes, steps=settings["steps"], by_user=True, carry=True)
-        return sessions.batches(rows=settings["rows"], steps=settings["steps"], by_user=True, seed=seed)
-
-    def encode(self, batch, training=False):
-        rows = batch["position"].shape[0]
-        if not (training and self.lanes):
-            return self.encode_from(batch, None, training)[0]
-        if rows != self.lanes:
-            raise InputError(f"lanes={self.lanes}, but the batches have {rows} rows: say batches(rows=lanes)")
-        hidden, state = self.encode_from(batch, self.carried.value, training)
-        self.carried.assign(state)
-        return hidden
 
     def encode_from(self, batch, state, training=False):
         """`encode`, from where something before it ended.
@@ -161,9 +144,8 @@ class HRNN(UserAnswers, SequenceModel):
         hidden, state = self.hierarchy(vectors, starts, starts & (batch["visit"] == 0), there, state, training=training)
         return hidden, tf.cast(state, tf.float32)
 
-    @property
-    def state_width(self) -> int:
-        return self.hierarchy.state_width
+    def encode_state(self, state):
+        return self.hierarchy.output(state)
 
     @property
     def user_width(self) -> int:

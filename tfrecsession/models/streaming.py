@@ -102,11 +102,11 @@ class Streaming:
         known = ids[:, None] > 1
         batch = {
             "items": tf.where(known, ids[:, None], 0),
-            "position": tf.cast(events, tf.int32),
+            "position": tf.ones_like(ids[:, None]),  # never 0: the state says what was before, zeros say nothing
             "segment": tf.ones_like(ids[:, None]),
         }
-        if getattr(self, "across_sessions", False):  # what is kept before a session's first event is its person's
-            batch["visit"] = tf.cast(tf.reduce_any(before != 0, axis=1, keepdims=True), tf.int32)
+        if self.across_sessions is True:
+            batch["visit"] = tf.zeros_like(ids[:, None])
         after = tf.where(known, self.encode_from(batch, before)[1], before)
         events += tf.cast(known, tf.float32)
         scores = tf.cast(self.score_all(self.encode_state(after)), tf.float32)

@@ -15,7 +15,9 @@ class UserAnswers:
     Padding and unknown items may stand anywhere and change nothing; a session without a known item has not happened,
     and where it is the current one, the answer is the most popular items.
 
-    A user state is what is kept of a person between two sessions, float32 [user_width]. All zeros: somebody new.
+    A user state is what is kept of a person between two sessions, float32 [user_width]. All zeros: somebody new. It is
+    advanced by a whole session at once (`advance_user`), or by the state that was streamed event by event from
+    `start_session` with `advance` (`finish_session`), at the same cost however long sessions are.
     """
 
     user_width: int
@@ -23,10 +25,6 @@ class UserAnswers:
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._answer_sessions = tf.function(self.answer_sessions, reduce_retracing=True)
-
-    def encode_last(self, batch, length):
-        """A history without boundaries is one session of somebody new."""
-        return super().encode_last({**batch, "visit": tf.zeros_like(batch["position"])}, length)
 
     def answer_sessions(self, ids, sessions, k: int, exclude_seen: bool = False, allowed=None):
         """Histories with session boundaries -> ids and scores of the k best items; the last session is going on.
@@ -79,6 +77,16 @@ class UserAnswers:
         _, state, _, length = self._play(ids, user_state)
         ended = self.end_session(state)[:, : self.user_width]
         return tf.where(length[:, None] > 0, ended, user_state)
+
+    def start_session(self, user_state):
+        """float32 [n, user_width] -> [n, state_width + 1], what `advance` goes on from at a session's first event."""
+        state = self.state_from_user(user_state)
+        return tf.pad(state, [[0, 0], [0, 1]])
+
+    def finish_session(self, state):
+        """What `advance` returned at a session's last event -> the user state after it, float32 [n, user_width]."""
+        ended = self.end_session(state[:, :-1])[:, : self.user_width]
+        return tf.where(state[:, -1:] > 0, ended, state[:, : self.user_width])
 
     def _play(self, ids, user_state):
         (ids,) = _first(ids > 1, ids)
