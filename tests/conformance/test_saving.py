@@ -37,7 +37,8 @@ def test_training_goes_on_after_loading(neural, fitted, shop, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert int(loaded.optimizer.iterations.value) == int(model.optimizer.iterations.value) > 0
-    loaded.fit(shop.train.batches(rows=16, steps=8, one_target=not loaded.causal), epochs=1, verbose=0)
+    settings = {"rows": 16, "steps": 8, "lanes": getattr(loaded, "lanes", None)}
+    loaded.fit(loaded.training_batches(shop.train, settings, seed=0), epochs=1, verbose=0)
 
 
 ASK = """
