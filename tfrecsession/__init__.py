@@ -5,8 +5,8 @@
     data = trs.load("clicks/")
     model = trs.models.GRU4Rec(data.items, units=[100])
 
-Nothing heavy is imported before it is used. Keras knows our classes, as `keras.models.load_model` needs them, once Keras
-was imported before this package, or any of its models was looked at (`trs.models`).
+Nothing heavy is imported before it is used. `keras.models.load_model` knows our classes where Keras was imported before
+this package, or once `trs.models` was looked at.
 """
 
 import sys
@@ -52,4 +52,4 @@ def __dir__():
 
 
 if "keras" in sys.modules:  # whoever has it pays nothing more, and keras.models.load_model finds our classes
-    import_module("tfrecsession.training")
+    import_module("tfrecsession.models")

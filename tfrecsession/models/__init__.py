@@ -2,6 +2,8 @@
 
 import difflib
 
+import tfrecsession.metrics
+import tfrecsession.optimizers  # what a saved model is compiled with: Keras finds only what was imported  # noqa: F401
 from tfrecsession.errors import InputError
 from tfrecsession.models.als import ALS
 from tfrecsession.models.answers import Recommendations
