@@ -78,6 +78,8 @@ def main():
     kept = out / options.data / "scores.json"
     done = json.loads(kept.read_text()) if kept.exists() else {}
     rows = []
+    if "shop" in data.info:
+        rows += table("the law of the shop", "", evaluation.ceiling(data.info["shop"], scored))
     for seed in map(int, options.seeds.split(",")):
         for label, (model, own) in MODELS.items():
             settings = training.settings_of(model, SHARED, own, said)
@@ -98,10 +100,13 @@ def measured(data, scored, label, model, settings, seed) -> list[dict]:
     training.fit(built, data, settings, seed=seed, verbose=2)
     seconds = time.perf_counter() - start
     found = evaluation.evaluate(built, scored, progress=True)
+    return table(label, seed, found, train_s=round(seconds, 1), evaluate_s=round(found.seconds, 1))
+
+
+def table(label, seed, found, **cost) -> list[dict]:
     told = {"model": label, "seed": seed, "past_sessions": "all", "events": found.events}
     told |= {name: found.metrics[name] for name in ("recall@20", "mrr@20")} | intervals(found)
-    told |= {"train_s": round(seconds, 1), "evaluate_s": round(found.seconds, 1)}
-    rows = [told]
+    rows = [told | cost]
     for past, part in found.slices["past_sessions"].items():
         if part["events"]:
             row = {"model": label, "seed": seed, "past_sessions": past, "events": part["events"]}

@@ -54,4 +54,4 @@ def ceiling(spec: str, sessions: Sessions, k=(20,)) -> Evaluation:
         k=max(k),
         user=users,
     )
-    return measure(sessions, current[scored] + 1, ranks, k)
+    return measure(sessions, current[scored] + 1, ranks, k, earlier=sessions.earlier)
