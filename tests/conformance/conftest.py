@@ -13,9 +13,11 @@ VARIANTS = {
     "gru4rec-bidirectional": ("gru4rec", {"units": [32, 32], "bidirectional": True, "epochs": 3}),
     "item_knn-div": ("item_knn", {"history": "div"}),
     "matrix_factorization-all_pairs": ("matrix_factorization", {"loss": "all_pairs", "dim": 16}),
+    "hrnn-all": ("hrnn", {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}),
     "narm-raw": ("narm", {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}),
     "slist-whole": ("slist", {"neighbours": None, "direction": "part"}),
 }
+JOINED = {name for name, (_, settings) in VARIANTS.items() if settings.get("joined")}
 BOTH_ENDS = {name for name, (_, settings) in VARIANTS.items() if settings.get("bidirectional")}
 QUICK = {"epochs": 3, "rows": 16, "steps": 8, "negatives": 64}
 
@@ -62,7 +64,7 @@ def fitted(shop, trained):
 
 def pytest_generate_tests(metafunc):
     """A test that asks for `name` runs over every registered model, `neural` over those learned by gradient,
-    `recurrent` over those that go on from a state."""
+    `recurrent` over those that go on from a state, `across` over those that remember people."""
     models = MODELS | {variant: MODELS[model] for variant, (model, _) in VARIANTS.items()}
     recurrent = [name for name, model in models.items() if issubclass(model, Streaming) and name not in BOTH_ENDS]
     neural = [name for name, model in models.items() if issubclass(model, SequenceModel)]
@@ -72,3 +74,5 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("neural", neural)
     if "recurrent" in metafunc.fixturenames:
         metafunc.parametrize("recurrent", recurrent)
+    if "across" in metafunc.fixturenames:
+        metafunc.parametrize("across", [name for name in neural if models[name].across_sessions or name in JOINED])
