@@ -119,7 +119,7 @@ def theirs(split, factors=64, alpha=1.0, regularization=0.01, use_cg=True):
     )
     hits = np.array([np.isin(row, held) for row, held in zip(ids, split.held, strict=True)])
     of_each = scores_of(hits, np.array([len(held) for held in split.held]), (20,), (100,))
-    yield {name: values.mean() for name, values in of_each.items()}
+    yield {name: float(values.mean()) for name, values in of_each.items()}
 
 
 def side_by_side(models: dict) -> dict:
@@ -185,6 +185,7 @@ def main():
             ways = {"als": {}, "als cg_steps=3": {"cg_steps": 3}}
             if factors > 128:
                 ways["als block=128"] = {"block": 128}
+                ways["als block=128 cg_steps=3"] = {"block": 128, "cg_steps": 3}
             if factors > 512:  # exact solves take minutes
                 del ways["als"]
             models = {way: ours(split, "als", factors=factors, **own, **said) for way, said in ways.items()}
