@@ -79,14 +79,19 @@ class Clock(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self.start)
 
 
-def ours(split, name, **settings):
-    model, clock = trs.models.by_name(name)(split.train.items, **settings), Clock()
-    model.fit(split.train, callbacks=[clock])
+def ours(split, name, sweeps=SWEEPS, **settings):
+    """A generator that sweeps once each time it is asked, says the seconds, and at last the scores."""
+    known = {"sweeps": 1, **settings} if name == "als" else settings
+    model, clock = trs.models.by_name(name)(split.train.items, **known), Clock()
+    for _ in range(sweeps if name == "als" else 1):
+        model.fit(split.train, callbacks=[clock])
+        yield clock.seconds[-1] if clock.seconds else None
     found = trs.evaluation.evaluate_users(model, split, recall=(20,), ndcg=(100,))
-    return {**found.metrics, **_bounds(found.intervals), "seconds_per_sweep": min(clock.seconds, default=None)}
+    yield {**found.metrics, **_bounds(found.intervals)}
 
 
 def theirs(split, factors=64, alpha=1.0, regularization=0.01, use_cg=True):
+    """As `ours`."""
     from implicit.als import AlternatingLeastSquares
     from scipy import sparse
 
@@ -94,13 +99,15 @@ def theirs(split, factors=64, alpha=1.0, regularization=0.01, use_cg=True):
         factors=factors,
         alpha=alpha,
         regularization=regularization,
-        iterations=SWEEPS,
+        iterations=1,  # fit goes on from the factors that it has
         use_cg=use_cg,
         num_threads=2,
         random_state=0,
     )
-    seconds = []
-    model.fit(_binary(Interactions.of(split.train).csr()), False, lambda _, elapsed, *rest: seconds.append(elapsed))
+    seconds, matrix = [], _binary(Interactions.of(split.train).csr())
+    for _ in range(SWEEPS):
+        model.fit(matrix, False, lambda _, elapsed, *rest: seconds.append(elapsed))
+        yield seconds[-1]
     lengths = np.array([len(history) for history in split.histories])
     columns = split.train.items.encode([item for history in split.histories for item in history])
     rows = np.repeat(np.arange(len(lengths)), lengths)
@@ -112,7 +119,23 @@ def theirs(split, factors=64, alpha=1.0, regularization=0.01, use_cg=True):
     )
     hits = np.array([np.isin(row, held) for row, held in zip(ids, split.held, strict=True)])
     of_each = scores_of(hits, np.array([len(held) for held in split.held]), (20,), (100,))
-    return {**{name: values.mean() for name, values in of_each.items()}, "seconds_per_sweep": min(seconds)}
+    yield {name: float(values.mean()) for name, values in of_each.items()}
+
+
+def side_by_side(models: dict) -> dict:
+    """name -> scores and seconds per sweep, the least of all. The models sweep in turn: what else the machine does
+    meets all of them."""
+    seconds, found = {name: [] for name in models}, {}
+    while models:
+        for name, model in list(models.items()):
+            said = next(model)
+            if isinstance(said, dict):
+                least = min((second for second in seconds[name] if second is not None), default=None)
+                found[name] = {**said, "seconds_per_sweep": least}
+                del models[name]
+            else:
+                seconds[name].append(said)
+    return found
 
 
 def _binary(matrix):
@@ -141,34 +164,39 @@ def main():
     tf.config.threading.set_intra_op_parallelism_threads(2)
     rows = []
 
-    def report(data, model, factors, said, found):
-        rows.append({"data": data, "model": model, "factors": factors, "settings": said, **found})
-        print(rows[-1], flush=True)
+    def report(data, factors, models, settings):
+        for model, found in side_by_side(models).items():
+            rows.append({"data": data, "model": model, "factors": factors, "settings": settings[model], **found})
+            print(rows[-1], flush=True)
 
     for name in options.data.split(","):
         split = trs.evaluation.hold_out_users(interactions(folder, name), 0.1, seed=0)
         if options.validate:
             split = trs.evaluation.hold_out_users(split.train, 0.1, seed=1)
-            for settings in GRID["als"]:
-                report(name, "als", 64, settings, ours(split, "als", sweeps=SWEEPS, **settings))
-            for settings in GRID["implicit"]:
-                report(name, "implicit", 64, settings, theirs(split, **settings))
+            for solver, run in (("als", ours), ("implicit", theirs)):
+                for settings in GRID[solver]:
+                    model = run(split, "als", **settings) if run is ours else run(split, **settings)
+                    report(name, 64, {solver: model}, {solver: settings})
             continue
-        for model in ("popularity", "item_knn"):
-            settings = {"history": "mean", "window": 1000} if model == "item_knn" else {}
-            report(name, model, "", settings, ours(split, model, **settings))
+        counted = {"popularity": {}, "item_knn": {"history": "mean", "window": 1000}}
+        report(name, "", {model: ours(split, model, **said) for model, said in counted.items()}, counted)
         for factors in map(int, options.factors.split(",")):
-            settings = SETTINGS[name].get(f"als {factors}", SETTINGS[name]["als"])
-            mine = {"factors": factors, "sweeps": SWEEPS, **settings}
-            report(name, "als", factors, settings, ours(split, "als", **mine))
+            own = SETTINGS[name].get(f"als {factors}", SETTINGS[name]["als"])
+            ways = {"als": {}, "als cg_steps=3": {"cg_steps": 3}}
             if factors > 128:
-                report(name, "als block=128", factors, settings, ours(split, "als", block=128, **mine))
+                ways["als block=128"] = {"block": 128}
+                ways["als block=128 cg_steps=3"] = {"block": 128, "cg_steps": 3}
+            if factors > 512:  # exact solves take minutes
+                del ways["als"]
+            models = {way: ours(split, "als", factors=factors, **own, **said) for way, said in ways.items()}
+            settings = dict.fromkeys(models, own)
             for solver, use_cg in (("conjugate gradient", True), ("cholesky", False)):
                 if factors > 128 and not use_cg:  # takes minutes
                     continue
-                settings = SETTINGS[name]["implicit"]
-                found = theirs(split, factors, use_cg=use_cg, **settings)
-                report(name, f"implicit, {solver}", factors, settings, found)
+                model = f"implicit, {solver}"
+                settings[model] = SETTINGS[name]["implicit"]
+                models[model] = theirs(split, factors, use_cg=use_cg, **settings[model])
+            report(name, factors, models, settings)
     write_rows(options.name, rows)
 
 

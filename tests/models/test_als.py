@@ -98,11 +98,14 @@ def tables(model):
     log=logs,
     kind=kinds,
     block=st.sampled_from([None, 1, 2]),
+    cg_steps=st.sampled_from([None, 1, 2]),
     exponent=st.sampled_from([0.0, 0.5, 1.0]),
     unobserved=st.sampled_from([0.05, 1.0]),
 )
-def test_the_loss_is_that_of_all_pairs_and_never_rises(log, kind, block, exponent, unobserved):
-    sessions, model = model_of(kind, log, block=block, exponent=exponent, unobserved_weight=unobserved, sweeps=5)
+def test_the_loss_is_that_of_all_pairs_and_never_rises(log, kind, block, cg_steps, exponent, unobserved):
+    sessions, model = model_of(
+        kind, log, block=block, cg_steps=cg_steps, exponent=exponent, unobserved_weight=unobserved, sweeps=5
+    )
     losses = model.fit(sessions).history["loss"]
     assert len(losses) == 5
     assert losses[-1] == pytest.approx(loss_of(model, sessions, *tables(model)), rel=1e-4, abs=1e-4)
@@ -142,13 +145,14 @@ def test_blocks_reach_the_exact_solution(block):
 
 @pytest.mark.parametrize("block", [2, 6])
 def test_small_pieces_change_nothing(block, monkeypatch):
-    """Rows too long to gather at once, and few rows at a time."""
+    """A GPU's batches, with rows too long to gather at once, and few rows at a time."""
     random = np.random.default_rng(2)
     log = [random.integers(2, 9, length).tolist() for length in random.integers(1, 40, 30)]
     sessions = sessions_of(log)
     losses = []
-    for cells in (alternating.CELLS, 12):
+    for cells, gpu in ((alternating.CELLS, False), (12, True)):
         monkeypatch.setattr(alternating, "CELLS", cells)
+        monkeypatch.setattr(alternating, "_on_gpu", lambda gpu=gpu: gpu)
         model = ALS(sessions.items, factors=6, block=block, sweeps=3)
         losses.append(model.fit(sessions).history["loss"])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
@@ -371,6 +375,7 @@ def test_what_is_no_data_and_what_is_no_list(known):
     [
         ("factors", 0),
         ("block", 0),
+        ("cg_steps", 0),
         ("sweeps", 1.5),
         ("window", -1),
         ("unobserved_weight", 0),

@@ -15,8 +15,8 @@ from tfrecsession.models.known_users import KnownUsers
 from tfrecsession.models.observed import Observed, check, observe
 from tfrecsession.models.search_space import Float, Int
 
-OWN = ("factors", "unobserved_weight", "regularization", "exponent", "alpha", "sweeps", "block", "init_std", "value")
-OWN += ("duplicates", "explicit", "damping", "history_value", "fold_in", "window", "seed")
+OWN = ("factors", "unobserved_weight", "regularization", "exponent", "alpha", "sweeps", "block", "cg_steps", "value")
+OWN += ("init_std", "duplicates", "explicit", "damping", "history_value", "fold_in", "window", "seed")
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
@@ -43,7 +43,9 @@ class ALS(FoldIn, KnownUsers, CountingModel):
     A sweep solves all people, then all items, exactly: the loss never rises. It costs pairs * d^2 + (people + items) *
     d^3, less for rows of fewer than d pairs, which are solved in as many unknowns. A `block` below `factors` takes one
     Newton step for each block of unknowns instead (iALS++, arXiv 2110.14044): pairs * d * block + (people + items) *
-    (d^2 + d * block^2), to the same optimum in more sweeps.
+    (d^2 + d * block^2), to the same optimum in more sweeps. `cg_steps` take that many steps of preconditioned conjugate
+    gradients from the old vectors in place of each exact solve, pairs * d * cg_steps; the loss does not rise either. On
+    a CPU rows are solved by a Numba kernel (`models.row_solver`), on a GPU in batches of TensorFlow's ops.
 
     A history is folded in by the same least squares, with the items held: an exact answer for people whom training has
     not seen and for sessions of nobody in particular. Sessions without a user are people in training too.
@@ -57,6 +59,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         alpha: None: every seen pair counts the same, however often it occurs. A number: times its weight.
         sweeps: how often people and items are solved by `fit`.
         block: unknowns solved at once; None: all, which is exact.
+        cg_steps: conjugate-gradient steps in place of an exact solve, 3 are common, always on the CPU; None: exact.
         init_std: sigma*, the items start from N(0, sigma* / sqrt(d)).
         value: a column with a number per event, the weight or the rating; None: every event weighs 1.
         duplicates: what several events of a person on an item come to: "sum", "last", "mean" or "max"; None: the last
@@ -98,6 +101,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         alpha=None,
         sweeps=16,
         block=None,
+        cg_steps=None,
         init_std=0.1,
         value=None,
         duplicates=None,
@@ -187,7 +191,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         a0, block = 0.0 if self.explicit else self.unobserved_weight, self.block or self.factors
         for half, step in enumerate(((x, y, seen.by_user, seen.user_penalty), (y, x, seen.by_item, seen.item_penalty))):
             calls.on_train_batch_begin(half)
-            part, gram = alternating.half_sweep(*step, a0, block)
+            part, gram = alternating.half_sweep(*step, a0, block, self.cg_steps)
             calls.on_train_batch_end(half, {})
         return seen.constant + alternating.loss(part, y, x, gram, (seen.item_penalty, seen.user_penalty), a0)
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from tfrecsession.layers import ridge
+from tfrecsession.models.row_solver import pair_scores, solve_rows
 
 CELLS = 1 << 22  # numbers gathered at once, 16 MB: memory does not grow with the log
 SPREAD = 1.2  # lengths of the rows that are padded to one another
@@ -69,7 +70,7 @@ def gramian(table: np.ndarray) -> np.ndarray:
 
 
 def half_sweep(
-    own: np.ndarray, other: np.ndarray, pairs: Pairs, penalty: np.ndarray, unobserved: float, block: int
+    own: np.ndarray, other: np.ndarray, pairs: Pairs, penalty: np.ndarray, unobserved: float, block: int, cg_steps=None
 ) -> tuple[float, np.ndarray]:
     """Solve every row of `own`, in place; `other` is turned, in place.
 
@@ -81,98 +82,74 @@ def half_sweep(
         unobserved: weight of all pairs.
         block: unknowns solved at once: dim is exact least squares; less is one Newton step for each block in turn, at
             pairs * dim * block + rows * dim * block^2 multiplications (iALS++).
+        cg_steps: conjugate-gradient steps in place of each exact solve, on the CPU; None: exact.
 
     Returns:
         The sum over the seen pairs of c (x.y)^2 - 2 t x.y, afterwards, and the Gramian of `other`.
     """
-    dim = own.shape[1]
-    block = min(block, dim)
-    found = diagonalize(own if block < dim else None, other, block)  # all of a row is replaced, or a block in turn
-    gram = tf.constant((unobserved * found).astype(np.float32))
-    table = tf.constant(other)
-    loss, lengths = 0.0, np.diff(pairs.offsets)
-    own[lengths == 0] = 0
-    flat = [tf.constant(array) for array in pairs[1:]]
-    for rows in _chunks(lengths, dim, block):
-        start = pairs.offsets[rows]
-        x, weight = tf.constant(own[rows]), tf.constant(penalty[rows].astype(np.float32))
-        if lengths[rows[-1]] * dim > 4 * CELLS:  # one row, which alone is too long to gather
-            features, confidence, target = _condensed(table, pairs, start[0], start[0] + lengths[rows[0]])
-        else:
-            features, confidence, target = _gathered(table, *flat, tf.constant(start), tf.constant(lengths[rows]))
-        own[rows], part = (
-            found.numpy() for found in _solved(features, confidence, target, x, weight, gram, dim, block)
-        )
-        loss += float(part)
-    return loss, found
+    dim, count = own.shape[1], np.diff(pairs.offsets)
+    whole = block >= dim
+    anew = whole and cg_steps is None  # of the old rows nothing is used
+    found = diagonalize(None if anew else own, other, min(block, dim))
+    gram, penalty = (unobserved * found).astype(np.float32), penalty.astype(np.float32)
+    own[(count == 0) | anew] = 0
+    scores = pair_scores(own, other, *pairs[:2])
+    for first in range(0, dim, block):
+        here = slice(first, first + block)
+        x, table = np.ascontiguousarray(own[:, here]), np.ascontiguousarray(other[:, here])
+        diagonal = np.maximum(np.diag(gram)[here], 0)
+        # what the other blocks leave to the background
+        pull = np.zeros_like(x) if whole else x * diagonal - tf.matmul(own, gram[:, here]).numpy()
+        rows = np.flatnonzero(count)
+        if cg_steps is None and _on_gpu():
+            rows = _solve_in_batches(rows, x, table, pairs, scores, pull, diagonal, penalty)
+        solve_rows(rows, x, table, pairs, scores, pull, diagonal, penalty, cg_steps)
+        own[:, here] = x
+    return float(np.einsum("p,p->", pairs.confidence * scores - 2 * pairs.target, scores, dtype=np.float64)), found
 
 
-def _chunks(lengths: np.ndarray, dim: int, block: int) -> Iterator[np.ndarray]:
-    """Rows of about the same length, as many as fit in memory; rows without pairs are left out."""
-    order = np.argsort(lengths, kind="stable")
-    order = order[np.searchsorted(lengths[order], 1) :]
+def _on_gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _solve_in_batches(rows, x, table, pairs: Pairs, scores, pull, diagonal, penalty) -> np.ndarray:
+    """`solve_rows` in TensorFlow's ops, for a GPU. Returns the rows with too many pairs to be gathered at once."""
+    lengths, block = np.diff(pairs.offsets), x.shape[1]
+    long = lengths * block > 4 * CELLS
+    of_items, diagonal = tf.constant(table), tf.constant(diagonal)
+    for some in _chunks(rows[~long[rows]], lengths, block):
+        step = np.arange(lengths[some].max())
+        there = step < lengths[some, None]
+        place = np.where(there, pairs.offsets[some, None] + step, 0)
+        of_pairs = (array[place] * there for array in (pairs.confidence, pairs.target, scores))
+        held = x[some], pull[some], diagonal + penalty[some, None]
+        x[some], found = (part.numpy() for part in _solved(of_items, pairs.columns[place], *of_pairs, *held))
+        scores[place[there]] = found[there]
+    return rows[long[rows]]
+
+
+def _chunks(rows: np.ndarray, lengths: np.ndarray, dim: int) -> Iterator[np.ndarray]:
+    """Rows of about the same length, as many as fit in memory."""
+    order = rows[np.argsort(lengths[rows], kind="stable")]
     ordered, first = lengths[order], 0
     while first < len(order):
         alike = np.searchsorted(ordered, SPREAD * ordered[first], side="right")
         longest = int(ordered[alike - 1])
-        fits = max(1, CELLS // max(longest * dim, min(longest, block) ** 2))
+        fits = max(1, CELLS // max(longest * dim, min(longest, dim) ** 2))
         last = min(alike, first + fits)
         yield order[first:last]
         first = last
 
 
 @tf.function(reduce_retracing=True, autograph=False)
-def _gathered(table, columns, confidence, target, start, length):
-    step = tf.range(tf.reduce_max(length))[None]
-    there = step < length[:, None]
-    place = tf.where(there, start[:, None] + step, 0)
-    mask = tf.cast(there, tf.float32)
-    confidence, target = (tf.gather(part, place) * mask for part in (confidence, target))
-    return tf.gather(table, tf.gather(columns, place)), confidence, target
-
-
-@tf.function(reduce_retracing=True, autograph=False)
-def _solved(features, confidence, target, x, penalty, gram, dim, block):
-    """The rows x [n, dim] after a step in every block of unknowns, and what their seen pairs cost."""
-    if block >= dim:  # as below with nothing left to others, without the passes over the features
-        x = ridge(features, confidence, target, tf.maximum(tf.linalg.diag_part(gram), 0.0) + penalty[:, None])
-        return x, _cost(confidence, target, tf.linalg.matvec(features, x))
-    scores = tf.linalg.matvec(features, x)  # [n, rows]
-    for first in range(0, dim, block):
-        here = slice(first, min(first + block, dim))
-        own, seen = x[:, here], features[:, :, here]
-        diagonal = tf.linalg.diag_part(gram)[here]
-        background = tf.maximum(diagonal, 0.0) + penalty[:, None]
-        # what the other blocks leave to the background, and what that start and they leave to the seen pairs
-        start = -(tf.matmul(x, gram[:, here]) - own * diagonal) / background
-        rest = scores - tf.linalg.matvec(seen, own)
-        start_scores = tf.linalg.matvec(seen, start)
-        new = start + ridge(seen, confidence, target - confidence * (rest + start_scores), background)
-        scores = rest + tf.linalg.matvec(seen, new)
-        x = tf.concat([x[:, : here.start], new, x[:, here.stop :]], axis=1)
-    return x, _cost(confidence, target, scores)
-
-
-def _cost(confidence, target, scores):
-    return tf.reduce_sum(tf.cast(confidence * scores**2 - 2 * target * scores, tf.float64))
-
-
-def _condensed(table, pairs: Pairs, start: int, stop: int):
-    """A row of many pairs as one of `dim` pairs that gives the same least squares, made piece by piece."""
-    dim = table.shape[1]
-    matrix, vector = np.zeros((dim, dim)), np.zeros(dim)
-    step = max(1, CELLS // dim)
-    for first in range(start, stop, step):
-        some = slice(first, min(first + step, stop))
-        features = tf.gather(table, pairs.columns[some])
-        matrix += tf.matmul(features * pairs.confidence[some, None], features, transpose_a=True).numpy()
-        vector += tf.linalg.matvec(features, pairs.target[some], transpose_a=True).numpy()
-    values, turn = np.linalg.eigh((matrix + matrix.T) / 2)
-    kept = values > 1e-7 * values[-1]
-    root = np.sqrt(np.where(kept, values, 1.0))
-    features = np.where(kept, turn * root, 0).T.astype(np.float32)
-    target = np.where(kept, turn.T @ vector / root, 0).astype(np.float32)
-    return tf.constant(features[None]), tf.constant(kept.astype(np.float32)[None]), tf.constant(target[None])
+def _solved(table, columns, confidence, target, scores, x, pull, background):
+    """The rows x [n, dim] anew, and the scores of their pairs [n, longest]."""
+    features = tf.gather(table, columns)
+    rest = scores - tf.linalg.matvec(features, x)
+    start = pull / background
+    missing = target - confidence * (rest + tf.linalg.matvec(features, start))
+    new = start + ridge(features, confidence, missing, background)
+    return new, rest + tf.linalg.matvec(features, new)
 
 
 def loss(seen: float, own: np.ndarray, other: np.ndarray, gram: np.ndarray, penalties, unobserved: float) -> float:

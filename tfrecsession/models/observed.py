@@ -117,8 +117,8 @@ def check(model) -> None:
     def is_number(value):
         return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 
-    for name in ("factors", "sweeps", "block", "window"):
-        value, optional = getattr(model, name), name in ("block", "window")
+    for name in ("factors", "sweeps", "block", "cg_steps", "window"):
+        value, optional = getattr(model, name), name in ("block", "cg_steps", "window")
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool) and value > 0
         if not whole and not (optional and value is None):
             refuse(name, f"a whole number, at least 1{', or None' if optional else ''}")
