@@ -96,7 +96,7 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         rating=None,
         scale=None,
         duplicates="last",
-        l2=1e-3,
+        l2=3e-3,
         bias_l2=None,
         fold_in_weight=0.1,
         ridge=1.0,
