@@ -5,9 +5,11 @@
     data = trs.load("clicks/")
     model = trs.models.GRU4Rec(data.items, units=[100])
 
-Nothing heavy is imported before it is used.
+Nothing heavy is imported before it is used. `keras.models.load_model` knows our classes where Keras was imported before
+this package, or once `trs.models` was looked at.
 """
 
+import sys
 from importlib import import_module
 
 from tfrecsession.errors import InputError
@@ -47,3 +49,7 @@ def __getattr__(name):
 
 def __dir__():
     return __all__
+
+
+if "keras" in sys.modules:  # whoever has it pays nothing more, and keras.models.load_model finds our classes
+    import_module("tfrecsession.models")

@@ -8,9 +8,9 @@ from tfrecsession.models.counting_model import CountingModel
 
 
 def packed(*rows):
-    """Rows of sessions of item ids -> a batch."""
+    """Rows of sessions of item ids -> a batch, each session that of a person of its own."""
     width = max(sum(map(len, row)) for row in rows)
-    batch = {name: np.zeros((len(rows), width), np.int32) for name in ("items", "position", "segment")}
+    batch = {name: np.zeros((len(rows), width), np.int32) for name in ("items", "position", "segment", "visit")}
     for i, row in enumerate(rows):
         column = 0
         for number, session in enumerate(row, 1):

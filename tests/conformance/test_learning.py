@@ -60,6 +60,7 @@ def noise(tmp_path_factory):
     table = pa.table(
         {
             "session": np.repeat(np.arange(sessions), length),
+            "user": np.repeat(np.arange(sessions) % 700, length),
             "item": [f"i{number}" for number in rng.integers(0, 200, sessions * length)],
             "time": 1_700_000_000 + np.arange(sessions * length) * 120,
         }

@@ -21,7 +21,7 @@ def test_learns_in_mixed_precision(neural, shop, bfloat16, tmp_path, built):
     history = training.fit(model, shop, settings)
     assert history["loss"][-1] < history["loss"][0]
     assert model.output_items.table.dtype == "float32"
-    batch, _ = next(iter(shop.train.batches(rows=4, steps=8, one_target=not model.causal)))
+    batch, _ = next(iter(model.training_batches(shop.train, {"rows": 4, "steps": 8}, seed=0)))
     assert keras.backend.standardize_dtype(model.encode(batch).dtype) == "bfloat16"
     scored = evaluation.evaluate(model, shop.test).metrics["recall@20"]
     assert scored > 0.5 * evaluation.ceiling(shop.info["shop"], shop.test).metrics["recall@20"]

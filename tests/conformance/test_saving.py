@@ -32,12 +32,23 @@ def test_keras_file_round_trip(name, fitted, shop, tmp_path):
     assert ours["recall@20"] == theirs["recall@20"]
 
 
+@pytest.mark.parametrize("first", ["import keras, tfrecsession", "import tfrecsession as trs, keras; trs.models"])
+def test_a_process_that_only_loads(first, fitted, shop, tmp_path):
+    fitted("gru4rec").save(tmp_path / "model.keras")
+    code = (
+        f"{first}; print(keras.models.load_model({str(tmp_path / 'model.keras')!r}).recommend([[]], k=1).items[0, 0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == shop.items.ids[0]
+
+
 def test_training_goes_on_after_loading(neural, fitted, shop, tmp_path):
     model = fitted(neural)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert int(loaded.optimizer.iterations.value) == int(model.optimizer.iterations.value) > 0
-    loaded.fit(shop.train.batches(rows=16, steps=8, one_target=not loaded.causal), epochs=1, verbose=0)
+    settings = {"rows": 16, "steps": 8, "lanes": getattr(loaded, "lanes", None)}
+    loaded.fit(loaded.training_batches(shop.train, settings, seed=0), epochs=1, verbose=0)
 
 
 ASK = """

@@ -27,6 +27,18 @@ def test_the_ceiling_scores_every_event_and_knows_the_shop(shop):
     assert 0.4 < top.metrics["recall@20"] < 1.0
 
 
+def test_the_ceiling_knows_who_is_loyal_to_what(tmp_path):
+    spec = "synthetic:items=300,sessions=3000,users=200,days=4,follow=0.1,taste=0.1,loyal=0.7"
+    trs.prepare(spec, tmp_path / "data", test_span="1d", validation_span="0d")
+    data = trs.load(tmp_path / "data")
+    top = evaluation.ceiling(data.info["shop"], data.test, (20,))
+    scores = {}
+    for model in (trs.models.Popularity(data.items), trs.models.SessionPopularity(data.items)):
+        model.fit(data.train)
+        scores[model.name] = evaluation.evaluate(model, data.test).metrics["recall@20"]
+    assert max(scores.values()) < 0.75 * top.metrics["recall@20"] < 0.75
+
+
 def test_ranks_line_up_with_the_events(shop):
     model = trs.models.Popularity(shop.items)
     model.fit(shop.train)

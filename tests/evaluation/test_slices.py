@@ -88,6 +88,15 @@ def test_history_lengths_by_hand():
     assert "history_length" not in cut(split([[2, 3]], user=np.array([None], object)))
 
 
+def test_past_sessions_by_hand():
+    users = np.array(["a", "b", "a", None, "a"], object)
+    test = split([[2, 3], [2, 3, 4], [5, 6], [7, 8], [9, 2]], user=users)
+    assert cut(test)["past_sessions"] == ["0", "0", "0", "1", "0", "2"]
+    train = split([[2, 3]] * 4, "train", user=np.array(["a", "a", "b", None], object))
+    assert cut(test, [train])["past_sessions"] == ["2", "1", "1", "3-4", "0", "3-4"]
+    assert "past_sessions" not in cut(split([[2, 3]]))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_history_lengths_equal_a_count(seed):
     from tfrecsession.evaluation.slices import history_lengths

@@ -13,18 +13,23 @@ SHOPS = [
     Shop(items=40, days=3, seed=3, follow=1.0, taste=0.0),
     Shop(items=40, days=3, seed=4, follow=0.0, taste=1.0),
     Shop(items=40, days=3, seed=5, follow=0.6, taste=0.4),
+    Shop(items=40, days=4, late=0.3, seed=6, follow=0.3, taste=0.2, loyal=0.4),
+    Shop(items=40, days=4, late=0.9, seed=7, follow=0.3, taste=0.1, loyal=0.6),  # some are loyal to what is dead
 ]
 
 
-def brute_force(shop, first, current, day, known):
+def brute_force(shop, first, current, day, user, known):
     """p(next), given that it is a known item, from the words of the module and plain loops."""
     alive = [j for j in range(shop.items) if shop.birth[j] <= day]
     own = [j for j in alive if shop.cluster[j] == shop.cluster[first]]
+    loyal = [j for j in alive if shop.cluster[j] == shop.own_cluster([user])[0]] if shop.loyal else []
     slots = {j: 0.7**slot for slot, j in enumerate(shop.successors[current]) if j in alive}
     follow = shop.follow if slots else 0.0
     law = np.zeros(shop.items)
     for j in alive:
-        law[j] = (1 - shop.follow - shop.taste) * shop.weight[j] / sum(shop.weight[alive])
+        law[j] = (1 - shop.follow - shop.taste - shop.loyal) * shop.weight[j] / sum(shop.weight[alive])
+        pool = loyal or alive
+        law[j] += shop.loyal * (j in pool) * shop.weight[j] / sum(shop.weight[pool])
         law[j] += (shop.taste + shop.follow - follow) * (j in own) * shop.weight[j] / sum(shop.weight[own])
         law[j] += follow * slots.get(j, 0.0) / (sum(slots.values()) or 1.0)
     assert sum(law) == pytest.approx(1.0, abs=1e-12)
@@ -32,7 +37,7 @@ def brute_force(shop, first, current, day, known):
 
 
 def cases(shop, known, count=400):
-    """Random (first, current, day) that the shop could show, and that leave something known to be next."""
+    """Random (first, current, day, user) that the shop could show, and that leave something known to be next."""
     random = np.random.default_rng(7)
     found = []
     while len(found) < count:
@@ -40,7 +45,7 @@ def cases(shop, known, count=400):
         first, current = random.choice(np.flatnonzero(shop.birth[:-1] <= day), 2)
         alive = (shop.birth[:-1] <= day) & known
         if (alive & (shop.cluster == shop.cluster[first])).any() and alive[shop.successors[current] % shop.items].any():
-            found.append((first, current, day))
+            found.append((first, current, day, random.integers(50)))
     return np.array(found).T
 
 
@@ -51,38 +56,38 @@ def vocabularies(shop):
 @pytest.mark.parametrize("shop", SHOPS)
 def test_probabilities_are_the_law(shop):
     for known in vocabularies(shop):
-        first, current, day = cases(shop, known)
-        table = shop.oracle(known).probabilities(first, current, day)
+        first, current, day, user = cases(shop, known)
+        table = shop.oracle(known).probabilities(first, current, day, user)
         assert table.sum(1) == pytest.approx(1.0, abs=1e-12)
-        for row, event in zip(table, zip(first, current, day, strict=True), strict=True):
+        for row, event in zip(table, zip(first, current, day, user, strict=True), strict=True):
             assert row == pytest.approx(brute_force(shop, *event, known), abs=1e-12)
 
 
 @pytest.mark.parametrize("shop", SHOPS)
 def test_ranks_and_top_mass_are_exact(shop):
     for known in vocabularies(shop):
-        first, current, day = cases(shop, known)
+        first, current, day, user = cases(shop, known)
         target = np.random.default_rng(1).integers(0, shop.items, len(first))
         oracle = shop.oracle(known)
-        laws = np.array([brute_force(shop, *event, known) for event in zip(first, current, day, strict=True)])
+        laws = np.array([brute_force(shop, *event, known) for event in zip(first, current, day, user, strict=True)])
         bar = laws[np.arange(len(target)), target]
         counted = known & (laws >= bar[:, None] * (1 - 1e-9))
         sold = shop.birth[target] <= day
         for k in (1, 5, 20, 40):
             rank = np.where(known[target], np.minimum(counted.sum(1), k + 1), k + 1)
-            found = oracle.ranks(first, current, day, target, k)
+            found = oracle.ranks(first, current, day, target, k, user)
             possible = (bar > 0) & sold
             assert found.dtype == np.int64
             assert (found[possible] == rank[possible]).all()
             assert (found[~known[target]] == k + 1).all()
             best = np.sort(laws, axis=1)[:, ::-1][:, :k].sum(1)
-            assert oracle.top_mass(first, current, day, k) == pytest.approx(best, abs=1e-12)
+            assert oracle.top_mass(first, current, day, k, user) == pytest.approx(best, abs=1e-12)
 
 
 def test_ranks_agree_with_full_scores_in_a_larger_shop():
     shop = Shop(items=5000, days=4, seed=2)
     known = np.random.default_rng(0).random(5000) < 0.9
-    first, current, day = cases(shop, known, 300)
+    first, current, day, _ = cases(shop, known, 300)
     oracle = shop.oracle(known)
     table = oracle.probabilities(first, current, day)
     likely = np.argsort(-table, axis=1)
@@ -111,26 +116,29 @@ def events_of(shop, days):
     start = np.flatnonzero(opens)[np.cumsum(opens) - 1]
     day = shop.day(time[start])
     rows = np.flatnonzero(~opens & np.isin(day, days))
-    return item[start[rows]], item[rows - 1], day[rows], item[rows]
+    return item[start[rows]], item[rows - 1], day[rows], item[rows], table["user"].to_numpy()[rows]
 
 
 def recall(ranks):
     return (ranks <= 20).mean()
 
 
-@pytest.mark.parametrize("arguments", [{}, {"items": 3000, "seed": 1}, {"items": 60, "late": 0.5, "seed": 2}])
+LOYAL = {"items": 300, "follow": 0.2, "taste": 0.1, "loyal": 0.6, "seed": 3}
+
+
+@pytest.mark.parametrize("arguments", [{}, {"items": 3000, "seed": 1}, {"items": 60, "late": 0.5, "seed": 2}, LOYAL])
 def test_recall_on_the_log_is_the_expected_one(arguments):
     shop = Shop(sessions=40_000, **arguments)
     known = np.zeros(shop.items, bool)
     known[events_of(shop, range(6))[3]] = True
-    first, current, day, target = (column[:60_000] for column in events_of(shop, [6, 7]))
+    first, current, day, target, user = (column[:60_000] for column in events_of(shop, [6, 7]))
     kept = known[target]
-    first, current, day, target = first[kept], current[kept], day[kept], target[kept]
+    first, current, day, target, user = first[kept], current[kept], day[kept], target[kept], user[kept]
     oracle = shop.oracle(known)
     for k in (1, 5, 20):
-        chance = oracle.top_mass(first, current, day, k)
+        chance = oracle.top_mass(first, current, day, k, user)
         error = np.sqrt((chance * (1 - chance)).sum()) / len(chance)
-        hits = oracle.ranks(first, current, day, target, k) <= k
+        hits = oracle.ranks(first, current, day, target, k, user) <= k
         assert abs(hits.mean() - chance.mean()) < 4 * error
 
 
@@ -140,7 +148,7 @@ def conservative_ranks(scores, target):
 
 def test_no_other_ranking_beats_it():
     shop = Shop(items=500, sessions=60_000)
-    first, current, day, target = events_of(shop, range(7))
+    first, current, day, target, _ = events_of(shop, range(7))
     bigrams = np.zeros((500, 500))
     np.add.at(bigrams, (current, target), 1)
     by_cluster = np.zeros((shop.cluster.max() + 1, 500))
@@ -149,7 +157,7 @@ def test_no_other_ranking_beats_it():
     popularity = np.bincount(target, minlength=500) / len(target)
     known = popularity > 0
 
-    first, current, day, target = events_of(shop, [7])
+    first, current, day, target, _ = events_of(shop, [7])
     kept = known[target]
     first, current, day, target = first[kept], current[kept], day[kept], target[kept]
     best = recall(shop.oracle(known).ranks(first, current, day, target))
@@ -171,7 +179,7 @@ def test_no_other_ranking_beats_it():
 @pytest.mark.parametrize(("items", "sessions"), [(1000, 10_000), (10_000, 20_000)])
 def test_the_ceiling_leaves_room_on_both_sides(items, sessions):
     shop = Shop(items=items, sessions=sessions)
-    first, current, day, target = events_of(shop, range(8))
+    first, current, day, target, _ = events_of(shop, range(8))
     ceiling = shop.oracle().top_mass(first, current, day).mean()
     popular = np.argsort(-np.bincount(target, minlength=items))[:20]
     assert 0.65 < ceiling < 0.75
@@ -189,6 +197,8 @@ def test_bad_arguments():
     unborn = int(np.flatnonzero(shop.birth[:-1] == 3)[0])
     with pytest.raises(InputError, match="before it is sold"):
         shop.oracle().ranks([unborn], [0], [2], [0])
+    with pytest.raises(InputError, match="users are loyal.*say who it is"):
+        Shop(items=40, taste=0.1, loyal=0.2).oracle().ranks([0], [0], [0], [0])
     for known in (np.ones(39, bool), np.ones(40, int)):
         with pytest.raises(InputError, match="40 booleans"):
             shop.oracle(known)

@@ -74,6 +74,17 @@ def test_every_state_is_carried_over_lanes(shop, settings):
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-5)
 
 
+def test_lanes_keep_their_weights(shop):
+    """A weight per layer, of these names and shapes: files saved with lanes are read by them."""
+    model = model_of(shop, lanes=4, units=[6, 6], discount=0.5, cell="lstm", embedding="one_hot")
+    carried = [(weight.name, weight.shape) for weight in model.carried]
+    assert carried == [("carried_0", (4, 25)), ("carried_1", (4, 12)), ("carried_2", (4, 12))]
+    assert [weight.name for weight in model.weights[:4]] == ["item_counts", *(name for name, _ in carried)]
+    assert model.state_width == 49
+    with pytest.raises(InputError, match="lanes=4, but the batches have 1 rows"):
+        model.encode(BATCH, training=True)
+
+
 def test_a_residual_layer_adds_its_input(shop):
     plain, residual = (model_of(shop, units=[6, 6], residual=residual) for residual in (False, True))
     first, _ = plain.recurrent[0](plain.input_items(BATCH["items"]), tf.constant(BATCH["position"] == 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +24,15 @@ class Sessions:
         offsets: int64 [sessions + 1]: session `s` is `values[offsets[s]:offsets[s + 1]]`.
         role: "train", "validation" or "test".
         timed: whether the log has times; otherwise its events stand in order, and `times` numbers the rows of a file.
+        earlier: the splits before this one, oldest first: what its users did before.
     """
 
-    def __init__(self, arrays: SessionArrays, role: str, timed: bool = True):
+    def __init__(self, arrays: SessionArrays, role: str, timed: bool = True, earlier: tuple[Sessions, ...] = ()):
         self.arrays = arrays
         self.items: Items = arrays.items
         self.role = role
         self.timed = timed
+        self.earlier = tuple(earlier)
 
     @property
     def values(self) -> np.ndarray:
@@ -65,6 +68,19 @@ class Sessions:
         """A further column (`times`, `user`, `event`, a context column), loaded when first asked for."""
         return self.arrays.column(name)
 
+    def only(self, kept: np.ndarray) -> Sessions:
+        """The sessions where `kept`, bool [sessions], is true; what is `earlier` stays whole."""
+        lengths = np.diff(self.offsets)
+        event = np.repeat(kept, lengths)
+        columns = {}
+        for name in self.arrays.columns:
+            column = np.asarray(self.column(name))
+            # of a column per session and one per event that are of one length, all sessions have one event: either does
+            columns[name] = column[event if len(column) == len(event) else kept]
+        offsets = np.concatenate([[0], np.cumsum(lengths[kept])])
+        arrays = SessionArrays(self.items, self.values[event], offsets, columns)
+        return Sessions(arrays, self.role, self.timed, self.earlier)
+
     def batches(
         self,
         rows: int = 64,
@@ -73,6 +89,7 @@ class Sessions:
         carry: bool = False,
         one_target: bool = False,
         every_event: bool | None = None,
+        by_user: bool | str = False,
         **options,
     ):
         """A `tf.data.Dataset` of `(batch, targets)`, see `tfrecsession.batches.datasets`.
@@ -83,8 +100,13 @@ class Sessions:
         of a session is laid out by itself and only its last step has a target, for models that read a session from both
         ends.
 
+        `by_user` lays out persons, the sessions of each end to end, for models that remember from session to session;
+        "joined": as if each person had but one session. With `carry` they are user-parallel lanes; without, everybody's
+        newest `steps` events are taken. The other splits begin with what the `earlier` ones have of their people.
+
         Raises:
-            InputError: `carry` and `one_target` at once, or an option that the layout does not know.
+            InputError: `one_target` with `carry` or `by_user`, `by_user` where the log names no users, or an option
+                that the layout does not know.
         """
         from tfrecsession.batches import datasets  # brings in TensorFlow, which reading a data set does not need
 
@@ -94,15 +116,36 @@ class Sessions:
             raise InputError(
                 "carry, one_target: a lane goes on with its session, a prefix is read once; say one of them"
             )
-        if every_event:
+        if by_user:
+            dataset = self._batches_by_user(rows, steps, carry, one_target, every_event, by_user, options)
+        elif every_event:
             dataset = datasets.every_event(self.values, self.offsets, one_target=one_target)
         elif carry:
             dataset = datasets.session_parallel(self.values, self.offsets, rows, steps)
         else:
             dataset = datasets.packed(self.values, self.offsets, rows, steps, one_target=one_target, **options)
         dataset.sessions = self  # models that count whole sessions look here
-        dataset.one_target = one_target
+        dataset.one_target, dataset.by_user = one_target, by_user
         return dataset
+
+    def _batches_by_user(self, rows, steps, carry, one_target, every_event, by_user, options):
+        from tfrecsession.batches import datasets
+        from tfrecsession.batches.people import People
+
+        if by_user not in (True, "joined"):
+            raise InputError(f"by_user={by_user!r}: say True, 'joined' or False")
+        if one_target:
+            raise InputError("by_user, one_target: a prefix by itself has no earlier sessions; say one of them")
+        people = People.of(self, self.earlier if every_event else (), joined=by_user == "joined")
+        if every_event:
+            return datasets.every_event_of_people(people)
+        if people.overlapping:
+            warnings.warn(
+                f"{people.overlapping:,} of {len(self):,} sessions begin before an earlier one of their user has "
+                "ended: each is played alone, without a past",
+                stacklevel=3,
+            )
+        return (datasets.user_parallel if carry else datasets.of_people)(people, rows, steps, **options)
 
 
 @dataclass(frozen=True)
@@ -129,7 +172,9 @@ def load(path: str | Path) -> Data:
     """
     prepared = read_prepared(path)
     timed = prepared.info["timed"]
-    splits = {role: Sessions(getattr(prepared, role), role, timed) for role in ("train", "validation", "test")}
+    splits = {}
+    for role in ("train", "validation", "test"):
+        splits[role] = Sessions(getattr(prepared, role), role, timed, earlier=tuple(splits.values()))
     return Data(items=prepared.items, info=prepared.info, path=str(path), **splits)
 
 

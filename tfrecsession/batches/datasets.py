@@ -1,7 +1,9 @@
 """Encoded sessions -> tf.data: the one batch format of every sequence model.
 
-An element is `(batch, targets)`: a dict of int32 `[rows, steps]` arrays (`items`, `position`, `segment`) and the int32
-targets of the same shape, 0 where there is none.
+An element is `(batch, targets)`: a dict of int32 `[rows, steps]` arrays and the int32 targets of the same shape, 0
+where there is none. `items`; `position`, 0 starts a session; `segment`, another number for each session of a row, 0 is
+padding; where rows hold persons (`batches.people`) also `visit`, the number of the session among its person's: where
+position and visit are 0 a person starts.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import tensorflow as tf
 
 from tfrecsession.batches import lanes, layout
 from tfrecsession.batches.packing import pack
+from tfrecsession.batches.people import People
 from tfrecsession.errors import InputError
 
 AHEAD = 8  # batches that wait for the training step
@@ -47,24 +50,12 @@ def packed(
         raise InputError("long='split': a prefix that is cut up has one end only, say long='newest' with one_target")
     cut = layout.prefixes if one_target else layout.newest if long == "newest" else layout.split
     pieces = cut(offsets, steps)
-    if not len(pieces.lengths):
-        raise InputError("no session has two events or more: there is nothing to train on")
-    batches = -(-len(pack(pieces.lengths, steps)) // rows)
-    chunk = rows * max(1, CELLS_A_CHUNK // (rows * steps))
-    epochs = itertools.count()
+    _check_some(pieces)
 
-    def epoch():
-        rng = np.random.default_rng([seed, next(epochs)]) if shuffle else None
-        packing = pack(pieces.lengths, steps, rng)
-        for first in range(0, len(packing), chunk):
-            last = min(first + chunk, len(packing))
-            full = -(-(last - first) // rows) * rows
-            laid = layout.lay_out(values, pieces, packing, first, last, steps, full, last_only=one_target)
-            shape = (full // rows, rows, steps)
-            batch = {name: array.reshape(shape) for name, array in laid.batch.items()}
-            yield batch, laid.targets.reshape(shape)
+    def lay_out(*where):
+        return layout.lay_out(values, pieces, *where, last_only=one_target)
 
-    return _unbatched(epoch, rows, steps, batches)
+    return _dealt(pieces, lay_out, rows, steps, shuffle, seed)
 
 
 def session_parallel(values: np.ndarray, offsets: np.ndarray, rows: int = 64, steps: int = 1) -> tf.data.Dataset:
@@ -75,24 +66,13 @@ def session_parallel(values: np.ndarray, offsets: np.ndarray, rows: int = 64, st
     """
     _check_shape(rows, steps)
     pieces = layout.whole(offsets)
-    if not len(pieces.lengths):
-        raise InputError("no session has two events or more: there is nothing to train on")
+    _check_some(pieces)
     lane, begin = lanes.assign(pieces.lengths, rows)
-    batches = -(-int((begin + pieces.lengths).max()) // steps)
-    chunk = steps * max(1, CELLS_A_CHUNK // (rows * steps))
 
-    def epoch():
-        left = batches
-        for laid in lanes.windows(values, pieces, lane, begin, rows, chunk):
-            here = min(left, chunk // steps)
-            left -= here
-            cut = {
-                name: array.reshape(rows, -1, steps).transpose(1, 0, 2)[:here]
-                for name, array in (*laid.batch.items(), ("targets", laid.targets))
-            }
-            yield cut, cut.pop("targets")
+    def epoch(width):
+        return lanes.windows(values, pieces, lane, begin, rows, width)
 
-    return _unbatched(epoch, rows, steps, batches)
+    return _in_lanes(epoch, int((begin + pieces.lengths).max()), rows, steps)
 
 
 def every_event(
@@ -104,23 +84,122 @@ def every_event(
     def all_of_them():
         return layout.every_event(values, offsets, cells, one_target=one_target)
 
+    return _once(all_of_them, len(values))
+
+
+def of_people(people: People, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
+    """As `packed`, but persons end to end, each by their newest `steps` events."""
+    _check_shape(rows, steps)
+    pieces = people.newest(steps)
+    _check_some(pieces)
+
+    def lay_out(*where):
+        return people.lay_out(pieces, *where)
+
+    return _dealt(pieces, lay_out, rows, steps, shuffle, seed, visits=not people.joined)
+
+
+def user_parallel(people: People, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
+    """Batches of static shape `[rows, steps]` whose rows go on from batch to batch: a lane plays the sessions of one
+    person in order, then those of the next (arXiv 1706.04148, section 3.3)."""
+    _check_shape(rows, steps)
+    lengths = np.diff(people.offsets)
+    _check_some(people.newest(int(lengths.max(initial=1))))
+    # The progress bar wants the same number of batches every epoch: the lanes are planned once, and people of one
+    # length change places.
+    rng = np.random.default_rng(seed)
+    plan = rng.permutation(len(people)) if shuffle else np.arange(len(people))
+    lane, begin = lanes.assign(lengths[plan], rows)
+    place = np.argsort(lengths[plan], kind="stable")
+    epochs = itertools.count()
+
+    def epoch(width):
+        order = plan
+        if shuffle:
+            dealt = np.random.default_rng([seed, next(epochs)]).permutation(len(people))
+            order = np.empty_like(plan)
+            order[place] = dealt[np.argsort(lengths[dealt], kind="stable")]
+        pieces = layout.Pieces(people.offsets[:-1][order], lengths[order])
+        return people.windows(pieces, lane, begin, rows, width)
+
+    return _in_lanes(epoch, int((begin + lengths[plan]).max()), rows, steps, visits=not people.joined)
+
+
+def every_event_of_people(people: People, cells: int = 8192) -> tf.data.Dataset:
+    """Batches for evaluation: every person's events in order, those that are scored targets exactly once."""
+    scored = people.scored()
+
+    def all_of_them():
+        return people.every_event(scored, cells)
+
+    return _once(all_of_them, len(people.values), visits=not people.joined)
+
+
+def _once(all_of_them, events: int, visits: bool = False) -> tf.data.Dataset:
+    """The layouts that `all_of_them()` gives, a batch each."""
+
     def once():
         for laid in all_of_them():
             yield laid.batch, laid.targets
 
     array = tf.TensorSpec((None, None), tf.int32)
-    spec = ({"items": array, "position": array, "segment": array}, array)
-    batches = sum(1 for _ in all_of_them()) if len(values) < 10_000_000 else None
-    dataset = tf.data.Dataset.from_generator(once, output_signature=spec)
-    if batches is not None:  # known for the progress bar where counting is cheap
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+    dataset = tf.data.Dataset.from_generator(once, output_signature=(dict.fromkeys(_names(visits), array), array))
+    if events < 10_000_000:  # known for the progress bar where counting is cheap
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in all_of_them())))
     return _ahead(dataset)
 
 
-def _unbatched(epoch, rows: int, steps: int, batches: int) -> tf.data.Dataset:
+def _dealt(pieces: layout.Pieces, lay_out, rows: int, steps: int, shuffle: bool, seed: int, visits: bool = False):
+    """Pieces dealt into rows anew each epoch; `lay_out` takes a packing, rows from and to, and the shape."""
+    batches = -(-len(pack(pieces.lengths, steps)) // rows)
+    chunk = rows * max(1, CELLS_A_CHUNK // (rows * steps))
+    epochs = itertools.count()
+
+    def epoch():
+        rng = np.random.default_rng([seed, next(epochs)]) if shuffle else None
+        packing = pack(pieces.lengths, steps, rng)
+        for first in range(0, len(packing), chunk):
+            last = min(first + chunk, len(packing))
+            full = -(-(last - first) // rows) * rows
+            laid = lay_out(packing, first, last, steps, full)
+            shape = (full // rows, rows, steps)
+            yield {name: array.reshape(shape) for name, array in laid.batch.items()}, laid.targets.reshape(shape)
+
+    return _unbatched(epoch, rows, steps, batches, visits)
+
+
+def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False):
+    """Lanes of `total` steps in batches; `windows` takes a width and gives the layouts of an epoch."""
+    batches = -(-total // steps)
+    chunk = max(1, CELLS_A_CHUNK // (rows * steps))
+
+    def epoch():
+        left = batches
+        for laid in windows(chunk * steps):
+            here = min(left, chunk)
+            left -= here
+            cut = {
+                name: array.reshape(rows, -1, steps).transpose(1, 0, 2)[:here]
+                for name, array in (*laid.batch.items(), ("targets", laid.targets))
+            }
+            yield cut, cut.pop("targets")
+
+    return _unbatched(epoch, rows, steps, batches, visits)
+
+
+def _names(visits: bool) -> tuple[str, ...]:
+    return ("items", "position", "segment", "visit") if visits else ("items", "position", "segment")
+
+
+def _check_some(pieces: layout.Pieces) -> None:
+    if not len(pieces.lengths):
+        raise InputError("no session has two events or more: there is nothing to train on")
+
+
+def _unbatched(epoch, rows: int, steps: int, batches: int, visits: bool) -> tf.data.Dataset:
     """Chunks of many batches, as `epoch` yields them -> batches."""
     cells = tf.TensorSpec((None, rows, steps), tf.int32)
-    spec = ({"items": cells, "position": cells, "segment": cells}, cells)
+    spec = (dict.fromkeys(_names(visits), cells), cells)
     dataset = tf.data.Dataset.from_generator(epoch, output_signature=spec).unbatch()
     return _ahead(dataset.apply(tf.data.experimental.assert_cardinality(batches)))
 

@@ -37,23 +37,23 @@ def windows(
     values: np.ndarray, pieces: Pieces, lane: np.ndarray, begin: np.ndarray, lanes: int, width: int
 ) -> Iterator[Layout]:
     """The lanes cut into windows of `width` steps, one `[lanes, width]` layout after the other."""
+    for some, row, column, position, number in windows_of(pieces, lane, begin, width):
+        yield fill(values, some, row, column, segment=number + 1, rows=lanes, steps=width, position=position)
+
+
+def windows_of(
+    pieces: Pieces, lane: np.ndarray, begin: np.ndarray, width: int
+) -> Iterator[tuple[Pieces, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """What of the pieces lies in each window: that part of them, its row and column, the steps of the piece before it,
+    and the piece's number."""
     end = begin + pieces.lengths
-    active = np.zeros(0, np.int64)  # sessions that began in an earlier window and go on
+    active = np.zeros(0, np.int64)  # pieces that began in an earlier window and go on
     taken = 0
     for here in range(0, int(end.max(initial=0)), width):
-        upto = int(np.searchsorted(begin, here + width))  # sessions begin in order
+        upto = int(np.searchsorted(begin, here + width))  # pieces begin in order
         active = np.concatenate([active[end[active] > here], np.arange(taken, upto)])
         taken = upto
-        late = np.maximum(here - begin[active], 0)  # steps of the session that lie before this window
+        late = np.maximum(here - begin[active], 0)  # steps of the piece that lie before this window
         first = begin[active] + late
         lengths = np.minimum(end[active], here + width) - first
-        yield fill(
-            values,
-            Pieces(pieces.starts[active] + late, lengths),
-            row=lane[active],
-            column=first - here,
-            segment=active + 1,
-            rows=lanes,
-            steps=width,
-            position=late,
-        )
+        yield Pieces(pieces.starts[active] + late, lengths), lane[active], first - here, late, active

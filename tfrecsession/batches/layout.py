@@ -29,10 +29,13 @@ class Layout(NamedTuple):
     segment: np.ndarray  # 1, 2, ... numbers the pieces of a row; 0 where there is none
     targets: np.ndarray
     event: np.ndarray  # int64: the target's place among the flat events; -1 where there is none
+    source: np.ndarray  # int64: the input's place among them; 0 where there is none
+    visit: np.ndarray | None = None  # the number of the session among those of its person; `batches.people`
 
     @property
     def batch(self) -> dict[str, np.ndarray]:
-        return {"items": self.items, "position": self.position, "segment": self.segment}
+        batch = {"items": self.items, "position": self.position, "segment": self.segment}
+        return batch if self.visit is None else {**batch, "visit": self.visit}
 
 
 def whole(offsets: np.ndarray) -> Pieces:
@@ -78,16 +81,20 @@ def lay_out(
     last_only: bool = False,
 ) -> Layout:
     """Rows `first` to `last` of a packing, filled up with empty rows to `rows` of them; see `fill` for the rest."""
+    chosen, row, column = placed(pieces, packing, first, last)
+    segment = ranges(np.ones(last - first, np.int64), np.bincount(row, minlength=last - first))
+    return fill(values, chosen, row, column, segment, rows, steps, scored=scored, last_only=last_only)
+
+
+def placed(pieces: Pieces, packing: Packing, first: int, last: int) -> tuple[Pieces, np.ndarray, np.ndarray]:
+    """The pieces of rows `first` to `last` of a packing, row by row; their rows, from 0, and their columns."""
     splits = packing.splits[first : last + 1]
     chosen = packing.order[splits[0] : splits[-1]]
     lengths = pieces.lengths[chosen]
     row = np.repeat(np.arange(last - first), np.diff(splits))
-    first_of_row = (splits[:-1] - splits[0])[row]
     before = np.cumsum(lengths) - lengths
-    column = before - before[first_of_row]
-    segment = np.arange(len(chosen)) - first_of_row + 1
-    chosen = Pieces(pieces.starts[chosen], lengths)
-    return fill(values, chosen, row, column, segment, rows, steps, scored=scored, last_only=last_only)
+    column = before - before[(splits[:-1] - splits[0])[row]]
+    return Pieces(pieces.starts[chosen], lengths), row, column
 
 
 def fill(
@@ -124,6 +131,7 @@ def fill(
         segment=cells(np.repeat(segment, lengths)),
         targets=cells(np.where(wanted, values[target], 0)),
         event=cells(np.where(wanted, target, -1), empty=-1, dtype=np.int64),
+        source=cells(event, dtype=np.int64),
     )
 
 
@@ -155,6 +163,12 @@ def every_event(
         last = np.maximum.accumulate(np.where(scored, np.arange(len(values)), -1))  # the last one up to every event
         lengths = np.maximum(last[every.starts + every.lengths] - every.starts, 0)
         every = Pieces(every.starts[lengths > 0], lengths[lengths > 0])
+    for pieces, packing, first, last, width in by_width(every, cells, narrow):
+        yield lay_out(values, pieces, packing, first, last, width, last - first, scored, one_target)
+
+
+def by_width(every: Pieces, cells: int, narrow: int) -> Iterator[tuple[Pieces, Packing, int, int, int]]:
+    """Pieces, the packing of those of about one length, and the rows of it that make a batch: from, to, and width."""
     starts, lengths = every
     width = narrow
     longest = int(lengths.max(initial=0))
@@ -165,8 +179,7 @@ def every_event(
         packing = pack(pieces.lengths, width)
         rows = max(1, cells // width)
         for first in range(0, len(packing), rows):
-            last = min(first + rows, len(packing))
-            yield lay_out(values, pieces, packing, first, last, width, last - first, scored, one_target)
+            yield pieces, packing, first, min(first + rows, len(packing)), width
         shorter, width = width, width * 2
 
 

@@ -6,7 +6,7 @@ from tfrecsession.evaluation.held_out_users import HeldOutUsers, UserEvaluation,
 from tfrecsession.evaluation.measures import Evaluation, measure, metrics_of
 from tfrecsession.evaluation.ranking import evaluate
 from tfrecsession.evaluation.ratings import Ratings, RatingScores, evaluate_ratings, random_folds
-from tfrecsession.evaluation.report import read_results, write_report
+from tfrecsession.evaluation.report import draw_attention, read_results, write_report
 from tfrecsession.evaluation.significance import PairedTest, holm, paired
 from tfrecsession.evaluation.slices import slicings
 from tfrecsession.evaluation.tuning import Tuning, tune
@@ -22,6 +22,7 @@ __all__ = [
     "ceiling",
     "chance",
     "compare",
+    "draw_attention",
     "evaluate",
     "evaluate_ratings",
     "evaluate_users",

@@ -42,6 +42,9 @@ def ceiling(spec: str, sessions: Sessions, k=(20,)) -> Evaluation:
     def items(ids):
         return place[ids[scored] - 2]
 
+    users = None
+    if shop.loyal:
+        users = np.repeat(sessions.column("user"), np.diff(sessions.offsets))[current + 1][scored].astype(np.int64)
     days = shop.day(np.asarray(sessions.column("times"))[starts])  # the shop deals by the day a session began
     ranks = shop.oracle(known).ranks(
         items(np.repeat(sessions.values[starts], steps)),
@@ -49,5 +52,6 @@ def ceiling(spec: str, sessions: Sessions, k=(20,)) -> Evaluation:
         np.repeat(days, steps)[scored],
         items(targets),
         k=max(k),
+        user=users,
     )
-    return measure(sessions, current[scored] + 1, ranks, k)
+    return measure(sessions, current[scored] + 1, ranks, k, earlier=sessions.earlier)

@@ -178,9 +178,8 @@ def scores_of(hits: np.ndarray, held: np.ndarray, recall=(20, 50), ndcg=(100,)) 
 
 def _without(sessions: Sessions, out: np.ndarray) -> tuple[Sessions, np.ndarray]:
     """The sessions that are not `out`, with the vocabulary that they would have; and the new id of every old one."""
-    kept = ~out
-    event = np.repeat(kept, np.diff(sessions.offsets))
-    counts = np.bincount(sessions.values[event], minlength=sessions.items.size)[FIRST:]
+    left = sessions.only(~out)
+    counts = np.bincount(left.values, minlength=sessions.items.size)[FIRST:]
     order = np.argsort(-counts, kind="stable")
     order = order[counts[order] > 0]
     if not len(order):
@@ -188,12 +187,8 @@ def _without(sessions: Sessions, out: np.ndarray) -> tuple[Sessions, np.ndarray]
     new = np.full(sessions.items.size, 1, np.int32)
     new[0] = 0
     new[order + FIRST] = np.arange(len(order)) + FIRST
-    columns = {}
-    for name in sessions.arrays.columns:
-        column = np.asarray(sessions.column(name))
-        # of a column per session and one per event that are of one length, all sessions have one event: either will do
-        columns[name] = column[event if len(column) == len(event) else kept]
-    items = Items(sessions.items.ids[order], counts[order])
-    offsets = np.concatenate([[0], np.cumsum(np.diff(sessions.offsets)[kept])])
-    arrays = SessionArrays(items, new[sessions.values[event]], offsets, columns)
+    content = sessions.items.content
+    items = Items(sessions.items.ids[order], counts[order], content and content.take(order))
+    columns = {name: left.column(name) for name in left.arrays.columns}
+    arrays = SessionArrays(items, new[left.values], left.offsets, columns)
     return Sessions(arrays, "train", sessions.timed), new

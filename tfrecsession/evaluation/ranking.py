@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from rich.progress import Progress
 
 from tfrecsession.batches import Sessions, layout
 from tfrecsession.batches.packing import ranges
+from tfrecsession.batches.people import People
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.measures import Evaluation, measure
 from tfrecsession.models import Recommender
@@ -23,7 +24,7 @@ def evaluate(
     progress: bool | Callable[[float], None] = False,
     beyond_accuracy: bool = False,
     slices: bool = True,
-    earlier: Iterable[Sessions] = (),
+    earlier: Iterable[Sessions] | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -40,7 +41,8 @@ def evaluate(
             coverage, popularity, Gini, novelty (`trs.metrics.lists` defines them). Takes longer, and
             4 * events * max(k) bytes.
         slices: look at kinds of events by themselves (`trs.evaluation.slicings` defines them).
-        earlier: the splits before this one, for the slice by length of history: `(data.train, data.validation)`.
+        earlier: the splits before this one: what models that remember a person have seen of everybody before, and the
+            slice by length of history; None: `sessions.earlier`, as the data set has them.
         draws: of the bootstrap that the intervals come from; 0: none.
         seed: of the draws.
 
@@ -61,6 +63,7 @@ def evaluate(
             "the splits come from different logs, or the items' ids are written differently"
         )
     start = time.perf_counter()
+    earlier = sessions.earlier if earlier is None else tuple(earlier)
     every = np.arange(len(values))
     columns = {name: sessions.column(name) for name in model.columns}
     if not sessions.timed and sessions.role != "train":  # its rows are numbered anew; it comes after train as a whole
@@ -72,13 +75,10 @@ def evaluate(
     lists = np.zeros((len(ranks), max(k) if beyond_accuracy else 0), np.int32)
     with Progress(disable=progress is not True, transient=True) as bar:
         task = bar.add_task(f"evaluating {model.name}", total=int(scored[events].sum()))
-        for laid in layout.every_event(values, offsets, scored=scored, one_target=not model.causal):
-            there = laid.targets > 0
-            batch = laid.batch
-            for name, column in columns.items():  # of the event that is the input
-                batch[name] = column[np.maximum(laid.event - 1, 0)]
-            place = number[laid.event[there]]
-            ranks[place], lists[place] = model.target_ranks(batch, laid.targets, lists.shape[1])
+        for batch, targets, event in _batches(model, sessions, earlier, scored, columns):
+            there = targets > 0
+            place = number[event[there]]
+            ranks[place], lists[place] = model.target_ranks(batch, targets, lists.shape[1])
             bar.advance(task, int(there.sum()))
             if callable(progress):
                 progress(bar.tasks[0].completed / bar.tasks[0].total)
@@ -97,6 +97,22 @@ def evaluate(
     )
     found.seconds = seconds
     return found
+
+
+def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray, columns: dict) -> Iterator[tuple]:
+    """A batch, its targets, and the places of these among the events of the split, -1 where there is none."""
+    if model.across_sessions:
+        people = People.of(sessions, earlier, joined=model.across_sessions == "joined")
+        layouts, into = people.every_event(people.scored()), people.event
+        columns = {name: people.column(name) for name in columns}
+    else:
+        layouts = layout.every_event(sessions.values, sessions.offsets, scored=scored, one_target=not model.causal)
+        into = np.arange(len(sessions.values))
+    for laid in layouts:
+        batch = laid.batch
+        for name, column in columns.items():  # of the event that is the input
+            batch[name] = column[laid.source]
+        yield batch, laid.targets, np.where(laid.event >= 0, into[laid.event], -1)
 
 
 def _checked(model: Recommender, k) -> tuple[int, ...]:

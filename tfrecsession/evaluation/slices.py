@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from tfrecsession.batches import Sessions
 from tfrecsession.batches.packing import ranges
+from tfrecsession.batches.people import People
 
 TYPES = 20  # event types shown by themselves, the most frequent; the others are taken together
 
@@ -28,6 +29,8 @@ def slicings(sessions: Sessions, event: np.ndarray, earlier: Iterable[Sessions] 
     - `position`: place of the target in its session, from 1; the first event is never a target.
     - `history_length`: events of the user before this one: of the same split by time, and of the splits in `earlier`
       all; those of an anonymous session are its own. Left out where the log knows no user.
+    - `past_sessions`: of the user, in the same split and those in `earlier`, as models that remember people are played
+      them (`batches.people`). Left out where the log knows no user.
     - `popularity_decile`: tenths of the known targets by the support of their items in train, the most popular first,
       named with the supports they span: "1: 820-5031". Equal supports stay together, so a tenth may come out empty.
       (Tenths of the catalogue, or of the train events, would put nearly all targets of some logs into one.)
@@ -51,6 +54,10 @@ def slicings(sessions: Sessions, event: np.ndarray, earlier: Iterable[Sessions] 
     if "user" in columns and any(user is not None for user in sessions.column("user")):
         history = history_lengths(sessions, earlier)[event]
         found["history_length"] = _by_length(history, (1, 2, 3, 6, 11, 21, 51))
+        people = People.of(sessions, earlier)
+        past, here = np.zeros(len(values), np.int64), people.event >= 0
+        past[people.event[here]] = people.visit[here]
+        found["past_sessions"] = _by_length(past[event], (0, 1, 2, 3, 5, 10))
     found["popularity_decile"] = _by_support(np.concatenate([[0, 0], sessions.items.counts])[target], known)
     found["in_training"] = Slicing(("known", "new"), np.where(known, 0, 1))
     returning = first_in_session(values, offsets)[event] < event

@@ -6,10 +6,13 @@ the taste of the whole session, so a model can observe it. From item `i`, on the
 
     with probability follow           one of i's successors alive on d (none alive: as taste)
     with probability taste            an item of c alive on d, by popularity
-    with probability 1-follow-taste   any item alive on d, by popularity
+    with probability loyal            an item of the user's own cluster alive on d, by popularity (none alive: any item)
+    otherwise                         any item alive on d, by popularity
 
-so p(next | first, i, d) is known in closed form: `tfrecsession.events.walks` draws from it and
-`tfrecsession.events.oracle` ranks with it. The items themselves are in `tfrecsession.events.catalogue`.
+The user's own cluster is drawn evenly among all, whatever the sessions are about: with `loyal` above 0 (it is 0 unless
+said) who remembers a user knows more than the session tells. p(next | first, i, d, user) is known in closed form:
+`tfrecsession.events.walks` draws from it and `tfrecsession.events.oracle` ranks with it. The items themselves are in
+`tfrecsession.events.catalogue`.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ import pyarrow.parquet as pq
 from tfrecsession.errors import InputError
 from tfrecsession.events.catalogue import NEVER, Catalogue, Day, stream
 from tfrecsession.events.oracle import Oracle
-from tfrecsession.events.walks import Walks
+from tfrecsession.events.walks import Walks, hashed_uniform
 
 SECOND = 1_000_000  # microseconds
 DAY = 86_400 * SECOND
@@ -52,9 +55,9 @@ class Shop(Catalogue):
     """A seeded click log: `items` for sale, `sessions` over `days` days from `start`, by `users` (default: a third).
 
     zipf: exponent of the popularity law, weight = rank ** -zipf. late: share of the items that are born after day 0.
-    home: probability that a session follows its user's lasting taste. follow, taste: see the module. cart, purchase:
-    shares of the events that are not views. The same arguments give the same log, bit for bit. Raises InputError for
-    arguments out of range. `Catalogue` tells what it sells.
+    home: probability that a session follows its user's lasting taste. follow, taste, loyal: see the module. cart,
+    purchase: shares of the events that are not views. The same arguments give the same log, bit for bit. Raises
+    InputError for arguments out of range. `Catalogue` tells what it sells.
     """
 
     items: int = 1000
@@ -68,6 +71,7 @@ class Shop(Catalogue):
     home: float = 0.7
     follow: float = 0.5
     taste: float = 0.35
+    loyal: float = 0.0
     cart: float = 0.08
     purchase: float = 0.03
 
@@ -76,7 +80,7 @@ class Shop(Catalogue):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"synthetic: {name}={value} must be at least {least}")
-        for name in ("home", "follow", "taste", "cart", "purchase"):
+        for name in ("home", "follow", "taste", "loyal", "cart", "purchase"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"synthetic: {name}={getattr(self, name)} must be between 0 and 1")
         if not 0 <= self.late <= 0.9:
@@ -85,8 +89,8 @@ class Shop(Catalogue):
             raise InputError(f"synthetic: zipf={self.zipf} must be between 0 and 3")
         if self.days >= NEVER:
             raise InputError(f"synthetic: days={self.days} must be below {NEVER}")
-        if self.follow + self.taste > 1 + 1e-9 or self.cart + self.purchase > 1 + 1e-9:
-            raise InputError("synthetic: follow + taste and cart + purchase must not exceed 1")
+        if self.follow + self.taste + self.loyal > 1 + 1e-9 or self.cart + self.purchase > 1 + 1e-9:
+            raise InputError("synthetic: follow + taste + loyal and cart + purchase must not exceed 1")
         try:
             datetime.strptime(self.start, "%Y-%m-%d")
         except ValueError:
@@ -128,7 +132,13 @@ class Shop(Catalogue):
     @property
     def wide(self) -> float:
         """Probability that the next item is from the whole shop."""
-        return max(1 - self.follow - self.taste, 0.0)
+        return max(1 - self.follow - self.taste - self.loyal, 0.0)
+
+    def own_cluster(self, user) -> np.ndarray:
+        """int64 [n]: the cluster that users, numbers as in the log, are loyal to; hashed, so that no table is held."""
+        clusters = len(self.cluster_start) - 1
+        key = stream(self.seed, 8).integers(0, 2**64, dtype=np.uint64)
+        return (hashed_uniform(np.asarray(user).astype(np.uint64) + key) * clusters).astype(np.int64)
 
     def day(self, times) -> np.ndarray:
         """Microseconds since 1970 -> int64 day numbers. The law asks for the day a session began."""

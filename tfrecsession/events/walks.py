@@ -35,17 +35,24 @@ class Walks:
         remaining = np.bincount(lengths)[::-1].cumsum()[::-1]  # sessions at least so long
         current = self._first(generator, day, self._home(user[longest_first]))
         taste = self.shop.cluster[current]
-        low, width = day.cluster_low[taste], day.cluster_weight[taste]
+        tastes = [(day.cluster_low[taste], day.cluster_weight[taste])]
+        if self.shop.loyal:
+            own = self.shop.own_cluster(user[longest_first])
+            alive = day.cluster_weight[own] > 0
+            tastes.append(
+                (np.where(alive, day.cluster_low[own], 0.0), np.where(alive, day.cluster_weight[own], day.weight))
+            )
         items[offsets] = current
         for position in range(1, lengths.max()):
             active = remaining[position + 1]
-            current = self._next(generator, day, current[:active], low[:active], width[:active])
+            some = [(low[:active], width[:active]) for low, width in tastes]
+            current = self._next(generator, day, current[:active], *some)
             items[offsets[:active] + position] = current
         return items
 
     def _home(self, user: np.ndarray) -> np.ndarray:
         """The lasting taste of users: clusters by popularity, hashed, so that no table of users is held."""
-        point = np.floor(_hashed_uniform(user.astype(np.uint64) + self._key) * self._ever[-1])
+        point = np.floor(hashed_uniform(user.astype(np.uint64) + self._key) * self._ever[-1])
         return self.shop.cluster[np.searchsorted(self._ever, point, side="right")]
 
     def _first(self, generator, day: Day, home: np.ndarray) -> np.ndarray:
@@ -55,29 +62,32 @@ class Walks:
         width = np.where(settled, day.cluster_weight[home], day.weight)
         return _draw(day.cumulative, low, width, generator.random(len(home)))
 
-    def _next(self, generator, day: Day, current, low, width) -> np.ndarray:
-        """Next items; `low` and `width` bound the session's cluster on the scale of `day.cumulative`."""
+    def _next(self, generator, day: Day, current, session, user=None) -> np.ndarray:
+        """Next items; `session`, and where users are loyal `user`: the bounds, low and width, of the session's and of
+        the user's own cluster on the scale of `day.cumulative`."""
         shop = self.shop
         chance = generator.random(len(current))
         follows = np.flatnonzero(chance < shop.follow)
         led = self._successor(generator, day, current[follows], chance[follows] / shop.follow)
         others = np.flatnonzero(chance >= shop.follow)
         chance[others] -= shop.follow
-        wide = chance[others] >= shop.taste
+        rest = chance[others]
+        loyal = (rest >= shop.taste) & (rest < shop.taste + shop.loyal)
+        wide = (rest >= shop.taste) & ~loyal
         chance[others] = np.where(
-            wide, (chance[others] - shop.taste) / (shop.wide or 1.0), chance[others] / (shop.taste or 1.0)
+            wide, (rest - shop.taste - shop.loyal) / (shop.wide or 1.0), rest / (shop.taste or 1.0)
         )
+        chance[others[loyal]] = (rest[loyal] - shop.taste) / (shop.loyal or 1.0)
         stuck = follows[led == shop.items]
         chance[stuck] = generator.random(len(stuck))
-        others, wide = np.r_[others, stuck], np.r_[wide, np.zeros(len(stuck), bool)]
+        low, width = (bound.copy() for bound in session)
+        low[others[wide]], width[others[wide]] = 0.0, day.weight
+        if user is not None:
+            low[others[loyal]], width[others[loyal]] = (bound[others[loyal]] for bound in user)
+        others = np.r_[others, stuck]
         following = np.empty(len(current), np.int32)
         following[follows] = led
-        following[others] = _draw(
-            day.cumulative,
-            np.where(wide, 0.0, low[others]),
-            np.where(wide, day.weight, width[others]),
-            chance[others],
-        )
+        following[others] = _draw(day.cumulative, low[others], width[others], chance[others])
         return following
 
     def _successor(self, generator, day: Day, current, chance) -> np.ndarray:
@@ -102,7 +112,7 @@ def _draw(cumulative, low, width, chance) -> np.ndarray:
     return np.searchsorted(cumulative, point, side="right").astype(np.int32)
 
 
-def _hashed_uniform(key: np.ndarray) -> np.ndarray:
+def hashed_uniform(key: np.ndarray) -> np.ndarray:
     """uint64 [n] -> float64 [n] in [0, 1) by the finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -29,12 +29,24 @@ def write_saved_model(
     Signature `serving_default`: `items` string [histories, events] (padding "" anywhere, unknown ids passed over) ->
     `items` string [histories, k], "" where nothing is left, and `scores` float32 [histories, k]. A model that knows
     people by name has the signature `users` too: `users` string [n] -> the same; who is unknown gets popular items.
+    A recurrent model has the signature `advance` too, one event further in each of n sessions: `items` string [n] and
+    `state` float32 [n, width] -> `items`, `scores` and `state`, to be given back with the session's next event. Zeros
+    start a session; the width stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
+
+    A model that keeps something of a person between sessions (HRNN) has five more; a user state is all zeros for
+    somebody new, its width is `user_width` in `assets.extra/tfrecsession.json`:
+    `with_sessions`: `items`, and `sessions` int32 [histories, events], whose number changes where a session starts;
+    `with_user`: `items` of the current session, and `user_state` float32 [n, user_width] -> `items`, `scores`;
+    `advance_user`: `items` of a finished session and the `user_state` before it -> the `user_state` after it;
+    `start_session`: `user_state` -> the `state` that `advance` goes on from; `finish_session`: the `state` that
+    `advance` answered last -> the `user_state` after the session.
 
     Args:
         model: a Recommender.
         path: the folder of this version; TensorFlow Serving wants its name to be a number ("saved_models/gru4rec/1").
         k: how many items an answer has.
-        exclude_seen: leave the items of the history out of the answer.
+        exclude_seen: leave the items of the history out of the answer; of `advance`, whose state does not remember
+            them, the item just given.
         overwrite: replace an earlier export.
         about: further entries for `assets.extra/tfrecsession.json`.
 
@@ -54,7 +66,9 @@ def write_saved_model(
             "vocabulary": model.items.fingerprint,
             "k": k,
             "exclude_seen": exclude_seen,
+            **({"state_width": model.initial_state().shape[1]} if getattr(model, "state_width", 0) else {}),
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
+            **({"user_width": model.user_width} if hasattr(model, "user_width") else {}),
             **(about or {}),
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")

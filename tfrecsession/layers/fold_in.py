@@ -84,7 +84,7 @@ def fold_in(batch: dict, table, whitening):
     dim = whitening.shape[-1]
     piece = tf.clip_by_value(steps, 1, STEPS)
     pieces = (steps + piece - 1) // piece
-    counts = tf.cast(_first_of_its_session(items, position, segment), tf.float32)
+    counts = tf.cast(first_of_its_session(items, position, segment), tf.float32)
 
     def in_pieces(array):  # (rows, steps) -> (pieces, rows, piece)
         array = tf.pad(array, [[0, 0], [0, pieces * piece - steps]])
@@ -120,7 +120,7 @@ def fold_in(batch: dict, table, whitening):
     return tf.matmul(found, whitening, transpose_b=True)
 
 
-def _first_of_its_session(items, position, segment):
+def first_of_its_session(items, position, segment):
     """bool [rows, steps]: a known item that its session has not had before. Sorted: a long row costs no square."""
     steps = tf.shape(items)[1]
     place = tf.range(steps)[None]

@@ -1,5 +1,7 @@
 """Vectors against their targets and one draw of negatives: what every model with sampled training does."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from tfrecsession.losses.ranking_loss import Hits
@@ -13,7 +15,7 @@ def sampled_losses(loss, hidden, targets, drawn, items, negatives, score_dtype=N
         hidden: [n, dim].
         targets: int32 [n], 0 where there is none: what comes out there means nothing.
         drawn: int32 [count], `negatives.draw(targets)`.
-        items: the `ItemEmbedding` that scores.
+        items: the `ItemEmbedding` that scores, or `Evaluated`.
         negatives: the sampler, one of `tfrecsession.negatives`.
         score_dtype: of the scores of the negatives, see `ItemEmbedding.score`.
 
@@ -29,3 +31,18 @@ def sampled_losses(loss, hidden, targets, drawn, items, negatives, score_dtype=N
     hits = negatives.hits(targets, drawn)
     keep = negatives.keep(targets, drawn) if hits is None else Hits(hits)
     return tf.cast(loss.compare(positive, negative, keep), tf.float32)
+
+
+class Evaluated(NamedTuple):
+    """What `sampled_losses` asks of an `ItemEmbedding`, for items whose vectors a network has made already."""
+
+    of_targets: tf.Tensor  # float32 [n, dim]
+    of_drawn: tf.Tensor  # float32 [count, dim]
+
+    def score_each(self, hidden, ids):
+        return tf.reduce_sum(hidden * self.of_targets, axis=1)
+
+    def score(self, hidden, ids, shift=None, dtype=None):
+        dtype = dtype or hidden.dtype
+        scores = tf.matmul(tf.cast(hidden, dtype), tf.cast(self.of_drawn, dtype), transpose_b=True)
+        return scores if shift is None else scores + tf.cast(shift, dtype)

@@ -2,14 +2,18 @@
 
 import difflib
 
+import tfrecsession.metrics
+import tfrecsession.optimizers  # what a saved model is compiled with: Keras finds only what was imported  # noqa: F401
 from tfrecsession.errors import InputError
 from tfrecsession.models.als import ALS
 from tfrecsession.models.answers import Recommendations
 from tfrecsession.models.association_rules import AssociationRules
 from tfrecsession.models.gru4rec import GRU4Rec
+from tfrecsession.models.hrnn import HRNN
 from tfrecsession.models.item_knn import ItemKNN
 from tfrecsession.models.markov_chain import MarkovChain
 from tfrecsession.models.matrix_factorization import MatrixFactorization
+from tfrecsession.models.narm import NARM
 from tfrecsession.models.popularity import Popularity
 from tfrecsession.models.random_order import Random
 from tfrecsession.models.recommender import Recommender
@@ -20,6 +24,8 @@ from tfrecsession.models.session_popularity import SessionPopularity
 from tfrecsession.models.sknn import SKNN
 from tfrecsession.models.slist import SLIST
 from tfrecsession.models.stan import STAN
+from tfrecsession.models.streaming import Streaming
+from tfrecsession.models.two_tower import TwoTower
 from tfrecsession.models.vsknn import VSKNN
 from tfrecsession.models.vstan import VSTAN
 
@@ -40,7 +46,10 @@ MODELS = {
     "slist": SLIST,
     "matrix_factorization": MatrixFactorization,
     "als": ALS,
+    "two_tower": TwoTower,
     "gru4rec": GRU4Rec,
+    "narm": NARM,
+    "hrnn": HRNN,
 }
 
 
@@ -54,7 +63,9 @@ def by_name(name: str) -> type[Recommender]:
 
 __all__ = [
     "ALS",
+    "HRNN",
     "MODELS",
+    "NARM",
     "SKNN",
     "STAN",
     "VSKNN",
@@ -73,5 +84,7 @@ __all__ = [
     "SequentialRules",
     "SessionAggregation",
     "SessionPopularity",
+    "TwoTower",
+    "Streaming",
     "by_name",
 ]

@@ -43,6 +43,8 @@ class Answers:
         length = tf.reduce_sum(known, axis=1)
         there = tf.cast(ids > 0, tf.int32)
         batch = {"items": ids, "position": tf.cumsum(there, axis=1, exclusive=True) * there, "segment": there}
+        if self.across_sessions is True:
+            batch["visit"] = tf.zeros_like(ids)  # one session, of somebody of whom nothing else is known
         scores = self.score_all(self.encode_last(batch, length))
         scores = tf.where(length[:, None] > 0, tf.cast(scores, tf.float32), self.score_without_history()[None])
         seen = None
@@ -88,6 +90,17 @@ class Answers:
         self.check_k(k)
         if isinstance(histories, str) or any(isinstance(history, str | bytes) for history in histories):
             raise InputError("histories is a list of lists: say recommend([['item-17', 'item-4']]) for one session")
+        encoded = [self.items.encode(list(history)) for history in histories]
+        return self.recommend_ids(self._answer, [encoded], k, exclude_seen, candidates)
+
+    def recommend_ids(self, answer, columns: list, k: int, exclude_seen: bool, candidates) -> Recommendations:
+        """What `answer` says of some histories at a time.
+
+        Args:
+            answer: called with an int32 [histories, events] array for each of `columns`, and the rest by name.
+            columns: each an int32 [events] array per history; the first is of item ids.
+            k, exclude_seen, candidates: as in `recommend`.
+        """
         allowed = None
         if candidates is not None:
             chosen = self.items.encode(list(candidates))
@@ -95,15 +108,21 @@ class Answers:
             allowed[chosen[chosen > 1]] = True
             if not allowed.any():
                 raise InputError("candidates: none of them is in the catalogue")
-        encoded = [self.items.encode(list(history)) for history in histories]
-        ids = np.zeros((len(encoded), max(map(len, encoded), default=0)), np.int32)
-        for row, history in zip(ids, encoded, strict=True):
-            row[: len(history)] = history
+        padded = [np.zeros((len(column), max(map(len, column), default=0)), np.int32) for column in columns]
+        for array, column in zip(padded, columns, strict=True):
+            for row, history in zip(array, column, strict=True):
+                row[: len(history)] = history
         # a model may hold the session so far at every step, the square of the longest history
-        some = max(1, BLOCK_BYTES // (4 * max(self.size, (ids.shape[1] + 1) ** 2)))
+        number, longest = padded[0].shape
+        some = max(1, BLOCK_BYTES // (4 * max(self.size, (longest + 1) ** 2)))
         best = [
-            self._answer(tf.constant(ids[i : i + some]), k=k, exclude_seen=exclude_seen, allowed=allowed)
-            for i in range(0, len(ids), some)
+            answer(
+                *(tf.constant(array[i : i + some]) for array in padded),
+                k=k,
+                exclude_seen=exclude_seen,
+                allowed=allowed,
+            )
+            for i in range(0, number, some)
         ]
         if not best:
             return Recommendations(np.empty((0, k), object), np.empty((0, k), np.float32))

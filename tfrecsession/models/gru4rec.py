@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers import (
@@ -15,13 +16,14 @@ from tfrecsession.layers import (
 )
 from tfrecsession.models.search_space import Choice, Float
 from tfrecsession.models.sequence_model import SequenceModel
+from tfrecsession.models.streaming import Streaming
 
 CELLS = {"gru": SessionGRU, "lstm": SessionLSTM, "rnn": SessionRNN}
 EMBEDDINGS = ("tied", "separate", "one_hot")
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
-class GRU4Rec(SequenceModel):
+class GRU4Rec(Streaming, SequenceModel):
     """Session-based recommendation with a GRU (arXiv 1511.06939), as refined in arXiv 1706.03847.
 
     The state after an event is the session's vector; an item's score is its dot product with the item's row of the
@@ -111,12 +113,8 @@ class GRU4Rec(SequenceModel):
         for layer in stateful:
             layer.build((None, None, dims))
             dims = layer.units
-        self.carried = [
-            self.add_weight(
-                name=f"carried_{number}", shape=(lanes, layer.state_width), initializer="zeros", trainable=False
-            )
-            for number, layer in enumerate(stateful if lanes else [])
-        ]
+        if not bidirectional:
+            self.keep_states(stateful)
         self.build()
 
     def _layer(self, number: int):
@@ -130,26 +128,31 @@ class GRU4Rec(SequenceModel):
         ]
         return SessionBidirectional(*directions, name=f"both_{number}") if self.bidirectional else directions[0]
 
-    def encode(self, batch, training=False):
+    def encode_from(self, batch, state, training=False):
         starts = batch["position"] == 0
-        if training and self.lanes not in (None, starts.shape[0]):
-            raise InputError(
-                f"lanes={self.lanes}, but the batches have {starts.shape[0]} rows: say batches(rows=lanes)"
-            )
-        carried = iter(self.carried if training else [])
+        before, after = iter(self.states(state) if self.state_width else []), []
         hidden = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
         if self.mean:
-            hidden = _run(self.mean, hidden, starts, next(carried, None), training)
+            hidden, left = self.mean(hidden, starts, next(before, None), training=training)
+            after.append(left)
         for number, layer in enumerate(self.recurrent):
             if self.bidirectional:
-                after = layer(hidden, starts, training=training)
+                output = layer(hidden, starts, training=training)
                 if number == len(self.recurrent) - 1:
-                    after = layer.finished(after, batch["position"])
+                    output = layer.finished(output, batch["position"])
             else:
-                after = _run(layer, hidden, starts, next(carried, None), training)
-            after = self.output_dropout(after, training=training)
-            hidden = hidden + after if self.residual and number else after  # (rows, steps, units)
-        return hidden
+                output, left = layer(hidden, starts, next(before), training=training)
+                after.append(left)
+            output = self.output_dropout(output, training=training)
+            hidden = hidden + output if self.residual and number else output  # (rows, steps, units)
+        if not self.state_width:
+            return hidden, state
+        return hidden, ops.cast(ops.concatenate(after, axis=-1), "float32")
+
+    def encode_state(self, state):
+        states = self.states(state)[-len(self.recurrent) :]  # without the mean's
+        outputs = [layer.output(left) for layer, left in zip(self.recurrent, states, strict=True)]
+        return ops.cast(sum(outputs) if self.residual else outputs[-1], self.compute_dtype)
 
     def get_config(self):
         return {
@@ -168,14 +171,6 @@ class GRU4Rec(SequenceModel):
             "lanes": self.lanes,
             "initializer": self.initializer,
         }
-
-
-def _run(layer, hidden, starts, carried, training):
-    """The layer's output of every step; a state that is carried starts where the last batch left it."""
-    output, last = layer(hidden, starts, carried, training=training)
-    if carried is not None:
-        carried.assign(last)
-    return output
 
 
 def _check(units, cell, embedding, embedding_dropout, residual, bidirectional, lanes):

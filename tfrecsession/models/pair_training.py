@@ -18,6 +18,8 @@ class LearnsPairs:
     take from the tables; it has `user_table`, `output_items`, `mean`, `rating`, `scale`, `duplicates`, and `grams`, the
     Gramians of items and of people, which `AllPairs` needs up to date."""
 
+    rating, scale, duplicates, grams = None, None, "sum", ()
+
     def fit(self, x=None, *args, rows: int = 1024, seed: int = 0, callbacks=None, **kwargs):
         """Keras' `fit`.
 
@@ -89,7 +91,7 @@ class LearnsPairs:
 
     def sum_grams(self) -> None:
         """The Gramians of items and users from the tables: rounding of the steps between does not add up."""
-        for gram, table in zip(self.grams, (self.item_vectors()[2:], self.user_table.table.value), strict=True):
+        for gram, table in zip(self.grams, (self.item_vectors()[2:], self.user_table.table.value), strict=False):
             gram.assign(tf.matmul(table, table, transpose_a=True))
 
 

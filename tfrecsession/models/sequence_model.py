@@ -30,6 +30,9 @@ class SequenceModel(Recommender):
             items (see `trs.losses.full_softmax`); the loss is then `CrossEntropy`, and its logq has nothing to correct.
         score_dtype: of the sampled scores in training; None: that of the model. "bfloat16" is faster on CPUs and GPUs
             that multiply it; evaluation and answers stay as exact as the model's dtype.
+        joined: read all sessions of a person as one: the model over the concatenated history that every model which
+            remembers people has to beat (arXiv 1706.04148). Needs a log with users. What it is asked with is then all
+            that the person did.
     """
 
     # What `tfrecsession train` takes where neither a preset nor --set says otherwise.
@@ -43,6 +46,7 @@ class SequenceModel(Recommender):
         "logq": 1.0,
         "optimizer": "adagrad",
         "learning_rate": 0.1,
+        "joined": False,
     }
 
     # What `tfrecsession tune` tries for them, beside the model's own search space.
@@ -65,9 +69,20 @@ class SequenceModel(Recommender):
     output_items: ItemEmbedding  # scores are dot products with its rows
 
     def __init__(
-        self, items, negatives: Negatives | str | None = "popularity", score_dtype: str | None = None, **kwargs
+        self,
+        items,
+        negatives: Negatives | str | None = "popularity",
+        score_dtype: str | None = None,
+        joined: bool = False,
+        **kwargs,
     ):
         super().__init__(items, **kwargs)
+        if joined and self.across_sessions:
+            raise InputError(f"joined={joined}: {type(self).__name__} tells a person's sessions apart, say False")
+        self.joined = joined
+        if joined:
+            self.across_sessions = "joined"
+        self.history_alone = not self.across_sessions
         if isinstance(negatives, str):
             if negatives != "popularity":
                 raise InputError(f"negatives={negatives!r}: say 'popularity', None or one of trs.negatives")
@@ -100,10 +115,11 @@ class SequenceModel(Recommender):
 
     def training_batches(self, sessions, settings: dict, seed: int):
         """The batches that `tfrecsession train` fits to."""
-        if lanes := settings.get("lanes"):  # session-parallel: the log's own order, the state carried
-            return sessions.batches(rows=lanes, steps=settings["steps"], carry=True)
+        if lanes := settings.get("lanes"):  # in parallel: the state carried, of sessions in the order of the log
+            order = {"by_user": self.across_sessions, "seed": seed} if self.across_sessions else {}
+            return sessions.batches(rows=lanes, steps=settings["steps"], carry=True, **order)
         shape = {"rows": settings["rows"], "steps": settings["steps"]}
-        return sessions.batches(**shape, seed=seed, one_target=not self.causal)
+        return sessions.batches(**shape, seed=seed, one_target=not self.causal, by_user=self.across_sessions)
 
     def score_all(self, encoded):
         return self.output_items.score_all(encoded)
@@ -184,7 +200,7 @@ class SequenceModel(Recommender):
 
     def get_config(self):
         negatives = keras.saving.serialize_keras_object(self.negatives) if self.negatives else None
-        return {**super().get_config(), "negatives": negatives, "score_dtype": self.score_dtype}
+        return {**super().get_config(), "negatives": negatives, "score_dtype": self.score_dtype, "joined": self.joined}
 
 
 class StopOnNaN(keras.callbacks.Callback):

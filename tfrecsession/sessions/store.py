@@ -162,10 +162,11 @@ def read_prepared(path: str | os.PathLike) -> PreparedSessions:
     path = Path(path).expanduser()
     info = read_info(path)
     with _opened(path / "items.parquet") as file:
-        table = file.read(columns=["item", "count"])
+        table = file.read(columns=["item", "count", *info.get("content", ())])
     if len(table) != info["items"]:
         raise InputError(f"{path}: {len(table):,} items instead of {info['items']:,}: prepare the data set again")
-    items = Items(_flat(table["item"].combine_chunks()), table["count"].to_numpy())
+    content = table.drop_columns(["item", "count"]) if info.get("content") else None
+    items = Items(_flat(table["item"].combine_chunks()), table["count"].to_numpy(), content)
     splits = {name: StoredSessions(items, path / name, info["splits"][name]) for name in SPLITS}
     return PreparedSessions(items=items, **splits, info=info, path=path)
 

@@ -21,10 +21,12 @@ PADDING, UNKNOWN, FIRST = 0, 1, 2  # ids
 class Items:
     """The catalogue: the items of the training sessions, which have the ids 2.. in this order.
 
-    ids: object array [N] of str. counts: int64 [N], events in training, falling.
+    ids: object array [N] of str. counts: int64 [N], events in training, falling. content: the content columns of a
+    prepared data set, a row per item (pyarrow), or None.
     """
 
-    def __init__(self, ids: Iterable, counts: Iterable[int]):
+    def __init__(self, ids: Iterable, counts: Iterable[int], content: pa.Table | None = None):
+        self.content = content
         self.ids = np.array([str(item) for item in ids], dtype=object)
         self.counts = np.asarray(counts, np.int64)
         if self.ids.shape != self.counts.shape:

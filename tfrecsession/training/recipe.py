@@ -9,7 +9,7 @@ import keras
 
 from tfrecsession import losses, metrics, negatives, optimizers
 from tfrecsession.errors import InputError
-from tfrecsession.models import MatrixFactorization, SequenceModel, by_name
+from tfrecsession.models import MatrixFactorization, SequenceModel, TwoTower, by_name
 from tfrecsession.training.decay import DECAYS
 
 LOSSES = {
@@ -37,11 +37,12 @@ OPTIMIZERS = {
     ),
     "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"], global_clipnorm=s["clipnorm"]),
 }
-LEARNED = (SequenceModel, MatrixFactorization)  # by gradient: with a loss, an optimizer and negatives
-FROM_ELSEWHERE = ("negatives", "users")  # arguments that no setting says: the sampler, the data
+LEARNED = (SequenceModel, MatrixFactorization, TwoTower)  # by gradient: with a loss, an optimizer and negatives
+FROM_ELSEWHERE = ("negatives", "users", "content")  # arguments that no setting says: the sampler, the data
 # What every model that is learned by gradient can be told about its training, beside its own arguments.
 TRAINING = {
     "sampler": "popularity",  # a mixture: in_batch+popularity; every item, the full softmax: full
+    "correction": "parts",  # of logQ, where samplers are mixed: parts or pooled
     "mask_hits": True,
     "regularization": 1.0,
     "elu": 0.0,
@@ -110,6 +111,8 @@ def build(model: str, items, settings: dict, k=(20,)):
     if settings["decay"] not in (None, *DECAYS):
         raise InputError(f"decay={settings['decay']!r}: say one of {', '.join(DECAYS)}, or None")
     own["score_dtype"] = settings["score_dtype"]
+    if issubclass(cls, SequenceModel):
+        own["joined"] = settings["joined"]
     built = cls(items, negatives=_sampler(settings), **own)
     known = FACTORIZATION_LOSSES if issubclass(cls, MatrixFactorization) else LOSSES
     built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(known, "loss", settings), reported)
@@ -127,7 +130,7 @@ def _sampler(settings: dict):
             "or several joined as in in_batch+popularity"
         )
     samplers = [SAMPLERS[name](settings) for name in names]
-    return samplers[0] if len(samplers) == 1 else negatives.Mixture(samplers)
+    return samplers[0] if len(samplers) == 1 else negatives.Mixture(samplers, settings["correction"])
 
 
 def _chosen(table: dict, kind: str, settings: dict):

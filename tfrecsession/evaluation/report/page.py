@@ -34,6 +34,7 @@ PARTS = {  # slice -> title of its section, its axis and what that means, which 
 FURTHER = {  # slices shown as tables
     "event_type": "By type of the target's event",
     "history_length": "By events of the user before",
+    "past_sessions": "By sessions of the user before",
     "in_training": "By whether training has seen the target",
 }
 

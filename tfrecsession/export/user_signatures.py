@@ -1,0 +1,78 @@
+"""The signatures of a model that keeps something of a person between sessions: `with_sessions`, `with_user`,
+`advance_user`, and for streaming `start_session` and `finish_session`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool) -> dict:
+    """Name -> tf.function, see `tfrecsession.export.write_saved_model`; none for a model without a user state.
+
+    The width of a user state is checked in the graph, not by the signature: what a server says of a wrong shape would
+    name neither the input nor the width that it should have.
+
+    Args:
+        model: a Recommender.
+        to_id, to_item: the vocabulary's lookup tables.
+        k, exclude_seen: as in `write_saved_model`.
+    """
+    if not getattr(model, "user_width", 0):
+        return {}
+    items = tf.TensorSpec((None, None), tf.string, name="items")
+    sessions = tf.TensorSpec((None, None), tf.int32, name="sessions")
+    user_state = tf.TensorSpec((None, None), tf.float32, name="user_state")
+    streamed = tf.TensorSpec((None, None), tf.float32, name="state")
+    width = model.initial_state().shape[1]
+
+    def to_ids(items):
+        ids = tf.where(items == "", tf.constant(-2, tf.int64), to_id.lookup(items)) + 2
+        return tf.cast(ids, tf.int32)
+
+    def to_answer(best, scores):
+        return {"items": to_item.lookup(tf.cast(best, tf.int64) - 2), "scores": scores}
+
+    def checked(rows, user_state):
+        hint = ", a row for each of items: what advance_user answered, or zeros for somebody new"
+        return checked_width(user_state, rows, model.user_width, "user_state", hint)
+
+    @tf.function(input_signature=[items, sessions])
+    def with_sessions(items, sessions):
+        says = "sessions must have the shape of items: the number of the session of each event"
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), says)]):
+            sessions = tf.identity(sessions)
+        return to_answer(*model.answer_sessions(to_ids(items), sessions, k, exclude_seen))
+
+    @tf.function(input_signature=[items, user_state])
+    def with_user(items, user_state):
+        user_state = checked(tf.shape(items)[0], user_state)
+        return to_answer(*model.answer_user(to_ids(items), user_state, k, exclude_seen))
+
+    @tf.function(input_signature=[items, user_state])
+    def advance_user(items, user_state):
+        user_state = checked(tf.shape(items)[0], user_state)
+        return {"user_state": model.advance_user(to_ids(items), user_state)}
+
+    @tf.function(input_signature=[user_state])
+    def start_session(user_state):
+        return {"state": model.start_session(checked(tf.shape(user_state)[0], user_state))}
+
+    @tf.function(input_signature=[streamed])
+    def finish_session(state):
+        state = checked_width(state, tf.shape(state)[0], width, "state", ": what advance answered")
+        return {"user_state": model.finish_session(state)}
+
+    named = (with_sessions, with_user, advance_user, start_session, finish_session)
+    return {signature.python_function.__name__: signature for signature in named}
+
+
+def checked_width(state, rows, width: int, name: str, hint: str):
+    """The state as it is, or an error that names it and says what it should be."""
+    finite = tf.reduce_all(tf.math.is_finite(state))
+    with tf.control_dependencies(
+        [
+            tf.debugging.assert_equal(tf.shape(state), [rows, width], f"{name} must be [n, {width}]{hint}"),
+            tf.debugging.Assert(finite, [f"{name} holds NaN or infinity", state]),
+        ]
+    ):
+        return tf.ensure_shape(tf.identity(state), (None, width))
