@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.models.logs import scores_after
 from tfrecsession import InputError
 from tfrecsession.batches import Interactions, Sessions
+from tfrecsession.metrics import NDCG, Recall
 from tfrecsession.models import ALS, alternating, fold_in
 from tfrecsession.models.observed import observe
 from tfrecsession.sessions.store import SessionArrays
@@ -181,6 +182,37 @@ def test_a_callback_stops_the_training():
     assert model.fit(sessions, callbacks=[Stop()]).epoch == [0]
 
 
+def test_validation_measures_the_tables_of_every_sweep():
+    log = [[2, 3, 4], [3, 4, 5], [6, 7, 8], [7, 8, 6], [2, 4, 3]]
+    sessions, model = model_of("plain", log)
+    model.compile(metrics=[Recall(2), NDCG(3)])
+    history = model.fit(sessions, epochs=3, validation_data=sessions).history
+    assert sorted(history) == ["loss", "val_ndcg@3", "val_recall@2"]
+    for sweeps in (1, 2, 3):
+        _, alone = model_of("plain", log)
+        alone.compile(metrics=[Recall(2), NDCG(3)])
+        without = alone.fit(sessions, epochs=sweeps).history
+        found = alone.evaluate(sessions, verbose=0, return_dict=True)
+        assert history["loss"][:sweeps] == pytest.approx(without["loss"], rel=1e-4)
+        for name, value in found.items():
+            assert history[f"val_{name}"][sweeps - 1] == pytest.approx(value, abs=1e-6)
+
+
+def test_validation_stops_the_training():
+    sessions, model = model_of("plain", [[2, 3], [3, 4]])
+    model.compile(metrics=[Recall(5)])
+    stop = keras.callbacks.EarlyStopping("val_recall@5", mode="max", patience=2)  # of 7 items, already found at first
+    history = model.fit(sessions, epochs=9, validation_data=sessions.batches(), callbacks=[stop])
+    assert len(history.epoch) < 9
+
+
+def test_validation_without_metrics_is_refused():
+    sessions, model = model_of("plain", [[2, 3], [3, 4]])
+    with pytest.raises(InputError, match="validation_data: there is nothing to measure"):
+        model.fit(sessions, validation_data=sessions)
+    assert len(model.users) == 0
+
+
 # Fold-in -------------------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +377,38 @@ def test_bad_weights(weights, kwargs, message):
     with pytest.raises(InputError, match=message):
         model.fit(sessions)
     assert len(model.users) == 0
+
+
+def test_ratings_outside_of_the_scale():
+    sessions = sessions_of([[2, 3], [4, 1]], rating=np.array([1.0, 5, 3, 6]))  # the last one of an unknown item
+    model = ALS(sessions.items, factors=2, value="rating", explicit=True, scale=(1, 5))
+    with pytest.raises(
+        InputError, match="'rating': 1 of 4 ratings .* 1 to 5, the first, 6, is event 2 of session 2, of 'u1'"
+    ):
+        model.fit(sessions)
+    assert len(model.users) == 0
+    inside = sessions_of([[2, 3], [4, 1]], rating=np.array([1.0, 5, 3, 5]))
+    model.fit(inside)
+    model.item_table.assign_add(np.full(model.item_table.shape, 9.0))
+    assert model.predict_ratings(["u0", "nobody"], ["i2", "nothing"]).tolist() == [5, 3]
+
+
+@pytest.mark.parametrize("scale", [(5, 1), (1,), "1-5", (1, float("nan")), 5])
+def test_no_scale(scale):
+    with pytest.raises(InputError, match="^scale="):
+        ALS(sessions_of([[2, 3]]).items, value="rating", explicit=True, scale=scale)
+    with pytest.raises(InputError, match="^scale=.*explicit=True"):
+        ALS(sessions_of([[2, 3]]).items, scale=(1, 5))
+
+
+def test_people_with_one_rating_and_items_of_one():
+    log = [[2], [3], [4, 2]]
+    sessions = sessions_of(log, rating=np.array([1.0, 5, 3, 2]))
+    model = ALS(sessions.items, factors=2, value="rating", explicit=True, scale=(1, 5))
+    loss = model.fit(sessions, epochs=4).history["loss"]
+    assert np.isfinite(loss).all() and loss == sorted(loss, reverse=True)
+    assert np.isfinite(model.predict_ratings(["u0", "u1"], ["i3", "i2"])).all()
+    assert model.recommend_users(["u0"], k=2).items.shape == (1, 2)
 
 
 def test_weights_of_zero_are_not_seen():

@@ -240,6 +240,43 @@ def test_who_and_what_is_unknown_adds_nothing_to_the_mean():
         model.predict_ratings([user, user], [item])
 
 
+def rated(scale=None, ratings=(1, 5, 3, 4, 2)):
+    log = [[2], [3, 4], [5, 2]]  # the first has one rating
+    sessions = with_users(sessions_of(log), ["a", "b", "c"])
+    columns = {"user": sessions.column("user"), "rating": np.array(ratings, float)}
+    arrays = SessionArrays(sessions.items, sessions.values, sessions.offsets, columns)
+    model = MatrixFactorization(sessions.items, dim=2, rating="rating", scale=scale)
+    model.compile(trs.optimizers.LazyAdam(0.02), "mean_squared_error")
+    return model, Sessions(arrays, "train", timed=False)
+
+
+def test_a_rating_outside_of_the_scale_is_named():
+    model, sessions = rated((1, 5), (1, 5, 3, 4, 0))
+    with pytest.raises(InputError, match="'rating': 1 of 5 .* 1 to 5, the first, 0, is event 2 of session 3, of 'c'"):
+        model.fit(sessions)
+    with pytest.raises(InputError, match="the first, 0, is of 'c'"):  # the same in pairs
+        model.fit(Interactions.of(sessions, value="rating"))
+    assert not model.user_table.built
+
+
+def test_predictions_stay_within_the_scale(tmp_path):
+    model, sessions = rated((1, 5))
+    model.fit(sessions, rows=4, epochs=2, verbose=0)
+    model.mean.assign(9.0)
+    assert model.predict_ratings(["a", "nobody"], ["i2", "nothing"]).tolist() == [5, 5]
+    assert model.predict_ratings(["a"], ["i2"], scale=(1, 6)).tolist() == [6]
+    model.save(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").predict_ratings(["a"], ["i2"]).tolist() == [5]
+
+
+@pytest.mark.parametrize("scale", [(5, 1), (1, 1), "15", (1, float("nan"))])
+def test_no_scale(scale):
+    with pytest.raises(InputError, match="^scale="):
+        rated(scale)
+    with pytest.raises(InputError, match="^scale=.*rating='COLUMN'"):
+        MatrixFactorization(sessions_of(LOG).items, dim=2, scale=(1, 5))
+
+
 def test_ratings_that_are_all_equal_predict_themselves():
     people, (users, items, _) = low_rank(noise=0.0)
     people.weights[:] = 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,7 +40,13 @@ class Interactions:
 
     @classmethod
     def of(
-        cls, sessions: Sessions, *, value: str | None = None, duplicates: str = "sum", people: str = "user"
+        cls,
+        sessions: Sessions,
+        *,
+        value: str | None = None,
+        duplicates: str = "sum",
+        people: str = "user",
+        scale: tuple[float, float] | None = None,
     ) -> Interactions:
         """Collect the events of every person; unknown items are passed over.
 
@@ -50,16 +57,26 @@ class Interactions:
                 `value`: their number), the "last" in time, "mean" or "max".
             people: the column, one name per session, that says who it is. A session without a name, and every session
                 of a log without users, is a person of its own, called "session:" and its name.
+            scale: (lowest, highest) `value` that there may be, of known and of unknown items; None: any.
 
         Raises:
-            InputError: a column that is not there, has no numbers or some that are not finite, or an argument that is
-                not known.
+            InputError: a column that is not there, has no numbers, some that are not finite or outside of the scale, or
+                an argument that is not known.
         """
         if duplicates not in DUPLICATES:
             raise InputError(f"duplicates={duplicates!r}: say one of {', '.join(DUPLICATES)}")
         users, named, of_session = _people(sessions, people)
         items = np.asarray(sessions.values)
         weights = np.ones(len(items)) if value is None else _numbers(sessions, value)
+        if scale is not None:
+
+            def where(event):
+                session = np.searchsorted(sessions.offsets, event, side="right") - 1
+                (item,) = sessions.items.decode(items[event : event + 1])
+                place = event - sessions.offsets[session] + 1
+                return f"is event {place} of session {session + 1}, of {users[of_session[session]]!r}, on {item!r}"
+
+            check_scale(weights, scale, where, value)
         known = items >= FIRST
         person = np.repeat(of_session, np.diff(sessions.offsets))[known]
         key = person * sessions.items.size + items[known]
@@ -81,6 +98,15 @@ class Interactions:
 
     def __repr__(self) -> str:
         return f"<{len(self):,} people, {len(self.values):,} pairs, {len(self.items):,} items>"
+
+    def check_scale(self, scale: tuple[float, float], value: str) -> None:
+        """Refuse weights outside of a scale, as `of` does; `value` is what they are called."""
+
+        def where(pair):
+            user = self.users[np.searchsorted(self.offsets, pair, side="right") - 1]
+            return f"is of {user!r}, on {self.items.decode(self.values[pair : pair + 1])[0]!r}"
+
+        check_scale(self.weights, scale, where, value)
 
     def csr(self) -> sparse.csr_matrix:
         """The weights, float32 [users, size]; columns 0 and 1 are empty."""
@@ -151,3 +177,24 @@ def _combined(weights: np.ndarray, first: np.ndarray, duplicates: str) -> np.nda
         return np.maximum.reduceat(weights, first)
     total = np.add.reduceat(weights, first)
     return total / (ends - first) if duplicates == "mean" else total
+
+
+def is_scale(scale) -> bool:
+    """Whether it says the lowest and the highest rating."""
+    if not isinstance(scale, tuple | list) or len(scale) != 2:
+        return False
+    numbers = all(isinstance(end, int | float | np.number) and not isinstance(end, bool) for end in scale)
+    return numbers and scale[0] < scale[1]
+
+
+def check_scale(values: np.ndarray, scale: tuple[float, float], where: Callable[[int], str], column: str) -> None:
+    """Refuse a scale that is none, and values outside of it; `where` says whose the value of a number is."""
+    if not is_scale(scale):
+        raise InputError(f"scale={scale!r}: say the lowest and the highest rating, as in (1, 5)")
+    low, high = scale
+    wrong = np.flatnonzero(~((values >= low) & (values <= high)))
+    if len(wrong):
+        raise InputError(
+            f"{column!r}: {len(wrong):,} of {len(values):,} ratings are outside of the scale {low:g} to {high:g}, the "
+            f"first, {values[wrong[0]]:g}, {where(wrong[0])}; leave them out, or say another scale"
+        )

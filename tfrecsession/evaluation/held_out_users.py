@@ -141,17 +141,25 @@ def evaluate_users(
             hits[user] = np.isin(split.train.items.encode(names), split.held[user])
     of_each = scores_of(hits, np.array([len(items) for items in split.held]), recall, ndcg)
     seconds = time.perf_counter() - start
+    return UserEvaluation(*means_of(of_each, draws, seed), len(order), seconds, of_each)
+
+
+def means_of(of_each: dict[str, np.ndarray], draws: int = 1000, seed: int = 0):
+    """The means of what each person scored, and their 95% intervals, bootstrapped over people.
+
+    Args:
+        of_each: name -> float64 [users], as of `scores_of`; or the differences of two models on the same people.
+        draws, seed: of the bootstrap; 0: no intervals.
+
+    Returns:
+        name -> mean, and name -> [low, high], None where there is one person only.
+    """
     values = np.stack(list(of_each.values()), axis=1)
-    group = Group(np.zeros(len(order), np.int8), 1, list(range(values.shape[1])))
-    (found,) = averages(np.arange(len(order)), lambda some: values[some], [group], draws, seed)
+    group = Group(np.zeros(len(values), np.int8), 1, list(range(values.shape[1])))
+    (found,) = averages(np.arange(len(values)), lambda some: values[some], [group], draws, seed)
     bounds = zip(of_each, found.low[0].tolist(), found.high[0].tolist(), strict=True)
-    return UserEvaluation(
-        dict(zip(of_each, found.mean[0].tolist(), strict=True)),
-        {name: None if np.isnan(low) else [low, high] for name, low, high in bounds} if draws else {},
-        len(order),
-        seconds,
-        of_each,
-    )
+    intervals = {name: None if np.isnan(low) else [low, high] for name, low, high in bounds} if draws else {}
+    return dict(zip(of_each, found.mean[0].tolist(), strict=True)), intervals
 
 
 def scores_of(hits: np.ndarray, held: np.ndarray, recall=(20, 50), ndcg=(100,)) -> dict[str, np.ndarray]:

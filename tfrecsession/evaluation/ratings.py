@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tfrecsession.batches import Sessions
-from tfrecsession.batches.interactions import Interactions
+from tfrecsession.batches.interactions import Interactions, check_scale
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.bootstrap import Group, averages
 
@@ -81,17 +81,11 @@ class Ratings:
 
     def check(self, scale: tuple[float, float]) -> None:
         """Refuse a scale that is none and ratings outside of it."""
-        low, high = scale
-        if not low < high:
-            raise InputError(f"scale={scale!r}: say the lowest and the highest rating, as in (1, 5)")
-        wrong = np.flatnonzero(~((self.values >= low) & (self.values <= high)))
-        if len(wrong):
-            row = wrong[0]
-            raise InputError(
-                f"{len(wrong):,} of {len(self):,} ratings are outside of the scale {low:g} to {high:g}, the first in "
-                f"row {row + 1}: user {self.users[row]!r} gave item {self.items[row]!r} {self.values[row]:g}; "
-                "leave them out, or say another scale"
-            )
+
+        def where(row):
+            return f"is in row {row + 1}: user {self.users[row]!r} gave item {self.items[row]!r}"
+
+        check_scale(self.values, scale, where, "values")
 
 
 @dataclass(frozen=True)

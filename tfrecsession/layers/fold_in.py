@@ -39,8 +39,9 @@ class FoldIn(keras.layers.Layer):
             weight: of every item, whether or not it is in the history: towards score 0.
             ridge: of the vector's own length.
             histories: SciPy CSR [people, size] of 0 and 1, and `learned` float [people, dim], the vectors that people
-                got in training: `scale` becomes the number that brings what is folded in nearest to them, by least
-                squares over PEOPLE of them. None: 1.
+                got in training: `scale` makes what is folded in as long as they are, in the root mean square over
+                PEOPLE of them. (The number that brings it nearest to them is smaller, the more so the less of a vector
+                can be foreseen, and leaves too much to the biases.) None: 1.
         """
         vectors = np.asarray(vectors, np.float64)
         gram = vectors[2:].T @ vectors[2:]
@@ -52,7 +53,7 @@ class FoldIn(keras.layers.Layer):
             some = np.unique(np.linspace(0, histories.shape[0] - 1, PEOPLE).astype(int))
             rows = [vectors[histories.indices[histories.indptr[user] : histories.indptr[user + 1]]] for user in some]
             folded = np.stack([np.linalg.solve(row.T @ row + prior, row.sum(axis=0)) for row in rows])
-            share = (folded * np.asarray(learned)[some]).sum() / max((folded**2).sum(), 1e-12)
+            share = ((np.asarray(learned)[some] ** 2).sum() / max((folded**2).sum(), 1e-12)) ** 0.5
         self.scale.assign(share if share > 0 else 1.0)
 
     def get_config(self):

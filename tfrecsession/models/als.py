@@ -16,7 +16,7 @@ from tfrecsession.models.observed import Observed, check, observe
 from tfrecsession.models.search_space import Float, Int
 
 OWN = ("factors", "unobserved_weight", "regularization", "exponent", "alpha", "sweeps", "block", "cg_steps", "value")
-OWN += ("init_std", "duplicates", "explicit", "damping", "history_value", "fold_in", "window", "seed")
+OWN += ("init_std", "duplicates", "explicit", "scale", "damping", "history_value", "fold_in", "window", "seed")
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
@@ -65,6 +65,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         duplicates: what several events of a person on an item come to: "sum", "last", "mean" or "max"; None: the last
             rating, or the sum of weights.
         explicit: `value` holds ratings.
+        scale: (lowest, highest) rating: `fit` refuses others, predictions are clipped to it; None: any.
         damping: of the biases, in ratings.
         history_value: the weight or rating that an event of a history without one is given; None: the mean weight, the
             highest rating. Without `value` an event weighs 1.
@@ -74,7 +75,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
 
     Raises:
         InputError: an argument out of range; at `fit`, a `value` column that does not fit, see `batches.Interactions`,
-            weights below 0 or none above, ratings that are all equal.
+            weights below 0 or none above, ratings that are all equal or outside of the scale.
 
     Example:
 
@@ -106,6 +107,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         value=None,
         duplicates=None,
         explicit=False,
+        scale=None,
         damping=5.0,
         history_value=None,
         fold_in="solve",
@@ -132,7 +134,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
 
     # Training --------------------------------------------------------------------------------------------------------
 
-    def fit(self, x=None, *, epochs=None, initial_epoch=0, verbose=0, callbacks=None, **kwargs):
+    def fit(self, x=None, *, epochs=None, initial_epoch=0, verbose=0, callbacks=None, validation_data=None, **kwargs):
         """Sweeps `initial_epoch` to `epochs`; a fitted model goes on from the vectors that it has.
 
         Args:
@@ -141,17 +143,23 @@ class ALS(FoldIn, KnownUsers, CountingModel):
             epochs: as in Keras, the number of the last sweep; None: `initial_epoch + sweeps`.
             verbose: 1 shows a bar with the loss; 0 nothing.
             callbacks: of Keras; `on_epoch_end` is called after every sweep with the loss.
+            validation_data: a split, or its batches; the compiled `metrics` are measured on it after every sweep.
 
         Returns:
-            A Keras History; `history["loss"]` holds the whole loss after each sweep, as the class defines it.
+            A Keras History; `history["loss"]` holds the whole loss after each sweep, as the class defines it;
+            `history["val_recall@20"]` and the like what validation measured.
         """
         sessions = x if isinstance(x, Sessions) else getattr(x, "sessions", None)
         if sessions is None:
             raise InputError("ALS reads whole sessions: say fit(data.train)")
+        if validation_data is not None and not self.ranking_metrics:
+            raise InputError(
+                "validation_data: there is nothing to measure on it; say compile(metrics=[Recall(20)]) first"
+            )
         self.check_vocabulary(sessions.items)
         epochs = initial_epoch + self.sweeps if epochs is None else epochs
         duplicates = self.duplicates or ("last" if self.explicit else "sum")
-        people = Interactions.of(sessions, value=self.value, duplicates=duplicates)
+        people = Interactions.of(sessions, value=self.value, duplicates=duplicates, scale=self.scale)
         seen = observe(people, self)
         calls = keras.callbacks.CallbackList(
             callbacks, add_history=True, add_progbar=bool(verbose), verbose=verbose, epochs=epochs, steps=2, model=self
@@ -162,6 +170,10 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         for epoch in range(initial_epoch, epochs):
             calls.on_epoch_begin(epoch)
             logs = {"loss": self._sweep(*tables, seen, calls)}
+            if validation_data is not None:
+                self._keep(people, seen, *tables)
+                found = self.evaluate(validation_data, verbose=0, return_dict=True)
+                logs |= {f"val_{name}": value for name, value in found.items()}
             calls.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break

@@ -127,7 +127,7 @@ class FoldIn:
     def predict_ratings(self, users, items) -> np.ndarray:
         """float32 [n]: the rating (or, of implicit feedback, the score) of each pair of a person and an item.
 
-        Of an unknown person or item what is known of the other is used, of neither the mean rating.
+        Of an unknown person or item what is known of the other is used, of neither the mean rating. Clipped to `scale`.
         """
         rows, ids = self._rows(users), self.items.encode(list(items))
         nobody = np.zeros(self.width, np.float32)
@@ -136,4 +136,5 @@ class FoldIn:
             nobody[-2] = nothing[-1] = 1
         x = np.vstack([self.user_vectors.numpy(), nobody])[rows]  # row -1: nobody
         y = np.where((ids > 1)[:, None], self.item_table.numpy()[ids], nothing)
-        return np.einsum("nd,nd->n", x, y) + self.known.numpy()[0]
+        predicted = np.einsum("nd,nd->n", x, y) + self.known.numpy()[0]
+        return predicted if self.scale is None else np.clip(predicted, *self.scale)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches.interactions import Interactions
+from tfrecsession.batches.interactions import Interactions, is_scale
 from tfrecsession.errors import InputError
 from tfrecsession.layers import FoldIn, ItemEmbedding, UserEmbedding
 from tfrecsession.losses import AllPairs, RankingLoss, sampled_losses
@@ -41,6 +41,7 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         items: the vocabulary.
         dim: width of the vectors.
         rating: the column of ratings, for the squared error; None: it counts that a pair was seen.
+        scale: (lowest, highest) rating: `fit` refuses others, predictions are clipped to it; None: any.
         duplicates: of several ratings of one person for one item: "last", "mean", "max" or "sum" is taken.
         l2, bias_l2: of the regularization of vectors and of the biases of ratings; None: as of vectors.
         fold_in_weight: of all items against those of the history, where a history is folded in; with AllPairs its own
@@ -93,8 +94,9 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         items,
         dim=64,
         rating=None,
+        scale=None,
         duplicates="last",
-        l2=1e-3,
+        l2=3e-3,
         bias_l2=None,
         fold_in_weight=0.1,
         ridge=1.0,
@@ -111,7 +113,12 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         for name, number in {**positive, "l2": l2, "bias_l2": l2 if bias_l2 is None else bias_l2}.items():
             if not (number > 0 or (number == 0 and name not in positive)):
                 raise InputError(f"{name}={number!r}: say a number {'above 0' if name in positive else 'from 0 up'}")
+        if scale is not None and (rating is None or not is_scale(scale)):
+            raise InputError(
+                f"scale={scale!r}: say the lowest and the highest rating, as in (1, 5), beside rating='COLUMN'"
+            )
         self.dim, self.rating, self.duplicates, self.l2, self.bias_l2 = dim, rating, duplicates, l2, bias_l2
+        self.scale = None if scale is None else tuple(scale)
         self.fold_in_weight, self.ridge, self.deviation = fold_in_weight, ridge, deviation
         self.score_dtype = score_dtype
         self.negatives = Popularity(2048, alpha=0.5) if negatives == "popularity" else negatives
@@ -206,7 +213,18 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         return self.user_vectors[:, : self.dim]  # without the bias
 
     def get_config(self):
-        own = ("dim", "rating", "duplicates", "l2", "bias_l2", "fold_in_weight", "ridge", "deviation", "score_dtype")
+        own = (
+            "dim",
+            "rating",
+            "scale",
+            "duplicates",
+            "l2",
+            "bias_l2",
+            "fold_in_weight",
+            "ridge",
+            "deviation",
+            "score_dtype",
+        )
         return {
             **super().get_config(),
             **{name: getattr(self, name) for name in own},

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tfrecsession.batches import Interactions
-from tfrecsession.batches.interactions import DUPLICATES
+from tfrecsession.batches.interactions import DUPLICATES, is_scale
 from tfrecsession.errors import InputError
 from tfrecsession.models.alternating import Pairs
 
@@ -138,5 +138,7 @@ def check(model) -> None:
         refuse("history_value", "a number, or None")
     if model.alpha is not None and model.history_value is not None and not model.history_value > 0:
         refuse("history_value", "a weight above 0, or None")
+    if model.scale is not None and not (model.explicit and is_scale(model.scale)):
+        refuse("scale", "the lowest and the highest rating, as in (1, 5), beside explicit=True")
     if model.explicit and model.value is None:
         raise InputError("explicit=True: say which column holds the ratings, as in value='rating'")

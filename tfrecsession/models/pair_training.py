@@ -15,10 +15,10 @@ from tfrecsession.models.sequence_model import StopOnNaN
 
 class LearnsPairs:
     """Mixed in before `Recommender`. The model says `losses_of_pairs(batch)` and `settle(people)`, what its answers
-    take from the tables; it has `user_table`, `output_items`, `mean`, `rating`, `duplicates`, and `grams`, the Gramians
-    of items and of people, which `AllPairs` needs up to date."""
+    take from the tables; it has `user_table`, `output_items`, `mean`, `rating`, `scale`, `duplicates`, and `grams`, the
+    Gramians of items and of people, which `AllPairs` needs up to date."""
 
-    rating, duplicates, grams = None, "sum", ()
+    rating, scale, duplicates, grams = None, None, "sum", ()
 
     def fit(self, x=None, *args, rows: int = 1024, seed: int = 0, callbacks=None, **kwargs):
         """Keras' `fit`.
@@ -29,7 +29,8 @@ class LearnsPairs:
             seed: of the shuffling, likewise.
 
         Raises:
-            InputError: other people than in an earlier fit, another vocabulary, or a loss that is not a number.
+            InputError: other people than in an earlier fit, another vocabulary, a rating outside of the model's
+                `scale`, or a loss that is not a number.
         """
         batches = self.triples_of(x, rows, seed)
         self.take(batches.interactions)
@@ -45,7 +46,8 @@ class LearnsPairs:
             if not hasattr(sessions, "offsets"):
                 raise InputError("x: a factorization learns from people and items: say fit(data.train)")
             self.check_vocabulary(sessions.items)
-            x = Interactions.of(sessions, value=self.rating, duplicates=self.duplicates if self.rating else "sum")
+            duplicates = self.duplicates if self.rating else "sum"
+            x = Interactions.of(sessions, value=self.rating, duplicates=duplicates, scale=self.scale)
         return triples(x, rows, seed=seed)
 
     def training_batches(self, sessions, settings: dict, seed: int):
@@ -54,6 +56,8 @@ class LearnsPairs:
     def take(self, people: Interactions) -> None:
         """Make a row for everybody, or see that it is they for whom there are rows."""
         self.check_vocabulary(people.items)
+        if self.scale is not None:
+            people.check_scale(self.scale, self.rating)
         if not self.user_table.built:
             self.user_table.build(len(people))
         known, named = self.user_table.table.shape[0], people.users[people.named]

@@ -10,7 +10,7 @@ from tfrecsession.errors import InputError
 
 class Rated:
     """Mixed in before `KnownUsers`, whose vectors then end with the person's bias; the model has `output_items`, `mean`
-    (the mean rating) and `rating` (the column of ratings, None where it learned none)."""
+    (the mean rating), `scale` and `rating` (the column of ratings, None where it learned none)."""
 
     def predict_ratings(self, users, items, scale: tuple[float, float] | None = None) -> np.ndarray:
         """mu + b_u + b_i + p_u . q_i, float32 [n], of people and items beside each other.
@@ -20,7 +20,7 @@ class Rated:
 
         Args:
             users, items: names as they stand in the log, n of each.
-            scale: (lowest, highest) rating, to which predictions are clipped; None: as they come.
+            scale: (lowest, highest) rating, to which predictions are clipped; None: the model's `scale`, if it has one.
 
         Raises:
             InputError: the model learned no ratings, is not trained, or there are not as many users as items.
@@ -41,4 +41,5 @@ class Rated:
         )
         product = np.einsum("nd,nd->n", person[:, :-1], vectors)
         rated = float(self.mean.value) + person[:, -1] + there * (biases + product)
+        scale = self.scale if scale is None else scale
         return rated if scale is None else np.clip(rated, *scale)
