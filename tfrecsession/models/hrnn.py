@@ -58,7 +58,6 @@ class HRNN(UserAnswers, Streaming, SequenceModel):
     """
 
     across_sessions = True
-    history_alone = False
     training_defaults = {**SequenceModel.training_defaults, "lanes": 64, "steps": 20}
     search_space = {
         "form": Choice("init", "all"),
