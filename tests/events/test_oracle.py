@@ -84,19 +84,30 @@ def test_ranks_and_top_mass_are_exact(shop):
             assert oracle.top_mass(first, current, day, k, user) == pytest.approx(best, abs=1e-12)
 
 
-def test_ranks_agree_with_full_scores_in_a_larger_shop():
-    shop = Shop(items=5000, days=4, seed=2)
+def test_the_loyal_cases_are_of_every_kind():
+    kinds = set()
+    for shop in SHOPS[-2:]:
+        first, _, day, user = cases(shop, vocabularies(shop)[0])
+        own = shop.own_cluster(user)
+        dead = [(shop.birth[:-1][shop.cluster == cluster] > one).all() for cluster, one in zip(own, day, strict=True)]
+        kinds |= set(zip(dead, own == shop.cluster[first], strict=True))
+    assert kinds == {(False, False), (False, True), (True, False)}  # a session's own cluster is always alive
+
+
+@pytest.mark.parametrize("shares", [{}, {"follow": 0.2, "taste": 0.1, "loyal": 0.6}])
+def test_ranks_agree_with_full_scores_in_a_larger_shop(shares):
+    shop = Shop(items=5000, days=4, seed=2, **shares)
     known = np.random.default_rng(0).random(5000) < 0.9
-    first, current, day, _ = cases(shop, known, 300)
+    first, current, day, user = cases(shop, known, 300)
     oracle = shop.oracle(known)
-    table = oracle.probabilities(first, current, day)
+    table = oracle.probabilities(first, current, day, user)
     likely = np.argsort(-table, axis=1)
     for place in (0, 3, 8, 19, 20, 60):
         target = likely[:, place]
         bar = table[np.arange(300), target][:, None] * (1 - 1e-12)
         expected = (table >= bar).sum(1)
-        assert (oracle.ranks(first, current, day, target, 5000) == expected).all()
-        assert (oracle.ranks(first, current, day, target) == np.minimum(expected, 21)).all()
+        assert (oracle.ranks(first, current, day, target, 5000, user) == expected).all()
+        assert (oracle.ranks(first, current, day, target, user=user) == np.minimum(expected, 21)).all()
 
 
 def test_an_item_not_yet_sold_is_a_miss():

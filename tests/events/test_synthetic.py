@@ -11,6 +11,7 @@ import pytest
 from tfrecsession.errors import InputError
 from tfrecsession.events import synthetic
 from tfrecsession.events.synthetic import DAY, EVENTS, SCHEMA, Shop
+from tfrecsession.events.walks import Walks
 
 
 class Log:
@@ -25,7 +26,7 @@ class Log:
         self.day = shop.day(self.time[self.start])
 
 
-def next_item_law(shop, first, current, day):
+def next_item_law(shop, first, current, day, own_cluster=None):
     """p(next) as the module says it in words, one item at a time."""
     items = range(shop.items)
     alive = [j for j in items if shop.birth[j] <= day]
@@ -37,8 +38,11 @@ def next_item_law(shop, first, current, day):
     own = [j for j in alive if shop.cluster[j] == shop.cluster[first]]
     for j in own:
         law[j] += (shop.taste + shop.follow - follow) * shop.weight[j] / shop.weight[own].sum()
+    loyal = [j for j in alive if shop.cluster[j] == own_cluster] or alive
+    for j in loyal:
+        law[j] += shop.loyal * shop.weight[j] / shop.weight[loyal].sum()
     for j in alive:
-        law[j] += (1 - shop.follow - shop.taste) * shop.weight[j] / shop.weight[alive].sum()
+        law[j] += (1 - shop.follow - shop.taste - shop.loyal) * shop.weight[j] / shop.weight[alive].sum()
     return law
 
 
@@ -63,6 +67,45 @@ def test_next_items_come_as_often_as_the_law_says(seed):
     assert degrees > 2000
     # A chi-square of n degrees has mean n and variance 2n.
     assert abs(statistic - degrees) < 5 * np.sqrt(2 * degrees)
+
+
+def test_loyal_users_come_back_as_often_as_the_law_says():
+    """Seen against p(next | first, current, day, user); a user counts by the own cluster, all others being equal."""
+    shop = Shop(items=24, sessions=150_000, users=300, seed=11, days=2, late=0.9, follow=0.3, taste=0.2, loyal=0.4)
+    log = Log(shop)
+    following = np.flatnonzero(~log.opens)
+    own = shop.own_cluster(log.user[following])
+    day, first, current = log.day[following], log.item[log.start[following]], log.item[following - 1]
+    place = ((day * 4 + own) * 4 + shop.cluster[first]) * 24 + current
+    seen = np.bincount(place * 24 + log.item[following], minlength=2 * 4 * 4 * 24 * 24).reshape(-1, 24)
+    some = np.unique(place, return_index=True)[1]
+    some = some[seen[place[some]].sum(1) >= 500]
+    table = shop.oracle().probabilities(first[some], current[some], day[some], log.user[following[some]])
+    statistic, degrees, kinds = 0.0, 0, set()
+    for event, chances in zip(some, table, strict=True):
+        law = next_item_law(shop, first[event], current[event], day[event], own[event])
+        assert chances == pytest.approx(law, abs=1e-12)
+        counts = seen[place[event]]
+        assert not counts[law == 0].any()
+        expected = law * counts.sum()
+        counted = expected >= 5
+        statistic += ((counts - expected)[counted] ** 2 / expected[counted]).sum()
+        degrees += counted.sum() - 1
+        dead = (shop.birth[:-1][shop.cluster == own[event]] > day[event]).all()
+        kinds.add("dead" if dead else "same" if own[event] == shop.cluster[first[event]] else "other")
+    assert kinds == {"dead", "same", "other"} and degrees > 500
+    assert abs(statistic - degrees) < 5 * np.sqrt(2 * degrees)
+
+
+def test_the_own_cluster_is_even_and_tells_nothing_else():
+    shop = Shop(items=1000, sessions=20_000, seed=3, follow=0.2, loyal=0.3)
+    users = np.arange(40_000)
+    own, home = shop.own_cluster(users), Walks(shop)._home(users)
+    assert np.bincount(own, minlength=10) == pytest.approx(4000, abs=300)
+    expected = np.outer(np.bincount(home, minlength=10), np.bincount(own, minlength=10)) / 40_000
+    together = np.bincount(home * 10 + own, minlength=100).reshape(10, 10)
+    assert ((together - expected) ** 2 / expected).sum() < 81 + 5 * np.sqrt(2 * 81)
+    assert (own != Shop(items=1000, seed=4).own_cluster(users)).mean() > 0.8
 
 
 def test_popularity_is_zipf():
@@ -148,13 +191,17 @@ def test_the_seed_decides_everything():
     assert one.item_table() != other.item_table()
 
 
-def test_the_log_of_a_seed_never_changes():
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [({}, "2301f68332fb5814"), ({"taste": 0.1, "loyal": 0.4}, "f5e533dd47425a8b")],
+)
+def test_the_log_of_a_seed_never_changes(arguments, expected):
     """Scores in presets and benchmarks belong to one log: whoever changes it on purpose measures them anew."""
-    table = Shop(items=300, sessions=2000, seed=1, days=5).reader().read_all()
+    table = Shop(items=300, sessions=2000, seed=1, days=5, **arguments).reader().read_all()
     digest = hashlib.sha256()
     for column in table.column_names:
         digest.update("\n".join(map(str, table[column].to_pylist())).encode())
-    assert digest.hexdigest()[:16] == "2301f68332fb5814"
+    assert digest.hexdigest()[:16] == expected
 
 
 @pytest.mark.parametrize(
@@ -168,6 +215,8 @@ def test_the_log_of_a_seed_never_changes():
         {"items": 60, "sessions": 500, "follow": 0.6, "taste": 0.4, "home": 0.0},
         {"items": 60, "sessions": 500, "zipf": 3.0, "users": 1, "cart": 0.0, "purchase": 1.0},
         {"items": 60, "sessions": 1},
+        {"items": 4, "sessions": 500, "days": 30, "late": 0.9, "follow": 0.0, "taste": 0.0, "loyal": 1.0},
+        {"items": 60, "sessions": 500, "follow": 0.1, "taste": 0.2, "loyal": 0.7},  # 1 but for rounding
     ],
 )
 def test_corners(arguments):
@@ -236,6 +285,7 @@ def test_write_parquet(tmp_path):
         Shop(),
         Shop(items=70, sessions=9, seed=3, days=2),
         Shop(users=7, start="2025-12-24", zipf=1.1, late=0.25, home=0.1, follow=0.3, taste=0.3, cart=0.0, purchase=1.0),
+        Shop(users=500, follow=0.3, taste=0.1, loyal=0.5),
     ],
 )
 def test_spec_round_trip(shop):
@@ -272,7 +322,9 @@ def test_spec_defaults():
         ("users=0", "users=0 must be at least 1"),
         ("late=1", "late=1.0 must be between 0 and 0.9"),
         ("zipf=-1", "zipf=-1.0 must be between 0 and 3"),
+        ("loyal=-0.1", "loyal=-0.1 must be between 0 and 1"),
         ("follow=0.8", "must not exceed 1"),
+        ("users=500,loyal=0.5", "exceed 1; lower one of follow=0.5, taste=0.35, loyal=0.5"),
         ("cart=0.8,purchase=0.3", "must not exceed 1"),
         ("start=yesterday", "start='yesterday' must be a date"),
     ],

@@ -27,7 +27,7 @@ def ceiling(spec: str, sessions: Sessions, k=(20,)) -> Evaluation:
 
     Args:
         spec: the shop, as `dataset.json` names it ("synthetic:...").
-        sessions: a split of a data set that was prepared from it.
+        sessions: a split of a data set that was prepared from it, with its users where they are loyal.
         k: the lengths of list to report.
     """
     shop = Shop.from_spec(spec)
@@ -44,7 +44,8 @@ def ceiling(spec: str, sessions: Sessions, k=(20,)) -> Evaluation:
 
     users = None
     if shop.loyal:
-        users = np.repeat(sessions.column("user"), np.diff(sessions.offsets))[current + 1][scored].astype(np.int64)
+        numbers = sessions.column("user")[np.diff(sessions.offsets) > 1].astype(np.int64)  # as `starts`
+        users = np.repeat(numbers, steps)[scored]
     days = shop.day(np.asarray(sessions.column("times"))[starts])  # the shop deals by the day a session began
     ranks = shop.oracle(known).ranks(
         items(np.repeat(sessions.values[starts], steps)),

@@ -20,7 +20,7 @@ TITLE_WORDS = 6  # words a category has for its titles
 def stream(seed: int, *key: int) -> np.random.Generator:
     """The random numbers of one purpose, `key`, independent of those of any other.
 
-    The catalogue has the keys 0 to 4 and 7, the log (5, day, chunk), the users' tastes 6.
+    The catalogue has the keys 0 to 4 and 7, the log (5, day, chunk), the users' tastes 6 and 8.
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 

@@ -103,8 +103,8 @@ class Oracle:
         in_cluster, in_shop = weight[shelf.by_cluster], weight[shelf.by_weight]
         start = np.zeros(len(target), np.int64)
         inside, outside = 0, _prefix(in_shop, start, start + len(in_shop), law.outside, bar)
-        for cluster, rate in ((law.cluster, law.inside), (law.own, law.loyal)):
-            span = shelf.span(cluster)
+        for favoured, rate in ((law.cluster, law.inside), (law.own, law.loyal)):
+            span = shelf.span(favoured)
             inside = inside + _prefix(in_cluster, *span, rate, bar)
             outside = outside - _prefix(in_cluster, *span, law.outside, bar)
         alone = self._alone(law)

@@ -9,8 +9,9 @@ the taste of the whole session, so a model can observe it. From item `i`, on the
     with probability loyal            an item of the user's own cluster alive on d, by popularity (none alive: any item)
     otherwise                         any item alive on d, by popularity
 
-The user's own cluster is drawn evenly among all, whatever the sessions are about: with `loyal` above 0 (it is 0 unless
-said) who remembers a user knows more than the session tells. p(next | first, i, d, user) is known in closed form:
+The user's own cluster is drawn evenly among all, whatever the sessions are about. The first item tells nothing of it,
+the loyal steps of a session do, one after the other: with `loyal` above 0 (it is 0 unless said) who remembers a user
+knows at the start of a session what it would show only later. p(next | first, i, d, user) is known in closed form:
 `tfrecsession.events.walks` draws from it and `tfrecsession.events.oracle` ranks with it. The items themselves are in
 `tfrecsession.events.catalogue`.
 """
@@ -89,8 +90,11 @@ class Shop(Catalogue):
             raise InputError(f"synthetic: zipf={self.zipf} must be between 0 and 3")
         if self.days >= NEVER:
             raise InputError(f"synthetic: days={self.days} must be below {NEVER}")
-        if self.follow + self.taste + self.loyal > 1 + 1e-9 or self.cart + self.purchase > 1 + 1e-9:
-            raise InputError("synthetic: follow + taste + loyal and cart + purchase must not exceed 1")
+        for names in (("follow", "taste", "loyal"), ("cart", "purchase")):
+            shares = [getattr(self, name) for name in names]
+            if sum(shares) > 1 + 1e-9:
+                said = ", ".join(f"{name}={share}" for name, share in zip(names, shares, strict=True))
+                raise InputError(f"synthetic: {' + '.join(names)} must not exceed 1; lower one of {said}")
         try:
             datetime.strptime(self.start, "%Y-%m-%d")
         except ValueError:

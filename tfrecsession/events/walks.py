@@ -74,9 +74,8 @@ class Walks:
         rest = chance[others]
         loyal = (rest >= shop.taste) & (rest < shop.taste + shop.loyal)
         wide = (rest >= shop.taste) & ~loyal
-        chance[others] = np.where(
-            wide, (rest - shop.taste - shop.loyal) / (shop.wide or 1.0), rest / (shop.taste or 1.0)
-        )
+        beyond = np.maximum(rest - shop.taste - shop.loyal, 0.0)  # rounding must not lead below the first item alive
+        chance[others] = np.where(wide, beyond / (shop.wide or 1.0), rest / (shop.taste or 1.0))
         chance[others[loyal]] = (rest[loyal] - shop.taste) / (shop.loyal or 1.0)
         stuck = follows[led == shop.items]
         chance[stuck] = generator.random(len(stuck))
