@@ -27,7 +27,9 @@ class Recommender(Answers, keras.Model):
     history_alone = (
         True  # whether scores follow from the items of the session so far and nothing else, such as the user
     )
-    across_sessions: bool | str = False  # True: reads a person's earlier sessions, "visit" counts them; "joined": as one
+    across_sessions: bool | str = (
+        False  # True: reads a person's earlier sessions, "visit" counts them; "joined": as one
+    )
     columns: tuple[str, ...] = ()  # further columns of the log, a value per event, that `target_ranks` finds in a batch
     search_space: dict = {}  # setting -> what `tfrecsession tune` may try, see `tfrecsession.models.search_space`
     causal = True  # whether what `encode` says at a step is free of the steps after it, so that each can have a target
