@@ -6,7 +6,8 @@
 globo: test is the last day, all before it is train; scored are the users who have three sessions or more by then.
 shop: the synthetic shop whose users have a lasting taste of their own, of which a session's first item tells nothing
 and every further one something. Every model has the same width, loss, negatives, optimizer and epochs, untuned; those
-that remember train in lanes, the other one on packed rows. What is said with --set goes to all of them. Recall and MRR of 20 with 95% intervals over sessions, whole and by the number of the user's past sessions.
+that remember train in lanes, the other one on packed rows. What is said with --set goes to all of them. Recall and MRR
+of 20 with 95% intervals over sessions, whole and by the number of the user's past sessions.
 """
 
 import argparse
