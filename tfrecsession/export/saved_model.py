@@ -26,12 +26,18 @@ def write_saved_model(
 ) -> Path:
     """Write `model` as a SavedModel that loads with TensorFlow alone.
 
-    Signature `serving_default`: `items` string [histories, events] (padding "" anywhere, unknown ids passed over) ->
-    `items` string [histories, k], "" where nothing is left, and `scores` float32 [histories, k]. A model that knows
-    people by name has the signature `users` too: `users` string [n] -> the same; who is unknown gets popular items.
-    A recurrent model has the signature `advance` too, one event further in each of n sessions: `items` string [n] and
-    `state` float32 [n, width] -> `items`, `scores` and `state`, to be given back with the session's next event. Zeros
-    start a session; the width stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
+    In every string input "" is padding, anywhere, and unknown ids are passed over. "Answer" is `items` string [n, k],
+    best first, "" where nothing is left, and `scores` float32 [n, k]. Signatures of every model:
+    `serving_default`: `items` string [n, events] -> answer;
+    `recommend_filtered`: `items`, and string [n, any] `exclude`, items to leave out, and `only`, items to choose from
+    (a row without any: the whole catalogue) -> answer.
+    Of a model that can say what is alike, `similar_items`: `items` string [n] -> answer.
+    Of a model that scores by dot products, `encode`: `items` string [n, events] -> `vector` float32 [n, width], and
+    `encode_items`: `items` string [n] -> `vector`; products of the two are the scores, biases the last component.
+    Of a model that knows people by name, `users`: `users` string [n] -> answer; who is unknown gets popular items.
+    Of a recurrent model, `advance`, one event further in each of n sessions: `items` string [n] and `state` float32
+    [n, width] -> answer and `state`, to be given back with the session's next event. Zeros start a session; the width
+    stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
 
     A model that keeps something of a person between sessions (HRNN) has five more; a user state is all zeros for
     somebody new, its width is `user_width` in `assets.extra/tfrecsession.json`:
