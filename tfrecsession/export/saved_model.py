@@ -10,7 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.export.readme import readme
 from tfrecsession.export.signatures import Answers
+from tfrecsession.export.warm_up import write_warm_up
 from tfrecsession.staging import staged
 from tfrecsession.version import __version__
 
@@ -47,6 +49,9 @@ def write_saved_model(
     `start_session`: `user_state` -> the `state` that `advance` goes on from; `finish_session`: the `state` that
     `advance` answered last -> the `user_state` after the session.
 
+    `assets.extra` holds a README.md of the signatures, and a request for each of them that TensorFlow Serving warms up
+    with (`tf_serving_warmup_requests`).
+
     Args:
         model: a Recommender.
         path: the folder of this version; TensorFlow Serving wants its name to be a number ("saved_models/gru4rec/1").
@@ -61,9 +66,8 @@ def write_saved_model(
     """
     model.check_k(k)
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
-        tf.saved_model.save(
-            answers := Answers(model, Path(assets), k, exclude_seen), str(folder), signatures=answers.asked
-        )
+        answers = Answers(model, Path(assets), k, exclude_seen)
+        tf.saved_model.save(answers, str(folder), signatures=answers.asked)
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)
         card = {
@@ -78,6 +82,9 @@ def write_saved_model(
             **(about or {}),
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
+        name = next(part for part in reversed(Path(path).absolute().parts) if not part.isdigit())  # .../gru4rec/1
+        write_warm_up(model, answers.asked, extra, name)
+        (extra / "README.md").write_text(readme(model, answers.asked, name, card), encoding="utf-8")
     return Path(path)
 
 
