@@ -79,15 +79,44 @@ def test_the_export_answers_as_the_model_does_without_us(name, fitted, shop, tmp
 
 def test_the_export_holds_core_ops_only(name, fitted, tmp_path):
     path = fitted(name).export(tmp_path / "1", k=5)
-    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    graph = proto.meta_graphs[0].graph_def
-    functions = {function.signature.name for function in graph.library.function}
-    ops = {node.op for node in graph.node} | {node.op for f in graph.library.function for node in f.node_def}
-    ops -= functions
-    assert ops and all(op_def_registry.get(op) is not None for op in ops)
-    assert not {op for op in ops if "Cudnn" in op or "PyFunc" in op}
+    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0]
+    asked = {name: ops_of(proto, signature) for name, signature in proto.signature_def.items() if name[0] != "_"}
+    assert {"serving_default", "recommend_filtered"} <= set(asked)
+    whole = set().union(*(graph_ops(proto.graph_def)[0], *asked.values()))  # restoring, too
+    assert all(op_def_registry.get(op) is not None for op in whole)
+    assert not {op for op in whole if "Cudnn" in op or "PyFunc" in op}
+    for name, ops in asked.items():  # what was walked through is what answers
+        outputs = set(proto.signature_def[name].outputs)
+        assert ("LookupTableFindV2" in ops) == (not {name} & {"start_session", "finish_session"}), (name, outputs)
+        assert "TopKV2" in ops or "items" not in outputs
     card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
     assert card["k"] == 5 and card["vocabulary"]
+
+
+def graph_ops(graph):
+    """The ops of a graph and its library that are no functions of that library, and the functions by name."""
+    functions = {function.signature.name: function.node_def for function in graph.library.function}
+    nodes = [node for some in (graph.node, *functions.values()) for node in some]
+    return {node.op for node in nodes} - set(functions), functions
+
+
+def ops_of(proto, signature) -> set[str]:
+    """The ops that a signature of a MetaGraphDef can run, through all functions that it calls."""
+    _, functions = graph_ops(proto.graph_def)
+    of_graph = {node.name: node for node in proto.graph_def.node}
+    left, seen, ops = [of_graph[tensor.name.split(":")[0]] for tensor in signature.outputs.values()], set(), set()
+    while left:
+        node = left.pop()
+        called = {node.op, *(f.name for attr in node.attr.values() for f in (attr.func, *attr.list.func))}
+        for name in (called & set(functions)) - seen:
+            seen.add(name)
+            left += functions[name]
+        ops |= {node.op} - set(functions)
+        if node is of_graph.get(node.name):
+            before = {name.lstrip("^").split(":")[0] for name in node.input} - seen
+            seen |= before
+            left += [of_graph[name] for name in before]
+    return ops
 
 
 def test_an_export_of_no_history_at_all(name, fitted, shop, tmp_path):

@@ -10,7 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.export.readme import readme
 from tfrecsession.export.signatures import Answers
+from tfrecsession.export.warm_up import write_warm_up
 from tfrecsession.staging import staged
 from tfrecsession.version import __version__
 
@@ -26,12 +28,18 @@ def write_saved_model(
 ) -> Path:
     """Write `model` as a SavedModel that loads with TensorFlow alone.
 
-    Signature `serving_default`: `items` string [histories, events] (padding "" anywhere, unknown ids passed over) ->
-    `items` string [histories, k], "" where nothing is left, and `scores` float32 [histories, k]. A model that knows
-    people by name has the signature `users` too: `users` string [n] -> the same; who is unknown gets popular items.
-    A recurrent model has the signature `advance` too, one event further in each of n sessions: `items` string [n] and
-    `state` float32 [n, width] -> `items`, `scores` and `state`, to be given back with the session's next event. Zeros
-    start a session; the width stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
+    In every string input "" is padding, anywhere, and unknown ids are passed over. "Answer" is `items` string [n, k],
+    best first, "" where nothing is left, and `scores` float32 [n, k]. Signatures of every model:
+    `serving_default`: `items` string [n, events] -> answer;
+    `recommend_filtered`: `items`, and string [n, any] `exclude`, items to leave out, and `only`, items to choose from
+    (a row without any: the whole catalogue) -> answer.
+    Of a model that can say what is alike, `similar_items`: `items` string [n] -> answer.
+    Of a model that scores by dot products, `encode`: `items` string [n, events] -> `vector` float32 [n, width], and
+    `encode_items`: `items` string [n] -> `vector`; products of the two are the scores, biases the last component.
+    Of a model that knows people by name, `users`: `users` string [n] -> answer; who is unknown gets popular items.
+    Of a recurrent model, `advance`, one event further in each of n sessions: `items` string [n] and `state` float32
+    [n, width] -> answer and `state`, to be given back with the session's next event. Zeros start a session; the width
+    stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
 
     A model that keeps something of a person between sessions (HRNN) has five more; a user state is all zeros for
     somebody new, its width is `user_width` in `assets.extra/tfrecsession.json`:
@@ -40,6 +48,9 @@ def write_saved_model(
     `advance_user`: `items` of a finished session and the `user_state` before it -> the `user_state` after it;
     `start_session`: `user_state` -> the `state` that `advance` goes on from; `finish_session`: the `state` that
     `advance` answered last -> the `user_state` after the session.
+
+    `assets.extra` holds a README.md of the signatures, and a request for each of them that TensorFlow Serving warms up
+    with (`tf_serving_warmup_requests`).
 
     Args:
         model: a Recommender.
@@ -55,9 +66,8 @@ def write_saved_model(
     """
     model.check_k(k)
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
-        tf.saved_model.save(
-            answers := Answers(model, Path(assets), k, exclude_seen), str(folder), signatures=answers.asked
-        )
+        answers = Answers(model, Path(assets), k, exclude_seen)
+        tf.saved_model.save(answers, str(folder), signatures=answers.asked)
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)
         card = {
@@ -72,6 +82,9 @@ def write_saved_model(
             **(about or {}),
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
+        name = next(part for part in reversed(Path(path).absolute().parts) if not part.isdigit())  # .../gru4rec/1
+        write_warm_up(model, answers.asked, extra, name)
+        (extra / "README.md").write_text(readme(model, answers.asked, name, card), encoding="utf-8")
     return Path(path)
 
 

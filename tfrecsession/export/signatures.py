@@ -7,11 +7,17 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.errors import InputError
 from tfrecsession.export.user_signatures import user_signatures
+
+ITEM = tf.TensorSpec((None,), tf.string, name="items")
+HISTORY = tf.TensorSpec((None, None), tf.string, name="items")
 
 
 class Answers(tf.Module):
     """What a SavedModel holds: the lookup tables, the weights an answer needs, and the signatures.
+
+    The docstring of a signature is what the export's README says of it.
 
     Args:
         model: a Recommender.
@@ -23,48 +29,114 @@ class Answers(tf.Module):
     def __init__(self, model, folder: Path, k: int, exclude_seen: bool):
         super().__init__()
         self.to_id, self.to_item = _tables(model.items.ids, folder)
-
-        @tf.function(input_signature=[tf.TensorSpec((None, None), tf.string, name="items")])
-        def serving_default(items):
-            best, scores = model.answer(self._ids(items), k, exclude_seen)
-            return {"items": self._names(best), "scores": scores}
-
-        across = user_signatures(model, self.to_id, self.to_item, k, exclude_seen)
-        self.asked = {"serving_default": serving_default, **across}
+        asked = {
+            **self._recommending(model, k, exclude_seen),
+            **self._of_vectors(model, k),
+            **user_signatures(model, self.to_id, self.to_item, k, exclude_seen),
+        }
         if len(getattr(model, "users", ())):
             self.to_user, _ = _tables(model.users, folder, "users.txt")
-
-            @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="users")])
-            def users(users):
-                best, scores = model.answer_users(self.to_user.lookup(users), k, exclude_seen)
-                return {"items": self._names(best), "scores": scores}
-
-            self.asked["users"] = users
+            asked |= self._of_users(model, k, exclude_seen)
         if getattr(model, "state_width", 0):
-            width = model.initial_state().shape[1]  # static, so that a client reads it off the signature
-
-            @tf.function(
-                input_signature=[
-                    tf.TensorSpec((None,), tf.string, name="items"),
-                    tf.TensorSpec((None, width), tf.float32, name="state"),
-                ]
-            )
-            def advance(items, state):
-                best, scores, state = model.advance_ids(self._ids(items), state, k, exclude_seen)
-                return {"items": self._names(best), "scores": scores, "state": state}
-
-            self.asked["advance"] = advance
+            asked |= self._streaming(model, k, exclude_seen)
+        self.asked = asked
         # Only what the answers read is saved: not the optimizer, not the tables of the negative sampler.
         read = [one for signature in self.asked.values() for one in signature.get_concrete_function().variables]
         self.weights = list({id(one): one for one in read}.values())
+
+    def _recommending(self, model, k, exclude_seen):
+        @tf.function(input_signature=[HISTORY])
+        def serving_default(items):
+            """What comes next: the k best items after each history, best first, and their scores."""
+            return self._answer(*model.answer(self._ids(items), k, exclude_seen))
+
+        exclude, only = (tf.TensorSpec((None, None), tf.string, name=name) for name in ("exclude", "only"))
+
+        @tf.function(input_signature=[HISTORY, exclude, only])
+        def recommend_filtered(items, exclude, only):
+            """As `serving_default`, without the items of `exclude` (out of stock, bought already) and, where a row of
+            `only` names any, from those alone (a category). A row of `only` that is all padding stands for the whole
+            catalogue. Where fewer than k items are left, the answer ends in `""`."""
+            checks = [
+                tf.debugging.assert_equal(tf.shape(ids)[0], tf.shape(items)[0], f"{name}: say a row for each of items")
+                for ids, name in ((exclude, "exclude"), (only, "only"))
+            ]
+            with tf.control_dependencies(checks):
+                chosen = self._ids(only)
+            rows = tf.broadcast_to(tf.range(tf.shape(chosen)[0])[:, None], tf.shape(chosen))
+            places = tf.stack([rows, chosen], axis=2)
+            allowed = tf.zeros((tf.shape(chosen)[0], model.size), tf.bool)
+            allowed = tf.tensor_scatter_nd_update(allowed, places, tf.ones_like(chosen, tf.bool))
+            allowed |= tf.reduce_all(chosen == 0, axis=1, keepdims=True)
+            return self._answer(*model.answer(self._ids(items), k, exclude_seen, allowed, self._ids(exclude)))
+
+        return {"serving_default": serving_default, "recommend_filtered": recommend_filtered}
+
+    def _of_vectors(self, model, k):
+        """What a model can say of its vectors, if it has any."""
+        named = {}
+        try:
+            nearest = model.nearest()
+        except InputError:
+            pass
+        else:
+
+            @tf.function(input_signature=[ITEM])
+            def similar_items(items):
+                """The k items most like each item, itself left out, most alike first. Of an unknown item: `""`."""
+                return self._answer(*nearest(self._ids(items), k))
+
+            named["similar_items"] = similar_items
+        try:
+            model.score_table()
+        except InputError:
+            return named
+
+        @tf.function(input_signature=[HISTORY])
+        def encode(items):
+            """The vector of each history, for a vector store of one's own that searches for the largest dot products
+            with the vectors of `encode_items`: these products are the scores. Of a history without a known item: zeros,
+            which say nothing; `serving_default` answers it with popular items."""
+            return {"vector": model.query_vectors(self._ids(items))}
+
+        @tf.function(input_signature=[ITEM])
+        def encode_items(items):
+            """The vector of each item, to be kept in a vector store. What a model adds to the scores of an item, as
+            biases are, is the last component, against a 1 in `encode`: search by dot product, not by cosine. Of an
+            unknown item: zeros."""
+            ids = self._ids(items)
+            found = tf.gather(model.score_table(), ids)
+            return {"vector": tf.where(ids[:, None] > 1, found, 0.0)}
+
+        return named | {"encode": encode, "encode_items": encode_items}
+
+    def _of_users(self, model, k, exclude_seen):
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="users")])
+        def users(users):
+            """The k best items of people whom training knew by name; who is unknown gets popular items."""
+            return self._answer(*model.answer_users(self.to_user.lookup(users), k, exclude_seen))
+
+        return {"users": users}
+
+    def _streaming(self, model, k, exclude_seen):
+        width = model.initial_state().shape[1]  # static, so that a client reads it off the signature
+
+        @tf.function(input_signature=[ITEM, tf.TensorSpec((None, width), tf.float32, name="state")])
+        def advance(items, state):
+            """One event further in each of n sessions, at the same cost however long they are: `state` is what the
+            event before answered, zeros start a session. An unknown item and `""` leave the state as it is."""
+            best, scores, state = model.advance_ids(self._ids(items), state, k, exclude_seen)
+            return self._answer(best, scores) | {"state": state}
+
+        return {"advance": advance}
 
     def _ids(self, items):
         """Strings of any shape -> int32 ids, 0 for "" and 1 for what is unknown."""
         return tf.cast(tf.where(items == "", tf.constant(-2, tf.int64), self.to_id.lookup(items)) + 2, tf.int32)
 
-    def _names(self, ids):
-        """int32 ids of any shape -> strings, "" for 0."""
-        return self.to_item.lookup(tf.cast(ids, tf.int64) - 2)
+    def _answer(self, best, scores):
+        """int32 ids and scores of one shape -> strings, "" for 0, and scores."""
+        return {"items": self.to_item.lookup(tf.cast(best, tf.int64) - 2), "scores": scores}
 
 
 def _tables(items: np.ndarray, folder: Path, name: str = "vocabulary.txt"):

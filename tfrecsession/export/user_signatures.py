@@ -38,6 +38,8 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool) -> dict:
 
     @tf.function(input_signature=[items, sessions])
     def with_sessions(items, sessions):
+        """What comes next for people with earlier sessions: a new one starts where the number in `sessions` changes,
+        the last is the one going on. `items` and `sessions` have the same shape."""
         says = "sessions must have the shape of items: the number of the session of each event"
         with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), says)]):
             sessions = tf.identity(sessions)
@@ -45,20 +47,24 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool) -> dict:
 
     @tf.function(input_signature=[items, user_state])
     def with_user(items, user_state):
+        """What comes next in the current session of people who came with a `user_state`; zeros: somebody new."""
         user_state = checked(tf.shape(items)[0], user_state)
         return to_answer(*model.answer_user(to_ids(items), user_state, k, exclude_seen))
 
     @tf.function(input_signature=[items, user_state])
     def advance_user(items, user_state):
+        """A finished session and the `user_state` before it -> the one after it, to be kept beside the person."""
         user_state = checked(tf.shape(items)[0], user_state)
         return {"user_state": model.advance_user(to_ids(items), user_state)}
 
     @tf.function(input_signature=[user_state])
     def start_session(user_state):
+        """The `state` that `advance` goes on from at the first event of a person's session."""
         return {"state": model.start_session(checked(tf.shape(user_state)[0], user_state))}
 
     @tf.function(input_signature=[streamed])
     def finish_session(state):
+        """The `state` that `advance` answered last -> the `user_state` after the session."""
         state = checked_width(state, tf.shape(state)[0], width, "state", ": what advance answered")
         return {"user_state": model.finish_session(state)}
 

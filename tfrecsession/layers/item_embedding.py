@@ -90,6 +90,11 @@ class ItemEmbedding(keras.layers.Layer):
         columns = ops.cast(_with_offsets(table, offsets), self.compute_dtype)
         return lambda hidden: _matmul(_with_ones(ops.cast(hidden, self.compute_dtype), offsets), columns)
 
+    def with_biases(self):
+        """float32 [size, dim], and where there are biases one more column that holds them."""
+        table = tf.convert_to_tensor(self.table.value)
+        return tf.concat([table, self.biases.value[:, None]], axis=1) if self.bias else table
+
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.dim)
 

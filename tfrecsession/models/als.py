@@ -225,6 +225,9 @@ class ALS(FoldIn, KnownUsers, CountingModel):
     def item_vectors(self):
         return self.item_table.value[:, : self.factors]
 
+    def score_table(self):
+        return tf.convert_to_tensor(self.item_table.value)
+
     def compared_users(self):
         return self.user_vectors[:, : self.factors]
 

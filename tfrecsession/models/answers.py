@@ -22,7 +22,7 @@ class Recommendations(NamedTuple):
 class Answers:
     """The answering half of `Recommender`, on its `encode`, `score_all`, `items` and `item_counts`."""
 
-    def answer(self, ids, k: int, exclude_seen: bool = False, allowed=None):
+    def answer(self, ids, k: int, exclude_seen: bool = False, allowed=None, exclude=None):
         """Histories of item ids -> ids and scores of the k best items.
 
         Padding and unknown items may stand anywhere and change nothing. A history without a known item gets the most
@@ -32,11 +32,39 @@ class Answers:
             ids: int32 [histories, events], oldest first.
             k: how many.
             exclude_seen: leave out the items of the history.
-            allowed: bool [size], the items that may be recommended; None: all.
+            allowed: bool [size] or [histories, size], the items that may be recommended; None: all.
+            exclude: int32 [histories, any], further items to leave out; 0 and 1 stand for none.
 
         Returns:
             int32 [histories, k], 0 where nothing is left, and float32 [histories, k].
         """
+        encoded, ids, length = self._encode_histories(ids)
+        scores = tf.cast(self.score_all(encoded), tf.float32)
+        scores = tf.where(length[:, None] > 0, scores, self.score_without_history()[None])
+        out = ([ids] if exclude_seen else []) + ([] if exclude is None else [exclude])
+        return self.best_of(scores, k, _pairs(tf.concat(out, axis=1)) if out else None, allowed)
+
+    def score_table(self):
+        """float32 `[size, width]`, where scores are dot products of what `encode` says with a vector per item id, or an
+        InputError where they are not. One column more than `encode` has: what is added to the scores, as biases are."""
+        raise InputError(f"{type(self).__name__} does not score by a dot product, so it has no vectors for a history")
+
+    def query_vectors(self, ids):
+        """Histories of item ids -> float32 [histories, width], whose products with `score_table` are the scores.
+
+        Of a history without a known item all zeros: the model says nothing of it, and `answer` names popular items.
+
+        Args:
+            ids: as in `answer`.
+        """
+        encoded, _, length = self._encode_histories(ids)
+        encoded = tf.cast(encoded, tf.float32)
+        if self.score_table().shape[1] > encoded.shape[1]:
+            encoded = tf.pad(encoded, [[0, 0], [0, 1]], constant_values=1)
+        return tf.where(length[:, None] > 0, encoded, 0.0)
+
+    def _encode_histories(self, ids):
+        """`[histories, dim]`, the ids without what is unknown, padded to the right, and how many each history has."""
         known = tf.cast(ids > 1, tf.int32)
         ids = tf.gather(ids * known, tf.argsort(1 - known, axis=1, stable=True), batch_dims=1)
         ids = tf.pad(ids, [[0, 0], [0, 1]])  # at least one step, also for no history at all
@@ -45,13 +73,7 @@ class Answers:
         batch = {"items": ids, "position": tf.cumsum(there, axis=1, exclusive=True) * there, "segment": there}
         if self.across_sessions is True:
             batch["visit"] = tf.zeros_like(ids)  # one session, of somebody of whom nothing else is known
-        scores = self.score_all(self.encode_last(batch, length))
-        scores = tf.where(length[:, None] > 0, tf.cast(scores, tf.float32), self.score_without_history()[None])
-        seen = None
-        if exclude_seen:
-            histories = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
-            seen = tf.reshape(tf.stack([histories, ids], axis=-1), [-1, 2])
-        return self.best_of(scores, k, seen, allowed)
+        return self.encode_last(batch, length), ids, length
 
     def encode_last(self, batch: dict, length):
         """What is known after the last event of each row, a session that starts at its first step: `[rows, dim]`.
@@ -65,10 +87,11 @@ class Answers:
         return tf.gather(self.encode(batch, training=False), tf.maximum(length - 1, 0), batch_dims=1)
 
     def best_of(self, scores, k: int, seen=None, allowed=None):
-        """float32 [n, size] -> ids and scores of the k best; `seen`: [pairs, 2], (row, item) to leave out."""
+        """float32 [n, size] -> ids and scores of the k best; `seen`: [pairs, 2], (row, item) to leave out; `allowed`:
+        bool [size] or [n, size]."""
         out = tf.constant(scores.dtype.min)
         real = tf.range(self.size) > 1
-        scores = tf.where((real if allowed is None else real & allowed)[None], scores, out)
+        scores = tf.where(real if allowed is None else real & allowed, scores, out)
         if seen is not None:
             scores = tf.tensor_scatter_nd_update(scores, seen, tf.fill([tf.shape(seen)[0]], out))
         best = tf.math.top_k(scores, k)
@@ -140,13 +163,29 @@ class Answers:
         for item, number in zip(items, ids, strict=True):
             if number < 2:
                 raise InputError(f"item {item!r} is not in the catalogue")
-        vectors = tf.math.l2_normalize(tf.cast(self.item_vectors(), tf.float32), axis=1)
-        scores = tf.matmul(tf.gather(vectors, ids), vectors, transpose_b=True)
-        number = tf.range(self.size)[None]
-        other = (number > 1) & (number != ids[:, None])
-        best = tf.math.top_k(tf.where(other, scores, -tf.ones_like(scores) * 2), k)  # a cosine is never below -1
-        return Recommendations(self.items.decode(best.indices.numpy()), best.values.numpy())
+        best, scores = self.nearest()(tf.constant(ids), k)
+        return Recommendations(self.items.decode(best.numpy()), scores.numpy())
+
+    def nearest(self):
+        """`similar_items` in tensors, as a function that has measured its tables: int32 [n] and k -> ids int32 [n, k],
+        0 where nothing is left and for an unknown item, and scores float32 [n, k]."""
+        squares = tf.reduce_sum(tf.cast(self.item_vectors(), tf.float32) ** 2, axis=1)
+        inverse = tf.Variable(tf.math.rsqrt(tf.maximum(squares, 1e-12)), trainable=False)  # of the vectors' lengths
+
+        def nearest(ids, k):
+            vectors = tf.cast(self.item_vectors(), tf.float32)
+            mine = tf.gather(vectors, ids) * tf.gather(inverse, ids)[:, None]
+            scores = tf.matmul(mine, vectors, transpose_b=True) * inverse
+            return self.best_of(scores, k, _pairs(ids[:, None]), allowed=(ids > 1)[:, None])
+
+        return nearest
 
     def check_k(self, k: int) -> None:
         if not isinstance(k, int | np.integer) or not 1 <= k <= self.size - 2:
             raise InputError(f"k={k!r}: say a whole number from 1 to the size of the catalogue, {self.size - 2:,}")
+
+
+def _pairs(ids):
+    """int32 [n, m] -> int32 [n m, 2]: (row, id)."""
+    rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
+    return tf.reshape(tf.stack([rows, ids], axis=-1), [-1, 2])

@@ -62,5 +62,8 @@ class ItemKNN(TableModel):
         """The k nearest neighbours of each item, as counted."""
         return self.recommend([[item] for item in items], k=k, exclude_seen=True)
 
+    def nearest(self):
+        return lambda ids, k: self.answer(ids[:, None], k, exclude_seen=True, allowed=(ids > 1)[:, None])
+
     def get_config(self):
         return {**super().get_config(), "shrinkage": self.shrinkage, "alpha": self.alpha}

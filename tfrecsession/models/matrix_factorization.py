@@ -209,6 +209,13 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
     def item_vectors(self):
         return tf.convert_to_tensor(self.output_items.table.value)
 
+    def score_table(self):
+        table = self.output_items.with_biases()
+        if self.rating is None:
+            return table
+        vectors, biases = table[:, :-1], table[:, -1:]
+        return tf.concat([vectors, tf.ones_like(biases), biases + self.mean.value], axis=1)  # 1: the person's bias
+
     def compared_users(self):
         return self.user_vectors[:, : self.dim]  # without the bias
 

@@ -130,6 +130,9 @@ class SequenceModel(Recommender):
     def item_vectors(self):
         return tf.convert_to_tensor(self.output_items.table.value)
 
+    def score_table(self):
+        return self.output_items.with_biases()
+
     def training_loss(self, encoded, targets):
         """Mean loss of the targets there are, and how many there are.
 

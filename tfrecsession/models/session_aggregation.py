@@ -104,6 +104,9 @@ class SessionAggregation(CountingModel):
     def item_vectors(self):
         return tf.convert_to_tensor(self.vectors.value)
 
+    def score_table(self):
+        return self.item_vectors()
+
     def get_config(self):
         own = ("dim", "discount", "hops", "window")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}

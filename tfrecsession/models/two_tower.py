@@ -215,6 +215,9 @@ class TwoTower(TowerAnswers, LearnsPairs, KnownUsers, Recommender):
     def item_vectors(self):
         return tf.convert_to_tensor(self.item_table.value)
 
+    def score_table(self):
+        return self.item_vectors()
+
     # Keras' contracts ------------------------------------------------------------------------------------------------
 
     def get_config(self):

@@ -1,0 +1,66 @@
+"""The export's own README: its signatures as they are, each with a request that works."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+from tfrecsession.export.warm_up import example
+
+PAGE = """\
+# {name}
+
+A {kind} for {items:,} items, written by tfrecsession {version}. `tfrecsession.json` beside this file is for programs.
+
+TensorFlow alone loads it (`tf.saved_model.load(PATH).signatures[NAME]`); TensorFlow Serving takes the folder as it is.
+
+- In strings `""` is padding and may stand anywhere; unknown ids are passed over.
+- A history is oldest first. One without a known item gets the most popular items.
+- Answers hold {k} items, best first; who wants fewer takes the first ones. Where nothing is left there is `""`, with
+  the lowest score that a float32 has.
+- {seen}
+- All inputs of a request have the same number of rows.
+
+The commands ask a server on this machine for its model `{name}`. With one output TensorFlow Serving answers
+`"outputs": [...]`, with several `"outputs": {{"items": [...], ...}}`.
+
+"""
+
+
+def readme(model, signatures: dict, name: str, card: dict) -> str:
+    """Markdown.
+
+    Args:
+        model: a Recommender.
+        signatures: name -> tf.function, of its export.
+        name: what the model will be called.
+        card: what stands in `tfrecsession.json`.
+    """
+    page = PAGE.format(
+        name=name,
+        kind=card["model"],
+        items=card["items"],
+        version=card["versions"]["tfrecsession"],
+        k=card["k"],
+        seen="The items of the history are left out." if card["exclude_seen"] else "Items of the history may return.",
+    )
+    return page + "\n".join(_section(model, key, signature, name) for key, signature in signatures.items())
+
+
+def _section(model, key: str, signature, name: str) -> str:
+    outputs = signature.get_concrete_function().structured_outputs
+    says = inspect.cleandoc(signature.python_function.__doc__)
+    made = example(model, signature, 1, 2)
+    rows = [("in", spec.name, spec) for spec in signature.input_signature]
+    rows += [("out", output, spec) for output, spec in outputs.items()]
+    table = "".join(f"| {way} | `{one}` | {spec.dtype.name} | {_shape(spec)} |\n" for way, one, spec in rows)
+    inputs = {one: (value if value.dtype == object else value.astype(int)).tolist() for one, value in made.items()}
+    request = json.dumps({"signature_name": key, "inputs": inputs}, ensure_ascii=False, separators=(",", ":"))
+    request = request.replace("'", "'\\''")  # for the shell
+    command = f"curl -d '{request}' \\\n    http://localhost:8501/v1/models/{name}:predict"
+    return f"## {key}\n\n{says}\n\n| | name | dtype | shape |\n|-|-|-|-|\n{table}\n```sh\n{command}\n```\n"
+
+
+def _shape(spec) -> str:
+    rest = "".join(", any" if size is None else f", {size}" for size in spec.shape[1:])
+    return f"[n{rest}]"
