@@ -47,7 +47,7 @@ class Batcher:
         self.threads, self.most_rows, self.most_waiting, self.joined = threads, most_rows, most_waiting, joined
         self.waiting = 0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answers")
-        self._running = 0
+        self.running = 0
         self._queues: weakref.WeakKeyDictionary[Signature, deque[Waiting]] = weakref.WeakKeyDictionary()
         self._turns: deque[Signature] = deque()  # one entry per waiting request: who came first is served first
 
@@ -66,18 +66,18 @@ class Batcher:
 
     async def idle(self) -> None:
         """Return when nothing waits or runs."""
-        while self.waiting or self._running:
+        while self.waiting or self.running:
             await asyncio.sleep(0.01)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
 
     def _start(self) -> None:
-        while self._turns and self._running < self.threads:
+        while self._turns and self.running < self.threads:
             signature = self._turns.popleft()
             together = self._take(self._queues.get(signature) or deque())
             if together:
-                self._running += 1
+                self.running += 1
                 task = asyncio.get_running_loop().run_in_executor(self._pool, call, signature, together, self.most_rows)
                 task.add_done_callback(lambda done, together=together: self._done(done, together))
 
@@ -98,7 +98,7 @@ class Batcher:
         return together
 
     def _done(self, done: asyncio.Future, together: list[Waiting]) -> None:
-        self._running -= 1
+        self.running -= 1
         self.joined(len(together))
         answers = [done.exception()] * len(together) if done.exception() else done.result()
         for one, answer in zip(together, answers, strict=True):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfrecsession.errors import InputError
-from tfrecsession.serving.refusal import Refusal
+from tfrecsession.serving.refusal import Refusal, reason
 from tfrecsession.serving.signature import Signature
 
 log = logging.getLogger("tfrecsession.serving")
@@ -144,7 +144,7 @@ def load(name: str, number: int, path: Path, files: frozenset) -> Version:
         pads = (path / CARD).is_file()
         signatures = {key: Signature(key, function, pads, loaded) for key, function in loaded.signatures.items()}
     except Exception as error:  # whatever a file that is not a SavedModel makes TensorFlow raise
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        text = reason(error)
         log.warning("%s version %d: cannot be loaded: %s", name, number, text)
         return Version(name, number, "END", text, files)
     graph = next(graph for graph in description.meta_graphs if "serve" in graph.meta_info_def.tags)

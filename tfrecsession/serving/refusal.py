@@ -16,6 +16,8 @@ HTTP = {
     "DEADLINE_EXCEEDED": 504,
 }
 
+MOST_TEXT = 1000  # characters: an assertion may print the tensor that broke it
+
 
 class Refusal(Exception):
     """A request that gets no answer.
@@ -36,7 +38,13 @@ class Refusal(Exception):
 
 
 def refusal_of(error: tf.errors.OpError) -> Refusal:
-    """What a graph raised, as TensorFlow Serving passes it on: its code and the first line of its message."""
+    """What a graph raised, with the code that TensorFlow Serving passes on."""
     code = {number: name for name, number in vars(tf.errors).items() if name.isupper()}.get(error.error_code)
-    lines = (error.message or "").strip().splitlines()
-    return Refusal(code if code in HTTP else "INTERNAL", lines[0] if lines else type(error).__name__)
+    return Refusal(code if code in HTTP else "INTERNAL", reason(error))
+
+
+def reason(error: Exception) -> str:
+    """The message alone: Python's TensorFlow wraps a kernel's own between a stack trace and the node's name."""
+    text = str(getattr(error, "message", None) or error).strip()
+    text = text.rpartition("<stack traces unavailable>\n")[2].partition("\n\t [[")[0].strip()
+    return text[:MOST_TEXT] or type(error).__name__
