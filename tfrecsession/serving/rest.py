@@ -27,7 +27,6 @@ def application(models, batcher, meters, most_bytes: int) -> web.Application:
         verb = {None: "GET", "/metadata": "GET", ":predict": "POST"}.get(found and found[3])
         if not found or request.method != verb:
             raise Refusal("INVALID_ARGUMENT", f"Malformed request: {request.method} {request.path[:200]}")
-        request["model"] = found[1]
         number = int(found[2]) if found[2] else None
         if found[3] == ":predict":
             return await predict(request, found[1], number)
@@ -71,8 +70,8 @@ def application(models, batcher, meters, most_bytes: int) -> web.Application:
         except Exception:
             log.exception("%s %s", request.method, request.path)
             response = error(500, "internal error, see the server's log")
-        if "model" in request:
-            meters.count(request["model"], "rest", str(response.status), time.perf_counter() - started)
+        if found := MODEL.fullmatch(request.path):
+            meters.count(found[1], "rest", str(response.status), time.perf_counter() - started)
         return response
 
     app = web.Application(middlewares=[errors], client_max_size=most_bytes)

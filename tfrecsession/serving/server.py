@@ -10,6 +10,7 @@ from aiohttp import web
 
 from tfrecsession.errors import InputError
 from tfrecsession.serving.batcher import Batcher
+from tfrecsession.serving.grpc_api import grpc_server
 from tfrecsession.serving.meters import Meters
 from tfrecsession.serving.model_folder import ModelFolder
 from tfrecsession.serving.rest import application
@@ -107,19 +108,41 @@ class Server:
         closing = []
         try:
             if self.rest_port is not None:
-                app = application(self.models, self.batcher, self.meters, self.most_bytes)
-                runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_SECONDS)
-                await runner.setup()
-                closing.append(runner.cleanup)
-                try:
-                    await web.TCPSite(runner, self.host, self.rest_port).start()
-                except OSError as error:
-                    where = f"--rest-port {self.rest_port} at {self.host}"
-                    raise InputError(f"{where}: cannot listen there: {error.strerror}; say another one") from None
-                self.url = f"http://{self.host}:{runner.addresses[0][1]}"
+                closing.append(await self._listen_rest())
+            if self.grpc_port is not None:
+                closing.append(await self._listen_grpc())
             listening.set()
             while not self._stop.is_set():
                 await asyncio.sleep(0.05)
         finally:
             await asyncio.gather(*(close() for close in closing))
             await self.batcher.idle()
+
+    async def _listen_rest(self):
+        """Listen; returns what closes it."""
+        app = application(self.models, self.batcher, self.meters, self.most_bytes)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_SECONDS)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, self.rest_port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise self._taken("--rest-port", self.rest_port, error.strerror) from None
+        self.url = f"http://{self._at(runner.addresses[0][1])}"
+        return runner.cleanup
+
+    async def _listen_grpc(self):
+        server = grpc_server(self.models, self.batcher, self.meters, self.most_bytes)
+        try:
+            port = server.add_insecure_port(self._at(self.grpc_port))
+        except RuntimeError as error:
+            raise self._taken("--grpc-port", self.grpc_port, str(error)) from None
+        await server.start()
+        self.grpc_address = self._at(port)
+        return lambda: server.stop(GRACE_SECONDS)
+
+    def _at(self, port: int) -> str:
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+    def _taken(self, option: str, port: int, why: str) -> InputError:
+        return InputError(f"{option} {port} at {self.host}: cannot listen there ({why}): say another one")
