@@ -6,6 +6,8 @@ It serves the signatures of any SavedModel. What works against it is meant to wo
 from importlib import import_module
 
 _NAMES = {
+    "Client": "tfrecsession.serving.client",
+    "Recommendations": "tfrecsession.serving.client",
     "Server": "tfrecsession.serving.server",
 }
 
