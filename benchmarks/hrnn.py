@@ -42,6 +42,16 @@ MODELS = {
     "HRNN-All": ("hrnn", {"form": "all", "user_units": [100]}),
 }
 
+# As `benchmarks/tuned.py` found them on Globo.
+BASELINES = {
+    "item-kNN, tuned": (
+        "item_knn",
+        {"neighbours": 72, "shrinkage": 47.9, "alpha": 0.913, "history": "div", "window": 35},
+    ),
+    "session aggregation, tuned": ("session_aggregation", {"dim": 743, "discount": 0.362, "hops": 3}),
+    "SLIST": ("slist", {"dense_items": 2000}),
+}
+
 
 def prepared(name: str, out: Path):
     place = out / name / "data"
@@ -82,8 +92,10 @@ def main():
     if "shop" in data.info:
         rows += table("the law of the shop", "", evaluation.ceiling(data.info["shop"], scored))
     for seed in map(int, options.seeds.split(",")):
-        for label, (model, own) in MODELS.items():
-            settings = training.settings_of(model, SHARED, own, said)
+        for label, (model, own) in (MODELS | (BASELINES if options.data == "globo" else {})).items():
+            known = training.settings_of(model)
+            shared = {name: value for name, value in (SHARED | said).items() if name in known}
+            settings = training.settings_of(model, shared, own)
             key = json.dumps([label, seed, settings, data.fingerprint])
             if key not in done:
                 done[key] = measured(data, scored, label, model, settings, seed)

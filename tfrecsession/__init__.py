@@ -28,6 +28,7 @@ _FOLDERS = [
     "training",
     "evaluation",
     "export",
+    "serving",
     "presets",
 ]
 _NAMES = {

@@ -1,0 +1,98 @@
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import tfrecsession as trs
+from tfrecsession import InputError
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def url(request, server):
+    return server.url if request.param == "rest" else f"grpc://{server.grpc_address}"
+
+
+def test_it_answers_as_the_export_does(url, exports, shop):
+    client = trs.serving.Client(url)
+    histories = [shop.items.ids[:3].tolist(), [], [shop.items.ids[9]]]
+    items, scores = trs.export.ask(exports / "gru4rec", histories)
+    answer = client.recommend("gru4rec", histories, k=4)
+    assert answer.items.tolist() == items[:, :4].tolist()
+    np.testing.assert_allclose(answer.scores, scores[:, :4], rtol=1e-5)
+    assert answer.scores.dtype == np.float32
+    first = client.recommend("gru4rec", histories, version=1)
+    assert first.items.shape == (3, 5) and first.scores.tolist() != scores.tolist()
+    assert client.recommend("gru4rec", [], k=4).items.shape == (0, 4)
+    assert client.versions("gru4rec") == {1: "AVAILABLE", 2: "AVAILABLE"}
+
+
+def test_any_signature_takes_arrays(url, shop):
+    client = trs.serving.Client(url)
+    item = shop.items.ids[3]
+    width = trs.serving.Client(url)._described("gru4rec", None, "advance", time.monotonic() + 9)["inputs"]["state"][1]
+    state = np.zeros((1, width), np.float32)
+    answer = client.predict("gru4rec", {"items": [item], "state": state}, signature="advance")
+    assert answer["items"].tolist() == client.recommend("gru4rec", [[item]]).items.tolist()
+    assert answer["state"].shape == state.shape and answer["state"].dtype == np.float32
+    assert answer["state"].any()
+
+
+def test_what_is_refused_is_said_at_once(url):
+    client = trs.serving.Client(url, deadline=60)
+    started = time.monotonic()
+    for asked, says in [
+        (lambda: client.recommend("none", [["a"]]), "Servable not found for request: Latest"),
+        (lambda: client.recommend("gru4rec", [["a"]], version=8), "Specific"),
+        (lambda: client.recommend("gru4rec", [["a"]], signature="no"), "has .*serving_default"),
+        (lambda: client.recommend("gru4rec", [["a"]], k=6), "gives 5"),
+        (lambda: client.recommend("gru4rec", [["a"]], k=0), "k=0"),
+        (lambda: client.recommend("gru4rec", ["a"]), "list of lists"),
+        (lambda: client.recommend("gru4rec", [["a"]], other=[1]), "'other' is not one of"),
+        (lambda: client.predict("gru4rec", {"items": ["a"]}), "shape"),
+    ]:
+        with pytest.raises(InputError, match=says):
+            asked()
+    assert time.monotonic() - started < 30
+    with pytest.raises(InputError, match="say http"):
+        trs.serving.Client("localhost:8501")
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_it_waits_for_a_server_up_to_its_deadline(kind, exports, shop):
+    with trs.serving.Server(exports, rest_port=0, grpc_port=0) as server:
+        ports = {
+            "rest_port": int(server.url.rpartition(":")[2]),
+            "grpc_port": int(server.grpc_address.rpartition(":")[2]),
+        }
+        client = trs.serving.Client(f"{kind}://127.0.0.1:{ports['rest_port' if kind == 'http' else 'grpc_port']}")
+        expected = client.recommend("gru4rec", [[shop.items.ids[0]]]).items.tolist()
+    client.deadline = 0.5
+    started = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"within 0\.5 s"):
+        client.recommend("gru4rec", [[shop.items.ids[0]]])
+    assert time.monotonic() - started < 5
+    client.deadline, answers = 60, []
+    asking = threading.Thread(target=lambda: answers.append(client.recommend("gru4rec", [[shop.items.ids[0]]])))
+    asking.start()
+    time.sleep(0.3)
+    with trs.serving.Server(exports, **ports):  # the same place, later
+        asking.join()
+    assert answers[0].items.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "length, rows", [(-1, [["a", "b"], ["", ""]]), (1, [["b"], [""]]), (3, [["a", "b", ""], [""] * 3])]
+)
+def test_padding(length, rows):
+    from tfrecsession.serving.client import padded
+
+    assert padded([["a", "b"], []], length) == rows
+    assert padded([[]]) == [[""]]
+
+
+def test_the_rest_client_needs_no_tensorflow():
+    code = "import sys, tfrecsession as trs; trs.serving.Client('http://localhost:1'); sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

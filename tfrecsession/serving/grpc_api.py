@@ -1,0 +1,155 @@
+"""TensorFlow Serving's gRPC services, `PredictionService` and `ModelService`, on its own messages."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Awaitable
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import Message
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from tfrecsession.serving.refusal import Refusal
+
+log = logging.getLogger("tfrecsession.serving")
+
+
+def grpc_server(models, batcher, meters, most_bytes: int) -> grpc.aio.Server:
+    """The services over a ModelFolder, a Batcher and Meters; not yet listening. Larger messages are refused."""
+    options = [
+        ("grpc.max_receive_message_length", most_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),  # otherwise two servers share a port, and each gets half of the requests
+    ]
+    server = grpc.aio.server(options=options)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        Prediction(models, batcher, meters, most_bytes), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Status(models, meters), server)
+    return server
+
+
+class Counted:
+    """Answers are counted; a Refusal becomes its gRPC status; what is not foreseen becomes INTERNAL and a log entry."""
+
+    async def answered(self, request: Message, context, work: Awaitable[Message]) -> Message:
+        started, code, message = time.perf_counter(), "OK", ""
+        try:
+            return await work
+        except Refusal as refusal:
+            code, message = refusal.code, refusal.message
+        except Exception:
+            log.exception(type(request).__name__)
+            code, message = "INTERNAL", "internal error, see the server's log"
+        finally:
+            self.meters.count(request.model_spec.name, "grpc", code, time.perf_counter() - started)
+        await context.abort(grpc.StatusCode[code], message)
+
+
+class Prediction(Counted, prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Predict and GetModelMetadata; Classify, Regress and MultiInference are for `tf.Example` and UNIMPLEMENTED."""
+
+    def __init__(self, models, batcher, meters, most_bytes: int):
+        self.models, self.batcher, self.meters, self.most_bytes = models, batcher, meters, most_bytes
+
+    async def Predict(self, request, context):
+        return await self.answered(request, context, self._predict(request))
+
+    async def GetModelMetadata(self, request, context):
+        return await self.answered(request, context, self._metadata(request))
+
+    async def Classify(self, request, context):
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "ask Predict")
+
+    Regress = MultiInference = Classify
+
+    async def _predict(self, request):
+        version = self.models.find(request.model_spec.name, number_asked(request.model_spec))
+        signature = version.signature(request.model_spec.signature_name)
+        wanted = request.output_filter or signature.outputs
+        for name in wanted:
+            if name not in signature.outputs:
+                among = ",".join(sorted(signature.outputs))
+                text = f"output tensor alias not found in signature: {name} Outputs expected to be in the set"
+                raise Refusal("INVALID_ARGUMENT", f"{text} {{{among}}}.")
+        signature.check_names(request.inputs)
+        arrays = {name: self._array(name, request.inputs[name], spec.dtype) for name, spec in signature.inputs.items()}
+        signature.check(arrays)
+        answers = await self.batcher.answer(signature, arrays)
+        response = predict_pb2.PredictResponse()
+        fill(response.model_spec, version, signature.name)
+        for name in wanted:
+            tensor = tf.make_tensor_proto(answers[name], signature.outputs[name].dtype, answers[name].shape)
+            response.outputs[name].CopyFrom(tensor)
+        return response
+
+    async def _metadata(self, request):
+        for field in request.metadata_field or [""]:
+            if field != "signature_def":
+                raise Refusal("INVALID_ARGUMENT", f"metadata_field {field!r}: there is 'signature_def' and no other")
+        version = self.models.find(request.model_spec.name, number_asked(request.model_spec))
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        for name, signature in version.signature_def.items():
+            signatures.signature_def[name].CopyFrom(signature)
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        fill(response.model_spec, version)
+        response.metadata["signature_def"].Pack(signatures)
+        return response
+
+    def _array(self, name: str, tensor, dtype: tf.DType) -> np.ndarray:
+        if tensor.dtype != dtype.as_datatype_enum:
+            raise Refusal("INVALID_ARGUMENT", f"input {name!r}: expected {dtype.name}")
+        shape = [dim.size for dim in tensor.tensor_shape.dim]
+        # One value may stand for a tensor of any size: a few bytes must not become terabytes.
+        if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0:
+            raise Refusal("INVALID_ARGUMENT", f"input {name!r}: the shape has to be known")
+        if len(shape) > 32 or math.prod(shape) * (dtype.size or 8) > self.most_bytes:
+            raise Refusal("INVALID_ARGUMENT", f"input {name!r}: larger than {self.most_bytes:,} bytes")
+        try:
+            return np.asarray(tf.make_ndarray(tensor)).reshape(shape)
+        except (TypeError, ValueError, IndexError) as error:
+            raise Refusal("INVALID_ARGUMENT", f"input {name!r}: {error}") from None
+
+
+class Status(Counted, model_service_pb2_grpc.ModelServiceServicer):
+    """GetModelStatus. The models are those of the folder: HandleReloadConfigRequest is UNIMPLEMENTED."""
+
+    def __init__(self, models, meters):
+        self.models, self.meters = models, meters
+
+    async def GetModelStatus(self, request, context):
+        return await self.answered(request, context, self._status(request))
+
+    async def HandleReloadConfigRequest(self, request, context):
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the models are those of the folder")
+
+    async def _status(self, request):
+        response = get_model_status_pb2.GetModelStatusResponse()
+        states = get_model_status_pb2.ModelVersionStatus.State
+        for version in self.models.states(request.model_spec.name, number_asked(request.model_spec)):
+            one = response.model_version_status.add(version=version.number, state=states.Value(version.state))
+            if version.error:
+                one.status.error_code, one.status.error_message = tf.errors.UNKNOWN, version.error
+        return response
+
+
+def number_asked(spec) -> int | None:
+    if spec.HasField("version"):
+        return spec.version.value
+    if spec.HasField("version_label"):
+        raise Refusal("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.version_label}")
+    return None
+
+
+def fill(spec, version, signature: str = "") -> None:
+    spec.name, spec.version.value, spec.signature_name = version.name, version.number, signature

@@ -1,0 +1,172 @@
+"""The models of a folder, NAME/VERSION/saved_model.pb, as they come and go."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tfrecsession.errors import InputError
+from tfrecsession.serving.refusal import Refusal, reason
+from tfrecsession.serving.signature import Signature
+
+log = logging.getLogger("tfrecsession.serving")
+CARD = Path("assets.extra") / "tfrecsession.json"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version as the server knows it.
+
+    Attributes:
+        state: START (seen, perhaps still being written), LOADING, AVAILABLE or END (failed or gone).
+        files: (path, size, time of change) of everything in its folder when it was loaded, or could not be.
+        signatures, signature_def: what it answers, and the SavedModel's own protos; empty unless AVAILABLE.
+    """
+
+    name: str
+    number: int
+    state: str = "START"
+    error: str = ""
+    files: frozenset = frozenset()
+    signatures: dict[str, Signature] = field(default_factory=dict)
+    signature_def: dict = field(default_factory=dict)
+
+    def signature(self, name: str) -> Signature:
+        name = name or "serving_default"
+        if name not in self.signatures:
+            text = f'Serving signature name: "{name}" not found in signature def'
+            raise Refusal("INVALID_ARGUMENT", f"{text} (it has {', '.join(sorted(self.signatures))})")
+        return self.signatures[name]
+
+
+class ModelFolder:
+    """Follows a folder of models; answers from any thread.
+
+    A version is loaded once its folder has looked the same in two looks, so that a copy under way is left alone; what
+    cannot be loaded is tried again when its files change. A version that was answering goes on while its files are
+    rewritten. Every version of the folder is served; requests that name none get the highest one that is available.
+
+    Raises:
+        InputError: no such folder, or the folder of one model.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder).expanduser().absolute()
+        if not self.folder.is_dir():
+            raise InputError(f"{folder}: no such folder: make one with `tfrecsession export RUN --out {folder}/NAME`")
+        if any((version / "saved_model.pb").is_file() for version in self.folder.iterdir() if number_of(version)):
+            raise InputError(f"{folder}: holds the versions of one model: serve the folder above it")
+        self._seen: dict[tuple[str, int], frozenset] = {}  # the files of the last look
+        self._versions: dict[str, dict[int, Version]] = {}  # replaced whole, never changed: readers need no lock
+
+    def look(self) -> None:
+        """Load what is ready and drop what is gone. One thread only."""
+        found = {}
+        for folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
+            for path in folder.iterdir():
+                if (number := number_of(path)) and path.is_dir():
+                    found[folder.name, number] = path
+        for name, versions in self._versions.items():
+            for number, version in versions.items():
+                if (name, number) not in found and version.state != "END":
+                    log.info("%s version %d: gone", name, number)
+                    self._put(Version(name, number, "END"))
+                    self._seen.pop((name, number), None)
+        for (name, number), path in sorted(found.items()):
+            self._follow(name, number, path)
+
+    def watch(self, stop: threading.Event, seconds: float) -> None:
+        """Look every so many seconds until `stop`."""
+        while not stop.wait(seconds):
+            try:
+                self.look()
+            except OSError as error:  # a folder that went away under the look; the next one sees more
+                log.warning("%s: %s", self.folder, error)
+
+    def find(self, name: str, number: int | None = None) -> Version:
+        """The version that answers. Raises Refusal (NOT_FOUND)."""
+        versions = self._versions.get(name, {})
+        ready = [version.number for version in versions.values() if version.state == "AVAILABLE"]
+        if number is None and ready:
+            return versions[max(ready)]
+        if number in ready:
+            return versions[number]
+        asked = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+        raise Refusal("NOT_FOUND", f"Servable not found for request: {asked}")
+
+    def states(self, name: str, number: int | None = None) -> list[Version]:
+        """All versions of a model that were ever seen, the highest first, or one. Raises Refusal (NOT_FOUND)."""
+        versions = self._versions.get(name, {})
+        chosen = [versions[one] for one in sorted(versions, reverse=True) if number in (None, one)]
+        if not chosen:
+            which = f"any versions of model {name}" if number is None else f"version {number} of model {name}"
+            raise Refusal("NOT_FOUND", f"Could not find {which}")
+        return chosen
+
+    def knows(self, name: str) -> bool:
+        return name in self._versions
+
+    def all_states(self) -> list[Version]:
+        return [version for versions in self._versions.values() for version in versions.values()]
+
+    def _follow(self, name: str, number: int, path: Path) -> None:
+        files = files_of(path)
+        at_rest = self._seen.get((name, number)) == files
+        self._seen[name, number] = files
+        known = self._versions.get(name, {}).get(number)
+        if known is None or (known.state == "END" and not known.error):
+            self._put(known := Version(name, number))
+        if known.files == files or not at_rest or not (path / "saved_model.pb").is_file():
+            return
+        if known.state != "AVAILABLE":
+            self._put(Version(name, number, "LOADING"))
+        loaded = load(name, number, path, files)
+        if loaded.error and known.state == "AVAILABLE":
+            loaded = replace(known, files=files)  # the rewritten files cannot be loaded: those before them answer on
+        self._put(loaded)
+
+    def _put(self, version: Version) -> None:
+        versions = {**self._versions.get(version.name, {}), version.number: version}
+        self._versions = {**self._versions, version.name: versions}
+
+
+def load(name: str, number: int, path: Path, files: frozenset) -> Version:
+    """A version that is AVAILABLE, or at its END with an error."""
+    try:
+        description = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+        loaded = tf.saved_model.load(str(path), tags=["serve"])
+        pads = (path / CARD).is_file()
+        signatures = {key: Signature(key, function, pads, loaded) for key, function in loaded.signatures.items()}
+    except Exception as error:  # whatever a file that is not a SavedModel makes TensorFlow raise
+        text = reason(error)
+        log.warning("%s version %d: cannot be loaded: %s", name, number, text)
+        return Version(name, number, "END", text, files)
+    graph = next(graph for graph in description.meta_graphs if "serve" in graph.meta_info_def.tags)
+    log.info("%s version %d: loaded, %s", name, number, ", ".join(sorted(signatures)))
+    return Version(name, number, "AVAILABLE", "", files, signatures, dict(graph.signature_def))
+
+
+def number_of(path: Path) -> int | None:
+    """The version that a folder's name says, from 1 up; None for any other name."""
+    text = path.name
+    return int(text) if text.isascii() and text.isdecimal() and text[0] != "0" and len(text) < 19 else None
+
+
+def files_of(folder: Path) -> frozenset:
+    """(path, bytes, time of change) of every file below. The time of change is set by every write, whatever a copy
+    says of the time of modification."""
+    found = set()
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                status = os.stat(path := os.path.join(parent, name))
+            except FileNotFoundError:
+                continue
+            found.add((path, status.st_size, status.st_ctime_ns))
+    return frozenset(found)

@@ -1,0 +1,50 @@
+"""What the server says no with: a gRPC status code, and the HTTP code that TensorFlow Serving gives for it."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+HTTP = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "INTERNAL": 500,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+
+MOST_TEXT = 1000  # characters: an assertion may print the tensor that broke it
+
+
+class Refusal(Exception):
+    """A request that gets no answer.
+
+    Args:
+        code: the name of a gRPC status code, such as "NOT_FOUND".
+        message: one line for the client.
+    """
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    @property
+    def http(self) -> int:
+        return HTTP[self.code]
+
+
+def refusal_of(error: tf.errors.OpError) -> Refusal:
+    """What a graph raised, with the code that TensorFlow Serving passes on."""
+    code = {number: name for name, number in vars(tf.errors).items() if name.isupper()}.get(error.error_code)
+    return Refusal(code if code in HTTP else "INTERNAL", reason(error))
+
+
+def reason(error: Exception) -> str:
+    """The message alone: Python's TensorFlow wraps a kernel's own between a stack trace and the node's name."""
+    text = str(getattr(error, "message", None) or error).strip()
+    text = text.rpartition("<stack traces unavailable>\n")[2].partition("\n\t [[")[0].strip()
+    return text[:MOST_TEXT] or type(error).__name__

@@ -1,0 +1,148 @@
+"""The server: REST and gRPC over one folder of models, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+from aiohttp import web
+
+from tfrecsession.errors import InputError
+from tfrecsession.serving.batcher import Batcher
+from tfrecsession.serving.grpc_api import grpc_server
+from tfrecsession.serving.meters import Meters
+from tfrecsession.serving.model_folder import ModelFolder
+from tfrecsession.serving.rest import application
+
+GRACE_SECONDS = 10  # for the requests under way when the server is stopped
+
+
+class Server:
+    """Serves `folder/NAME/VERSION/saved_model.pb` through TensorFlow Serving's API until it is stopped.
+
+    It runs beside the caller, in threads of its own:
+
+        with trs.serving.Server("saved_models", rest_port=0) as server:
+            requests.post(f"{server.url}/v1/models/gru4rec:predict", json={"instances": [["item-1"]]})
+
+    Args:
+        folder: of the models; new versions are loaded while it runs.
+        rest_port, grpc_port: 0 takes any free port, None leaves that API out.
+        host: the address to listen at. Nobody is asked who they are: keep it from strangers.
+        poll_seconds: between two looks into the folder.
+        threads: calls of models at a time; None: one per core.
+        most_rows, most_waiting: see `Batcher`.
+        most_bytes: of one request.
+
+    Attributes:
+        url, grpc_address: where it listens, such as "http://127.0.0.1:8501" and "127.0.0.1:8500".
+        models: the ModelFolder.
+
+    Raises:
+        InputError: the folder is missing or one model's own, or a port is taken.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        *,
+        rest_port: int | None = 8501,
+        grpc_port: int | None = 8500,
+        host: str = "127.0.0.1",
+        poll_seconds: float = 1.0,
+        threads: int | None = None,
+        most_rows: int = 64,
+        most_waiting: int = 1000,
+        most_bytes: int = 16 * 2**20,
+    ):
+        self.models = ModelFolder(folder)
+        self.meters = Meters(self.models)
+        self.rest_port, self.grpc_port, self.host = rest_port, grpc_port, host
+        self.poll_seconds, self.most_bytes = poll_seconds, most_bytes
+        self.batcher = Batcher(threads or os.cpu_count() or 1, most_rows, most_waiting, self.meters.joined.observe)
+        self.url = self.grpc_address = None
+        self._stop = threading.Event()
+        self._failure: Exception | None = None
+
+    def start(self) -> Server:
+        """Load the models that are there, then listen."""
+        self.models.look()
+        self._stop.wait(min(self.poll_seconds, 0.2))  # the second look: what has not changed since is at rest
+        self.models.look()
+        listening = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._serve, args=[listening], name="serving"),
+            threading.Thread(target=self.models.watch, args=[self._stop, self.poll_seconds], name="watching"),
+        ]
+        for thread in self._threads:
+            thread.start()
+        listening.wait()
+        if self._failure:
+            self.stop()
+            raise self._failure
+        return self
+
+    def stop(self) -> None:
+        """Take no more requests, answer those under way, and return."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self.batcher.close()
+
+    def __enter__(self) -> Server:
+        return self.start()
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def _serve(self, listening: threading.Event) -> None:
+        try:
+            asyncio.run(self._listen(listening))
+        except Exception as error:
+            self._failure = error
+        finally:
+            listening.set()
+
+    async def _listen(self, listening: threading.Event) -> None:
+        closing = []
+        try:
+            if self.rest_port is not None:
+                closing.append(await self._listen_rest())
+            if self.grpc_port is not None:
+                closing.append(await self._listen_grpc())
+            listening.set()
+            while not self._stop.is_set():
+                await asyncio.sleep(0.05)
+        finally:
+            await asyncio.gather(*(close() for close in closing))
+            await self.batcher.idle()
+
+    async def _listen_rest(self):
+        """Listen; returns what closes it."""
+        app = application(self.models, self.batcher, self.meters, self.most_bytes)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_SECONDS)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, self.rest_port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise self._taken("--rest-port", self.rest_port, error.strerror) from None
+        self.url = f"http://{self._at(runner.addresses[0][1])}"
+        return runner.cleanup
+
+    async def _listen_grpc(self):
+        server = grpc_server(self.models, self.batcher, self.meters, self.most_bytes)
+        try:
+            port = server.add_insecure_port(self._at(self.grpc_port))
+        except RuntimeError as error:
+            raise self._taken("--grpc-port", self.grpc_port, str(error)) from None
+        await server.start()
+        self.grpc_address = self._at(port)
+        return lambda: server.stop(GRACE_SECONDS)
+
+    def _at(self, port: int) -> str:
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+    def _taken(self, option: str, port: int, why: str) -> InputError:
+        return InputError(f"{option} {port} at {self.host}: cannot listen there ({why}): say another one")

@@ -1,0 +1,71 @@
+"""One signature of a loaded SavedModel: what it takes and gives, and the checks before TensorFlow is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecsession.serving.refusal import Refusal, refusal_of
+
+
+class Signature:
+    """A function from named arrays to named arrays.
+
+    Args:
+        name: as the SavedModel has it, such as "serving_default".
+        function: `loaded.signatures[name]`.
+        owner: what has to live as long as the function: the loaded SavedModel with its variables and tables.
+        pads: whether rows may be answered together with others after padding strings with "", see `Batcher`.
+
+    Attributes:
+        inputs, outputs: name -> tf.TensorSpec.
+        by_row: whether every input and output has an open first dimension.
+    """
+
+    def __init__(self, name: str, function, pads: bool = False, owner=None):
+        self.name = name
+        self.owner = owner
+        self.function = function
+        self.pads = pads
+        self.inputs = dict(function.structured_input_signature[1])
+        self.outputs = dict(function.structured_outputs)
+        specs = [*self.inputs.values(), *self.outputs.values()]
+        self.by_row = bool(self.inputs) and all(open_rows(spec.shape) for spec in specs)
+
+    def check(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Raises Refusal where names, ranks or fixed dimensions are not those of the signature."""
+        self.check_names(arrays)
+        for name, array in arrays.items():
+            shape = self.inputs[name].shape
+            if not shape.is_compatible_with(array.shape):
+                raise Refusal(
+                    "INVALID_ARGUMENT", f"input {name!r} has shape {list(array.shape)}, expected {shape_text(shape)}"
+                )
+
+    def check_names(self, names) -> None:
+        for name in self.inputs:
+            if name not in names:
+                raise Refusal("INVALID_ARGUMENT", f"Missing named input: {name} of signature {self.name!r}")
+        for name in names:
+            if name not in self.inputs:
+                among = ", ".join(self.inputs)
+                raise Refusal("INVALID_ARGUMENT", f"input {name!r} is not one of signature {self.name!r}: {among}")
+
+    def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Checked arrays -> answers; strings are object arrays of bytes. Raises Refusal for what the graph refuses."""
+        try:
+            tensors = {name: tf.constant(array, self.inputs[name].dtype) for name, array in arrays.items()}
+            return {name: answer.numpy() for name, answer in self.function(**tensors).items()}
+        except tf.errors.OpError as error:
+            raise refusal_of(error) from None
+
+
+def open_rows(shape: tf.TensorShape) -> bool:
+    return shape.rank is not None and shape.rank > 0 and shape[0] is None
+
+
+def shape_text(shape: tf.TensorShape) -> str:
+    """(None, 100) -> "[?, 100]"."""
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
