@@ -31,16 +31,14 @@ def serve(options) -> None:
     for name in ("poll", "threads", "max_batch", "max_queue"):
         if getattr(options, name) is not None and not getattr(options, name) > 0:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)}: say a number above 0")
-    try:
-        from tfrecsession.serving.server import Server
-    except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed: pip install 'tfrecsession[serving]'") from None
+    from tfrecsession import serving
+
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("tfrecsession.serving").setLevel(logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    server = Server(
+    server = serving.Server(
         options.folder,
         rest_port=options.rest_port,
         grpc_port=options.grpc_port,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,11 @@ import numpy as np
 from tfrecsession.errors import InputError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
+TRANSPORTS = {  # imported when asked for: REST does without gRPC and TensorFlow
+    "http": ("client_rest", "Rest"),
+    "https": ("client_rest", "Rest"),
+    "grpc": ("client_grpc", "Grpc"),
+}
 
 
 class Recommendations(NamedTuple):
@@ -41,16 +47,16 @@ class Client:
 
     def __init__(self, url: str, *, deadline: float = 10.0):
         kind = url.partition("://")[0]
-        if kind in ("http", "https"):
-            from tfrecsession.serving.client_rest import Rest as Transport
-        elif kind == "grpc":
-            from tfrecsession.serving.client_grpc import Grpc as Transport
-        else:
+        if kind not in TRANSPORTS:
             raise InputError(f"url={url!r}: say http://HOST:PORT, https://HOST:PORT or grpc://HOST:PORT")
         if not deadline > 0:
             raise InputError(f"deadline={deadline!r}: say a number of seconds above 0")
         self.url, self.deadline = url.rstrip("/"), deadline
-        self._transport = Transport(self.url)
+        module, name = TRANSPORTS[kind]
+        try:
+            self._transport = getattr(import_module(f"tfrecsession.serving.{module}"), name)(self.url)
+        except ModuleNotFoundError as error:
+            raise InputError(f"{error.name} is not installed: pip install 'tfrecsession[serving]'") from None
         self._signatures: dict[tuple, dict] = {}
 
     def recommend(
