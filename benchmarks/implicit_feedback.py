@@ -7,7 +7,8 @@ same way, the defaults first, then settings drawn from SPACES; the best by NDCG@
 measured once. What is learned by gradient has its fold-in chosen in each trial too, among FOLDS.
 
 `implicit`'s ALS folds people in by its own least squares. Its BPR knows nobody but those it was trained on; so its item
-vectors and biases are put into our `MatrixFactorization`, which folds people in as it does for our BPR.
+vectors and biases are put into our `MatrixFactorization`, which folds people in as it does for our BPR; for both,
+the mean of the item vectors (MEANS) may be chosen too.
 
 TFRECSESSION_DATA=... python benchmarks/implicit_feedback.py
 """
@@ -35,6 +36,10 @@ from tfrecsession.training import LinearDecay, build, settings_of
 NAMES = ("recall@20", "ndcg@100")
 DIM, SWEEPS = 64, 10
 FOLDS = [(0.1, 1.0), (0.1, 0.1), (0.03, 3.0), (0.3, 1.0)]  # fold_in_weight, ridge; the default first
+MEANS = [
+    ("mean", 0.3),
+    ("mean", 1.0),
+]  # for both BPRs: of the item vectors, so many times as long as the people that were learned
 BY_GRADIENT = {
     "l2": [0.001, 0.003, 0.01, 0.02],
     "alpha": [0.0, 0.5, 0.75],
@@ -64,9 +69,9 @@ SPACES = {
     "bpr_max": {**BY_GRADIENT, "regularization": [0.0, 0.3, 1.0]},
     "implicit als": {"alpha": [1.0, 3.0, 10.0, 30.0], "regularization": [1.0, 5.0, 20.0, 80.0]},
     "implicit bpr": {
-        "learning_rate": [0.003, 0.01, 0.03, 0.1],
-        "regularization": [0.001, 0.003, 0.01, 0.03, 0.1],
-        "iterations": [50, 100, 200],
+        "learning_rate": [0.01, 0.03, 0.05, 0.1],
+        "regularization": [0.003, 0.01, 0.03],
+        "iterations": [100, 200, 400],
     },
 }
 LOSSES = ("cross_entropy", "bpr", "bpr_max", "all_pairs")
@@ -99,10 +104,42 @@ def with_folds(model, split, people, folds) -> tuple[dict[str, np.ndarray], tupl
     """What people score under the best of `folds`, and which that is."""
     found = []
     for fold in folds:
+        if fold[0] == "mean":
+            found.append((by_mean(model, split, people, fold[1]), fold))
+            continue
         model.fold_in_weight, model.ridge = fold
         model.settle(people)
         found.append((measured(model, split), fold))
     return max(found, key=lambda one: one[0]["ndcg@100"].mean())
+
+
+def told_of(split) -> sparse.csr_matrix:
+    lengths = [len(history) for history in split.histories]
+    columns = split.train.items.encode([item for history in split.histories for item in history])
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    told = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(lengths), split.train.items.size))
+    told.data[:] = 1
+    return told
+
+
+def scored_lists(ids, split) -> dict[str, np.ndarray]:
+    hits = np.array([np.isin(row, held) for row, held in zip(ids, split.held, strict=True)])
+    return scores_of(hits, np.array([len(held) for held in split.held]), (20,), (100,))
+
+
+def by_mean(model, split, people, length) -> dict[str, np.ndarray]:
+    """Lists by the mean of the vectors of what is told, made `length` times as long as learned people are."""
+    vectors, biases = np.asarray(model.item_vectors()), model.output_items.biases.numpy()
+
+    def mean(matrix):
+        return matrix @ vectors / np.maximum(np.asarray(matrix.sum(axis=1)), 1)
+
+    told = told_of(split)
+    share = (np.square(model.user_table.table).sum() / np.square(mean(binary(people))).sum()) ** 0.5
+    scores = length * share * mean(told) @ vectors.T + biases
+    scores[told.toarray() > 0] = -np.inf
+    scores[:, :2] = -np.inf
+    return scored_lists(np.argsort(-scores, axis=1, kind="stable")[:, :100], split)
 
 
 def by_gradient(name, split, settings, folds):
@@ -128,21 +165,16 @@ def implicit_als(split, settings):
         factors=DIM, iterations=SWEEPS, use_cg=False, num_threads=2, random_state=0, **settings
     )
     model.fit(binary(Interactions.of(split.train)), False)
-    lengths = [len(history) for history in split.histories]
-    columns = split.train.items.encode([item for history in split.histories for item in history])
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    told = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(lengths), split.train.items.size))
-    told.data[:] = 1
+    told = told_of(split)
     ids, _ = model.recommend(
-        np.arange(len(lengths)),
+        np.arange(told.shape[0]),
         told,
         N=100,
         recalculate_user=True,
         filter_items=[0, 1],
         filter_already_liked_items=True,
     )
-    hits = np.array([np.isin(row, held) for row, held in zip(ids, split.held, strict=True)])
-    return scores_of(hits, np.array([len(held) for held in split.held]), (20,), (100,))
+    return scored_lists(ids, split)
 
 
 def implicit_bpr(split, settings, folds):
@@ -187,7 +219,7 @@ def tuned(name, split, trials, length):
     best = (-1.0, {}, FOLDS[0])
     for settings in drawn(SPACES[name], trials, FIRST.get(name, {})):
         settings = {**(length if name in LOSSES else {}), **settings}
-        of_each, fold = run(name, split, settings, FOLDS)
+        of_each, fold = run(name, split, settings, FOLDS + (MEANS if name.endswith("bpr") else []))
         score = float(of_each["ndcg@100"].mean())
         print(f"    {name} {settings} fold={fold} ndcg@100={score:.4f}", flush=True)
         if score > best[0]:

@@ -9,7 +9,7 @@ import tfrecsession as trs
 from tests.models.test_als import sessions_of
 from tfrecsession import InputError
 from tfrecsession.evaluation import evaluate_users, hold_out_users
-from tfrecsession.evaluation.held_out_users import scores_of
+from tfrecsession.evaluation.held_out_users import means_of, scores_of
 
 
 def by_hand(listed, held, k):
@@ -31,6 +31,20 @@ def test_the_metrics_person_by_person():
     for k in (3, 12):
         expected = [by_hand(row, wanted, k)[1] for row, wanted in zip(lists, held, strict=True)]
         np.testing.assert_allclose(found[f"ndcg@{k}"], expected)
+
+
+def test_means_come_with_the_spread_of_people():
+    random = np.random.default_rng(0)
+    of_each = {"recall@20": random.random(400), "ndcg@100": np.full(400, 0.25)}
+    means, intervals = means_of(of_each, draws=2000, seed=1)
+    assert means["recall@20"] == pytest.approx(of_each["recall@20"].mean())
+    half = 1.96 * of_each["recall@20"].std() / 20  # the central limit
+    low, high = intervals["recall@20"]
+    assert low == pytest.approx(means["recall@20"] - half, abs=0.1 * half)
+    assert high == pytest.approx(means["recall@20"] + half, abs=0.1 * half)
+    assert intervals["ndcg@100"] == pytest.approx([0.25, 0.25])
+    assert means_of(of_each, draws=0)[1] == {}
+    assert means_of({"ndcg@100": np.array([0.5])})[1] == {"ndcg@100": None}
 
 
 def test_nobody_is_on_both_sides(shop):
