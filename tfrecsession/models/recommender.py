@@ -24,12 +24,8 @@ class Recommender(Answers, keras.Model):
             reads them back from its file.
     """
 
-    history_alone = (
-        True  # whether scores follow from the items of the session so far and nothing else, such as the user
-    )
-    across_sessions: bool | str = (
-        False  # True: reads a person's earlier sessions, "visit" counts them; "joined": as one
-    )
+    history_alone = True  # scores follow from the items of the session so far and nothing else, such as the user
+    across_sessions: bool | str = False  # earlier sessions are read: True, "visit" counts them; "joined": as one
     columns: tuple[str, ...] = ()  # further columns of the log, a value per event, that `target_ranks` finds in a batch
     search_space: dict = {}  # setting -> what `tfrecsession tune` may try, see `tfrecsession.models.search_space`
     causal = True  # whether what `encode` says at a step is free of the steps after it, so that each can have a target
@@ -94,9 +90,8 @@ class Recommender(Answers, keras.Model):
         if isinstance(x, Sessions):
             return x.batches(one_target=not self.causal, by_user=self.across_sessions)
         if sessions is not None and x.by_user != self.across_sessions:
-            raise InputError(
-                f"by_user={x.by_user!r}: this {type(self).__name__} reads batches(by_user={self.across_sessions!r})"
-            )
+            kind, wanted = type(self).__name__, self.across_sessions
+            raise InputError(f"by_user={x.by_user!r}: this {kind} reads batches(by_user={wanted!r})")
         if sessions is not None and not (self.causal or x.one_target):
             raise InputError(
                 f"this {type(self).__name__} reads a session from both ends: with a target after every event it would "
