@@ -88,7 +88,7 @@ class Answers(tf.Module):
 
             named["similar_items"] = similar_items
         try:
-            model.score_table()
+            model.score_vectors([0])
         except InputError:
             return named
 
@@ -105,8 +105,7 @@ class Answers(tf.Module):
             biases are, is the last component, against a 1 in `encode`: search by dot product, not by cosine. Of an
             unknown item: zeros."""
             ids = self._ids(items)
-            found = tf.gather(model.score_table(), ids)
-            return {"vector": tf.where(ids[:, None] > 1, found, 0.0)}
+            return {"vector": tf.where(ids[:, None] > 1, model.score_vectors(ids), 0.0)}
 
         return named | {"encode": encode, "encode_items": encode_items}
 

@@ -79,21 +79,26 @@ class ItemEmbedding(keras.layers.Layer):
         return scores + ops.cast(_gather(self.biases, ids), scores.dtype) if self.bias else scores
 
     def score_all(self, hidden):
-        """Every hidden vector against the whole table, which it reads: hidden [n, dim] -> [n, size], compute dtype."""
-        return self.scorer()(hidden)
+        """Every hidden vector against the whole table, read once: hidden [n, dim] -> [n, size], compute dtype.
+
+        For the few vectors of an answer: the biases are added to the scores. `scorer` copies the table to save that.
+        """
+        table = ops.cast(tf.convert_to_tensor(self.table.value), self.compute_dtype)
+        scores = _matmul(ops.cast(hidden, self.compute_dtype), table)
+        return scores + ops.cast(self.biases.value, self.compute_dtype) if self.bias else scores
 
     def scorer(self):
-        """`score_all` for many blocks of vectors: reads the table now, once. (After a sparse update every read of a
+        """`score_all` for many vectors, in blocks: reads the table now, once. (After a sparse update every read of a
         variable copies it.)"""
         table = tf.convert_to_tensor(self.table.value)
         offsets = tf.convert_to_tensor(self.biases.value) if self.bias else None
         columns = ops.cast(_with_offsets(table, offsets), self.compute_dtype)
         return lambda hidden: _matmul(_with_ones(ops.cast(hidden, self.compute_dtype), offsets), columns)
 
-    def with_biases(self):
-        """float32 [size, dim], and where there are biases one more column that holds them."""
-        table = tf.convert_to_tensor(self.table.value)
-        return tf.concat([table, self.biases.value[:, None]], axis=1) if self.bias else table
+    def with_biases(self, ids):
+        """int [n] -> float32 [n, dim], and where there are biases one more column that holds them."""
+        vectors = _gather(self.table, ids)
+        return tf.concat([vectors, _gather(self.biases, ids)[:, None]], axis=1) if self.bias else vectors
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.dim)

@@ -225,8 +225,8 @@ class ALS(FoldIn, KnownUsers, CountingModel):
     def item_vectors(self):
         return self.item_table.value[:, : self.factors]
 
-    def score_table(self):
-        return tf.convert_to_tensor(self.item_table.value)
+    def score_vectors(self, ids):
+        return tf.gather(self.item_table.value, ids)
 
     def compared_users(self):
         return self.user_vectors[:, : self.factors]

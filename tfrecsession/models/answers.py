@@ -44,13 +44,13 @@ class Answers:
         out = ([ids] if exclude_seen else []) + ([] if exclude is None else [exclude])
         return self.best_of(scores, k, _pairs(tf.concat(out, axis=1)) if out else None, allowed)
 
-    def score_table(self):
-        """float32 `[size, width]`, where scores are dot products of what `encode` says with a vector per item id, or an
-        InputError where they are not. One column more than `encode` has: what is added to the scores, as biases are."""
+    def score_vectors(self, ids):
+        """int32 [n] -> float32 [n, width], where scores are dot products of what `encode` says with a vector of each
+        item, or an InputError where they are not. A column more than `encode` has: what is added, as biases are."""
         raise InputError(f"{type(self).__name__} does not score by a dot product, so it has no vectors for a history")
 
     def query_vectors(self, ids):
-        """Histories of item ids -> float32 [histories, width], whose products with `score_table` are the scores.
+        """Histories of item ids -> float32 [histories, width], whose products with `score_vectors` are the scores.
 
         Of a history without a known item all zeros: the model says nothing of it, and `answer` names popular items.
 
@@ -59,7 +59,7 @@ class Answers:
         """
         encoded, _, length = self._encode_histories(ids)
         encoded = tf.cast(encoded, tf.float32)
-        if self.score_table().shape[1] > encoded.shape[1]:
+        if self.score_vectors([0]).shape[1] > encoded.shape[1]:
             encoded = tf.pad(encoded, [[0, 0], [0, 1]], constant_values=1)
         return tf.where(length[:, None] > 0, encoded, 0.0)
 

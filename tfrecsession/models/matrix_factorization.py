@@ -198,10 +198,13 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         return folded if self.rating is None else tf.pad(folded, [[0, 0], [0, 0], [0, 1]])
 
     def score_all(self, encoded):
-        return self.scorer()(encoded)
+        return self._rated(self.output_items.score_all)(encoded)
 
     def scorer(self):
-        score, mean = self.output_items.scorer(), tf.convert_to_tensor(self.mean.value)
+        return self._rated(self.output_items.scorer())
+
+    def _rated(self, score):
+        mean = tf.convert_to_tensor(self.mean.value)
         if self.rating is None:
             return score
         return lambda encoded: score(encoded[:, :-1]) + encoded[:, -1:] + mean
@@ -209,8 +212,8 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
     def item_vectors(self):
         return tf.convert_to_tensor(self.output_items.table.value)
 
-    def score_table(self):
-        table = self.output_items.with_biases()
+    def score_vectors(self, ids):
+        table = self.output_items.with_biases(ids)
         if self.rating is None:
             return table
         vectors, biases = table[:, :-1], table[:, -1:]

@@ -130,8 +130,8 @@ class SequenceModel(Recommender):
     def item_vectors(self):
         return tf.convert_to_tensor(self.output_items.table.value)
 
-    def score_table(self):
-        return self.output_items.with_biases()
+    def score_vectors(self, ids):
+        return self.output_items.with_biases(ids)
 
     def training_loss(self, encoded, targets):
         """Mean loss of the targets there are, and how many there are.

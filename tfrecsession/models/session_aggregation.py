@@ -104,8 +104,8 @@ class SessionAggregation(CountingModel):
     def item_vectors(self):
         return tf.convert_to_tensor(self.vectors.value)
 
-    def score_table(self):
-        return self.item_vectors()
+    def score_vectors(self, ids):
+        return tf.gather(self.vectors.value, ids)
 
     def get_config(self):
         own = ("dim", "discount", "hops", "window")

@@ -215,8 +215,8 @@ class TwoTower(TowerAnswers, LearnsPairs, KnownUsers, Recommender):
     def item_vectors(self):
         return tf.convert_to_tensor(self.item_table.value)
 
-    def score_table(self):
-        return self.item_vectors()
+    def score_vectors(self, ids):
+        return tf.gather(self.item_table.value, ids)
 
     # Keras' contracts ------------------------------------------------------------------------------------------------
 
