@@ -1,3 +1,5 @@
+import shutil
+
 import grpc
 import numpy as np
 import pytest
@@ -9,11 +11,13 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
+    prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
 
 import tfrecsession as trs
 from tfrecsession import InputError
+from tfrecsession.serving.model_folder import ModelFolder
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +117,22 @@ def test_metadata_and_status(channel):
     with pytest.raises(grpc.RpcError) as refused:
         status.GetModelStatus(request)
     assert refused.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("signature, state", [("serving_default", "AVAILABLE"), ("no such", "END")])
+def test_an_export_is_warmed_up_as_it_wishes(exports, tmp_path, signature, state):
+    """As with TensorFlow Serving, a version whose warm-up fails does not answer."""
+    folder = shutil.copytree(exports / "gru4rec" / "1", tmp_path / "m" / "1")
+    entry = prediction_log_pb2.PredictionLog()
+    entry.predict_log.request.model_spec.signature_name = signature
+    entry.predict_log.request.inputs["items"].CopyFrom(tf.make_tensor_proto([["a"]]))
+    with tf.io.TFRecordWriter(str(folder / "assets.extra" / "tf_serving_warmup_requests")) as file:
+        file.write(entry.SerializeToString())
+    models = ModelFolder(tmp_path)
+    models.look()
+    models.look()
+    (version,) = models.states("m")
+    assert version.state == state and bool(version.error) == (state == "END")
 
 
 def test_a_port_that_is_taken(server, tmp_path):

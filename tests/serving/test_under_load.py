@@ -25,6 +25,22 @@ class Slow(tf.Module):
             return {"root": tf.sqrt(x)}
 
 
+class Lists(tf.Module):
+    """Lengths count: what is wrong alone must stay wrong in company."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.string), tf.TensorSpec((None, None), tf.string)])
+    def count(self, items, only):
+        def given(texts):
+            return tf.reduce_sum(tf.cast(texts != "", tf.int32), axis=1)
+
+        return {"items": given(items), "only": given(only)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.string), tf.TensorSpec((None, None), tf.int32)])
+    def paired(self, items, sessions):
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), "not alike")]):
+            return {"last": tf.reduce_max(sessions, axis=1)}
+
+
 @pytest.fixture(scope="module")
 def folder(exports, tmp_path_factory):
     """With a model whose calls take as long as they are told, and one that refuses some rows."""
@@ -35,8 +51,12 @@ def folder(exports, tmp_path_factory):
     slow = Slow()
     tf.saved_model.save(slow, str(folder / "slow" / "1"), signatures={"serving_default": slow.spin})
     tf.saved_model.save(slow, str(folder / "roots" / "1"), signatures={"serving_default": slow.root})
-    (folder / "roots" / "1" / "assets.extra").mkdir()
-    (folder / "roots" / "1" / "assets.extra" / "tfrecsession.json").write_text("{}")
+    lists = Lists()
+    tf.saved_model.save(lists, str(folder / "counts" / "1"), signatures={"serving_default": lists.count})
+    tf.saved_model.save(lists, str(folder / "pairs" / "1"), signatures={"serving_default": lists.paired})
+    for name in ("roots", "counts", "pairs"):
+        (folder / name / "1" / "assets.extra").mkdir()
+        (folder / name / "1" / "assets.extra" / "tfrecsession.json").write_text("{}")
     return folder
 
 
@@ -117,6 +137,25 @@ def test_a_bad_neighbour_fails_alone(served):
     assert [code for code, _ in waiting.answers] == [200, 400, 200]
     assert [answer.get("predictions") for _, answer in waiting.answers] == [[2.0], None, [3.0]]
     assert "x has to be at least 0" in waiting.answers[1][1]["error"]
+
+
+def test_several_lists_are_padded_each_to_its_own_length(served):
+    rows = [{"items": ["a"] * size, "only": ["b"] * (5 - size)} for size in range(6)]
+    with busy(served) as waiting:
+        for row in rows:
+            waiting.ask("counts", [row])
+    assert waiting.calls == 2
+    assert [answer["predictions"] for _, answer in waiting.answers] == [
+        [{"items": size, "only": 5 - size}] for size in range(6)
+    ]
+
+
+def test_what_is_wrong_alone_is_wrong_in_company(served):
+    with busy(served) as waiting:
+        waiting.ask("pairs", [{"items": ["a", "b"], "sessions": [1, 2]}])
+        waiting.ask("pairs", [{"items": ["a"], "sessions": [1, 2]}])
+    assert [code for code, _ in waiting.answers] == [200, 400]
+    assert "not alike" in waiting.answers[1][1]["error"]
 
 
 def test_a_full_queue_refuses_and_recovers(served, shop):

@@ -28,13 +28,14 @@ class Batcher:
     """Answers in a pool of threads. While all are busy, requests wait; a free thread takes all that fit together.
 
     No request waits for company: one that finds a free thread goes alone. Two are joined where they ask the same
-    signature, every input and output of it has a row per row, and either all other dimensions are equal or they are
-    the length of a matrix of strings that `""` pads at the end. Joining needs a model that treats its rows one by one
-    and passes over "", which a graph does not show: exports of this package promise it (they carry
-    `assets.extra/tfrecsession.json`), requests to other models are never joined. Lengths are padded to less than
-    twice themselves, so that a short history does not pay for a long one. A joined call that fails is repeated
-    request by request: a neighbour's bad row is nobody else's error. What may be joined may also be taken apart: a
-    request of more than `most_rows` is answered in parts, and needs no more memory than they do.
+    signature, every input and output of it has a row per row, and either all other dimensions are equal or only
+    matrices of strings are of open length, which `""` pads at the end.
+
+    Joining needs a model that treats its rows one by one and passes over "", which a graph does not show. Exports of
+    this package promise it (they carry `assets.extra/tfrecsession.json`); requests to other models are never joined.
+    Lengths are padded to less than twice themselves, so that a short history does not pay for a long one. A joined
+    call that fails is repeated request by request: a neighbour's bad row is nobody else's error. What may be joined
+    may also be taken apart: a request of more than `most_rows` is answered in parts, in no more memory than they need.
 
     Args:
         threads: calls at a time.
@@ -113,10 +114,11 @@ def join_key(signature: Signature, arrays: dict[str, np.ndarray]) -> tuple | Non
         return None
     if len({len(array) for array in arrays.values()}) != 1:
         return None  # the graph refuses it, and says why
-    shapes = [array.shape[1:] for array in arrays.values()]
-    if len(arrays) == 1 and len(shapes[0]) == 1 and next(iter(arrays.values())).dtype == object:
-        return ("padded", max(SHORTEST, 1 << max(0, shapes[0][0] - 1).bit_length()))
-    return tuple(shapes)
+    shapes = {name: arrays[name].shape[1:] for name in signature.inputs}
+    if signature.open_lists:  # all of them strings: where another input goes along with them, lengths say something
+        for name in signature.open_lists:
+            shapes[name] = max(SHORTEST, 1 << max(0, shapes[name][0] - 1).bit_length())
+    return tuple(shapes.values())
 
 
 def call(signature: Signature, together: list[Waiting], most_rows: int) -> list[dict[str, np.ndarray] | Exception]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Awaitable
 
 import grpc
-import numpy as np
 import tensorflow as tf
 from google.protobuf.message import Message
 from tensorflow_serving.apis import (
@@ -20,6 +18,7 @@ from tensorflow_serving.apis import (
 )
 
 from tfrecsession.serving.refusal import Refusal
+from tfrecsession.serving.tensor_protos import arrays_of
 
 log = logging.getLogger("tfrecsession.serving")
 
@@ -82,9 +81,7 @@ class Prediction(Counted, prediction_service_pb2_grpc.PredictionServiceServicer)
                 among = ",".join(sorted(signature.outputs))
                 text = f"output tensor alias not found in signature: {name} Outputs expected to be in the set"
                 raise Refusal("INVALID_ARGUMENT", f"{text} {{{among}}}.")
-        signature.check_names(request.inputs)
-        arrays = {name: self._array(name, request.inputs[name], spec.dtype) for name, spec in signature.inputs.items()}
-        signature.check(arrays)
+        arrays = arrays_of(request.inputs, signature, self.most_bytes)
         answers = await self.batcher.answer(signature, arrays)
         response = predict_pb2.PredictResponse()
         fill(response.model_spec, version, signature.name)
@@ -105,20 +102,6 @@ class Prediction(Counted, prediction_service_pb2_grpc.PredictionServiceServicer)
         fill(response.model_spec, version)
         response.metadata["signature_def"].Pack(signatures)
         return response
-
-    def _array(self, name: str, tensor, dtype: tf.DType) -> np.ndarray:
-        if tensor.dtype != dtype.as_datatype_enum:
-            raise Refusal("INVALID_ARGUMENT", f"input {name!r}: expected {dtype.name}")
-        shape = [dim.size for dim in tensor.tensor_shape.dim]
-        # One value may stand for a tensor of any size: a few bytes must not become terabytes.
-        if tensor.tensor_shape.unknown_rank or min(shape, default=0) < 0:
-            raise Refusal("INVALID_ARGUMENT", f"input {name!r}: the shape has to be known")
-        if len(shape) > 32 or math.prod(shape) * (dtype.size or 8) > self.most_bytes:
-            raise Refusal("INVALID_ARGUMENT", f"input {name!r}: larger than {self.most_bytes:,} bytes")
-        try:
-            return np.asarray(tf.make_ndarray(tensor)).reshape(shape)
-        except (TypeError, ValueError, IndexError) as error:
-            raise Refusal("INVALID_ARGUMENT", f"input {name!r}: {error}") from None
 
 
 class Status(Counted, model_service_pb2_grpc.ModelServiceServicer):

@@ -14,6 +14,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfrecsession.errors import InputError
 from tfrecsession.serving.refusal import Refusal, reason
 from tfrecsession.serving.signature import Signature
+from tfrecsession.serving.tensor_protos import warm_up
 
 log = logging.getLogger("tfrecsession.serving")
 CARD = Path("assets.extra") / "tfrecsession.json"
@@ -143,6 +144,7 @@ def load(name: str, number: int, path: Path, files: frozenset) -> Version:
         loaded = tf.saved_model.load(str(path), tags=["serve"])
         pads = (path / CARD).is_file()
         signatures = {key: Signature(key, function, pads, loaded) for key, function in loaded.signatures.items()}
+        warm_up(path, signatures)
     except Exception as error:  # whatever a file that is not a SavedModel makes TensorFlow raise
         text = reason(error)
         log.warning("%s version %d: cannot be loaded: %s", name, number, text)

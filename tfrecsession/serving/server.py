@@ -54,7 +54,7 @@ class Server:
         threads: int | None = None,
         most_rows: int = 64,
         most_waiting: int = 1000,
-        most_bytes: int = 16 * 2**20,
+        most_bytes: int = 4 * 2**20,
     ):
         self.models = ModelFolder(folder)
         self.meters = Meters(self.models)

@@ -21,6 +21,7 @@ class Signature:
 
     Attributes:
         inputs, outputs: name -> tf.TensorSpec.
+        open_lists: names of the inputs [rows, any], where all of them are strings; none otherwise.
         by_row: whether every input and output has an open first dimension.
     """
 
@@ -32,6 +33,9 @@ class Signature:
         self.inputs = dict(function.structured_input_signature[1])
         self.outputs = dict(function.structured_outputs)
         specs = [*self.inputs.values(), *self.outputs.values()]
+        lists = [name for name, spec in self.inputs.items() if not spec.shape[1:].is_fully_defined()]
+        strings = all(self.inputs[name].shape.rank == 2 and self.inputs[name].dtype == tf.string for name in lists)
+        self.open_lists = lists if strings else []
         self.by_row = bool(self.inputs) and all(open_rows(spec.shape) for spec in specs)
 
     def check(self, arrays: Mapping[str, np.ndarray]) -> None:
