@@ -335,7 +335,7 @@ def test_sessions_without_users_train_and_leave_nobody_behind(tmp_path):
     assert len(model.users) == 0
     assert model.recommend_users(["session:0"], k=2).items.tolist() == model.recommend([[]], k=2).items.tolist()
     loaded = tf.saved_model.load(str(model.export(tmp_path / "1", k=3)))
-    assert list(loaded.signatures) == ["serving_default"]
+    assert "serving_default" in loaded.signatures and "users" not in loaded.signatures
     with pytest.raises(InputError, match="k=1: "):
         model.similar_users(["session:0"], k=1)
 

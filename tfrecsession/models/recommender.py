@@ -90,8 +90,7 @@ class Recommender(Answers, keras.Model):
         if isinstance(x, Sessions):
             return x.batches(one_target=not self.causal, by_user=self.across_sessions)
         if sessions is not None and x.by_user != self.across_sessions:
-            kind, wanted = type(self).__name__, self.across_sessions
-            raise InputError(f"by_user={x.by_user!r}: this {kind} reads batches(by_user={wanted!r})")
+            raise InputError(f"by_user={x.by_user!r}: this model reads batches(by_user={self.across_sessions!r})")
         if sessions is not None and not (self.causal or x.one_target):
             raise InputError(
                 f"this {type(self).__name__} reads a session from both ends: with a target after every event it would "
@@ -165,7 +164,8 @@ class Recommender(Answers, keras.Model):
             counted against the model. `lists`: int32 [events, best], the ids of the items with the highest scores, best
             first, the lower id first where scores are equal, 0 where nothing is left.
         """
-        if best not in self._ranked:
+        asked = (best, *batch)
+        if asked not in self._ranked:
 
             def any_shape(array):
                 return tf.TensorSpec((None,) * array.ndim, array.dtype)
@@ -175,8 +175,8 @@ class Recommender(Answers, keras.Model):
 
             spec = [{name: any_shape(array) for name, array in batch.items()}, any_shape(targets)]
             # autograph would take longer to rewrite the code than a small split takes to rank
-            self._ranked[best] = tf.function(both, input_signature=spec, autograph=False).get_concrete_function()
-        ranks, lists = self._ranked[best](batch, targets)
+            self._ranked[asked] = tf.function(both, input_signature=spec, autograph=False).get_concrete_function()
+        ranks, lists = self._ranked[asked](batch, targets)
         return ranks.numpy(), lists.numpy()
 
     def test_step(self, data):
