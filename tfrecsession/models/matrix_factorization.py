@@ -34,7 +34,8 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
     Every pair adds l2 (|p_u|^2 + |q_i|^2), so that a row is regularized as often as it is touched; with
     AllPairs also for the unobserved pairs: l2 w_u |p_u|^2 in all, w_u = pairs of u + unobserved_weight * items. With
     lazy optimizers a step costs rows * dim * negatives and a look at what its people have, with AllPairs rows * dim^2
-    (its Gramians follow the rows that changed and are summed anew before each epoch), at any number of people and items.
+    (its Gramians follow the rows that changed and are summed anew before each epoch), whatever the number of people and
+    items.
 
     A history, known person or not, is folded in by ridge regression on the item table (`layers.FoldIn`) in one solve;
     the Gramian it needs is taken when training ends. The result is scaled to the length of the learned vectors (with
