@@ -12,6 +12,7 @@ from tfrecsession.batches import Interactions, Sessions
 from tfrecsession.batches.triples import triples
 from tfrecsession.losses import BPR, AllPairs, BPRMax, CrossEntropy
 from tfrecsession.models import MatrixFactorization
+from tfrecsession.models.seen_items import SeenItems
 from tfrecsession.negatives import Negatives
 from tfrecsession.sessions.store import SessionArrays
 from tfrecsession.sessions.vocabulary import Items
@@ -50,14 +51,21 @@ def tables(model):
     return [np.array(table, np.float64) for table in (users.table, users.biases, items.table, items.biases)]
 
 
-def one_step(loss, rating=None, rows=8, weights=None):
+def one_step(loss, rating=None, rows=8, negatives=None, **kwargs):
     """A model before and after a step of rate 1 on a batch, with the batch."""
     people = Interactions.of(sessions_of(LOG), duplicates="sum")
     if rating is not None:
         people.weights[:] = np.random.default_rng(3).integers(1, 6, len(people.values))
     keras.utils.set_random_seed(1)
     model = MatrixFactorization(
-        people.items, dim=3, rating=rating, l2=L2, bias_l2=BIAS_L2, deviation=1.0, negatives=Fixed()
+        people.items,
+        dim=3,
+        rating=rating,
+        l2=L2,
+        bias_l2=BIAS_L2,
+        deviation=1.0,
+        negatives=negatives or Fixed(),
+        **kwargs,
     )
     model.compile(sgd_like(1.0), loss)
     model.take(people)
@@ -102,12 +110,12 @@ def ratings_by_hand(mean, batch):
     return total
 
 
-def order_by_hand(kind, batch):
+def order_by_hand(kind, batch, mask_seen):
     def total(p, a, q, b):
         loss = 0.0
         for u, i, w in zip(*(batch[name] for name in ("user", "item", "weight")), strict=True):
             drawn = [3, 5, 5]
-            kept = [j for j in drawn if j != i]
+            kept = [j for j in drawn if j not in (LOG[u] if mask_seen else [i])]
             q_log = np.log(Fixed.probability.astype(float)) if kind == "cross_entropy" else np.zeros(9)
             positive = p[u] @ q[i] + b[i] - q_log[i]
             negative = np.array([p[u] @ q[j] + b[j] - q_log[j] for j in kept])
@@ -137,12 +145,46 @@ def test_a_step_on_ratings(rows):
     ("kind", "loss"),
     [("bpr", BPR()), ("cross_entropy", CrossEntropy(logq=1.0)), ("bpr_max", BPRMax(regularization=0.7))],
 )
-def test_a_step_against_sampled_items(kind, loss):
-    _, before, after, batch, said = one_step(loss)
-    by_hand = order_by_hand(kind, batch)
+@pytest.mark.parametrize("mask_seen", [True, False])
+def test_a_step_against_sampled_items(kind, loss, mask_seen):
+    model, before, after, batch, said = one_step(loss, mask_seen=mask_seen)
+    by_hand = order_by_hand(kind, batch, mask_seen)
     assert said == pytest.approx(by_hand(*before) / 8, rel=1e-5)
     for old, new, gradient in zip(before, after, numeric_gradient(by_hand, before), strict=True):
         np.testing.assert_allclose(new - old, -gradient / 8, rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_people_have_is_found_in_a_draw(seed):
+    random = np.random.default_rng(seed)
+    log = [random.choice(np.arange(2, 9), random.integers(1, 8)).tolist() for _ in range(6)]
+    seen = SeenItems(ITEMS + 2)
+    seen.take(Interactions.of(sessions_of(log)))
+    for cells in (seen.cells, tf.function(seen.cells)):
+        for _ in range(3):  # a step leaves nothing behind for the next
+            users = random.integers(0, 6, 10).astype(np.int32)
+            drawn = random.integers(2, 9, random.integers(1, 9)).astype(np.int32)
+            by_hand = [(r, c) for r, user in enumerate(users) for c, j in enumerate(drawn) if j in log[user]]
+            found = cells(tf.constant(users), tf.constant(drawn)).numpy()
+            assert sorted(map(tuple, found.tolist())) == by_hand
+
+
+@pytest.mark.parametrize(
+    "negatives", [trs.negatives.InBatch(), trs.negatives.Mixture([trs.negatives.InBatch(), Fixed()])]
+)
+def test_what_people_have_is_hidden_among_negatives_of_any_sampler(negatives):
+    """Nothing is left to draw for somebody who has every item: such a pair has no loss but its penalty."""
+    model, before, _, batch, said = one_step(BPR(), negatives=negatives)
+    p, _, q, _ = before
+    items = batch["item"]
+    drawn = [*items, 3, 5, 5] if isinstance(negatives, trs.negatives.Mixture) else items
+    total = 0.0
+    for u, i, w in zip(batch["user"], items, batch["weight"], strict=True):
+        score = q @ p[u] + before[3]
+        kept = [j for j in drawn if j not in LOG[u]]
+        total += w * (np.mean([softplus(score[j] - score[i]) for j in kept]) if kept else 0)
+        total += w * L2 * (p[u] @ p[u] + q[i] @ q[i] + np.mean([q[j] @ q[j] for j in drawn]))
+    assert said == pytest.approx(total / 8, rel=1e-5)
 
 
 def test_a_step_on_all_pairs_is_one_on_the_whole_objective():

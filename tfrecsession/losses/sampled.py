@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfrecsession.losses.ranking_loss import Hits
 
 
-def sampled_losses(loss, hidden, targets, drawn, items, negatives, score_dtype=None):
+def sampled_losses(loss, hidden, targets, drawn, items, negatives, score_dtype=None, hidden_cells=None):
     """The loss of every vector, its target compared with negatives that all of them share.
 
     Args:
@@ -18,6 +18,7 @@ def sampled_losses(loss, hidden, targets, drawn, items, negatives, score_dtype=N
         items: the `ItemEmbedding` that scores, or `Evaluated`.
         negatives: the sampler, one of `tfrecsession.negatives`.
         score_dtype: of the scores of the negatives, see `ItemEmbedding.score`.
+        hidden_cells: int32 [cells, 2], (place among the vectors, place in the draw) that do not count besides; None.
 
     Returns:
         float32 [n].
@@ -30,7 +31,17 @@ def sampled_losses(loss, hidden, targets, drawn, items, negatives, score_dtype=N
     negative = tf.cast(items.score(hidden, drawn, shift, score_dtype), tf.float32)
     hits = negatives.hits(targets, drawn)
     keep = negatives.keep(targets, drawn) if hits is None else Hits(hits)
+    if hidden_cells is not None:
+        keep = _hide_besides(keep, hidden_cells, tf.shape(negative))
     return tf.cast(loss.compare(positive, negative, keep), tf.float32)
+
+
+def _hide_besides(keep, cells, shape):
+    if keep is None:
+        return Hits(cells)
+    if isinstance(keep, Hits):
+        return Hits(tf.concat([keep.cells, cells], axis=0))
+    return tf.tensor_scatter_nd_update(tf.broadcast_to(keep, shape), cells, tf.fill([tf.shape(cells)[0]], False))
 
 
 class Evaluated(NamedTuple):

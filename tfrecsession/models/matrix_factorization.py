@@ -15,7 +15,11 @@ from tfrecsession.models.pair_training import LearnsPairs
 from tfrecsession.models.rated import Rated
 from tfrecsession.models.recommender import Recommender
 from tfrecsession.models.search_space import Choice, Float, Int
+from tfrecsession.models.seen_items import SeenItems
 from tfrecsession.negatives import Popularity
+
+OWN = ("dim", "rating", "scale", "duplicates", "l2", "bias_l2", "fold_in_weight", "ridge", "deviation", "mask_seen")
+OWN += ("score_dtype",)
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
@@ -23,14 +27,15 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
     """People and items as vectors; the loss that it is compiled with says what their product stands for.
 
         "mean_squared_error"        ratings: r = mu + b_u + b_i + p_u . q_i  (Koren, Bell, Volinsky, Computer 42(8))
-        BPR, BPRMax, CrossEntropy   order: p_u . q_i + b_i against sampled items, which all pairs of a step share; they
-                                    may hold what the person has (BPR of Rendle et al., UAI 2009, draws among the rest)
+        BPR, BPRMax, CrossEntropy   order: p_u . q_i + b_i against sampled items, which all pairs of a step share, but
+                                    for those that the person has (as in BPR of Rendle et al., UAI 2009)
         AllPairs                    p_u . q_i near 1 for what was taken, near 0 for all else (iALS, arXiv 2110.14037)
 
     Every pair adds l2 (|p_u|^2 + |q_i|^2), so that a row is regularized as often as it is touched; with
     AllPairs also for the unobserved pairs: l2 w_u |p_u|^2 in all, w_u = pairs of u + unobserved_weight * items. With
-    lazy optimizers a step costs rows * dim * negatives, with AllPairs rows * dim^2 (its Gramians follow the rows that
-    changed and are summed anew before each epoch), at any number of people and items.
+    lazy optimizers a step costs rows * dim * negatives and a look at what its people have, with AllPairs rows * dim^2
+    (its Gramians follow the rows that changed and are summed anew before each epoch), whatever the number of people and
+    items.
 
     A history, known person or not, is folded in by ridge regression on the item table (`layers.FoldIn`) in one solve;
     the Gramian it needs is taken when training ends. The result is scaled to the length of the learned vectors (with
@@ -49,6 +54,8 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         ridge: l2 of the fold-in, relative to the mean square of the item vectors; AllPairs has its own.
         deviation: of the initial vectors' length.
         negatives: as in `SequenceModel`; unused with ratings and AllPairs.
+        mask_seen: whether a drawn item counts for nobody who has it. Otherwise popular items, drawn most, are held
+            against the very people who took them; where people have many items this costs quality, not little.
         users: how many people there are; `fit` says it.
 
     Example:
@@ -102,6 +109,7 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         ridge=1.0,
         deviation=0.1,
         negatives="popularity",
+        mask_seen=True,
         users=None,
         score_dtype=None,
         **kwargs,
@@ -120,7 +128,7 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         self.dim, self.rating, self.duplicates, self.l2, self.bias_l2 = dim, rating, duplicates, l2, bias_l2
         self.scale = None if scale is None else tuple(scale)
         self.fold_in_weight, self.ridge, self.deviation = fold_in_weight, ridge, deviation
-        self.score_dtype = score_dtype
+        self.score_dtype, self.mask_seen = score_dtype, mask_seen
         self.negatives = Popularity(2048, alpha=0.5) if negatives == "popularity" else negatives
         if self.negatives is not None and not isinstance(items, int):
             self.negatives.build_from(np.concatenate([[0, 0], self.items.counts]))
@@ -131,6 +139,7 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         self.fold_in = FoldIn(dim, name="fold_in")
         self.mean = self.add_weight(name="mean", shape=(), initializer="zeros", trainable=False, autocast=False)
         self.grams = [tf.Variable(tf.zeros((dim, dim)), trainable=False) for _ in range(2)]  # of items, of users
+        self.seen_items = SeenItems(self.size) if mask_seen else None
         self.no_users(dim if rating is None else dim + 1)
         if users is not None:
             self.user_table.build(users)
@@ -165,7 +174,8 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
             return each + self.l2 * sum((1 + unobserved * n) * s for n, s in zip(others, squares, strict=True))
         if isinstance(loss, RankingLoss):
             drawn = self.negatives.draw(items)
-            each = sampled_losses(loss, p, items, drawn, self.output_items, self.negatives, self.score_dtype)
+            owned = self.seen_items.cells(users, drawn) if self.mask_seen else None
+            each = sampled_losses(loss, p, items, drawn, self.output_items, self.negatives, self.score_dtype, owned)
             of_drawn = tf.reduce_mean(tf.reduce_sum(self.output_items(drawn) ** 2, axis=1))
             return each + self.l2 * (squares[0] + squares[1] + of_drawn)
         biases = self.user_table.offsets(users), tf.gather(self.output_items.biases.value, items)
@@ -223,21 +233,9 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         return self.user_vectors[:, : self.dim]  # without the bias
 
     def get_config(self):
-        own = (
-            "dim",
-            "rating",
-            "scale",
-            "duplicates",
-            "l2",
-            "bias_l2",
-            "fold_in_weight",
-            "ridge",
-            "deviation",
-            "score_dtype",
-        )
         return {
             **super().get_config(),
-            **{name: getattr(self, name) for name in own},
+            **{name: getattr(self, name) for name in OWN},
             "negatives": keras.saving.serialize_keras_object(self.negatives) if self.negatives else None,
             "users": self.user_table.table.shape[0] if self.user_table.built else None,
         }

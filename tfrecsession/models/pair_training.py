@@ -18,7 +18,7 @@ class LearnsPairs:
     take from the tables; it has `user_table`, `output_items`, `mean`, `rating`, `scale`, `duplicates`, and `grams`, the
     Gramians of items and of people, which `AllPairs` needs up to date."""
 
-    rating, scale, duplicates, grams = None, None, "sum", ()
+    rating, scale, duplicates, grams, seen_items = None, None, "sum", (), None
 
     def fit(self, x=None, *args, rows: int = 1024, seed: int = 0, callbacks=None, **kwargs):
         """Keras' `fit`.
@@ -65,6 +65,8 @@ class LearnsPairs:
             raise InputError("x: this model was fitted to other people; make a new one for these")
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
+        if self.seen_items is not None:
+            self.seen_items.take(people)
         if self.rating is not None:
             self.mean.assign(people.weights.mean(dtype=np.float64))
 
