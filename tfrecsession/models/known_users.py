@@ -75,8 +75,7 @@ class KnownUsers:
         first = tf.gather(ends, rows)
         counts = tf.where(known, tf.gather(ends, rows + 1) - first, 0)
         vectors = tf.pad(self.user_vectors, [[0, 1], [0, 0]])
-        scores = self.score_all(tf.gather(vectors, rows))
-        scores = tf.where((counts > 0)[:, None], scores, self.score_without_history()[None])
+        scores = self.or_popular(self.score_all(tf.gather(vectors, rows)), counts > 0)
         seen = None
         if exclude_seen:
             at, who = spread(first, counts)
