@@ -104,6 +104,7 @@ def export_command(commands, every):
     command.add_argument("--version", type=int, default=1, help="TensorFlow Serving answers from the highest (1)")
     command.add_argument("--k", type=int, default=20, help="items in an answer")
     command.add_argument("--exclude-seen", action="store_true", help="leave out the items of the history")
+    command.add_argument("--longest", type=int, metavar="ITEMS", help="of a history are read, the newest (1000, 10000)")
     command.add_argument("--index", choices=["exact"], default="exact", help="how the best items are found")
     command.add_argument("--overwrite", action="store_true", help="replace this version")
     command.set_defaults(run=export)
@@ -117,7 +118,8 @@ def export(options) -> None:
     version = Path(options.out) / str(options.version)
     about = {"data": run.info["data"]["fingerprint"], "settings": run.info["settings"]}
     choices = {"k": options.k, "exclude_seen": options.exclude_seen}
-    exporting.write_saved_model(run.model(), version, **choices, overwrite=options.overwrite, about=about)
+    more = {"longest": options.longest, "overwrite": options.overwrite, "about": about}
+    exporting.write_saved_model(run.model(), version, **choices, **more)
     console(options.json).print(f"{version}: {run.info['model']}, the best {options.k} items as strings")
     write_json({"model": run.info["model"], "path": str(version), "version": options.version, **choices}, options.json)
 

@@ -29,6 +29,8 @@ class KnownUsers:
         user_vectors: a variable, float32 [users, dim].
     """
 
+    longest_history = 10_000  # what a person has is a set, long and cheap to read
+
     def hold_users(self, interactions: Interactions, vectors: np.ndarray) -> None:
         """Keep the people with a name of their own; `vectors`: float32 [people, dim], a row per row of these."""
         rows = np.flatnonzero(interactions.named)
