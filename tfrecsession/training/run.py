@@ -4,6 +4,8 @@ RUN/run.json        model, settings, seed, versions, the data's path and fingerp
 RUN/history.json    loss and validation metrics, epoch by epoch
 RUN/metrics.json    the model on the validation split, where there is one
 RUN/model.keras     the trained model
+
+While it is being made, RUN.unfinished holds its last checkpoint.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from tfrecsession.batches import Data, load
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender
 from tfrecsession.staging import staged
+from tfrecsession.training.checkpoint import Checkpoint
 from tfrecsession.training.decay import DECAYS
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.recipe import build
+from tfrecsession.training.unfinished import name_of, unfinished
 from tfrecsession.version import __version__
 
 
@@ -38,10 +42,15 @@ def train(
     seed: int = 0,
     k=(20,),
     overwrite: bool = False,
+    resume: bool | None = None,
+    checkpoint: str | int | None = "auto",
     verbose: int | str = 0,
     callbacks=(),
 ) -> Recommender:
     """Train a model and keep the run in `out`.
+
+    A training that was broken off goes on when the same is asked again, and ends as if nothing had been: models that are
+    learned by gradient keep checkpoints in `OUT.unfinished`, see `Checkpoint`. Counted models and ALS start again.
 
     Args:
         data: a prepared data set.
@@ -51,16 +60,26 @@ def train(
         seed: makes initial weights, shuffling and negatives repeat.
         k: the lengths of list that validation reports.
         overwrite: replace an earlier run.
+        resume: go on from the last checkpoint of an unfinished run in this place. None: unless `overwrite`.
+        checkpoint: how often, see `Checkpoint`; None: never.
         verbose: Keras' progress: 0, 1 or 2.
         callbacks: further Keras callbacks, for models that are learned by gradient.
     """
-    with staged(out, marker="run.json", overwrite=overwrite) as folder:
+    afresh = not (not overwrite if resume is None else resume)
+    with unfinished(out, afresh) as place, staged(out, marker="run.json", overwrite=overwrite) as folder:
         keras.utils.set_random_seed(seed)
+        kept = None
+        if checkpoint is not None and "epochs" in settings:
+            said = {f"setting {name}": value for name, value in settings.items()}
+            said = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), **said}
+            kept = Checkpoint(place, checkpoint, said)
+        if kept and (kept.epoch or kept.batch) and verbose:
+            print(f"{out}: going on after {kept.epoch} epochs and {kept.batch} batches")
         with PeakMemory() as memory:
             built = build(model, data.items, settings, k)
             start = time.perf_counter()
-            history = fit(built, data, settings, seed, verbose, callbacks)
-            seconds = time.perf_counter() - start
+            history = fit(built, data, settings, seed, verbose, callbacks, kept)
+            seconds = kept.seconds if kept else time.perf_counter() - start
         built.save(folder / "model.keras")
         _write(folder / "history.json", history)
         validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
@@ -72,6 +91,7 @@ def train(
         _write(
             folder / "run.json",
             {
+                "name": name_of(place),
                 "model": model,
                 "settings": settings,
                 "seed": seed,
@@ -86,20 +106,35 @@ def train(
 
 
 def fit(
-    model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: int | str = 0, callbacks=()
+    model: Recommender,
+    data: Data,
+    settings: dict,
+    seed: int = 0,
+    verbose: int | str = 0,
+    callbacks=(),
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, list]:
-    """Fit a compiled model by its settings; returns the history as plain numbers."""
+    """Fit a compiled model by its settings, from its checkpoint on; returns the history as plain numbers."""
     if "epochs" not in settings:  # counted, not learned
         model.fit(data.train)
         return {}
     batches = model.training_batches(data.train, settings, seed)
     validation = data.validation if data.validation.scored_events else None
     decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
-    callbacks = [*decay, *callbacks]
-    history = model.fit(
-        batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose, callbacks=callbacks
+    callbacks, initial_epoch = [*decay, *callbacks], 0
+    if checkpoint:
+        batches, initial_epoch = checkpoint.remaining(batches), checkpoint.epoch
+        callbacks = [checkpoint, *callbacks]
+    fitted = model.fit(
+        batches,
+        validation_data=validation,
+        epochs=settings["epochs"],
+        initial_epoch=initial_epoch,
+        verbose=verbose,
+        callbacks=callbacks,
     )
-    return {name: [float(value) for value in values] for name, values in history.history.items()}
+    history = checkpoint.history if checkpoint else fitted.history
+    return {name: [float(value) for value in values] for name, values in history.items()}
 
 
 @dataclass
