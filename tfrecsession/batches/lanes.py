@@ -44,8 +44,8 @@ def windows(
 def windows_of(
     pieces: Pieces, lane: np.ndarray, begin: np.ndarray, width: int, first: int = 0
 ) -> Iterator[tuple[Pieces, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """What of the pieces lies in each window from number `first` on: that part of them, its row and column, the steps of the piece before it,
-    and the piece's number."""
+    """What of the pieces lies in each window from number `first` on: that part of them, its row and column, the steps
+    of the piece before it, and the piece's number."""
     end = begin + pieces.lengths
     taken = int(np.searchsorted(begin, first * width))
     active = np.arange(taken)  # pieces that began in an earlier window and go on

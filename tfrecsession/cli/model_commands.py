@@ -22,7 +22,18 @@ def train_command(commands, every):
     command.add_argument("--epochs", type=int)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--k", default="20", help="lengths of list to report, e.g. 5,10,20")
-    command.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace an earlier run, start an unfinished one afresh"
+    )
+    command.add_argument(
+        "--resume", action="store_true", default=None, help="go on with an unfinished run; implied without --overwrite"
+    )
+    command.add_argument(
+        "--checkpoint",
+        default="auto",
+        metavar="WHEN",
+        help="5m, 1000 (batches), none, or auto: at most 2%% of time",
+    )
     command.set_defaults(run=train)
 
 
@@ -44,6 +55,8 @@ def train(options) -> None:
         seed=options.seed,
         k=k,
         overwrite=options.overwrite,
+        resume=options.resume,
+        checkpoint=None if options.checkpoint == "none" else options.checkpoint,
         verbose=verbosity(options),
     )
     run = json.loads((Path(options.out) / "run.json").read_text())

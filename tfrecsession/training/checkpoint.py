@@ -184,7 +184,7 @@ class Checkpoint(keras.callbacks.Callback):
             said = "; ".join(f"{name}: {kept.get(name)!r} there, {now.get(name)!r} now" for name in names)
             raise InputError(
                 f"{self._place or self.folder}: is a checkpoint of another training. {said}. Say what was said then, "
-                "take another folder, or remove this one to start afresh"
+                "take another folder, or start afresh: with --overwrite, or by removing this one"
             )
 
 

@@ -49,8 +49,8 @@ def train(
 ) -> Recommender:
     """Train a model and keep the run in `out`.
 
-    A training that was broken off goes on when the same is asked again, and ends as if nothing had been: models that are
-    learned by gradient keep checkpoints in `OUT.unfinished`, see `Checkpoint`. Counted models and ALS start again.
+    A training that was broken off goes on when the same is asked again, and ends as if nothing had been: models that
+    are learned by gradient keep checkpoints in `OUT.unfinished`, see `Checkpoint`. Counted models and ALS start again.
 
     Args:
         data: a prepared data set.
@@ -65,7 +65,7 @@ def train(
         verbose: Keras' progress: 0, 1 or 2.
         callbacks: further Keras callbacks, for models that are learned by gradient.
     """
-    afresh = not (not overwrite if resume is None else resume)
+    afresh = overwrite if resume is None else not resume
     with unfinished(out, afresh) as place, staged(out, marker="run.json", overwrite=overwrite) as folder:
         keras.utils.set_random_seed(seed)
         kept = None
