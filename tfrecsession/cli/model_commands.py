@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
 
 from rich.table import Table
@@ -34,6 +33,7 @@ def train_command(commands, every):
         metavar="WHEN",
         help="5m, 1000 (batches), none, or auto: at most 2%% of time",
     )
+    command.add_argument("--tensorboard", metavar="DIR", help="write there what `tensorboard --logdir DIR` shows")
     command.set_defaults(run=train)
 
 
@@ -57,7 +57,8 @@ def train(options) -> None:
         overwrite=options.overwrite,
         resume=options.resume,
         checkpoint=None if options.checkpoint == "none" else options.checkpoint,
-        verbose=verbosity(options),
+        tensorboard=options.tensorboard,
+        verbose=options.json != "-",
     )
     run = json.loads((Path(options.out) / "run.json").read_text())
     metrics = json.loads((Path(options.out) / "metrics.json").read_text())["metrics"]
@@ -195,13 +196,6 @@ def lengths(text: str) -> list[int]:
     if not found or min(found) < 1:
         raise InputError(f"--k {text}: say whole numbers from 1, e.g. --k 5,10,20")
     return found
-
-
-def verbosity(options) -> int:
-    """Keras' bar for people; a line per epoch where the output is a file; silence where it is JSON."""
-    if options.json == "-":
-        return 0
-    return 1 if sys.stdout.isatty() else 2
 
 
 def result_of(model: str, data, scored) -> dict:

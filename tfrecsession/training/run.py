@@ -2,10 +2,11 @@
 
 RUN/run.json        model, settings, seed, versions, the data's path and fingerprint
 RUN/history.json    loss and validation metrics, epoch by epoch
+RUN/log.csv         the same with learning rate and events per second, written while it runs
 RUN/metrics.json    the model on the validation split, where there is one
 RUN/model.keras     the trained model
 
-While it is being made, RUN.unfinished holds its last checkpoint.
+While it is being made, RUN.unfinished holds its last checkpoint, and log.csv.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +28,12 @@ from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender
 from tfrecsession.staging import staged
 from tfrecsession.training.checkpoint import Checkpoint
+from tfrecsession.training.csv_log import CSVLog
 from tfrecsession.training.decay import DECAYS
 from tfrecsession.training.memory import PeakMemory
+from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
+from tfrecsession.training.tensorboard import TensorBoard
 from tfrecsession.training.unfinished import name_of, unfinished
 from tfrecsession.version import __version__
 
@@ -44,6 +49,7 @@ def train(
     overwrite: bool = False,
     resume: bool | None = None,
     checkpoint: str | int | None = "auto",
+    tensorboard: str | Path | None = None,
     verbose: int | str = 0,
     callbacks=(),
 ) -> Recommender:
@@ -62,7 +68,8 @@ def train(
         overwrite: replace an earlier run.
         resume: go on from the last checkpoint of an unfinished run in this place. None: unless `overwrite`.
         checkpoint: how often, see `Checkpoint`; None: never.
-        verbose: Keras' progress: 0, 1 or 2.
+        tensorboard: a folder for `TensorBoard`; None: nothing is written for it.
+        verbose: 0 for silence; otherwise see `Progress`.
         callbacks: further Keras callbacks, for models that are learned by gradient.
     """
     afresh = overwrite if resume is None else not resume
@@ -78,9 +85,12 @@ def train(
         with PeakMemory() as memory:
             built = build(model, data.items, settings, k)
             start = time.perf_counter()
-            history = fit(built, data, settings, seed, verbose, callbacks, kept)
+            watching = [CSVLog(place / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])]
+            history = fit(built, data, settings, seed, verbose, [*callbacks, *watching], kept)
             seconds = kept.seconds if kept else time.perf_counter() - start
         built.save(folder / "model.keras")
+        if (place / "log.csv").exists():
+            shutil.copyfile(place / "log.csv", folder / "log.csv")
         _write(folder / "history.json", history)
         validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
         _write(
@@ -121,7 +131,7 @@ def fit(
     batches = model.training_batches(data.train, settings, seed)
     validation = data.validation if data.validation.scored_events else None
     decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
-    callbacks, initial_epoch = [*decay, *callbacks], 0
+    callbacks, initial_epoch = [*decay, *callbacks, *([Progress()] if verbose else [])], 0
     if checkpoint:
         batches, initial_epoch = checkpoint.remaining(batches), checkpoint.epoch
         callbacks = [checkpoint, *callbacks]
@@ -130,7 +140,7 @@ def fit(
         validation_data=validation,
         epochs=settings["epochs"],
         initial_epoch=initial_epoch,
-        verbose=verbose,
+        verbose=0,
         callbacks=callbacks,
     )
     history = checkpoint.history if checkpoint else fitted.history
