@@ -115,8 +115,8 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         grads = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]
         if self.norms is not None:
             place = [self._get_variable_index(variable) for variable in trainable_variables]
-            norms = [tf.norm(tf.cast(getattr(g, "values", g), tf.float32)) for g in grads]
-            self.norms.scatter_update(tf.IndexedSlices(tf.stack(norms), place))
+            halves = [tf.cast(tf.nn.l2_loss(getattr(g, "values", g)), tf.float32) for g in grads]
+            self.norms.scatter_update(tf.IndexedSlices(tf.sqrt(2.0 * tf.stack(halves)), place))
         super()._backend_apply_gradients(grads, trainable_variables)
 
     def _clip_gradients(self, grads):

@@ -27,7 +27,7 @@ class TensorBoard(keras.callbacks.Callback):
 
     and `tensorboard --logdir boards`. The steps are batches. Norms are those of each variable's gradient and of all
     together, before clipping, and come from lazy optimizers: the rows that a sparse gradient names are summed up, no
-    table is read (a step took 0 to 3% longer).
+    table is read (a step took 0 to 2% longer).
 
     Args:
         folder: of this training.
