@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
 
 from rich.table import Table
@@ -22,7 +21,19 @@ def train_command(commands, every):
     command.add_argument("--epochs", type=int)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--k", default="20", help="lengths of list to report, e.g. 5,10,20")
-    command.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace an earlier run, start an unfinished one afresh"
+    )
+    command.add_argument(
+        "--resume", action="store_true", default=None, help="go on with an unfinished run; implied without --overwrite"
+    )
+    command.add_argument(
+        "--checkpoint",
+        default="auto",
+        metavar="WHEN",
+        help="5m, 1000 (batches), none, or auto: at most 2%% of time",
+    )
+    command.add_argument("--tensorboard", metavar="DIR", help="write there what `tensorboard --logdir DIR` shows")
     command.set_defaults(run=train)
 
 
@@ -44,7 +55,10 @@ def train(options) -> None:
         seed=options.seed,
         k=k,
         overwrite=options.overwrite,
-        verbose=verbosity(options),
+        resume=options.resume,
+        checkpoint=None if options.checkpoint == "none" else options.checkpoint,
+        tensorboard=options.tensorboard,
+        verbose=options.json != "-",
     )
     run = json.loads((Path(options.out) / "run.json").read_text())
     metrics = json.loads((Path(options.out) / "metrics.json").read_text())["metrics"]
@@ -184,13 +198,6 @@ def lengths(text: str) -> list[int]:
     if not found or min(found) < 1:
         raise InputError(f"--k {text}: say whole numbers from 1, e.g. --k 5,10,20")
     return found
-
-
-def verbosity(options) -> int:
-    """Keras' bar for people; a line per epoch where the output is a file; silence where it is JSON."""
-    if options.json == "-":
-        return 0
-    return 1 if sys.stdout.isatty() else 2
 
 
 def result_of(model: str, data, scored) -> dict:
