@@ -181,7 +181,8 @@ class SequenceModel(Recommender):
             loss, events = self.training_loss(self.encode(batch, training=True), targets)
             # By the cells, not by the events there are: a batch that is not full makes a smaller step. The authors of
             # GRU4Rec do so too: at the end of a log the few sessions left in the lanes would make too much of it.
-            share = events / tf.cast(tf.size(targets), tf.float32)
+            # Of several replicas each has its rows of the batch, and their gradients are summed.
+            share = events / tf.cast(tf.size(targets) * self.distribute_strategy.num_replicas_in_sync, tf.float32)
             scaled = self.optimizer.scale_loss(loss * share)
         gradients = tape.gradient(scaled, variables)
         if self.negatives is None:  # a tied table's gradient comes as a list of all its rows, and some twice

@@ -69,8 +69,6 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         index = self._get_variable_index(variable)
         slots = {name: variables[index].value for name, variables in self._slots.items()}
         if isinstance(gradient, tf.IndexedSlices):
-            if self._distribution_strategy.num_replicas_in_sync > 1:
-                gradient = sum_duplicates(gradient)  # replicas may have touched the same rows
             self._update_rows(gradient, variable, slots, learning_rate)
         else:
             self._update_all(gradient, variable, slots, learning_rate)
@@ -101,8 +99,16 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         """Nothing here: Keras would decay whole tables. `update_step` decays what it touches."""
 
     def _backend_apply_gradients(self, grads, trainable_variables):
-        grads = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]
+        grads = [merged(g) for g in grads]
+        if self._distribution_strategy.num_replicas_in_sync > 1:
+            # Summed over the replicas before they are clipped: what is clipped is the gradient of the whole batch. Of
+            # a table the rows touched are gathered, and merged once more where replicas have touched the same.
+            grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, grads)
+            grads = [merged(g) for g in grads]
         super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars  # summed already
 
     def _clip_gradients(self, grads):
         # Keras' own clipping by value and by global norm makes sparse gradients dense
@@ -113,6 +119,11 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         if self.global_clipnorm:
             return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]
         return grads
+
+
+def merged(gradient):
+    """A gradient as it is where it is dense, with every row named once where it is sparse."""
+    return sum_duplicates(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def sum_duplicates(gradient):

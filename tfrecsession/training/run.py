@@ -8,6 +8,7 @@ RUN/model.keras     the trained model
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ from tfrecsession.batches import Data, load
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender
 from tfrecsession.staging import staged
+from tfrecsession.training import workers
 from tfrecsession.training.decay import DECAYS
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.recipe import build
@@ -40,6 +42,7 @@ def train(
     overwrite: bool = False,
     verbose: int | str = 0,
     callbacks=(),
+    strategy: tf.distribute.Strategy | None = None,
 ) -> Recommender:
     """Train a model and keep the run in `out`.
 
@@ -53,35 +56,47 @@ def train(
         overwrite: replace an earlier run.
         verbose: Keras' progress: 0, 1 or 2.
         callbacks: further Keras callbacks, for models that are learned by gradient.
+        strategy: `training.strategy()`, to train with other workers; of these the chief keeps the run. None: alone.
+
+    Raises:
+        InputError: among others, the workers were told different things, or this model is trained by one alone.
+        WorkerLost: another worker has gone.
     """
-    with staged(out, marker="run.json", overwrite=overwrite) as folder:
+    together = workers.suited(strategy, model, settings)
+    told = {"data": data.fingerprint, "model": model, "seed": seed, "k": list(k), **settings}
+    workers.check_alike(together, {**told, **_versions()})
+    chief = workers.worker_of(together) == 0
+    with staged(out, marker="run.json", overwrite=overwrite) if chief else contextlib.nullcontext() as folder:
         keras.utils.set_random_seed(seed)
         with PeakMemory() as memory:
-            built = build(model, data.items, settings, k)
+            with together.scope():
+                built = build(model, data.items, settings, k)
             start = time.perf_counter()
-            history = fit(built, data, settings, seed, verbose, callbacks)
+            history = fit(built, data, settings, seed, verbose if chief else 0, callbacks)
             seconds = time.perf_counter() - start
-        built.save(folder / "model.keras")
-        _write(folder / "history.json", history)
-        validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
-        _write(
-            folder / "metrics.json",
-            {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated},
-        )
-        versions = {"tfrecsession": __version__, "keras": keras.__version__, "tensorflow": tf.__version__}
-        _write(
-            folder / "run.json",
-            {
-                "model": model,
-                "settings": settings,
-                "seed": seed,
-                "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
-                "versions": {**versions, "numpy": np.__version__, "python": platform.python_version()},
-                "seconds": seconds,
-                "memory": memory.growth,  # bytes, at the peak of building and fitting
-                "events": int(data.train.scored_events * settings.get("epochs", 1)),
-            },
-        )
+        if chief:
+            built.save(folder / "model.keras")
+            _write(folder / "history.json", history)
+            validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
+            _write(
+                folder / "metrics.json",
+                {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated},
+            )
+            _write(
+                folder / "run.json",
+                {
+                    "model": model,
+                    "settings": settings,
+                    "seed": seed,
+                    "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
+                    "versions": _versions(),
+                    "workers": workers.workers_of(together),
+                    "seconds": seconds,
+                    "memory": memory.growth,  # bytes, at the peak of building and fitting
+                    "events": int(data.train.scored_events * settings.get("epochs", 1)),
+                },
+            )
+    workers.wait_for_all(together)  # none leaves while the chief still writes: it would take it for lost
     return built
 
 
@@ -96,8 +111,10 @@ def fit(
     validation = data.validation if data.validation.scored_events else None
     decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
     callbacks = [*decay, *callbacks]
-    history = model.fit(
-        batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose, callbacks=callbacks
+    options = {"epochs": settings["epochs"], "verbose": verbose, "callbacks": callbacks}
+    several = model.distribute_strategy.num_replicas_in_sync > 1
+    history = (workers.fit_in_step if several else type(model).fit)(
+        model, batches, validation_data=validation, **options
     )
     return {name: [float(value) for value in values] for name, values in history.history.items()}
 
@@ -138,6 +155,17 @@ def open_run(path: str | Path) -> Run:
             f"{path} is not a run folder (no run.json): make one with `tfrecsession train DATA --out {path}`"
         )
     return Run(path, json.loads((path / "run.json").read_text()))
+
+
+def _versions() -> dict[str, str]:
+    """Of what decides how a training comes out."""
+    return {
+        "tfrecsession": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def _write(path: Path, content) -> None:
