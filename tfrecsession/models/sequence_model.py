@@ -221,7 +221,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def _look(self, logs, where):
         if logs and not np.isfinite(float(logs.get("loss", 0.0))):
-            rate = float(self.model.optimizer.learning_rate)
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
             raise InputError(
                 f"the loss is {float(logs['loss'])} at {where}: lower learning_rate (now {rate:g}), or clip gradients "
                 "with the optimizer's clipnorm; with BPRMax also lower regularization"

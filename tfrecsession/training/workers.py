@@ -93,10 +93,9 @@ def lost_workers():
     try:
         yield
     except LOST as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WorkerLost(
             "another worker has stopped or cannot be reached, so this one stops too: see what the others said, then "
-            f"start all of them again ({first[:300]})"
+            "start all of them again"
         ) from error
 
 
@@ -175,7 +174,7 @@ def fit_in_step(model: SequenceModel, batches: tf.data.Dataset, validation_data=
         The Keras history.
 
     Raises:
-        InputError: rows do not divide by the number of replicas, or the model carries a state.
+        InputError: rows do not divide by the number of replicas, or the model carries a state or scales its loss.
         WorkerLost: another worker has gone.
     """
     together, replicas = model.distribute_strategy, model.distribute_strategy.num_replicas_in_sync
@@ -184,6 +183,8 @@ def fit_in_step(model: SequenceModel, batches: tf.data.Dataset, validation_data=
         return model.fit(batches, validation_data=validation_data, callbacks=list(callbacks), **options)
     if getattr(model, "carried", ()):
         raise InputError("lanes: a state that is carried from batch to batch is not shared among workers, say None")
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        raise InputError("optimizer: workers would scale their losses each for itself; say mixed_bfloat16, or float32")
     if any(isinstance(layer, InBatch) for layer in model._flatten_layers()):
         warnings.warn(
             f"in-batch negatives are those of a replica's own rows, a part in {replicas} of the batch: not quite the "
