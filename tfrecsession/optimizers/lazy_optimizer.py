@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.layers.gather import gather_rows
 
 REFUSED = {
     "use_ema": "an average of the whole table at every step; keep checkpoints instead",
@@ -75,10 +76,10 @@ class LazyOptimizer(keras.optimizers.Optimizer):
 
     def _update_rows(self, gradient, variable, slots, learning_rate):
         rows = gradient.indices
-        state = {name: tf.gather(slot, rows) for name, slot in slots.items()}
+        state = {name: gather_rows(slot, rows) for name, slot in slots.items()}
         change, state = self.change(tf.cast(gradient.values, variable.dtype), state, learning_rate)
         if self._decays(variable):
-            change -= tf.gather(variable, rows) * (self.weight_decay * learning_rate)
+            change -= gather_rows(variable, rows) * (self.weight_decay * learning_rate)
         variable.scatter_add(tf.IndexedSlices(change, rows))
         for name, slot in slots.items():
             slot.scatter_update(tf.IndexedSlices(state[name], rows))
