@@ -65,7 +65,8 @@ def run(workers: int, items: int, options) -> dict:
             environment = {"TF_CONFIG": json.dumps(config), "OUT": f"{folder}/{index}.json"}
             environment["TF_NUM_INTRAOP_THREADS"] = str(max(1, cores // workers))
             processes.append(subprocess.Popen(command, env=os.environ | environment))
-        if any([process.wait() for process in processes]):
+        codes = [process.wait() for process in processes]
+        if any(codes):
             raise SystemExit("a worker failed, see above")
         each = [json.loads(Path(f"{folder}/{index}.json").read_text()) for index in range(workers)]
     touched = max(one["rows_touched"] for one in each)  # what is shorter is filled up

@@ -27,10 +27,22 @@ def without_validation(data):
     return trs.batches.Data(data.items, data.train, nothing, data.test, data.info)
 
 
+def reads_of(model, data):
+    """The operations of a step that read the whole item table, or one of the optimizer's tables of its shape."""
+    together = model.distribute_strategy
+    batch = next(iter(workers._shares(data.train.batches(rows=16, steps=8), together)))
+    step = tf.function(lambda batch: together.run(model.train_step, args=(batch,)), autograph=False)
+    graph = step.get_concrete_function(batch).graph
+    table = model.output_items.table.shape
+    reads = [one for one in graph.get_operations() if one.type == "ReadVariableOp" and one.outputs[0].shape == table]
+    assert any(one.type == "ResourceGather" for one in graph.get_operations())
+    return [one.name for one in reads]
+
+
 def main(data, out):
-    if number := int(os.environ.get("LOGICAL_CPUS", "0")):
+    if number_of_cpus := int(os.environ.get("LOGICAL_CPUS", "0")):
         cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number)
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number_of_cpus)
     together = training.strategy()
     worker = workers.worker_of(together)
     data, found = trs.load(data), {}
@@ -54,6 +66,8 @@ def main(data, out):
             arrays[f"{name} {number} {variable.path}"] = np.asarray(variable)
         if name == "adagrad" and together.num_replicas_in_sync > 1 and worker == 0:
             model.save(f"{out}.keras")
+        if number_of_cpus:
+            found["whole_tables_read"] = reads_of(model, data)
     workers.wait_for_all(together)
     np.savez(f"{out}.npz", **arrays)
     with open(f"{out}.json", "w") as file:

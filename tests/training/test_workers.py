@@ -102,7 +102,9 @@ def test_workers_that_were_told_different_things_say_which(two):
 
 
 def test_two_devices_of_one_process_are_one_with_the_joint_batch(place, joint):
-    assert_equal_to_joint(run_all(place, ["devices"], LOGICAL_CPUS="2")[0], joint)
+    devices = run_all(place, ["devices"], LOGICAL_CPUS="2")[0]
+    assert_equal_to_joint(devices, joint)
+    assert devices[1]["whole_tables_read"] == []  # the cost of a step follows the rows touched
 
 
 # The command line ----------------------------------------------------------------------------------------------------
