@@ -102,7 +102,7 @@ def work(options):
     import tfrecsession as trs
     from tfrecsession.batches import datasets
     from tfrecsession.sessions.vocabulary import Items
-    from tfrecsession.training import workers
+    from tfrecsession.training import cluster
 
     together = trs.training.strategy()
     catalogue = int(options.items)
@@ -116,7 +116,7 @@ def work(options):
     with together.scope():
         model = trs.models.GRU4Rec(items, units=[options.units], negatives=trs.negatives.Popularity(NEGATIVES))
         model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
-    replicas, worker = together.num_replicas_in_sync, workers.worker_of(together)
+    replicas, worker = together.num_replicas_in_sync, cluster.worker_of(together)
 
     class Watch(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -144,7 +144,7 @@ def work(options):
         "peak_GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
     }
     Path(os.environ["OUT"]).write_text(json.dumps(measured))
-    workers.wait_for_all(together)
+    cluster.wait_for_all(together)
 
 
 def loopback() -> int:

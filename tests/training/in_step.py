@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import tfrecsession as trs
 from tfrecsession import InputError, training
-from tfrecsession.training import workers
+from tfrecsession.training import cluster, workers
 
 SETTINGS = {"units": [8], "rows": 16, "steps": 8, "negatives": 32, "epochs": 2, "dropout": 0.0, "decay": "linear"}
 TRAINED = {
@@ -44,13 +44,13 @@ def main(data, out):
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number_of_cpus)
     together = training.strategy()
-    worker = workers.worker_of(together)
+    worker = cluster.worker_of(together)
     data, found = trs.load(data), {}
     try:
-        workers.check_alike(together, {"model": "gru4rec", "seed": worker, "learning_rate": 0.1 + worker})
+        cluster.check_alike(together, {"model": "gru4rec", "seed": worker, "learning_rate": 0.1 + worker})
     except InputError as error:
         found["refused"] = str(error)
-    workers.check_alike(together, {"model": "gru4rec", "seed": 1})
+    cluster.check_alike(together, {"model": "gru4rec", "seed": 1})
     arrays = {}
     for name, own in TRAINED.items():
         keras.utils.set_random_seed(1)
@@ -68,7 +68,7 @@ def main(data, out):
             model.save(f"{out}.keras")
         if number_of_cpus:
             found["whole_tables_read"] = reads_of(model, data)
-    workers.wait_for_all(together)
+    cluster.wait_for_all(together)
     np.savez(f"{out}.npz", **arrays)
     with open(f"{out}.json", "w") as file:
         json.dump(found, file)

@@ -24,7 +24,7 @@ from tfrecsession.batches import Data, load
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender
 from tfrecsession.staging import staged
-from tfrecsession.training import workers
+from tfrecsession.training import cluster, workers
 from tfrecsession.training.decay import DECAYS
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.recipe import build
@@ -64,8 +64,8 @@ def train(
     """
     together = workers.suited(strategy, model, settings)
     told = {"data": data.fingerprint, "model": model, "seed": seed, "k": list(k), **settings}
-    workers.check_alike(together, {**told, **_versions()})
-    chief = workers.worker_of(together) == 0
+    cluster.check_alike(together, {**told, **_versions()})
+    chief = cluster.worker_of(together) == 0
     with staged(out, marker="run.json", overwrite=overwrite) if chief else contextlib.nullcontext() as folder:
         keras.utils.set_random_seed(seed)
         with PeakMemory() as memory:
@@ -90,13 +90,13 @@ def train(
                     "seed": seed,
                     "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
                     "versions": _versions(),
-                    "workers": workers.workers_of(together),
+                    "workers": cluster.workers_of(together),
                     "seconds": seconds,
                     "memory": memory.growth,  # bytes, at the peak of building and fitting
                     "events": int(data.train.scored_events * settings.get("epochs", 1)),
                 },
             )
-    workers.wait_for_all(together)  # none leaves while the chief still writes: it would take it for lost
+    cluster.wait_for_all(together)  # none leaves while the chief still writes: it would take it for lost
     return built
 
 
