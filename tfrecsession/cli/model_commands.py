@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from tfrecsession.cli import launch
 from tfrecsession.cli.output import NOTES, console, evaluation_table, metrics_table, slices_table, write_json
 from tfrecsession.errors import InputError
 
@@ -34,14 +35,26 @@ def train_command(commands, every):
         help="5m, 1000 (batches), none, or auto: at most 2%% of time",
     )
     command.add_argument("--tensorboard", metavar="DIR", help="write there what `tensorboard --logdir DIR` shows")
+    command.add_argument(
+        "--workers",
+        metavar="N|HOSTS",
+        help="N processes on this machine; or host:port,host:port for one process on each host, the chief first",
+    )
+    command.add_argument("--worker", type=int, metavar="I", help="which of HOSTS this process is, from 0")
     command.set_defaults(run=train)
 
 
-def train(options) -> None:
+def train(options) -> int | None:
     import json
+
+    if options.workers is not None and options.workers.isdigit():
+        return launch.here(int(options.workers), options.arguments)
+    if options.workers is not None or options.worker is not None:
+        launch.join(options.workers, options.worker)
 
     from tfrecsession import batches, presets, training
 
+    strategy = training.strategy()  # before anything else of TensorFlow
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
     said = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
     chosen = training.settings_of(options.model, preset, said)
@@ -59,7 +72,10 @@ def train(options) -> None:
         checkpoint=None if options.checkpoint == "none" else options.checkpoint,
         tensorboard=options.tensorboard,
         verbose=options.json != "-",
+        strategy=strategy,
     )
+    if not launch.is_chief():
+        return None
     run = json.loads((Path(options.out) / "run.json").read_text())
     metrics = json.loads((Path(options.out) / "metrics.json").read_text())["metrics"]
     result = {**run, "data": data.fingerprint, "metrics": metrics, "run": str(options.out)}
@@ -73,6 +89,7 @@ def train(options) -> None:
     screen.print(metrics_table([row], "on the validation split"))
     screen.print(f"{options.out}: {options.model} in {run['seconds']:.1f} s")
     write_json(result, options.json)
+    return None
 
 
 def evaluate_command(commands, every):

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tfrecsession.errors import InputError
+from tfrecsession.errors import InputError, WorkerLost
 from tfrecsession.version import __version__
 
 BAD_INPUT = 2
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and not getattr(options, "takes_the_rest", False):
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest  # the demo hands them to prepare
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)  # a training to its workers
     try:
         return options.run(options) or 0
     except InputError as error:
@@ -27,6 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except WorkerLost as error:
+        if options.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was kept", file=sys.stderr)
         return 130

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.errors import InputError
+from tfrecsession.layers.gather import gather_rows
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -116,8 +117,7 @@ class ItemEmbedding(keras.layers.Layer):
 
 
 def _gather(variable, ids):
-    # on the tf.Variable itself this is a resource gather, which reads the rows and nothing else
-    return tf.gather(variable.value, ids)
+    return gather_rows(variable.value, ids)
 
 
 def _product(hidden, vectors, offsets, dtype):

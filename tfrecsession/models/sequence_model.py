@@ -181,7 +181,8 @@ class SequenceModel(Recommender):
             loss, events = self.training_loss(self.encode(batch, training=True), targets)
             # By the cells, not by the events there are: a batch that is not full makes a smaller step. The authors of
             # GRU4Rec do so too: at the end of a log the few sessions left in the lanes would make too much of it.
-            share = events / tf.cast(tf.size(targets), tf.float32)
+            # Of several replicas each has its rows of the batch, and their gradients are summed.
+            share = events / tf.cast(tf.size(targets) * self.distribute_strategy.num_replicas_in_sync, tf.float32)
             scaled = self.optimizer.scale_loss(loss * share)
         gradients = tape.gradient(scaled, variables)
         if self.negatives is None:  # a tied table's gradient comes as a list of all its rows, and some twice
@@ -220,7 +221,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def _look(self, logs, where):
         if logs and not np.isfinite(float(logs.get("loss", 0.0))):
-            rate = float(self.model.optimizer.learning_rate)
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
             raise InputError(
                 f"the loss is {float(logs['loss'])} at {where}: lower learning_rate (now {rate:g}), or clip gradients "
                 "with the optimizer's clipnorm; with BPRMax also lower regularization"

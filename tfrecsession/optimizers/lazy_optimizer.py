@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.layers.gather import gather_rows
 
 REFUSED = {
     "use_ema": "an average of the whole table at every step; keep checkpoints instead",
@@ -70,18 +71,16 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         index = self._get_variable_index(variable)
         slots = {name: variables[index].value for name, variables in self._slots.items()}
         if isinstance(gradient, tf.IndexedSlices):
-            if self._distribution_strategy.num_replicas_in_sync > 1:
-                gradient = sum_duplicates(gradient)  # replicas may have touched the same rows
             self._update_rows(gradient, variable, slots, learning_rate)
         else:
             self._update_all(gradient, variable, slots, learning_rate)
 
     def _update_rows(self, gradient, variable, slots, learning_rate):
         rows = gradient.indices
-        state = {name: tf.gather(slot, rows) for name, slot in slots.items()}
+        state = {name: gather_rows(slot, rows) for name, slot in slots.items()}
         change, state = self.change(tf.cast(gradient.values, variable.dtype), state, learning_rate)
         if self._decays(variable):
-            change -= tf.gather(variable, rows) * (self.weight_decay * learning_rate)
+            change -= gather_rows(variable, rows) * (self.weight_decay * learning_rate)
         variable.scatter_add(tf.IndexedSlices(change, rows))
         for name, slot in slots.items():
             slot.scatter_update(tf.IndexedSlices(state[name], rows))
@@ -112,12 +111,20 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         return True
 
     def _backend_apply_gradients(self, grads, trainable_variables):
-        grads = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]
+        grads = [merged(g) for g in grads]
+        if self._distribution_strategy.num_replicas_in_sync > 1:
+            # Summed over the replicas before they are clipped: what is clipped is the gradient of the whole batch. Of
+            # a table the rows touched are gathered, and merged once more where replicas have touched the same.
+            grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, grads)
+            grads = [merged(g) for g in grads]
         if self.norms is not None:
             place = [self._get_variable_index(variable) for variable in trainable_variables]
             halves = [tf.cast(tf.nn.l2_loss(getattr(g, "values", g)), tf.float32) for g in grads]
             self.norms.scatter_update(tf.IndexedSlices(tf.sqrt(2.0 * tf.stack(halves)), place))
         super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars  # summed already
 
     def _clip_gradients(self, grads):
         # Keras' own clipping by value and by global norm makes sparse gradients dense
@@ -128,6 +135,11 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         if self.global_clipnorm:
             return tf.clip_by_global_norm(grads, self.global_clipnorm)[0]
         return grads
+
+
+def merged(gradient):
+    """A gradient as it is where it is dense, with every row named once where it is sparse."""
+    return sum_duplicates(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def sum_duplicates(gradient):

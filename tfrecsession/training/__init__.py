@@ -1,12 +1,14 @@
 """Recipes and runs."""
 
 from tfrecsession.training.checkpoint import Checkpoint
+from tfrecsession.training.cluster import strategy
 from tfrecsession.training.csv_log import CSVLog
 from tfrecsession.training.decay import LinearDecay
 from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build, settings_of, space_of
 from tfrecsession.training.run import fit, open_run, train
 from tfrecsession.training.tensorboard import TensorBoard
+from tfrecsession.training.workers import fit_in_step
 
 __all__ = [
     "CSVLog",
@@ -16,8 +18,10 @@ __all__ = [
     "TensorBoard",
     "build",
     "fit",
+    "fit_in_step",
     "open_run",
     "settings_of",
     "space_of",
+    "strategy",
     "train",
 ]

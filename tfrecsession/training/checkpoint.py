@@ -14,6 +14,7 @@ from tfrecsession.batches.epochs import starting_at
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.spans import parse_duration
 from tfrecsession.training import snapshot
+from tfrecsession.training.cluster import across, worker_of
 
 SHARE = 0.02  # of the time, that checkpoints may take
 QUIET = 30.0  # seconds of training that nobody minds to repeat
@@ -48,6 +49,8 @@ class Checkpoint(keras.callbacks.Callback):
             number of batches: likewise.
         about: what else has to be the same when training goes on (seed, data): {name: what JSON can say}. Model,
             optimizer, loss and vocabulary are looked at anyway.
+        together: a strategy of several workers. The chief alone writes, at the end of every epoch, and all read: from
+            one file system, or each from a copy. Their random states of dropout are then alike.
 
     Attributes:
         epoch, batch: where training begins: 0, 0, or after the last batch of the checkpoint.
@@ -59,10 +62,12 @@ class Checkpoint(keras.callbacks.Callback):
             not whole.
     """
 
-    def __init__(self, folder: str | Path, every: str | int = "auto", about: dict | None = None):
+    def __init__(self, folder: str | Path, every: str | int = "auto", about: dict | None = None, together=None):
         super().__init__()
         self.folder = Path(folder)
-        self.every = _interval(every)
+        self.alone = not across(together)
+        self.writes = self.alone or worker_of(together) == 0
+        self.every = _interval(every) if self.alone else ("epochs", 1)
         self.about = _plain(about or {})
         found = snapshot.read(self.folder)
         self._state, self._place = found or ({}, None)
@@ -92,7 +97,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self.model.optimizer is not None:
             self.model.optimizer.build(self.model.trainable_variables)  # Keras waits with it until the first step
         self._check(self._state["model"], self._about_model)
-        shapes = [(list(variable.shape), np.dtype(_dtype(variable)).name) for variable in variables_of(self.model)]
+        shapes = [(list(variable.shape), np.dtype(_dtype(variable)).name) for variable in self._variables()]
         kept = [(entry["shape"], entry["dtype"]) for entry in self._state["variables"]]
         if shapes != kept:
             raise InputError(f"{self._place}: is a checkpoint of another model: its variables have other shapes")
@@ -117,7 +122,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        if self._is_due(None):
+        if self._is_due(None) and self.writes:
             self._keep(epoch + 1, 0)
 
     def on_train_end(self, logs=None):
@@ -128,6 +133,8 @@ class Checkpoint(keras.callbacks.Callback):
     def _is_due(self, batches_done: int | None) -> bool:
         """`batches_done`: of the epoch; None: all, and validation too."""
         kind, number = self.every
+        if kind == "epochs":
+            return batches_done is None
         since = time.perf_counter() - self._last
         if kind == "batches":
             return batches_done is None or batches_done % number == 0
@@ -147,7 +154,7 @@ class Checkpoint(keras.callbacks.Callback):
             "model": self._about_model,
         }
         try:
-            snapshot.write(self.folder, state, (_numbers(variable) for variable in variables_of(self.model)))
+            snapshot.write(self.folder, state, (_numbers(variable) for variable in self._variables()))
         except OSError as error:
             warnings.warn(
                 f"{self.folder}: no checkpoint could be written ({error.strerror or error}); the last one stays, and "
@@ -156,6 +163,14 @@ class Checkpoint(keras.callbacks.Callback):
             )
         self._last = time.perf_counter()
         self._cost = self._last - begin
+
+    def _variables(self) -> list:
+        found = variables_of(self.model)
+        if self.alone:
+            return found
+        # running means begin anew with the epoch, and to read one asks all workers
+        means = {id(variable) for variable in self.model.metrics_variables}
+        return [variable for variable in found if id(variable) not in means]
 
     def _pass_over(self) -> None:
         """Until the batch where training goes on, Keras' loop calls a step that does nothing: so every callback counts
@@ -174,7 +189,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self._place is None:
             return
         arrays = snapshot.read_arrays(self._place, self._state["variables"])
-        for variable, array in zip(variables_of(self.model), arrays, strict=True):
+        for variable, array in zip(self._variables(), arrays, strict=True):
             variable.assign(array)
         self._place = None
 

@@ -15,7 +15,7 @@ class LinearDecay(keras.callbacks.Callback):
     """
 
     def on_train_begin(self, logs=None):
-        self.learning_rate = float(self.model.optimizer.learning_rate)
+        self.learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.epoch = 0
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -11,6 +11,7 @@ While it is being made, RUN.unfinished holds its last checkpoint, and log.csv.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -27,6 +28,7 @@ from tfrecsession.batches import Data, load
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender
 from tfrecsession.staging import staged
+from tfrecsession.training import cluster, workers
 from tfrecsession.training.checkpoint import Checkpoint
 from tfrecsession.training.csv_log import CSVLog
 from tfrecsession.training.decay import DECAYS
@@ -34,7 +36,7 @@ from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
 from tfrecsession.training.tensorboard import TensorBoard
-from tfrecsession.training.unfinished import name_of, unfinished
+from tfrecsession.training.unfinished import folder_of, name_of, unfinished
 from tfrecsession.version import __version__
 
 
@@ -52,6 +54,7 @@ def train(
     tensorboard: str | Path | None = None,
     verbose: int | str = 0,
     callbacks=(),
+    strategy: tf.distribute.Strategy | None = None,
 ) -> Recommender:
     """Train a model and keep the run in `out`.
 
@@ -71,47 +74,64 @@ def train(
         tensorboard: a folder for `TensorBoard`; None: nothing is written for it.
         verbose: 0 for silence; otherwise see `Progress`.
         callbacks: further Keras callbacks, for models that are learned by gradient.
+        strategy: `training.strategy()`, to train with other workers; of these the chief keeps the run. None: alone.
+
+    Raises:
+        InputError: among others, the workers were told different things, or this model is trained by one alone.
+        WorkerLost: another worker has gone.
     """
-    afresh = overwrite if resume is None else not resume
-    with unfinished(out, afresh) as place, staged(out, marker="run.json", overwrite=overwrite) as folder:
+    together = workers.suited(strategy, model, settings)
+    told = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k)}
+    cluster.check_alike(together, {**told, **settings, **_versions()})
+    chief = cluster.worker_of(together) == 0
+    with contextlib.ExitStack() as stack:
+        place = folder_of(out)
+        if chief:
+            stack.enter_context(unfinished(out, overwrite if resume is None else not resume))
+            folder = stack.enter_context(staged(out, marker="run.json", overwrite=overwrite))
+        cluster.wait_for_all(together)  # before anyone looks for a checkpoint
         keras.utils.set_random_seed(seed)
         kept = None
         if checkpoint is not None and "epochs" in settings:
-            said = {f"setting {name}": value for name, value in settings.items()}
-            said = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), **said}
-            kept = Checkpoint(place, checkpoint, said)
-        if kept and (kept.epoch or kept.batch) and verbose:
+            about = {**told, **{f"setting {name}": value for name, value in settings.items()}}
+            kept = Checkpoint(place, checkpoint, about, together)
+        if kept and (kept.epoch or kept.batch) and verbose and chief:
             print(f"{out}: going on after {kept.epoch} epochs and {kept.batch} batches")
         with PeakMemory() as memory:
-            built = build(model, data.items, settings, k)
+            with together.scope():
+                built = build(model, data.items, settings, k)
             start = time.perf_counter()
-            watching = [CSVLog(place / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])]
-            history = fit(built, data, settings, seed, verbose, [*callbacks, *watching], kept)
+            watching = (
+                [CSVLog(place / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])] if chief else []
+            )
+            history = fit(built, data, settings, seed, verbose if chief else 0, [*callbacks, *watching], kept)
             seconds = kept.seconds if kept else time.perf_counter() - start
-        built.save(folder / "model.keras")
-        if (place / "log.csv").exists():
-            shutil.copyfile(place / "log.csv", folder / "log.csv")
-        _write(folder / "history.json", history)
-        validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
-        _write(
-            folder / "metrics.json",
-            {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated},
-        )
-        versions = {"tfrecsession": __version__, "keras": keras.__version__, "tensorflow": tf.__version__}
-        _write(
-            folder / "run.json",
-            {
-                "name": name_of(place),
-                "model": model,
-                "settings": settings,
-                "seed": seed,
-                "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
-                "versions": {**versions, "numpy": np.__version__, "python": platform.python_version()},
-                "seconds": seconds,
-                "memory": memory.growth,  # bytes, at the peak of building and fitting
-                "events": int(data.train.scored_events * settings.get("epochs", 1)),
-            },
-        )
+        if chief:
+            built.save(folder / "model.keras")
+            if (place / "log.csv").exists():
+                shutil.copyfile(place / "log.csv", folder / "log.csv")
+            _write(folder / "history.json", history)
+            validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
+            _write(
+                folder / "metrics.json",
+                {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated},
+            )
+            _write(
+                folder / "run.json",
+                {
+                    "name": name_of(place),
+                    "model": model,
+                    "settings": settings,
+                    "seed": seed,
+                    "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
+                    "versions": _versions(),
+                    "workers": cluster.workers_of(together),
+                    "seconds": seconds,
+                    "memory": memory.growth,  # bytes, at the peak of building and fitting
+                    "events": int(data.train.scored_events * settings.get("epochs", 1)),
+                },
+            )
+    cluster.wait_for_all(together)  # none leaves while the chief still writes: it would take it for lost
     return built
 
 
@@ -135,7 +155,9 @@ def fit(
     if checkpoint:
         batches, initial_epoch = checkpoint.remaining(batches), checkpoint.epoch
         callbacks = [checkpoint, *callbacks]
-    fitted = model.fit(
+    several = model.distribute_strategy.num_replicas_in_sync > 1
+    fitted = (workers.fit_in_step if several else type(model).fit)(
+        model,
         batches,
         validation_data=validation,
         epochs=settings["epochs"],
@@ -183,6 +205,17 @@ def open_run(path: str | Path) -> Run:
             f"{path} is not a run folder (no run.json): make one with `tfrecsession train DATA --out {path}`"
         )
     return Run(path, json.loads((path / "run.json").read_text()))
+
+
+def _versions() -> dict[str, str]:
+    """Of what decides how a training comes out."""
+    return {
+        "tfrecsession": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def _write(path: Path, content) -> None:

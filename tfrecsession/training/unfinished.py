@@ -28,8 +28,7 @@ def unfinished(out: str | Path, afresh: bool = False) -> Iterator[Path]:
     Raises:
         InputError: another process is at it, or the folder cannot be written.
     """
-    out = Path(out).expanduser().absolute()
-    folder = out.with_name(f"{out.name}.unfinished")
+    folder = folder_of(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / "lock", "w")  # noqa: SIM115, held as long as the block runs
@@ -38,7 +37,7 @@ def unfinished(out: str | Path, afresh: bool = False) -> Iterator[Path]:
     with lock:
         if not _ours(lock):
             raise InputError(f"{out}: another process is training into it; choose another folder, or wait")
-        if afresh or _finished(out, folder):
+        if afresh or _finished(Path(out).expanduser(), folder):
             for number in snapshot.numbers(folder):
                 shutil.rmtree(folder / f"{snapshot.NAME}{number}")
         if not snapshot.numbers(folder):
@@ -50,6 +49,11 @@ def unfinished(out: str | Path, afresh: bool = False) -> Iterator[Path]:
         finally:
             if ended or not snapshot.numbers(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def folder_of(out: str | Path) -> Path:
+    out = Path(out).expanduser().absolute()
+    return out.with_name(f"{out.name}.unfinished")
 
 
 def name_of(folder: Path) -> str:

@@ -1,0 +1,78 @@
+"""What a worker of test_workers.py runs: `python -m tests.training.in_step DATA OUT`, alone or with a TF_CONFIG.
+
+With LOGICAL_CPUS=2 one process has two devices. Weights, optimizer states and histories go to OUT.
+"""
+
+import json
+import os
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import tfrecsession as trs
+from tfrecsession import InputError, training
+from tfrecsession.training import cluster, workers
+
+SETTINGS = {"units": [8], "rows": 16, "steps": 8, "negatives": 32, "epochs": 2, "dropout": 0.0, "decay": "linear"}
+TRAINED = {
+    "adagrad": {"learning_rate": 0.05, "momentum": 0.3, "clipnorm": 0.05, "loss": "bpr_max"},
+    "adam": {"learning_rate": 0.003, "optimizer": "adam"},
+}
+
+
+def without_validation(data):
+    nothing = data.validation.only(np.zeros(len(data.validation), bool))
+    return trs.batches.Data(data.items, data.train, nothing, data.test, data.info)
+
+
+def reads_of(model, data):
+    """The operations of a step that read the whole item table, or one of the optimizer's tables of its shape."""
+    together = model.distribute_strategy
+    batch = next(iter(workers._shares(data.train.batches(rows=16, steps=8), together)))
+    step = tf.function(lambda batch: together.run(model.train_step, args=(batch,)), autograph=False)
+    graph = step.get_concrete_function(batch).graph
+    table = model.output_items.table.shape
+    reads = [one for one in graph.get_operations() if one.type == "ReadVariableOp" and one.outputs[0].shape == table]
+    assert any(one.type == "ResourceGather" for one in graph.get_operations())
+    return [one.name for one in reads]
+
+
+def main(data, out):
+    if number_of_cpus := int(os.environ.get("LOGICAL_CPUS", "0")):
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number_of_cpus)
+    together = training.strategy()
+    worker = cluster.worker_of(together)
+    data, found = trs.load(data), {}
+    try:
+        cluster.check_alike(together, {"model": "gru4rec", "seed": worker, "learning_rate": 0.1 + worker})
+    except InputError as error:
+        found["refused"] = str(error)
+    cluster.check_alike(together, {"model": "gru4rec", "seed": 1})
+    arrays = {}
+    for name, own in TRAINED.items():
+        keras.utils.set_random_seed(1)
+        settings = training.settings_of("gru4rec", SETTINGS, own)
+        with together.scope():
+            model = training.build("gru4rec", data.items, settings)
+        without = trs.batches.Data(
+            data.items, data.train, data.train.only(np.zeros(len(data.train), bool)), data.test, {}
+        )
+        validated = data if name == "adagrad" and together.num_replicas_in_sync > 1 else without
+        found[name] = training.fit(model, validated, settings, seed=1)
+        for number, variable in enumerate([*model.weights, *model.optimizer.variables]):
+            arrays[f"{name} {number} {variable.path}"] = np.asarray(variable)
+        if name == "adagrad" and together.num_replicas_in_sync > 1 and worker == 0:
+            model.save(f"{out}.keras")
+        if number_of_cpus:
+            found["whole_tables_read"] = reads_of(model, data)
+    cluster.wait_for_all(together)
+    np.savez(f"{out}.npz", **arrays)
+    with open(f"{out}.json", "w") as file:
+        json.dump(found, file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

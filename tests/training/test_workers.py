@@ -1,0 +1,233 @@
+"""Several workers on this machine: real processes, on the loopback interface alone."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+import tfrecsession as trs
+from tests.training import in_step
+from tfrecsession import InputError, training
+from tfrecsession.cli import launch
+from tfrecsession.training import workers
+
+ROOT = Path(in_step.__file__).parents[2]
+LINUX = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks at processes through /proc")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("workers")
+    trs.prepare("synthetic:items=60,sessions=500,seed=3", place / "data")
+    return place
+
+
+def run_all(place, names, **environment):
+    """The script of every worker, at the same time; with several names each gets its TF_CONFIG."""
+    hosts = [f"127.0.0.1:{port}" for port in launch.free_ports(len(names))]
+    processes = []
+    for number, name in enumerate(names):
+        config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": number}}
+        said = {"TF_CONFIG": json.dumps(config)} if len(names) > 1 else {}
+        command = [sys.executable, "-m", in_step.__name__, str(place / "data"), str(place / name)]
+        processes.append(
+            subprocess.Popen(command, cwd=ROOT, env=os.environ | said | environment, stderr=subprocess.PIPE, text=True)
+        )
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    for process, error in zip(processes, errors, strict=True):
+        assert process.returncode == 0, error[-3000:]
+    return [(np.load(place / f"{name}.npz"), json.loads((place / f"{name}.json").read_text())) for name in names]
+
+
+@pytest.fixture(scope="module")
+def joint(place):
+    """One worker, with the whole of every batch."""
+    return run_all(place, ["alone"])[0]
+
+
+@pytest.fixture(scope="module")
+def two(place):
+    return run_all(place, ["first", "second"])
+
+
+def assert_equal_to_joint(found, joint):
+    arrays, histories = found
+    expected, expected_histories = joint
+    assert arrays.files == expected.files
+    for name in arrays.files:
+        if "loss" not in name and "seed_generator" not in name:
+            np.testing.assert_allclose(arrays[name], expected[name], rtol=0, atol=1e-5, err_msg=name)
+    for name in in_step.TRAINED:
+        np.testing.assert_allclose(histories[name]["loss"], expected_histories[name]["loss"], rtol=1e-5)
+
+
+def test_two_workers_are_one_with_the_joint_batch(two, joint):
+    for worker in two:
+        assert_equal_to_joint(worker, joint)
+
+
+def test_both_workers_hold_the_same_to_the_last_bit(two):
+    (first, histories), (second, others) = two
+    for name in first.files:
+        if "seed_generator" not in name:  # dropout has a random state per worker
+            np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    assert histories == others  # the chief's validation too
+
+
+def test_the_chief_validates_as_evaluate_does(place, two):
+    _, histories = two[1]
+    model = keras.models.load_model(place / "first.keras")
+    scores = model.evaluate(trs.load(place / "data").validation, verbose=0, return_dict=True)
+    for name, value in scores.items():
+        if name != "loss":
+            assert histories["adagrad"][f"val_{name}"][-1] == pytest.approx(value, abs=1e-6)
+    assert "val_recall@20" in histories["adagrad"]
+
+
+def test_workers_that_were_told_different_things_say_which(two):
+    for _, found in two:
+        assert found["refused"].startswith(
+            "worker 1 differs from worker 0 in seed (1 instead of 0), learning_rate (1.1 instead of 0.1)"
+        )
+
+
+def test_two_devices_of_one_process_are_one_with_the_joint_batch(place, joint):
+    devices = run_all(place, ["devices"], LOGICAL_CPUS="2")[0]
+    assert_equal_to_joint(devices, joint)
+    assert devices[1]["whole_tables_read"] == []  # the cost of a step follows the rows touched
+
+
+# The command line ----------------------------------------------------------------------------------------------------
+
+TRAIN = ["--model", "gru4rec", "--set", "units=[8]", "--set", "rows=16", "--set", "negatives=32"]
+
+
+@contextlib.contextmanager
+def launched(place, *more):
+    """`tfrecsession train --workers 2`, from the first epoch on; a long one."""
+    command = [sys.executable, "-m", "tfrecsession", "train", str(place / "data"), *TRAIN, "--epochs", "100000"]
+    command += ["--out", str(place / "run"), "--workers", "2", *more]
+    out = (place / "out.txt").open("w+")
+    process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True)
+    try:
+        until = time.monotonic() + 240
+        while "Epoch 2/" not in (place / "out.txt").read_text():
+            assert process.poll() is None and time.monotonic() < until, (place / "out.txt").read_text()[-3000:]
+            time.sleep(0.2)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        out.close()
+
+
+def children(process):
+    """Processes that it started: number -> which worker."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == process.pid:
+                found[int(entry.name)] = int((entry / "cmdline").read_text().split("\0")[-2])
+    return found
+
+
+def gone(pids, seconds=15):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_text() for pid in pids):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def partners(pid):
+    """The other ends of a process's TCP connections, as hexadecimal addresses."""
+    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+    rows = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()
+    ]
+    return {row[2].partition(":")[0] for row in rows if row[9] in inodes and row[3] != "0A"}
+
+
+LOOPBACK = re.compile("0100007F|0{16}FFFF00000100007F|0{24}01000000")
+
+
+@LINUX
+def test_a_worker_that_dies_stops_the_others(place):
+    with launched(place) as process:
+        pids = children(process)
+        assert sorted(pids.values()) == [0, 1]
+        spoken_with = set().union(*(partners(pid) for pid in pids))
+        assert spoken_with and all(
+            LOOPBACK.fullmatch(address) for address in spoken_with
+        )  # no network but this machine
+        os.kill(next(pid for pid, worker in pids.items() if worker == 1), signal.SIGKILL)
+        assert process.wait(timeout=60) not in (0, None)
+        assert gone(pids)
+    said = (place / "out.txt").read_text()
+    assert "worker 1 ended by SIGKILL, so the others were stopped; start again" in said
+    assert not (place / "run").exists()
+
+
+@LINUX
+def test_workers_do_not_outlive_the_launcher(place):
+    with launched(place) as process:
+        pids = children(process)
+        process.kill()
+        assert gone(pids)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "word"),
+    [("als", {}, "als"), ("item_knn", {}, "item_knn"), ("gru4rec", {"lanes": 8}, "lanes=8")],
+)
+def test_what_one_worker_alone_can_train_is_refused(model, settings, word, monkeypatch):
+    gpus = SimpleNamespace(num_replicas_in_sync=2)
+    assert workers.suited(gpus, model, settings).num_replicas_in_sync == 1  # on one of them
+    monkeypatch.setattr(workers, "workers_of", lambda together: 2)
+    with pytest.raises(InputError, match=f"{word}.*train on one worker"):
+        workers.suited(gpus, model, settings)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "worker", "message"),
+    [
+        ("one:1,two", 0, "host:port,host:port"),
+        ("one:1,two:2", None, "which of the 2 hosts"),
+        ("one:1,two:2", 2, "which of the 2 hosts"),
+        (None, 1, "host:port,host:port"),
+    ],
+)
+def test_hosts_that_make_no_sense(hosts, worker, message, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(InputError, match=message):
+        launch.join(hosts, worker)
+    assert "TF_CONFIG" not in os.environ
+
+
+def test_hosts_become_a_tf_config(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "")
+    launch.join("one:1,two:2", 1)
+    config = {"cluster": {"worker": ["one:1", "two:2"]}, "task": {"type": "worker", "index": 1}}
+    assert json.loads(os.environ["TF_CONFIG"]) == config and not launch.is_chief()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", '{"cluster": {"ps": ["a:1"]}}', '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'],
+)
+def test_a_tf_config_that_makes_no_sense(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(InputError, match="TF_CONFIG=.*say"):
+        training.strategy()
