@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.export.item_table import FILE as ITEM_TABLE
+from tfrecsession.export.item_table import write_item_table
 from tfrecsession.export.readme import readme
 from tfrecsession.export.signatures import Answers
 from tfrecsession.export.warm_up import write_warm_up
@@ -25,6 +27,7 @@ def write_saved_model(
     exclude_seen: bool = False,
     overwrite: bool = False,
     about: dict | None = None,
+    content=None,
 ) -> Path:
     """Write `model` as a SavedModel that loads with TensorFlow alone.
 
@@ -50,7 +53,8 @@ def write_saved_model(
     `advance` answered last -> the `user_state` after the session.
 
     `assets.extra` holds a README.md of the signatures, and a request for each of them that TensorFlow Serving warms up
-    with (`tf_serving_warmup_requests`).
+    with (`tf_serving_warmup_requests`). Where the items have titles or images, `items.parquet` holds them for the page
+    of `tfrecsession serve`.
 
     Args:
         model: a Recommender.
@@ -60,9 +64,11 @@ def write_saved_model(
             them, the item just given.
         overwrite: replace an earlier export.
         about: further entries for `assets.extra/tfrecsession.json`.
+        content: a table of items with their titles or images, see `tfrecsession.export.item_table`; None: what the
+            catalogue of a prepared data set knows of its items.
 
     Raises:
-        InputError: the path exists, or k is larger than the catalogue.
+        InputError: the path exists, k is larger than the catalogue, or `content` has nothing to show.
     """
     model.check_k(k)
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
@@ -83,6 +89,7 @@ def write_saved_model(
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
         name = next(part for part in reversed(Path(path).absolute().parts) if not part.isdigit())  # .../gru4rec/1
+        write_item_table(model.items, extra / ITEM_TABLE, content)
         write_warm_up(model, answers.asked, extra, name)
         (extra / "README.md").write_text(readme(model, answers.asked, name, card), encoding="utf-8")
     return Path(path)

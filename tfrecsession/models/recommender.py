@@ -186,11 +186,14 @@ class Recommender(Answers, keras.Model):
             metric.update_from_ranks(ranks)
         return {metric.name: metric.result() for metric in self.ranking_metrics}
 
-    def export(self, path: str | Path, *, k: int = 20, exclude_seen: bool = False, overwrite: bool = False) -> Path:
+    def export(
+        self, path: str | Path, *, k: int = 20, exclude_seen: bool = False, overwrite: bool = False, content=None
+    ) -> Path:
         """Write a SavedModel that answers strings with strings, see `tfrecsession.export`."""
         import tfrecsession as trs  # export comes after the models; people look for it here
 
-        return trs.export.write_saved_model(self, path, k=k, exclude_seen=exclude_seen, overwrite=overwrite)
+        options = {"k": k, "exclude_seen": exclude_seen, "overwrite": overwrite, "content": content}
+        return trs.export.write_saved_model(self, path, **options)
 
     @classmethod
     def from_preset(cls, name: str, items: Items, **settings) -> Recommender:
