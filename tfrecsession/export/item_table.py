@@ -39,7 +39,7 @@ def write_item_table(items: Items, path: Path, content=None) -> None:
     given = content is not None
     if given:
         content = content_table(content, "content")
-        names = content.column_names
+        names = ", ".join(content.column_names)
         content = aligned(content, items.ids)
     elif items.content is not None:
         content = items.content

@@ -38,18 +38,17 @@ class ItemTable:
             file = folder / VOCABULARY
             items = file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
             self.table = pa.table({"item": pa.array(items, pa.string())})
-        # What is searched: "id<tab>title" in small letters, a line per item, a bytes object per block. Scanning bytes
+        # What is searched: "id<tab>title" without upper case, a line per item, a bytes object per block. Scanning bytes
         # is faster than Arrow's match_substring, and a search that has found enough stops early.
         texts = [pc.fill_null(self.table[name], "") for name in self.table.column_names if name != "image"]
-        lines = pc.utf8_lower(pc.binary_join_element_wise(*texts, "\t"))
-        lines = pc.replace_substring_regex(lines, r"[\n\r]", " ")
+        lines = pc.replace_substring(pc.binary_join_element_wise(*texts, "\t"), "\n", " ")
         starts = range(0, len(lines), BLOCK)
-        self._blocks = ["\n".join(lines.slice(start, BLOCK).to_pylist()).encode() for start in starts]
+        self._blocks = ["\n".join(lines.slice(start, BLOCK).to_pylist()).casefold().encode() for start in starts]
 
     def search(self, text: str, limit: int) -> list[dict]:
         """Items whose id or title hold all words of the text, in any case: the one with this id, then by popularity."""
         same = pc.index(self.table["item"], text.strip()).as_py() if text.strip() else -1
-        words = [word.encode() for word in text.lower().split()[:MOST_WORDS]]
+        words = [word.encode() for word in text.casefold().split()[:MOST_WORDS]]
         found = islice((row for row in self._rows(words) if row != same), limit - (same >= 0))
         return self.rows(([same] if same >= 0 else []) + list(found))
 
