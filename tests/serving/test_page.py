@@ -1,5 +1,6 @@
 """The page to try models, driven in Debian's headless Chromium."""
 
+import os
 import re
 import shutil
 
@@ -21,7 +22,8 @@ IMAGE = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 def browser():
     path = shutil.which("chromium")
     if path is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
+        why = "Chromium is not installed: apt-get install chromium"
+        (pytest.fail if os.environ.get("TFRECSESSION_BROWSER") == "required" else pytest.skip)(why)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser

@@ -32,6 +32,7 @@ def demo(options) -> int:
     loaded = batches.load(data)
     step("recommend", saved, *loaded.items.decode(loaded.test[0][:2]))
     print(f"\nThe comparison, to look at in a browser: {report}/report.html")
+    print(f"To click through a session at http://localhost:8501/: tfrecsession serve {out}/saved_models")
     return 0
 
 
