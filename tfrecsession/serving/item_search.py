@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 
@@ -86,12 +85,11 @@ def lines_with(block: bytes, words: list[bytes]):
 class ItemSearch:
     """Searches the items of models in a ModelFolder, each list of items once, and reads them when first asked.
 
-    Calls are answered one at a time, from any thread.
+    One call at a time, from any thread.
     """
 
     def __init__(self, models):
         self.models = models
-        self._lock = threading.Lock()
         self._tables: dict[tuple, tuple[frozenset, ItemTable]] = {}
 
     def search(self, versions: list, text: str, limit: int) -> list[dict]:
@@ -105,14 +103,13 @@ class ItemSearch:
     def _merged(self, versions: list, ask) -> list[dict]:
         """Rows without nulls, one per item."""
         lists, asked = [], set()
-        with self._lock:
-            self._forget()
-            # Titles first: models of one catalogue may have been exported with and without.
-            for version in sorted(versions, key=lambda one: not (self.models.path(one) / ITEM_TABLE).is_file()):
-                catalogue = str(version.card.get("vocabulary", (version.name, version.number)))
-                if catalogue not in asked:
-                    asked.add(catalogue)
-                    lists.append(ask(self._table(version)))
+        self._forget()
+        # Titles first: models of one catalogue may have been exported with and without.
+        for version in sorted(versions, key=lambda one: not (self.models.path(one) / ITEM_TABLE).is_file()):
+            catalogue = str(version.card.get("vocabulary", (version.name, version.number)))
+            if catalogue not in asked:
+                asked.add(catalogue)
+                lists.append(ask(self._table(version)))
         found = {}
         for row in filter(None, chain.from_iterable(zip_longest(*lists))):
             found.setdefault(row["item"], {name: value for name, value in row.items() if value is not None})

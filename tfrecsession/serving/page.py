@@ -29,6 +29,11 @@ def add_page(app: web.Application, models) -> None:
     """
     html, policy = page()
     search = ItemSearch(models)
+    turn = asyncio.Lock()  # one search at a time: those that wait take no thread from the API
+
+    async def searched(*asked) -> web.Response:
+        async with turn:
+            return answer({"items": await asyncio.to_thread(*asked)})
 
     async def index(request: web.Request) -> web.Response:
         headers = {
@@ -51,7 +56,7 @@ def add_page(app: web.Application, models) -> None:
         if not (limit.isascii() and limit.isdecimal() and len(limit) < 5 and 0 < int(limit) <= MOST_ITEMS):
             raise Refusal("INVALID_ARGUMENT", f"limit: say a whole number from 1 to {MOST_ITEMS}")
         chosen = request.query.getall("model", names())
-        return answer({"items": await asyncio.to_thread(search.search, newest(chosen), text, int(limit))})
+        return await searched(search.search, newest(chosen), text, int(limit))
 
     async def named(request: web.Request) -> web.Response:
         try:
@@ -62,7 +67,7 @@ def add_page(app: web.Application, models) -> None:
             fits = False
         if not fits or len(wanted) > MOST_ITEMS:
             raise Refusal("INVALID_ARGUMENT", f'say {{"items": [...]}}, a list of at most {MOST_ITEMS} strings')
-        return answer({"items": await asyncio.to_thread(search.named, newest(names()), wanted)})
+        return await searched(search.named, newest(names()), wanted)
 
     def names() -> list[str]:
         return sorted({version.name for version in models.all_states()})

@@ -37,8 +37,8 @@ async function ask(column) {
     await Promise.race([learn(items.filter((id) => id !== "")), sleep(200)]); // so that titles do not flicker in
     if (turn !== column.turn) return null;
     said = show(column, items.map((id, place) => [id, scores[place]]).filter(([id]) => id !== ""));
-    const inside = server === null ? "" : `, ${server.toFixed(1)} ms in the server`;
-    column.times.textContent = `${took.toFixed(1)} ms round trip${inside}`;
+    const inside = server === null ? "" : `, server ${server.toFixed(1)} ms`;
+    column.times.textContent = `round trip ${took.toFixed(1)} ms${inside}`;
     column.error.hidden = true;
   } catch (error) {
     if (turn !== column.turn || error.name === "AbortError") return null;
