@@ -123,7 +123,7 @@ function drawModels() {
   $("models").replaceChildren(...models.map((model) => {
     const ready = model.state === "AVAILABLE";
     const running = `${model.model}, version ${model.version}`;
-    const about = ready ? running : model.error || `version ${model.version}: ${model.state}`;
+    const about = ready ? running : model.error || (model.state === "END" ? "gone" : "loading");
     const box = make("input", { type: "checkbox", value: model.name, change: () => choose(model.name, box.checked) });
     box.checked = columns.has(model.name);
     box.disabled = !ready && !box.checked;
