@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import os
 import shutil
@@ -11,18 +12,22 @@ from pathlib import Path
 
 from tfrecsession.errors import InputError
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextlib.contextmanager
 def staged(out: str | os.PathLike, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
     """A new folder `OUT.partial-<pid>` to write into, moved to `out` if the block ends well and removed if not.
 
     What a killed process left behind for the same `out` is cleared first. Raises InputError where `out` exists and may
-    not be replaced: without `overwrite`, or when it is anything but a prepared data set or an empty folder.
+    not be replaced (without `overwrite`, or when it is anything but a prepared data set or an empty folder), and where
+    there is no room for it. If the block fails, folders made on the way to `out` are removed too.
     """
     out = Path(out).expanduser().absolute()
     _clear_leftovers(out)
     _check_replaceable(out, marker, overwrite)
     partial = _sibling(out, "partial")
+    made = [parent for parent in out.parents if not parent.exists()]
     try:
         partial.mkdir(parents=True)
     except OSError as error:
@@ -30,8 +35,16 @@ def staged(out: str | os.PathLike, *, marker: str, overwrite: bool = False) -> I
     try:
         yield partial
         _publish(partial, out, marker, overwrite)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise InputError(f"{out}: cannot write there: {error.strerror}: make room and say it again") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if not out.exists():
+            with contextlib.suppress(OSError):  # of several processes another may have put something there
+                for parent in made:
+                    parent.rmdir()
 
 
 def replace_file(path: str | os.PathLike, text: str) -> None:

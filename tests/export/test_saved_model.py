@@ -1,9 +1,15 @@
+import subprocess
+import sys
+import warnings
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfrecsession as trs
 from tfrecsession import InputError
+from tfrecsession.export.saved_model import warn_unfitted
 from tfrecsession.sessions.vocabulary import Items
 
 STRANGE = ["007", "7", "čaj ☕", "שלום", "a b", '"quoted"', "[UNK]", "0", "tab\there", " lead", "back\\slash"]
@@ -48,3 +54,64 @@ def test_a_batch_of_many_shapes_is_one_trace(tmp_path, shop):
     served = tf.saved_model.load(str(model.export(tmp_path / "1", k=3))).signatures["serving_default"]
     for rows, steps in ((1, 1), (2, 7), (5, 100)):
         assert served(items=tf.fill((rows, steps), shop.items.ids[0]))["items"].shape == (rows, 3)
+
+
+def untrained(ids=200):
+    items = Items([f"i{number}" for number in range(ids)], np.ones(ids))
+    return trs.models.GRU4Rec(items, units=[64], negatives=trs.negatives.Popularity(8))
+
+
+def test_what_cannot_be_exported(tmp_path):
+    model = untrained()
+    for k in (0, 201, 2.0):
+        with pytest.raises(InputError, match="k="):
+            model.export(tmp_path / "deep" / "1", k=k)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write there"):
+        model.export(tmp_path / "file" / "1", k=5)
+    with pytest.raises(InputError, match="cannot write there"):  # a folder that nobody writes to, root included
+        model.export("/proc/nobody/1", k=5)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    (tmp_path / "gru4rec" / "1").mkdir(parents=True)
+    (tmp_path / "gru4rec" / "1" / "saved_model.pb").touch()
+    with pytest.raises(InputError, match="1: exists already"):
+        model.export(tmp_path / "gru4rec" / "1", k=5)
+    with pytest.raises(InputError, match="not ours to overwrite"):
+        model.export(tmp_path / "gru4rec", k=5, overwrite=True)  # the model's folder instead of a version's
+
+
+@pytest.mark.parametrize("most", [1000, 200_000], ids=["vocabulary", "variables"])
+def test_no_room(tmp_path, most):
+    """A limit on the size of files stands for a full disk; in a process of its own, since it stays."""
+    code = (
+        "import resource, sys\n"
+        "from tests.export.test_saved_model import untrained\n"
+        "from tfrecsession import InputError\n"
+        "model = untrained(2000)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))\n"
+        "try:\n    model.export(sys.argv[1], k=5)\n"
+        "except InputError as error:\n    print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "models" / "m" / "1")]
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert "make room" in said.stdout, said.stderr[-2000:]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_was_never_fitted_is_told_of(tmp_path, shop):
+    rules = trs.models.MarkovChain(shop.items)
+    learned = trs.models.GRU4Rec(shop.items, units=[4], negatives=trs.negatives.Popularity(8))
+    learned.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.BPRMax())
+    with pytest.warns(UserWarning, match="this MarkovChain has never been fitted"):
+        rules.export(tmp_path / "1", k=5)
+    with pytest.warns(UserWarning, match="this GRU4Rec has never been fitted"):
+        warn_unfitted(learned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for model in (rules, learned):
+            model.fit(shop.train.batches(rows=64, steps=20), verbose=0)
+            model.save(tmp_path / "model.keras")
+            warn_unfitted(model)
+            warn_unfitted(keras.saving.load_model(tmp_path / "model.keras"))
+        learned.compile("sgd", trs.losses.BPRMax())
+        warn_unfitted(learned)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrecsession.layers import newest_items
+from tfrecsession.layers import last_items, newest_items
 
 
 @settings(max_examples=50)
@@ -29,6 +29,23 @@ def test_newest_known_items_of_the_session_so_far(rows, window):
             items = [item for item in found[row, step] if item]
             assert items == expected.get((row, step), [])
             assert found[row, step, : len(items)].tolist() == items  # and the rest is padding
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.integers(2, 4), max_size=6), min_size=1, max_size=4),
+    window=st.sampled_from([None, 1, 2, 9]),
+)
+def test_the_last_step_alone(rows, window):
+    """What every step would have said at the end of a row."""
+    batch = {name: np.zeros((len(rows), 7), np.int32) for name in ("items", "position")}
+    for row, session in enumerate(rows):
+        batch["items"][row, : len(session)], batch["position"][row, : len(session)] = session, range(len(session))
+    length = np.array([len(session) for session in rows], np.int32)
+    found = last_items(batch, length, window).numpy()
+    for row, session in enumerate(rows):
+        whole = newest_items(batch, window).numpy()[row, max(len(session) - 1, 0)]
+        assert [item for item in found[row] if item] == [item for item in whole if item] == session[::-1][:window]
 
 
 def test_no_rows_at_all():

@@ -8,17 +8,15 @@ position and visit are 0 a person starts.
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches import lanes, layout
+from tfrecsession.batches.epochs import ahead, in_epochs
 from tfrecsession.batches.packing import pack
 from tfrecsession.batches.people import People
 from tfrecsession.errors import InputError
 
-AHEAD = 8  # batches that wait for the training step
 CELLS_A_CHUNK = 1 << 18  # laid out by one call of NumPy: enough to hide Python's overhead, little to hold in memory
 
 
@@ -69,10 +67,10 @@ def session_parallel(values: np.ndarray, offsets: np.ndarray, rows: int = 64, st
     _check_some(pieces)
     lane, begin = lanes.assign(pieces.lengths, rows)
 
-    def epoch(width):
-        return lanes.windows(values, pieces, lane, begin, rows, width)
+    def windows(epoch, first, width):
+        return lanes.windows(values, pieces, lane, begin, rows, width, first)
 
-    return _in_lanes(epoch, int((begin + pieces.lengths).max()), rows, steps)
+    return _in_lanes(windows, int((begin + pieces.lengths).max()), rows, steps)
 
 
 def every_event(
@@ -111,18 +109,17 @@ def user_parallel(people: People, rows: int = 64, steps: int = 20, *, shuffle: b
     plan = rng.permutation(len(people)) if shuffle else np.arange(len(people))
     lane, begin = lanes.assign(lengths[plan], rows)
     place = np.argsort(lengths[plan], kind="stable")
-    epochs = itertools.count()
 
-    def epoch(width):
+    def windows(epoch, first, width):
         order = plan
         if shuffle:
-            dealt = np.random.default_rng([seed, next(epochs)]).permutation(len(people))
+            dealt = np.random.default_rng([seed, epoch]).permutation(len(people))
             order = np.empty_like(plan)
             order[place] = dealt[np.argsort(lengths[dealt], kind="stable")]
         pieces = layout.Pieces(people.offsets[:-1][order], lengths[order])
-        return people.windows(pieces, lane, begin, rows, width)
+        return people.windows(pieces, lane, begin, rows, width, first)
 
-    return _in_lanes(epoch, int((begin + lengths[plan]).max()), rows, steps, visits=not people.joined)
+    return _in_lanes(windows, int((begin + lengths[plan]).max()), rows, steps, visits=not people.joined)
 
 
 def every_event_of_people(people: People, cells: int = 8192) -> tf.data.Dataset:
@@ -146,45 +143,43 @@ def _once(all_of_them, events: int, visits: bool = False) -> tf.data.Dataset:
     dataset = tf.data.Dataset.from_generator(once, output_signature=(dict.fromkeys(_names(visits), array), array))
     if events < 10_000_000:  # known for the progress bar where counting is cheap
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in all_of_them())))
-    return _ahead(dataset)
+    return ahead(dataset)
 
 
 def _dealt(pieces: layout.Pieces, lay_out, rows: int, steps: int, shuffle: bool, seed: int, visits: bool = False):
     """Pieces dealt into rows anew each epoch; `lay_out` takes a packing, rows from and to, and the shape."""
     batches = -(-len(pack(pieces.lengths, steps)) // rows)
-    chunk = rows * max(1, CELLS_A_CHUNK // (rows * steps))
-    epochs = itertools.count()
+    chunk = max(1, CELLS_A_CHUNK // (rows * steps))
 
-    def epoch():
-        rng = np.random.default_rng([seed, next(epochs)]) if shuffle else None
+    def chunks(epoch, first):
+        rng = np.random.default_rng([seed, epoch]) if shuffle else None
         packing = pack(pieces.lengths, steps, rng)
-        for first in range(0, len(packing), chunk):
-            last = min(first + chunk, len(packing))
-            full = -(-(last - first) // rows) * rows
-            laid = lay_out(packing, first, last, steps, full)
+        for begin in range(first * chunk * rows, len(packing), chunk * rows):
+            end = min(begin + chunk * rows, len(packing))
+            full = -(-(end - begin) // rows) * rows
+            laid = lay_out(packing, begin, end, steps, full)
             shape = (full // rows, rows, steps)
             yield {name: array.reshape(shape) for name, array in laid.batch.items()}, laid.targets.reshape(shape)
 
-    return _unbatched(epoch, rows, steps, batches, visits)
+    return in_epochs(chunks, _cells(rows, steps, visits), batches, chunk)
 
 
 def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False):
-    """Lanes of `total` steps in batches; `windows` takes a width and gives the layouts of an epoch."""
+    """Lanes of `total` steps in batches; `windows` takes an epoch, the number of the first window and a width, and
+    gives the layouts."""
     batches = -(-total // steps)
     chunk = max(1, CELLS_A_CHUNK // (rows * steps))
 
-    def epoch():
-        left = batches
-        for laid in windows(chunk * steps):
-            here = min(left, chunk)
-            left -= here
+    def chunks(epoch, first):
+        for number, laid in enumerate(windows(epoch, first, chunk * steps), first):
+            here = min(batches - number * chunk, chunk)
             cut = {
                 name: array.reshape(rows, -1, steps).transpose(1, 0, 2)[:here]
                 for name, array in (*laid.batch.items(), ("targets", laid.targets))
             }
             yield cut, cut.pop("targets")
 
-    return _unbatched(epoch, rows, steps, batches, visits)
+    return in_epochs(chunks, _cells(rows, steps, visits), batches, chunk)
 
 
 def _names(visits: bool) -> tuple[str, ...]:
@@ -196,20 +191,10 @@ def _check_some(pieces: layout.Pieces) -> None:
         raise InputError("no session has two events or more: there is nothing to train on")
 
 
-def _unbatched(epoch, rows: int, steps: int, batches: int, visits: bool) -> tf.data.Dataset:
-    """Chunks of many batches, as `epoch` yields them -> batches."""
+def _cells(rows: int, steps: int, visits: bool):
+    """The specification of many batches at once."""
     cells = tf.TensorSpec((None, rows, steps), tf.int32)
-    spec = (dict.fromkeys(_names(visits), cells), cells)
-    dataset = tf.data.Dataset.from_generator(epoch, output_signature=spec).unbatch()
-    return _ahead(dataset.apply(tf.data.experimental.assert_cardinality(batches)))
-
-
-def _ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Made while the step before is computed. Without tf.data's autotuning: the end of an epoch would wait for its
-    thread, which sleeps 10 ms, 20 ms, 40 ms ... between looks (an epoch of 6 seconds took 10)."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.prefetch(AHEAD).with_options(options)
+    return dict.fromkeys(_names(visits), cells), cells
 
 
 def _check_shape(rows: int, steps: int) -> None:

@@ -34,26 +34,26 @@ def assign(lengths: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def windows(
-    values: np.ndarray, pieces: Pieces, lane: np.ndarray, begin: np.ndarray, lanes: int, width: int
+    values: np.ndarray, pieces: Pieces, lane: np.ndarray, begin: np.ndarray, lanes: int, width: int, first: int = 0
 ) -> Iterator[Layout]:
-    """The lanes cut into windows of `width` steps, one `[lanes, width]` layout after the other."""
-    for some, row, column, position, number in windows_of(pieces, lane, begin, width):
+    """The lanes cut into windows of `width` steps, one `[lanes, width]` layout after the other, from number `first`."""
+    for some, row, column, position, number in windows_of(pieces, lane, begin, width, first):
         yield fill(values, some, row, column, segment=number + 1, rows=lanes, steps=width, position=position)
 
 
 def windows_of(
-    pieces: Pieces, lane: np.ndarray, begin: np.ndarray, width: int
+    pieces: Pieces, lane: np.ndarray, begin: np.ndarray, width: int, first: int = 0
 ) -> Iterator[tuple[Pieces, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """What of the pieces lies in each window: that part of them, its row and column, the steps of the piece before it,
-    and the piece's number."""
+    """What of the pieces lies in each window from number `first` on: that part of them, its row and column, the steps
+    of the piece before it, and the piece's number."""
     end = begin + pieces.lengths
-    active = np.zeros(0, np.int64)  # pieces that began in an earlier window and go on
-    taken = 0
-    for here in range(0, int(end.max(initial=0)), width):
+    taken = int(np.searchsorted(begin, first * width))
+    active = np.arange(taken)  # pieces that began in an earlier window and go on
+    for here in range(first * width, int(end.max(initial=0)), width):
         upto = int(np.searchsorted(begin, here + width))  # pieces begin in order
         active = np.concatenate([active[end[active] > here], np.arange(taken, upto)])
         taken = upto
         late = np.maximum(here - begin[active], 0)  # steps of the piece that lie before this window
-        first = begin[active] + late
-        lengths = np.minimum(end[active], here + width) - first
-        yield Pieces(pieces.starts[active] + late, lengths), lane[active], first - here, late, active
+        start = begin[active] + late
+        lengths = np.minimum(end[active], here + width) - start
+        yield Pieces(pieces.starts[active] + late, lengths), lane[active], start - here, late, active

@@ -138,9 +138,10 @@ class People:
         follows[split.offsets[:-1][np.diff(split.offsets) > 0]] = False
         return np.where(self.event >= 0, follows[self.event], False) if split.events else np.zeros(0, bool)
 
-    def windows(self, pieces: Pieces, lane, begin, rows: int, width: int) -> Iterator[Layout]:
-        """Pieces in lanes, see `lanes.assign`, in windows of `width` steps which go on from one another."""
-        for some, row, column, _, _ in lanes.windows_of(pieces, lane, begin, width):
+    def windows(self, pieces: Pieces, lane, begin, rows: int, width: int, first: int = 0) -> Iterator[Layout]:
+        """Pieces in lanes, see `lanes.assign`, in windows of `width` steps which go on from one another, from number
+        `first` on."""
+        for some, row, column, _, _ in lanes.windows_of(pieces, lane, begin, width, first):
             yield self._filled(some, row, column, rows, width, afresh=False)
 
     def _targets(self) -> np.ndarray:

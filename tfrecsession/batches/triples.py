@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches.datasets import AHEAD
+from tfrecsession.batches.epochs import in_epochs
 from tfrecsession.batches.interactions import Interactions
 from tfrecsession.errors import InputError
 
@@ -48,13 +46,12 @@ def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = Tru
     user = np.repeat(np.arange(len(per_user), dtype=np.int32), per_user)
     per_item = np.bincount(interactions.values, minlength=interactions.items.size)
     batches = -(-pairs // rows)
-    chunk = rows * max(1, PAIRS_A_CHUNK // rows)
-    epochs = itertools.count()
+    chunk = max(1, PAIRS_A_CHUNK // rows)
 
-    def epoch():
-        order = np.random.default_rng([seed, next(epochs)]).permutation(pairs) if shuffle else np.arange(pairs)
-        for first in range(0, pairs, chunk):
-            some = order[first : first + chunk]
+    def chunks(epoch, first):
+        order = np.random.default_rng([seed, epoch]).permutation(pairs) if shuffle else np.arange(pairs)
+        for begin in range(first * chunk * rows, pairs, chunk * rows):
+            some = order[begin : begin + chunk * rows]
             there, filling = len(some), -len(some) % rows
             some = np.concatenate([some, np.repeat(some[there - there % rows : there - there % rows + 1], filling)])
             users, items = user[some], interactions.values[some]
@@ -69,9 +66,6 @@ def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = Tru
             yield {name: arrays[name].astype(kind.as_numpy_dtype).reshape(-1, rows) for name, kind in COLUMNS.items()}
 
     spec = {name: tf.TensorSpec((None, rows), kind) for name, kind in COLUMNS.items()}
-    dataset = tf.data.Dataset.from_generator(epoch, output_signature=spec).unbatch()
-    options = tf.data.Options()
-    options.autotune.enabled = False  # see `datasets`
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(AHEAD).with_options(options)
+    dataset = in_epochs(chunks, spec, batches, chunk)
     dataset.interactions = interactions
     return dataset

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import sys
 from pathlib import Path
 
 from rich.table import Table
@@ -23,7 +22,19 @@ def train_command(commands, every):
     command.add_argument("--epochs", type=int)
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--k", default="20", help="lengths of list to report, e.g. 5,10,20")
-    command.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace an earlier run, start an unfinished one afresh"
+    )
+    command.add_argument(
+        "--resume", action="store_true", default=None, help="go on with an unfinished run; implied without --overwrite"
+    )
+    command.add_argument(
+        "--checkpoint",
+        default="auto",
+        metavar="WHEN",
+        help="5m, 1000 (batches), none, or auto: at most 2%% of time",
+    )
+    command.add_argument("--tensorboard", metavar="DIR", help="write there what `tensorboard --logdir DIR` shows")
     command.set_defaults(run=train)
 
 
@@ -45,7 +56,10 @@ def train(options) -> None:
         seed=options.seed,
         k=k,
         overwrite=options.overwrite,
-        verbose=verbosity(options),
+        resume=options.resume,
+        checkpoint=None if options.checkpoint == "none" else options.checkpoint,
+        tensorboard=options.tensorboard,
+        verbose=options.json != "-",
     )
     run = json.loads((Path(options.out) / "run.json").read_text())
     metrics = json.loads((Path(options.out) / "metrics.json").read_text())["metrics"]
@@ -105,6 +119,7 @@ def export_command(commands, every):
     command.add_argument("--version", type=int, default=1, help="TensorFlow Serving answers from the highest (1)")
     command.add_argument("--k", type=int, default=20, help="items in an answer")
     command.add_argument("--exclude-seen", action="store_true", help="leave out the items of the history")
+    command.add_argument("--longest", type=int, metavar="ITEMS", help="of a history are read, the newest (1000, 10000)")
     command.add_argument("--index", choices=["exact"], default="exact", help="how the best items are found")
     command.add_argument("--content", metavar="FILE", help="titles and images of the items, for the page of `serve`")
     command.add_argument("--overwrite", action="store_true", help="replace this version")
@@ -123,8 +138,8 @@ def export(options) -> None:
     model = run.model()
     with contextlib.suppress(InputError):  # the run keeps no titles; where its data is gone, the export has none
         model.items.content = run.data().items.content
-    written = {"overwrite": options.overwrite, "about": about, "content": content}
-    exporting.write_saved_model(model, version, **choices, **written)
+    more = {"longest": options.longest, "overwrite": options.overwrite, "about": about, "content": content}
+    exporting.write_saved_model(model, version, **choices, **more)
     console(options.json).print(f"{version}: {run.info['model']}, the best {options.k} items as strings")
     write_json({"model": run.info["model"], "path": str(version), "version": options.version, **choices}, options.json)
 
@@ -189,13 +204,6 @@ def lengths(text: str) -> list[int]:
     if not found or min(found) < 1:
         raise InputError(f"--k {text}: say whole numbers from 1, e.g. --k 5,10,20")
     return found
-
-
-def verbosity(options) -> int:
-    """Keras' bar for people; a line per epoch where the output is a file; silence where it is JSON."""
-    if options.json == "-":
-        return 0
-    return 1 if sys.stdout.isatty() else 2
 
 
 def result_of(model: str, data, scored) -> dict:

@@ -20,6 +20,7 @@ def serve_command(commands, every):
     command.add_argument("--poll", type=float, default=1.0, metavar="SECONDS", help="between looks for new versions")
     command.add_argument("--threads", type=int, help="calls of models at a time (one per core)")
     command.add_argument("--max-batch", type=int, default=64, metavar="ROWS", help="of requests joined (1: none are)")
+    command.add_argument("--max-rows", type=int, default=1024, metavar="ROWS", help="of one request (1024)")
     command.add_argument("--max-queue", type=int, default=1000, metavar="REQUESTS", help="waiting before a 503 (1000)")
     command.add_argument("--max-request", type=int, default=4 * 2**20, metavar="BYTES", help="(4 MiB)")
     command.set_defaults(run=serve)
@@ -29,7 +30,7 @@ def serve(options) -> None:
     for name in ("rest_port", "grpc_port"):
         if not 0 <= getattr(options, name) < 65536:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)}: say a number from 0 to 65535")
-    for name in ("poll", "threads", "max_batch", "max_queue", "max_request"):
+    for name in ("poll", "threads", "max_batch", "max_rows", "max_queue", "max_request"):
         if getattr(options, name) is not None and not getattr(options, name) > 0:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)}: say a number above 0")
     from tfrecsession import serving
@@ -48,6 +49,7 @@ def serve(options) -> None:
         threads=options.threads,
         most_rows=options.max_batch,
         most_waiting=options.max_queue,
+        most_asked=options.max_rows,
         most_bytes=options.max_request,
     )
     with server:

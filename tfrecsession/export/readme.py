@@ -15,7 +15,8 @@ A {kind} for {items:,} items, written by tfrecsession {version}. `tfrecsession.j
 TensorFlow alone loads it (`tf.saved_model.load(PATH).signatures[NAME]`); TensorFlow Serving takes the folder as it is.
 
 - In strings `""` is padding and may stand anywhere; unknown ids are passed over.
-- A history is oldest first. One without a known item gets the most popular items.
+- A history is oldest first. Its newest {longest:,} known items are read, what is older changes nothing. One without a
+  known item gets the most popular items.
 - Answers hold {k} items, best first; who wants fewer takes the first ones. Where nothing is left there is `""`, with
   the lowest score that a float32 has.
 - {seen}
@@ -42,6 +43,7 @@ def readme(model, signatures: dict, name: str, card: dict) -> str:
         items=card["items"],
         version=card["versions"]["tfrecsession"],
         k=card["k"],
+        longest=card["longest"],
         seen="The items of the history are left out." if card["exclude_seen"] else "Items of the history may return.",
     )
     return page + "\n".join(_section(model, key, signature, name) for key, signature in signatures.items())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from tfrecsession.export.item_table import write_item_table
 from tfrecsession.export.readme import readme
 from tfrecsession.export.signatures import Answers
 from tfrecsession.export.warm_up import write_warm_up
-from tfrecsession.staging import staged
+from tfrecsession.staging import NO_ROOM, staged
 from tfrecsession.version import __version__
 
 
@@ -25,6 +27,7 @@ def write_saved_model(
     *,
     k: int = 20,
     exclude_seen: bool = False,
+    longest: int | None = None,
     overwrite: bool = False,
     about: dict | None = None,
     content=None,
@@ -62,18 +65,28 @@ def write_saved_model(
         k: how many items an answer has.
         exclude_seen: leave the items of the history out of the answer; of `advance`, whose state does not remember
             them, the item just given.
+        longest: known items of a history that are read, the newest ones; what lies before them changes nothing, nor
+            does `exclude_seen` leave it out. A request of any length then costs no more than one of this. None: what
+            the model says, `longest_history`. `model.recommend` reads all.
         overwrite: replace an earlier export.
         about: further entries for `assets.extra/tfrecsession.json`.
         content: a table of items with their titles or images, see `tfrecsession.export.item_table`; None: what the
             catalogue of a prepared data set knows of its items.
 
     Raises:
-        InputError: the path exists, k is larger than the catalogue, or `content` has nothing to show.
+        InputError: the path exists, k is larger than the catalogue, `longest` is no whole number from 1, `content` has
+            nothing to show, or the folder cannot be written. Nothing half-written stays.
+
+    Warns where the model has been neither fitted nor read from a file.
     """
     model.check_k(k)
+    longest = model.longest_history if longest is None else longest
+    if not isinstance(longest, int | np.integer) or longest < 1:
+        raise InputError(f"longest={longest!r}: say how many of a history's newest items are read, at least 1")
+    warn_unfitted(model)
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
-        answers = Answers(model, Path(assets), k, exclude_seen)
-        tf.saved_model.save(answers, str(folder), signatures=answers.asked)
+        answers = Answers(model, Path(assets), k, exclude_seen, int(longest))
+        _save(answers, folder)
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)
         card = {
@@ -82,6 +95,7 @@ def write_saved_model(
             "vocabulary": model.items.fingerprint,
             "k": k,
             "exclude_seen": exclude_seen,
+            "longest": int(longest),
             **({"state_width": model.initial_state().shape[1]} if getattr(model, "state_width", 0) else {}),
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
             **({"user_width": model.user_width} if hasattr(model, "user_width") else {}),
@@ -93,6 +107,23 @@ def write_saved_model(
         write_warm_up(model, answers.asked, extra, name)
         (extra / "README.md").write_text(readme(model, answers.asked, name, card), encoding="utf-8")
     return Path(path)
+
+
+def warn_unfitted(model) -> None:
+    """Warn of a model that neither `fit`, nor a training loop with its optimizer, nor a file has told anything."""
+    if not model.fitted and not (getattr(model, "optimizer", None) and int(model.optimizer.iterations) > 0):
+        text = f"this {type(model).__name__} has never been fitted: what is exported knows nothing of any log"
+        warnings.warn(text, stacklevel=4)
+
+
+def _save(answers: Answers, folder: Path) -> None:
+    try:
+        tf.saved_model.save(answers, str(folder), signatures=answers.asked)
+    except tf.errors.OpError as error:  # TensorFlow's own writers say by text what Python says by number
+        for number in NO_ROOM:
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number)) from None
+        raise
 
 
 def newest_version(path: str | Path) -> Path:

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
-from tfrecsession.export.user_signatures import user_signatures
+from tfrecsession.export.histories import newest
+from tfrecsession.export.user_signatures import checked_width, user_signatures
 
 ITEM = tf.TensorSpec((None,), tf.string, name="items")
 HISTORY = tf.TensorSpec((None, None), tf.string, name="items")
@@ -24,15 +25,17 @@ class Answers(tf.Module):
         folder: an existing folder; the vocabulary is written there and becomes an asset of the SavedModel.
         k: how many items an answer has.
         exclude_seen: leave the items of the history out.
+        longest: newest known items of a history that are read.
     """
 
-    def __init__(self, model, folder: Path, k: int, exclude_seen: bool):
+    def __init__(self, model, folder: Path, k: int, exclude_seen: bool, longest: int):
         super().__init__()
+        self.longest = longest
         self.to_id, self.to_item = _tables(model.items.ids, folder)
         asked = {
             **self._recommending(model, k, exclude_seen),
             **self._of_vectors(model, k),
-            **user_signatures(model, self.to_id, self.to_item, k, exclude_seen),
+            **user_signatures(model, self.to_id, self.to_item, k, exclude_seen, longest),
         }
         if len(getattr(model, "users", ())):
             self.to_user, _ = _tables(model.users, folder, "users.txt")
@@ -48,7 +51,7 @@ class Answers(tf.Module):
         @tf.function(input_signature=[HISTORY])
         def serving_default(items):
             """What comes next: the k best items after each history, best first, and their scores."""
-            return self._answer(*model.answer(self._ids(items), k, exclude_seen))
+            return self._answer(*model.answer(self._history(items), k, exclude_seen))
 
         exclude, only = (tf.TensorSpec((None, None), tf.string, name=name) for name in ("exclude", "only"))
 
@@ -68,7 +71,7 @@ class Answers(tf.Module):
             allowed = tf.zeros((tf.shape(chosen)[0], model.size), tf.bool)
             allowed = tf.tensor_scatter_nd_update(allowed, places, tf.ones_like(chosen, tf.bool))
             allowed |= tf.reduce_all(chosen == 0, axis=1, keepdims=True)
-            return self._answer(*model.answer(self._ids(items), k, exclude_seen, allowed, self._ids(exclude)))
+            return self._answer(*model.answer(self._history(items), k, exclude_seen, allowed, self._ids(exclude)))
 
         return {"serving_default": serving_default, "recommend_filtered": recommend_filtered}
 
@@ -97,7 +100,7 @@ class Answers(tf.Module):
             """The vector of each history, for a vector store of one's own that searches for the largest dot products
             with the vectors of `encode_items`: these products are the scores. Of a history without a known item: zeros,
             which say nothing; `serving_default` answers it with popular items."""
-            return {"vector": model.query_vectors(self._ids(items))}
+            return {"vector": model.query_vectors(self._history(items))}
 
         @tf.function(input_signature=[ITEM])
         def encode_items(items):
@@ -124,6 +127,9 @@ class Answers(tf.Module):
         def advance(items, state):
             """One event further in each of n sessions, at the same cost however long they are: `state` is what the
             event before answered, zeros start a session. An unknown item and `""` leave the state as it is."""
+            state = checked_width(
+                state, tf.shape(items)[0], width, "state", ": what the event before answered, or zeros"
+            )
             best, scores, state = model.advance_ids(self._ids(items), state, k, exclude_seen)
             return self._answer(best, scores) | {"state": state}
 
@@ -132,6 +138,11 @@ class Answers(tf.Module):
     def _ids(self, items):
         """Strings of any shape -> int32 ids, 0 for "" and 1 for what is unknown."""
         return tf.cast(tf.where(items == "", tf.constant(-2, tf.int64), self.to_id.lookup(items)) + 2, tf.int32)
+
+    def _history(self, items):
+        """`_ids` of histories, of each no more than is read."""
+        ids = self._ids(items)
+        return newest(self.longest, ids > 1, ids)[0]
 
     def _answer(self, best, scores):
         """int32 ids and scores of one shape -> strings, "" for 0, and scores."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfrecsession.export.histories import newest
 
-def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool) -> dict:
+
+def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool, longest: int) -> dict:
     """Name -> tf.function, see `tfrecsession.export.write_saved_model`; none for a model without a user state.
 
     The width of a user state is checked in the graph, not by the signature: what a server says of a wrong shape would
@@ -15,7 +17,7 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool) -> dict:
     Args:
         model: a Recommender.
         to_id, to_item: the vocabulary's lookup tables.
-        k, exclude_seen: as in `write_saved_model`.
+        k, exclude_seen, longest: as in `write_saved_model`.
     """
     if not getattr(model, "user_width", 0):
         return {}
@@ -28,6 +30,10 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool) -> dict:
     def to_ids(items):
         ids = tf.where(items == "", tf.constant(-2, tf.int64), to_id.lookup(items)) + 2
         return tf.cast(ids, tf.int32)
+
+    def history(items):
+        ids = to_ids(items)
+        return newest(longest, ids > 1, ids)[0]
 
     def to_answer(best, scores):
         return {"items": to_item.lookup(tf.cast(best, tf.int64) - 2), "scores": scores}
@@ -42,20 +48,21 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool) -> dict:
         the last is the one going on. `items` and `sessions` have the same shape."""
         says = "sessions must have the shape of items: the number of the session of each event"
         with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), says)]):
-            sessions = tf.identity(sessions)
-        return to_answer(*model.answer_sessions(to_ids(items), sessions, k, exclude_seen))
+            ids = to_ids(items)
+        # unknown items are kept: where the current session has no others, it has just started
+        return to_answer(*model.answer_sessions(*newest(longest, ids > 0, ids, sessions), k, exclude_seen))
 
     @tf.function(input_signature=[items, user_state])
     def with_user(items, user_state):
         """What comes next in the current session of people who came with a `user_state`; zeros: somebody new."""
         user_state = checked(tf.shape(items)[0], user_state)
-        return to_answer(*model.answer_user(to_ids(items), user_state, k, exclude_seen))
+        return to_answer(*model.answer_user(history(items), user_state, k, exclude_seen))
 
     @tf.function(input_signature=[items, user_state])
     def advance_user(items, user_state):
         """A finished session and the `user_state` before it -> the one after it, to be kept beside the person."""
         user_state = checked(tf.shape(items)[0], user_state)
-        return {"user_state": model.advance_user(to_ids(items), user_state)}
+        return {"user_state": model.advance_user(history(items), user_state)}
 
     @tf.function(input_signature=[user_state])
     def start_session(user_state):

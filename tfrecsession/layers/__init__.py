@@ -14,7 +14,7 @@ from tfrecsession.layers.session_hierarchy import SessionHierarchy
 from tfrecsession.layers.session_lstm import SessionLSTM
 from tfrecsession.layers.session_recurrent import SessionRecurrent
 from tfrecsession.layers.session_rnn import SessionRNN
-from tfrecsession.layers.session_window import STEP_DECAYS, newest_items, shares, step_weights
+from tfrecsession.layers.session_window import STEP_DECAYS, last_items, newest_items, shares, step_weights
 from tfrecsession.layers.user_embedding import UserEmbedding
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "first_of_its_session",
     "fold_in",
     "mean_of",
+    "last_items",
     "newest_items",
     "ridge",
     "shares",

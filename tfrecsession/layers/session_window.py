@@ -54,6 +54,20 @@ def newest_items(batch: dict, window: int | None = None):
     return tf.where(place >= before[..., None], tf.gather(packed, tf.maximum(place, 0), batch_dims=1), 0)
 
 
+def last_items(batch: dict, length, window: int | None = None):
+    """What `newest_items` has at the last step of rows of one session each, at a cost that follows their events.
+
+    Args:
+        batch: `items` int32 [rows, steps], the known ones first, 0 behind them.
+        length: int32 [rows], how many are known.
+        window: how many at most; None: all of them.
+
+    Returns:
+        int32 [rows, items], newest first, 0 where there are no more.
+    """
+    return tf.reverse_sequence(batch["items"], length, seq_axis=1)[:, :window]
+
+
 def shares(items, weights):
     """What of the session each item counts: its weight over the sum of the weights there are.
 

@@ -47,15 +47,23 @@ def best_items(scores, k):
     scores = ops.cond(unlike, lambda: ops.where(ops.isnan(scores), float("-inf"), scores), lambda: scores)
     # The two columns that never compete may be among the best, so two more are looked for: cheaper than a copy.
     wanted = min(k + 2, size)
-    values, ids = _top(scores, wanted)
+    values, ids = top_k(scores, wanted)
     real = ops.cast((ids > 1) & (values > float("-inf")), "int32")
     order = ops.argsort(ops.arange(wanted) - real * wanted, axis=-1)  # the real ones first, in their order
     ids = ops.take_along_axis(ids * real, order, axis=-1)[:, :k]
     return ops.pad(ids, [[0, 0], [0, max(k - wanted, 0)]])
 
 
-def _top(scores, k):
-    """`top_k`, in half the time where rows are long.
+def top_k(scores, k):
+    """Values and places of the k highest scores of every row, best first, the lower place first where they are equal;
+    in a fraction of the time of `keras.ops.top_k` where rows are long.
+
+    Args:
+        scores: float [n, size], size known; not NaN.
+        k: from 1 to size.
+
+    Returns:
+        float [n, k] and int32 [n, k].
 
     The k best items lie in the k groups of neighbouring ids with the best leaders: k leaders that come before an
     item's own leader come before the item. Where leaders are equal the lower group has the lower ids.

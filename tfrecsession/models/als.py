@@ -180,6 +180,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         self._keep(people, seen, *tables)
         calls.on_train_end()
         self.build()
+        self.fitted = True
         return self.history
 
     def _start(self, people: Interactions) -> tuple[np.ndarray, np.ndarray]:

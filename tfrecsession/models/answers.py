@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.metrics import top_k
 
 BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events x catalogue
 
@@ -39,8 +40,7 @@ class Answers:
             int32 [histories, k], 0 where nothing is left, and float32 [histories, k].
         """
         encoded, ids, length = self._encode_histories(ids)
-        scores = tf.cast(self.score_all(encoded), tf.float32)
-        scores = tf.where(length[:, None] > 0, scores, self.score_without_history()[None])
+        scores = self.or_popular(self.score_all(encoded), length > 0)
         out = ([ids] if exclude_seen else []) + ([] if exclude is None else [exclude])
         return self.best_of(scores, k, _pairs(tf.concat(out, axis=1)) if out else None, allowed)
 
@@ -86,16 +86,26 @@ class Answers:
         """
         return tf.gather(self.encode(batch, training=False), tf.maximum(length - 1, 0), batch_dims=1)
 
+    def or_popular(self, scores, known):
+        """[n, size] and bool [n] -> the scores as float32, those of popularity where nothing is known of the row."""
+        scores = tf.cast(scores, tf.float32)
+        return tf.cond(  # a pass over all scores, which hardly any request needs
+            tf.reduce_all(known),
+            lambda: scores,
+            lambda: tf.where(known[:, None], scores, self.score_without_history()[None]),
+        )
+
     def best_of(self, scores, k: int, seen=None, allowed=None):
-        """float32 [n, size] -> ids and scores of the k best; `seen`: [pairs, 2], (row, item) to leave out; `allowed`:
-        bool [size] or [n, size]."""
-        out = tf.constant(scores.dtype.min)
-        real = tf.range(self.size) > 1
-        scores = tf.where(real if allowed is None else real & allowed, scores, out)
-        if seen is not None:
-            scores = tf.tensor_scatter_nd_update(scores, seen, tf.fill([tf.shape(seen)[0]], out))
-        best = tf.math.top_k(scores, k)
-        return tf.where(best.values > out, best.indices, 0), best.values
+        """float32 [n, size] -> ids and scores of the k best; `seen`: int32 [pairs, 2], (row, item) to leave out;
+        `allowed`: bool [size] or [n, size]."""
+        least = scores.dtype.min
+        never = _pairs(tf.broadcast_to(tf.range(2), [tf.shape(scores)[0], 2]))  # padding and unknown are no items
+        out = never if seen is None else tf.concat([never, seen], axis=0)
+        if allowed is not None:
+            scores = tf.where(allowed, scores, least)
+        scores = tf.tensor_scatter_nd_update(scores, out, tf.fill([tf.shape(out)[0]], least))  # in place
+        values, ids = top_k(tf.ensure_shape(scores, [None, self.size]), k)
+        return tf.where(values > least, ids, 0), values
 
     def recommend(self, histories, k: int = 20, *, exclude_seen: bool = False, candidates=None) -> Recommendations:
         """The k best next items of each history.

@@ -33,6 +33,7 @@ class CountingModel(Recommender):
         self.check_vocabulary(sessions.items)
         self.count(sessions)
         self.build()
+        self.fitted = True
         history = keras.callbacks.History()
         history.set_model(self)
         history.on_train_begin()

@@ -29,6 +29,8 @@ class KnownUsers:
         user_vectors: a variable, float32 [users, dim].
     """
 
+    longest_history = 10_000  # what a person has is a set, long and cheap to read
+
     def hold_users(self, interactions: Interactions, vectors: np.ndarray) -> None:
         """Keep the people with a name of their own; `vectors`: float32 [people, dim], a row per row of these."""
         rows = np.flatnonzero(interactions.named)
@@ -75,8 +77,7 @@ class KnownUsers:
         first = tf.gather(ends, rows)
         counts = tf.where(known, tf.gather(ends, rows + 1) - first, 0)
         vectors = tf.pad(self.user_vectors, [[0, 1], [0, 0]])
-        scores = self.score_all(tf.gather(vectors, rows))
-        scores = tf.where((counts > 0)[:, None], scores, self.score_without_history()[None])
+        scores = self.or_popular(self.score_all(tf.gather(vectors, rows)), counts > 0)
         seen = None
         if exclude_seen:
             at, who = spread(first, counts)

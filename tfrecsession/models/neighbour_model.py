@@ -10,7 +10,7 @@ from keras import ops
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers.session_index import SessionIndex, spread
-from tfrecsession.layers.session_window import newest_items
+from tfrecsession.layers.session_window import last_items, newest_items
 from tfrecsession.models.counting_model import CountingModel
 
 SIMILARITIES = ("cosine", "vec", "jaccard")
@@ -114,6 +114,9 @@ class NeighbourModel(CountingModel):
     def encode(self, batch, training=False):
         """The session so far, newest event first: int32 [rows, steps, events], 0 where there is none."""
         return newest_items(batch, self.window)
+
+    def encode_last(self, batch, length):
+        return last_items(batch, length, self.window)
 
     def score_all(self, encoded):
         return tf.map_fn(self._scores, encoded, fn_output_signature=tf.TensorSpec((self.size,), tf.float32))

@@ -91,6 +91,11 @@ class LearnsPairs:
     def _touched(self, batch):
         return self.output_items(tf.unique(batch["item"])[0]), self.user_table(tf.unique(batch["user"])[0])
 
+    @property
+    def training_state(self):
+        """What training changes beside the weights that Keras knows, for `training.Checkpoint`."""
+        return self.grams
+
     def sum_grams(self) -> None:
         """The Gramians of items and users from the tables: rounding of the steps between does not add up."""
         for gram, table in zip(self.grams, (self.item_vectors()[2:], self.user_table.table.value), strict=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfrecsession.layers import newest_items
+from tfrecsession.layers import last_items, newest_items
 from tfrecsession.models.counting_model import CountingModel
 
 
@@ -39,10 +39,15 @@ class Random(CountingModel):
 
     def encode(self, batch, training=False):
         """A number per history: int64 [rows, steps, 1], below 2**32."""
-        items = newest_items(batch)
-        ago = tf.cast(tf.range(tf.shape(items)[2]), tf.uint32)
+        return self._hashed(newest_items(batch))
+
+    def encode_last(self, batch, length):
+        return self._hashed(last_items(batch, length))
+
+    def _hashed(self, items):
+        ago = tf.cast(tf.range(tf.shape(items)[-1]), tf.uint32)
         hashed = tf.cast(_mix(_mix(tf.cast(items, tf.uint32)) + ago), tf.int64)
-        return tf.reduce_sum(tf.where(items > 0, hashed, 0), axis=2, keepdims=True) % 2**32
+        return tf.reduce_sum(tf.where(items > 0, hashed, 0), axis=-1, keepdims=True) % 2**32
 
     def score_all(self, encoded):
         seed = _mix(tf.constant(self.seed % 2**32, tf.uint32))

@@ -27,6 +27,8 @@ class Recommender(Answers, keras.Model):
     history_alone = True  # scores follow from the items of the session so far and nothing else, such as the user
     across_sessions: bool | str = False  # earlier sessions are read: True, "visit" counts them; "joined": as one
     columns: tuple[str, ...] = ()  # further columns of the log, a value per event, that `target_ranks` finds in a batch
+    fitted = False  # by `fit`, or in the file that it was read from
+    longest_history = 1000  # newest items of a history that an export reads, unless told otherwise
     search_space: dict = {}  # setting -> what `tfrecsession tune` may try, see `tfrecsession.models.search_space`
     causal = True  # whether what `encode` says at a step is free of the steps after it, so that each can have a target
 
@@ -34,18 +36,12 @@ class Recommender(Answers, keras.Model):
         super().__init__(**kwargs)
         if isinstance(items, int):
             items = Items(np.full(items, ""), np.zeros(items, np.int64))
-        self.items = items
-        self.size = len(items.counts) + 2
+        self.items, self.size = items, len(items.counts) + 2
         counts = np.concatenate([[0, 0], items.counts])
         self.item_counts = self.add_weight(
-            name="item_counts",
-            shape=(self.size,),
-            dtype="int64",
-            initializer=lambda shape, dtype: counts,
-            trainable=False,
+            name="item_counts", shape=(self.size,), dtype="int64", initializer=lambda *_, **kw: counts, trainable=False
         )
-        self._answer = tf.function(self.answer, reduce_retracing=True)
-        self._ranked = {}
+        self._answer, self._ranked = tf.function(self.answer, reduce_retracing=True), {}
 
     # What a model says -----------------------------------------------------------------------------------------------
 
@@ -77,7 +73,9 @@ class Recommender(Answers, keras.Model):
     def fit(self, x=None, *args, validation_data=None, **kwargs):
         """Keras' `fit`; `x` and `validation_data` may also be splits of a data set (`data.train`)."""
         kwargs.setdefault("shuffle", False)  # batches come shuffled; Keras would warn that it cannot do it again
-        return super().fit(self._batches(x), *args, validation_data=self._batches(validation_data), **kwargs)
+        super().fit(self._batches(x), *args, validation_data=self._batches(validation_data), **kwargs)
+        self.fitted = True
+        return self.history
 
     def evaluate(self, x=None, *args, **kwargs):
         """Keras' `evaluate`, over the whole catalogue; `x` may also be a split of a data set (`data.test`)."""
@@ -186,14 +184,11 @@ class Recommender(Answers, keras.Model):
             metric.update_from_ranks(ranks)
         return {metric.name: metric.result() for metric in self.ranking_metrics}
 
-    def export(
-        self, path: str | Path, *, k: int = 20, exclude_seen: bool = False, overwrite: bool = False, content=None
-    ) -> Path:
-        """Write a SavedModel that answers strings with strings, see `tfrecsession.export`."""
+    def export(self, path: str | Path, *, k: int = 20, exclude_seen: bool = False, **choices) -> Path:
+        """Write a SavedModel that answers strings with strings, see `tfrecsession.export.write_saved_model`."""
         import tfrecsession as trs  # export comes after the models; people look for it here
 
-        options = {"k": k, "exclude_seen": exclude_seen, "overwrite": overwrite, "content": content}
-        return trs.export.write_saved_model(self, path, **options)
+        return trs.export.write_saved_model(self, path, k=k, exclude_seen=exclude_seen, **choices)
 
     @classmethod
     def from_preset(cls, name: str, items: Items, **settings) -> Recommender:
@@ -248,13 +243,15 @@ class Recommender(Answers, keras.Model):
 
     @classmethod
     def from_config(cls, config):
-        nested = keras.saving.deserialize_keras_object
-        return cls(
-            **{
-                name: nested(value) if isinstance(value, dict) and "class_name" in value else value
-                for name, value in config.items()
-            }
-        )
+        def read(value):
+            nested = isinstance(value, dict) and "class_name" in value
+            return keras.saving.deserialize_keras_object(value) if nested else value
+
+        return cls(**{name: read(value) for name, value in config.items()})
+
+    def load_own_variables(self, store):
+        super().load_own_variables(store)
+        self.fitted = True
 
     def save_assets(self, folder):
         self.items.write(Path(folder) / "items.parquet")

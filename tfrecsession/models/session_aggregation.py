@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from tfrecsession.errors import InputError
-from tfrecsession.layers import newest_items, shares
+from tfrecsession.layers import last_items, newest_items, shares
 from tfrecsession.models.counting_model import CountingModel
 from tfrecsession.models.pairs import session_items
 from tfrecsession.models.search_space import Float, Int
@@ -91,12 +91,17 @@ class SessionAggregation(CountingModel):
         """h: float32 [rows, steps, dim]."""
         items = newest_items(batch, self.window)
         shape = tf.shape(items)
-        items = tf.reshape(items, (-1, shape[2]))
-        share = shares(items, tf.pow(float(self.discount), tf.cast(tf.range(shape[2]), tf.float32)))
+        return tf.reshape(self._mean(tf.reshape(items, (-1, shape[2]))), (shape[0], shape[1], self.dim))
+
+    def encode_last(self, batch, length):
+        return self._mean(last_items(batch, length, self.window))
+
+    def _mean(self, items):
+        """int32 [n, events], newest first -> float32 [n, dim]."""
+        share = shares(items, tf.pow(float(self.discount), tf.cast(tf.range(tf.shape(items)[1]), tf.float32)))
         there = tf.where(items > 0)
         rows = tf.gather(self.vectors.value, tf.gather_nd(items, there)) * tf.gather_nd(share, there)[:, None]
-        mean = tf.math.unsorted_segment_sum(rows, there[:, 0], tf.shape(items)[0])
-        return tf.reshape(mean, (shape[0], shape[1], self.dim))
+        return tf.math.unsorted_segment_sum(rows, there[:, 0], tf.shape(items)[0])
 
     def score_all(self, encoded):
         return tf.matmul(encoded, self.vectors.value, transpose_b=True)

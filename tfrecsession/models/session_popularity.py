@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.layers import newest_items
+from tfrecsession.layers import last_items, newest_items
 from tfrecsession.models.counting_model import CountingModel
 
 
@@ -35,6 +35,9 @@ class SessionPopularity(CountingModel):
 
     def encode(self, batch, training=False):
         return newest_items(batch)  # (rows, steps, steps)
+
+    def encode_last(self, batch, length):
+        return last_items(batch, length)
 
     def score_all(self, encoded):
         events = tf.shape(encoded)[0]

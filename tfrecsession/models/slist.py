@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import sparse
 
 from tfrecsession.errors import InputError
-from tfrecsession.layers import NeighbourTable, newest_items, shares
+from tfrecsession.layers import NeighbourTable, last_items, newest_items, shares
 from tfrecsession.models import closed_form
 from tfrecsession.models.counting_model import CountingModel
 from tfrecsession.models.pairs import age_in_days
@@ -155,6 +155,9 @@ class SLIST(CountingModel):
 
     def encode(self, batch, training=False):
         return newest_items(batch, self.window)
+
+    def encode_last(self, batch, length):
+        return last_items(batch, length, self.window)
 
     def score_all(self, encoded):
         return self.scorer()(encoded)

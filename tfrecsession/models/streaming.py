@@ -109,8 +109,7 @@ class Streaming:
             batch["visit"] = tf.zeros_like(ids[:, None])
         after = tf.where(known, self.encode_from(batch, before)[1], before)
         events += tf.cast(known, tf.float32)
-        scores = tf.cast(self.score_all(self.encode_state(after)), tf.float32)
-        scores = tf.where(events > 0, scores, self.score_without_history()[None])
+        scores = self.or_popular(self.score_all(self.encode_state(after)), events[:, 0] > 0)
         clicked = tf.stack([tf.range(tf.shape(ids)[0]), ids], axis=1) if exclude_seen else None
         return *self.best_of(scores, k, clicked), tf.concat([after, events], axis=1)
 

@@ -100,8 +100,7 @@ class UserAnswers:
     def _best(self, hidden, ids, length, known, k, exclude_seen, allowed):
         """The answer after `length` steps of each row; popular items where it is not `known` what goes on."""
         scores = self.score_all(tf.gather(hidden, tf.maximum(length - 1, 0), batch_dims=1))
-        known = (known & (length > 0))[:, None]
-        scores = tf.where(known, tf.cast(scores, tf.float32), self.score_without_history()[None])
+        scores = self.or_popular(scores, known & (length > 0))
         seen = None
         if exclude_seen:
             rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))

@@ -36,6 +36,7 @@ class LazyOptimizer(keras.optimizers.Optimizer):
             if kwargs.get(argument):
                 raise InputError(f"{argument}: {type(self).__name__} refuses it, it would need {reason}")
         super().__init__(learning_rate, **kwargs)
+        self.norms = None  # of the gradients, where somebody watches
 
     def slots(self):
         """The state kept beside every variable: {name: initial value}."""
@@ -100,8 +101,22 @@ class LazyOptimizer(keras.optimizers.Optimizer):
     def _apply_weight_decay(self, variables):
         """Nothing here: Keras would decay whole tables. `update_step` decays what it touches."""
 
+    def watch_norms(self, variables):
+        """Keep the norm of every variable's gradient in `norms`, float32 [variables], from the next traced step on.
+
+        Of a sparse gradient the rows it names are read and no others; before clipping. True if that is new.
+        """
+        if self.norms is not None:
+            return False
+        self.norms = tf.Variable(tf.zeros(len(variables)), trainable=False)
+        return True
+
     def _backend_apply_gradients(self, grads, trainable_variables):
         grads = [sum_duplicates(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]
+        if self.norms is not None:
+            place = [self._get_variable_index(variable) for variable in trainable_variables]
+            halves = [tf.cast(tf.nn.l2_loss(getattr(g, "values", g)), tf.float32) for g in grads]
+            self.norms.scatter_update(tf.IndexedSlices(tf.sqrt(2.0 * tf.stack(halves)), place))
         super()._backend_apply_gradients(grads, trainable_variables)
 
     def _clip_gradients(self, grads):

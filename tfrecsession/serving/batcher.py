@@ -41,11 +41,13 @@ class Batcher:
         threads: calls at a time.
         most_rows: rows of a call; 1 joins none.
         most_waiting: requests of all models together that may wait before the next is refused (UNAVAILABLE).
+        most_asked: rows of a request to an export of this package; more are refused (INVALID_ARGUMENT).
         joined: called with the number of requests of each call, for the metrics.
     """
 
-    def __init__(self, threads: int, most_rows: int, most_waiting: int, joined=lambda requests: None):
-        self.threads, self.most_rows, self.most_waiting, self.joined = threads, most_rows, most_waiting, joined
+    def __init__(self, threads: int, most_rows: int, most_waiting: int, most_asked: int, joined=lambda requests: None):
+        self.threads, self.most_rows, self.most_waiting = threads, most_rows, most_waiting
+        self.most_asked, self.joined = most_asked, joined
         self.waiting = 0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answers")
         self.running = 0
@@ -56,8 +58,11 @@ class Batcher:
         """Checked arrays -> answers. Raises Refusal."""
         if self.waiting >= self.most_waiting:
             raise Refusal("UNAVAILABLE", f"the queue is full, {self.most_waiting} requests wait: try again later")
+        rows = max(map(len, arrays.values())) if signature.pads and signature.by_row else 1
+        if rows > self.most_asked:
+            text = f"the request has {rows:,} rows, at most {self.most_asked:,} are answered at a time: send several"
+            raise Refusal("INVALID_ARGUMENT", text)
         key = join_key(signature, arrays)
-        rows = len(next(iter(arrays.values()))) if key else 1
         one = Waiting(arrays, key, rows, asyncio.get_running_loop().create_future())
         self._queues.setdefault(signature, deque()).append(one)
         self._turns.append(signature)

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import grpc
 import tensorflow as tf
-from google.protobuf.message import Message
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from google.protobuf.message import DecodeError, Message
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from tfrecsession.serving.refusal import Refusal
 from tfrecsession.serving.tensor_protos import arrays_of
@@ -31,46 +25,73 @@ def grpc_server(models, batcher, meters, most_bytes: int) -> grpc.aio.Server:
         ("grpc.so_reuseport", 0),  # otherwise two servers share a port, and each gets half of the requests
     ]
     server = grpc.aio.server(options=options)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        Prediction(models, batcher, meters, most_bytes), server
+    prediction, status = Prediction(models, batcher, meters, most_bytes), Status(models, meters)
+    metadata = get_model_metadata_pb2.GetModelMetadataRequest
+    server.add_generic_rpc_handlers(
+        [
+            service(
+                "PredictionService",
+                Predict=(prediction.Predict, predict_pb2.PredictRequest),
+                GetModelMetadata=(prediction.GetModelMetadata, metadata),
+            ),
+            service("ModelService", GetModelStatus=(status.GetModelStatus, get_model_status_pb2.GetModelStatusRequest)),
+        ]
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Status(models, meters), server)
     return server
+
+
+def service(name: str, **methods) -> grpc.GenericRpcHandler:
+    """As generated code has it, but for what cannot be read: there gRPC would call the client's error its own."""
+
+    def reader(kind: type[Message]):
+        def read(data: bytes) -> Message | Refusal:
+            try:
+                return kind.FromString(data)
+            except DecodeError as error:
+                return Refusal("INVALID_ARGUMENT", f"not a {kind.DESCRIPTOR.full_name}: {error}")
+
+        return read
+
+    handlers = {
+        method: grpc.unary_unary_rpc_method_handler(work, reader(kind), lambda answer: answer.SerializeToString())
+        for method, (work, kind) in methods.items()
+    }
+    return grpc.method_handlers_generic_handler(f"tensorflow.serving.{name}", handlers)
 
 
 class Counted:
     """Answers are counted; a Refusal becomes its gRPC status; what is not foreseen becomes INTERNAL and a log entry."""
 
-    async def answered(self, request: Message, context, work: Awaitable[Message]) -> Message:
-        started, code, message = time.perf_counter(), "OK", ""
+    async def answered(
+        self, request: Message | Refusal, context, work: Callable[[Message], Awaitable[Message]]
+    ) -> Message:
+        started, code, message, model = time.perf_counter(), "OK", "", ""
         try:
-            return await work
+            if isinstance(request, Refusal):
+                raise request
+            model = request.model_spec.name
+            return await work(request)
         except Refusal as refusal:
             code, message = refusal.code, refusal.message
         except Exception:
             log.exception(type(request).__name__)
             code, message = "INTERNAL", "internal error, see the server's log"
         finally:
-            self.meters.count(request.model_spec.name, "grpc", code, time.perf_counter() - started)
+            self.meters.count(model, "grpc", code, time.perf_counter() - started)
         await context.abort(grpc.StatusCode[code], message)
 
 
-class Prediction(Counted, prediction_service_pb2_grpc.PredictionServiceServicer):
+class Prediction(Counted):
     """Predict and GetModelMetadata; Classify, Regress and MultiInference are for `tf.Example` and UNIMPLEMENTED."""
 
     def __init__(self, models, batcher, meters, most_bytes: int):
         self.models, self.batcher, self.meters, self.most_bytes = models, batcher, meters, most_bytes
 
     async def Predict(self, request, context):
-        return await self.answered(request, context, self._predict(request))
+        return await self.answered(request, context, self._predict)
 
     async def GetModelMetadata(self, request, context):
-        return await self.answered(request, context, self._metadata(request))
-
-    async def Classify(self, request, context):
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "ask Predict")
-
-    Regress = MultiInference = Classify
+        return await self.answered(request, context, self._metadata)
 
     async def _predict(self, request):
         version = self.models.find(request.model_spec.name, number_asked(request.model_spec))
@@ -104,17 +125,14 @@ class Prediction(Counted, prediction_service_pb2_grpc.PredictionServiceServicer)
         return response
 
 
-class Status(Counted, model_service_pb2_grpc.ModelServiceServicer):
+class Status(Counted):
     """GetModelStatus. The models are those of the folder: HandleReloadConfigRequest is UNIMPLEMENTED."""
 
     def __init__(self, models, meters):
         self.models, self.meters = models, meters
 
     async def GetModelStatus(self, request, context):
-        return await self.answered(request, context, self._status(request))
-
-    async def HandleReloadConfigRequest(self, request, context):
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the models are those of the folder")
+        return await self.answered(request, context, self._status)
 
     async def _status(self, request):
         response = get_model_status_pb2.GetModelStatusResponse()

@@ -14,9 +14,13 @@ from tfrecsession.serving.signature import Signature
 
 
 def parse(body: bytes) -> dict:
-    """The JSON object of a request. NaN and Infinity are numbers, as for TensorFlow Serving."""
+    """The JSON object of a request. NaN and Infinity are numbers, as for TensorFlow Serving.
+
+    Keys that stand twice or are not known are refused: TensorFlow Serving takes the first of the former, passes over
+    the latter, and who sends them wants something else.
+    """
     try:
-        asked = json.loads(body)
+        asked = json.loads(body.decode(), object_pairs_hook=_object)  # decoded here: json guesses at UTF-16 and UTF-32
     except RecursionError:
         raise Refusal("INVALID_ARGUMENT", "JSON Parse error: nested too deeply") from None
     except ValueError as error:  # JSON's, Unicode's, and numbers of thousands of digits
@@ -28,6 +32,10 @@ def parse(body: bytes) -> dict:
         raise Refusal("INVALID_ARGUMENT", "'signature_name' has to be a string")
     if ("instances" in asked) == ("inputs" in asked):
         raise Refusal("INVALID_ARGUMENT", "expecting exactly one of the keys 'instances' and 'inputs'")
+    for key in asked:
+        if key not in ("signature_name", "instances", "inputs"):
+            text = f"key {key[:100]!r}: a request has 'signature_name' and 'instances' or 'inputs'"
+            raise Refusal("INVALID_ARGUMENT", text)
     return asked
 
 
@@ -56,6 +64,13 @@ def answer_of(answers: dict[str, np.ndarray], by_row: bool) -> dict:
     if len(lists) == 1:
         return {"predictions": next(iter(lists.values()))}
     return {"predictions": [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]}
+
+
+def _object(pairs: list[tuple]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in an object")
+    return found
 
 
 def _columns(rows, signature: Signature) -> dict:
@@ -98,7 +113,8 @@ def _array(value, name: str, spec: tf.TensorSpec) -> np.ndarray:
             array = np.empty(len(flat), object)
             array[:] = flat
         else:
-            array = np.array(flat, spec.dtype.as_numpy_dtype)
+            with np.errstate(over="ignore"):  # 1e300 is infinite as a float32
+                array = np.array(flat, spec.dtype.as_numpy_dtype)
     except (TypeError, ValueError, OverflowError) as error:
         text = f"input {name!r}: {error}, expected {spec.dtype.name}"
         raise Refusal("INVALID_ARGUMENT", text) from None

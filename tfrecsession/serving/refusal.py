@@ -16,7 +16,7 @@ HTTP = {
     "DEADLINE_EXCEEDED": 504,
 }
 
-MOST_TEXT = 1000  # characters: an assertion may print the tensor that broke it
+MOST_TEXT = 1000  # characters: an assertion may print the tensor that broke it, and strangers choose names
 
 
 class Refusal(Exception):
@@ -30,7 +30,7 @@ class Refusal(Exception):
     def __init__(self, code: str, message: str):
         super().__init__(message)
         self.code = code
-        self.message = message
+        self.message = message if len(message) <= MOST_TEXT else f"{message[:MOST_TEXT]} ..."
 
     @property
     def http(self) -> int:

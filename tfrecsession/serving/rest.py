@@ -37,6 +37,8 @@ def application(models, batcher, meters, most_bytes: int) -> web.Application:
         return web.json_response({"model_version_status": statuses}, dumps=_pretty)
 
     async def predict(request: web.Request, name: str, number: int | None) -> web.Response:
+        if (request.content_length or 0) > most_bytes:
+            raise web.HTTPRequestEntityTooLarge(most_bytes, request.content_length)
         body = await request.read()
         version = models.find(name, number)
 
@@ -68,6 +70,9 @@ def application(models, batcher, meters, most_bytes: int) -> web.Application:
             response = error(413, f"the request is larger than {most_bytes:,} bytes")
         except web.HTTPException as other:  # aiohttp's own: no such page, no such method
             response = error(other.status, f"{other.reason}: {request.method} {request.path[:200]}")
+        except (web.RequestPayloadError, ConnectionError):
+            response = error(400, "the body ends too early, or is not encoded as its headers say")
+            response.force_close()
         except Exception:
             log.exception("%s %s", request.method, request.path)
             response = error(500, "internal error, see the server's log")
@@ -84,6 +89,29 @@ def application(models, batcher, meters, most_bytes: int) -> web.Application:
     app.router.add_get("/monitoring/prometheus/metrics", metrics)  # where TensorFlow Serving has them
     add_page(app, models)
     return app
+
+
+class Http(web.RequestHandler):
+    """A connection. What is not HTTP is refused in TensorFlow Serving's shape too, and is no error of the server's."""
+
+    def __init__(self, manager, *, loop):
+        super().__init__(manager, loop=loop, access_log=None)
+
+    def handle_error(self, request, status=500, exc=None, message=None):
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        response = error(status, f"Malformed request: {(message or 'not HTTP').partition(chr(10))[0][:200]}")
+        response.force_close()
+        return response
+
+    def log_exception(self, *args, **kw):
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):  # found after the answer, in what was left
+            super().log_exception(*args, **kw)
+
+    async def finish_response(self, request, resp, start_time):
+        if isinstance(resp, web.HTTPException):  # raised before the application was asked
+            resp = error(resp.status, resp.reason)
+        return await super().finish_response(request, resp, start_time)
 
 
 def error(code: int, message: str) -> web.Response:

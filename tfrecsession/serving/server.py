@@ -13,7 +13,7 @@ from tfrecsession.serving.batcher import Batcher
 from tfrecsession.serving.grpc_api import grpc_server
 from tfrecsession.serving.meters import Meters
 from tfrecsession.serving.model_folder import ModelFolder
-from tfrecsession.serving.rest import application
+from tfrecsession.serving.rest import Http, application
 
 GRACE_SECONDS = 10  # for the requests under way when the server is stopped
 
@@ -32,7 +32,7 @@ class Server:
         host: the address to listen at. Nobody is asked who they are: keep it from strangers.
         poll_seconds: between two looks into the folder.
         threads: calls of models at a time; None: one per core.
-        most_rows, most_waiting: see `Batcher`.
+        most_rows, most_waiting, most_asked: see `Batcher`.
         most_bytes: of one request.
 
     Attributes:
@@ -54,13 +54,15 @@ class Server:
         threads: int | None = None,
         most_rows: int = 64,
         most_waiting: int = 1000,
+        most_asked: int = 1024,
         most_bytes: int = 4 * 2**20,
     ):
         self.models = ModelFolder(folder)
         self.meters = Meters(self.models)
         self.rest_port, self.grpc_port, self.host = rest_port, grpc_port, host
         self.poll_seconds, self.most_bytes = poll_seconds, most_bytes
-        self.batcher = Batcher(threads or os.cpu_count() or 1, most_rows, most_waiting, self.meters.joined.observe)
+        threads = threads or os.cpu_count() or 1
+        self.batcher = Batcher(threads, most_rows, most_waiting, most_asked, self.meters.joined.observe)
         self.url = self.grpc_address = None
         self._stop = threading.Event()
         self._failure: Exception | None = None
@@ -121,15 +123,21 @@ class Server:
     async def _listen_rest(self):
         """Listen; returns what closes it."""
         app = application(self.models, self.batcher, self.meters, self.most_bytes)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_SECONDS)
+        runner = web.AppRunner(app, shutdown_timeout=GRACE_SECONDS)
         await runner.setup()
+        loop = asyncio.get_running_loop()
         try:
-            await web.TCPSite(runner, self.host, self.rest_port).start()
+            listener = await loop.create_server(lambda: Http(runner.server, loop=loop), self.host, self.rest_port)
         except OSError as error:
             await runner.cleanup()
             raise self._taken("--rest-port", self.rest_port, error.strerror) from None
-        self.url = f"http://{self._at(runner.addresses[0][1])}"
-        return runner.cleanup
+        self.url = f"http://{self._at(listener.sockets[0].getsockname()[1])}"
+
+        async def close():
+            listener.close()
+            await runner.cleanup()
+
+        return close
 
     async def _listen_grpc(self):
         server = grpc_server(self.models, self.batcher, self.meters, self.most_bytes)

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tfrecsession.serving.refusal import Refusal, refusal_of
 
+MOST_STRING = 65_536  # bytes of an id
+
 
 class Signature:
     """A function from named arrays to named arrays.
@@ -39,7 +41,8 @@ class Signature:
         self.by_row = bool(self.inputs) and all(open_rows(spec.shape) for spec in specs)
 
     def check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Raises Refusal where names, ranks or fixed dimensions are not those of the signature."""
+        """Raises Refusal where names, ranks or fixed dimensions are not those of the signature, and where a string is
+        no item of an export of ours."""
         self.check_names(arrays)
         for name, array in arrays.items():
             shape = self.inputs[name].shape
@@ -47,6 +50,8 @@ class Signature:
                 raise Refusal(
                     "INVALID_ARGUMENT", f"input {name!r} has shape {list(array.shape)}, expected {shape_text(shape)}"
                 )
+            if self.pads and array.dtype == object and max(map(len, array.flat), default=0) > MOST_STRING:
+                raise Refusal("INVALID_ARGUMENT", f"input {name!r}: a string is longer than {MOST_STRING:,} bytes")
 
     def check_names(self, names) -> None:
         for name in self.inputs:
@@ -55,7 +60,9 @@ class Signature:
         for name in names:
             if name not in self.inputs:
                 among = ", ".join(self.inputs)
-                raise Refusal("INVALID_ARGUMENT", f"input {name!r} is not one of signature {self.name!r}: {among}")
+                raise Refusal(
+                    "INVALID_ARGUMENT", f"input {name[:100]!r} is not one of signature {self.name!r}: {among}"
+                )
 
     def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Checked arrays -> answers; strings are object arrays of bytes. Raises Refusal for what the graph refuses."""

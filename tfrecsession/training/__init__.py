@@ -1,7 +1,23 @@
 """Recipes and runs."""
 
+from tfrecsession.training.checkpoint import Checkpoint
+from tfrecsession.training.csv_log import CSVLog
 from tfrecsession.training.decay import LinearDecay
+from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build, settings_of, space_of
 from tfrecsession.training.run import fit, open_run, train
+from tfrecsession.training.tensorboard import TensorBoard
 
-__all__ = ["LinearDecay", "build", "fit", "open_run", "settings_of", "space_of", "train"]
+__all__ = [
+    "CSVLog",
+    "Checkpoint",
+    "LinearDecay",
+    "Progress",
+    "TensorBoard",
+    "build",
+    "fit",
+    "open_run",
+    "settings_of",
+    "space_of",
+    "train",
+]

@@ -2,8 +2,11 @@
 
 RUN/run.json        model, settings, seed, versions, the data's path and fingerprint
 RUN/history.json    loss and validation metrics, epoch by epoch
+RUN/log.csv         the same with learning rate and events per second, written while it runs
 RUN/metrics.json    the model on the validation split, where there is one
 RUN/model.keras     the trained model
+
+While it is being made, RUN.unfinished holds its last checkpoint, and log.csv.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +27,14 @@ from tfrecsession.batches import Data, load
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender
 from tfrecsession.staging import staged
+from tfrecsession.training.checkpoint import Checkpoint
+from tfrecsession.training.csv_log import CSVLog
 from tfrecsession.training.decay import DECAYS
 from tfrecsession.training.memory import PeakMemory
+from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
+from tfrecsession.training.tensorboard import TensorBoard
+from tfrecsession.training.unfinished import name_of, unfinished
 from tfrecsession.version import __version__
 
 
@@ -38,10 +47,16 @@ def train(
     seed: int = 0,
     k=(20,),
     overwrite: bool = False,
+    resume: bool | None = None,
+    checkpoint: str | int | None = "auto",
+    tensorboard: str | Path | None = None,
     verbose: int | str = 0,
     callbacks=(),
 ) -> Recommender:
     """Train a model and keep the run in `out`.
+
+    A training that was broken off goes on when the same is asked again, and ends as if nothing had been: models that
+    are learned by gradient keep checkpoints in `OUT.unfinished`, see `Checkpoint`. Counted models and ALS start again.
 
     Args:
         data: a prepared data set.
@@ -51,17 +66,31 @@ def train(
         seed: makes initial weights, shuffling and negatives repeat.
         k: the lengths of list that validation reports.
         overwrite: replace an earlier run.
-        verbose: Keras' progress: 0, 1 or 2.
+        resume: go on from the last checkpoint of an unfinished run in this place. None: unless `overwrite`.
+        checkpoint: how often, see `Checkpoint`; None: never.
+        tensorboard: a folder for `TensorBoard`; None: nothing is written for it.
+        verbose: 0 for silence; otherwise see `Progress`.
         callbacks: further Keras callbacks, for models that are learned by gradient.
     """
-    with staged(out, marker="run.json", overwrite=overwrite) as folder:
+    afresh = overwrite if resume is None else not resume
+    with unfinished(out, afresh) as place, staged(out, marker="run.json", overwrite=overwrite) as folder:
         keras.utils.set_random_seed(seed)
+        kept = None
+        if checkpoint is not None and "epochs" in settings:
+            said = {f"setting {name}": value for name, value in settings.items()}
+            said = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), **said}
+            kept = Checkpoint(place, checkpoint, said)
+        if kept and (kept.epoch or kept.batch) and verbose:
+            print(f"{out}: going on after {kept.epoch} epochs and {kept.batch} batches")
         with PeakMemory() as memory:
             built = build(model, data.items, settings, k)
             start = time.perf_counter()
-            history = fit(built, data, settings, seed, verbose, callbacks)
-            seconds = time.perf_counter() - start
+            watching = [CSVLog(place / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])]
+            history = fit(built, data, settings, seed, verbose, [*callbacks, *watching], kept)
+            seconds = kept.seconds if kept else time.perf_counter() - start
         built.save(folder / "model.keras")
+        if (place / "log.csv").exists():
+            shutil.copyfile(place / "log.csv", folder / "log.csv")
         _write(folder / "history.json", history)
         validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
         _write(
@@ -72,6 +101,7 @@ def train(
         _write(
             folder / "run.json",
             {
+                "name": name_of(place),
                 "model": model,
                 "settings": settings,
                 "seed": seed,
@@ -86,20 +116,35 @@ def train(
 
 
 def fit(
-    model: Recommender, data: Data, settings: dict, seed: int = 0, verbose: int | str = 0, callbacks=()
+    model: Recommender,
+    data: Data,
+    settings: dict,
+    seed: int = 0,
+    verbose: int | str = 0,
+    callbacks=(),
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, list]:
-    """Fit a compiled model by its settings; returns the history as plain numbers."""
+    """Fit a compiled model by its settings, from its checkpoint on; returns the history as plain numbers."""
     if "epochs" not in settings:  # counted, not learned
         model.fit(data.train)
         return {}
     batches = model.training_batches(data.train, settings, seed)
     validation = data.validation if data.validation.scored_events else None
     decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
-    callbacks = [*decay, *callbacks]
-    history = model.fit(
-        batches, validation_data=validation, epochs=settings["epochs"], verbose=verbose, callbacks=callbacks
+    callbacks, initial_epoch = [*decay, *callbacks, *([Progress()] if verbose else [])], 0
+    if checkpoint:
+        batches, initial_epoch = checkpoint.remaining(batches), checkpoint.epoch
+        callbacks = [checkpoint, *callbacks]
+    fitted = model.fit(
+        batches,
+        validation_data=validation,
+        epochs=settings["epochs"],
+        initial_epoch=initial_epoch,
+        verbose=0,
+        callbacks=callbacks,
     )
-    return {name: [float(value) for value in values] for name, values in history.history.items()}
+    history = checkpoint.history if checkpoint else fitted.history
+    return {name: [float(value) for value in values] for name, values in history.items()}
 
 
 @dataclass

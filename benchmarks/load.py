@@ -1,0 +1,192 @@
+"""An open-loop load generator, a process of its own: it asks when a request is due, whatever the server does meanwhile.
+
+Arrivals are a Poisson process of a fixed rate. A request's latency counts from the moment it was due, also where the
+generator itself came late, so that a server that stalls is charged for everybody who would have come. Read by
+`benchmarks/serving.py`: a JSON object of `Load`'s fields through stdin, the findings as JSON through stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import sys
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+LATE_SECONDS = 10  # what is not answered by then is an error
+
+
+@dataclass
+class Load:
+    """Attributes:
+    api: "rest" or "grpc".
+    address: HOST:PORT.
+    path: of REST's request; the method is gRPC's own.
+    bodies: latin-1 text of what is sent, one after the other, from the first again.
+    rate: requests a second.
+    seconds: how long; the first `skip` of them are not counted.
+    keep: count the different answers to each body, which come back as text.
+    seed: of the arrivals.
+    """
+
+    api: str
+    address: str
+    path: str
+    bodies: list[str]
+    rate: float
+    seconds: float
+    skip: float = 1.0
+    keep: bool = False
+    seed: int = 0
+    answers: list[Counter] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.asked = [body.encode("latin-1") for body in self.bodies]
+        self.answers = [Counter() for _ in self.asked]
+        rng = np.random.default_rng(self.seed)
+        self.due = np.cumsum(rng.exponential(1 / self.rate, int(self.rate * self.seconds)))
+        self.ended = np.full(len(self.due), np.nan)
+        self.errors = Counter()
+
+    def run(self, send) -> dict:
+        """Call `send(number, body)` when each is due, and report."""
+        self.start = time.perf_counter() + 0.1
+        busy = time.process_time()
+        late = 0.0
+        for number, due in enumerate(self.due):
+            wait = self.start + due - time.perf_counter()
+            if wait > 0:
+                time.sleep(wait)
+            else:
+                late = max(late, -wait)
+            send(number, self.asked[number % len(self.asked)])
+        end = time.perf_counter() + LATE_SECONDS
+        while self.open() and time.perf_counter() < end:
+            time.sleep(0.01)
+        busy = time.process_time() - busy
+        counted = self.due >= self.skip
+        waits = 1000 * (self.ended - self.due)[counted]
+        waits = np.where(np.isnan(waits), 1000.0 * LATE_SECONDS, waits)  # an error is as bad as the longest wait
+        p50, p90, p99 = np.quantile(waits, [0.5, 0.9, 0.99]).round(2).tolist()
+        return {
+            "requests": int(counted.sum()),
+            "p50_ms": p50,
+            "p90_ms": p90,
+            "p99_ms": p99,
+            "max_ms": round(float(waits.max()), 1),
+            "errors": sum(self.errors.values()) + self.open(),
+            "what": dict(self.errors),
+            "generator_cpu": round(busy / self.due[-1], 3),
+            "generator_late_ms": round(1000 * late, 1),
+            "answers": [dict(one) for one in self.answers] if self.keep else [],
+        }
+
+    def open(self) -> int:
+        return int(np.isnan(self.ended).sum()) - sum(self.errors.values())
+
+    def answered(self, number: int, body: bytes) -> None:
+        self.ended[number] = time.perf_counter() - self.start
+        if self.keep:
+            self.answers[number % len(self.asked)][body.decode("latin-1")] += 1
+
+
+class Rest:
+    """Kept-alive connections: one thread writes what is due, the other reads what comes."""
+
+    def __init__(self, load: Load):
+        self.load = load
+        host, _, port = load.address.rpartition(":")
+        self.host, self.port = host, int(port)
+        self.free: deque = deque()  # the one that was last used comes first
+        self.poll = select.epoll()
+        self.waiting: dict[int, list] = {}  # socket -> [connection, number, bytes so far]
+        head = f"POST {load.path} HTTP/1.1\r\nHost: {load.address}\r\nContent-Type: application/json\r\n"
+        self.heads = {body: f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in load.asked}
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def send(self, number: int, body: bytes) -> None:
+        try:
+            connection = self.free.pop()
+        except IndexError:
+            connection = socket.create_connection((self.host, self.port), timeout=LATE_SECONDS)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.waiting[connection.fileno()] = [connection, number, b""]
+            self.poll.register(connection.fileno(), select.EPOLLIN)
+        entry = self.waiting[connection.fileno()]
+        entry[1], entry[2] = number, b""
+        try:
+            connection.sendall(self.heads[body])
+        except OSError as error:
+            self.lost(entry, type(error).__name__)
+
+    def lost(self, entry, why: str) -> None:
+        connection, number, _ = entry
+        if number is not None:
+            self.load.errors[why] += 1
+        with contextlib.suppress(OSError):
+            self.poll.unregister(connection.fileno())
+        del self.waiting[connection.fileno()]
+        connection.close()
+
+    def read(self) -> None:
+        while True:
+            for handle, _ in self.poll.poll():
+                entry = self.waiting.get(handle)
+                if entry is None:
+                    continue
+                try:
+                    some = entry[0].recv(1 << 18)
+                except OSError:
+                    some = b""
+                if not some:
+                    with contextlib.suppress(ValueError):
+                        self.free.remove(entry[0])
+                    self.lost(entry, "connection closed")
+                    continue
+                entry[2] += some
+                head, found, rest = entry[2].partition(b"\r\n\r\n")
+                if not found:
+                    continue
+                length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+                if len(rest) < length:
+                    continue
+                number, entry[1] = entry[1], None
+                if head.startswith(b"HTTP/1.1 200"):
+                    self.load.answered(number, rest)
+                else:
+                    self.load.errors[head[9:12].decode()] += 1
+                self.free.append(entry[0])
+
+
+class Grpc:
+    """gRPC's own client, with messages that are encoded beforehand and answers that nobody decodes."""
+
+    def __init__(self, load: Load):
+        import grpc
+
+        self.load, self.grpc = load, grpc
+        self.channel = grpc.insecure_channel(load.address)
+        grpc.channel_ready_future(self.channel).result(timeout=LATE_SECONDS)
+        self.ask = self.channel.unary_unary("/tensorflow.serving.PredictionService/Predict", _registered_method=False)
+
+    def send(self, number: int, body: bytes) -> None:
+        self.ask.future(body, timeout=LATE_SECONDS).add_done_callback(lambda done: self.done(number, done))
+
+    def done(self, number: int, done) -> None:
+        if done.code() == self.grpc.StatusCode.OK:
+            self.load.answered(number, done.result())
+        else:
+            self.load.errors[done.code().name] += 1
+
+
+if __name__ == "__main__":
+    load = Load(**json.load(sys.stdin))
+    json.dump(load.run({"rest": Rest, "grpc": Grpc}[load.api](load).send), sys.stdout)
+    sys.stdout.flush()
+    sys.exit(0)

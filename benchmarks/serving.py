@@ -1,0 +1,337 @@
+"""What the local server holds: rates, a soak, versions replaced under load, the server killed under its clients.
+
+    python benchmarks/serving.py rates --folder PATH
+    python benchmarks/serving.py soak --folder PATH
+    python benchmarks/serving.py swaps --folder PATH
+    python benchmarks/serving.py killed --folder PATH
+
+`tfrecsession serve` runs as a process of its own, the load generator (`load.py`, open loop) as another, on the same
+cores. The models are trained once, into the folder: GRU4Rec (100 units, one epoch) and VSKNN on a synthetic shop of
+about 50 thousand items. Asked are beginnings of test sessions.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+from reporting import write_rows
+
+import tfrecsession as trs
+
+MOST_P99 = 20.0  # ms
+BATCHES = {"joined": "64", "alone": "1"}  # --max-batch
+
+
+def prepare(folder: Path, items: int, sessions: int) -> list[list[str]]:
+    """Exports in `folder`, made where they are missing; histories to ask."""
+    if not (folder / "histories.json").exists():
+        data = trs.synthetic_sessions(items=items, sessions=sessions, seed=1)
+        rng = np.random.default_rng(0)
+        histories = []
+        for number in rng.integers(0, len(data.test), 2000):
+            events = data.items.decode(data.test[int(number)])
+            histories.append(events[: rng.integers(1, len(events) + 1)].tolist())
+        vsknn = trs.models.VSKNN(data.items)
+        vsknn.fit(data.train)
+        vsknn.export(folder / "vsknn", k=20, overwrite=True)
+        for name, seed in (("gru4rec", 1), ("other", 2)):
+            keras.utils.set_random_seed(seed)
+            model = trs.models.GRU4Rec(data.items, units=[100], negatives=trs.negatives.Popularity(2048, alpha=0.5))
+            model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
+            model.fit(data.train.batches(rows=64, steps=20), epochs=1, verbose=0)
+            model.export(folder / name, k=20, overwrite=True)
+        (folder / "histories.json").write_text(json.dumps({"items": len(data.items), "histories": histories}))
+    return json.loads((folder / "histories.json").read_text())["histories"]
+
+
+class Serving:
+    """`tfrecsession serve` over a folder of its own, with the exports named under their names as version 1."""
+
+    def __init__(self, folder: Path, names: dict[str, str], *options: str):
+        self.models = folder / "served"
+        shutil.rmtree(self.models, ignore_errors=True)
+        for name, export in names.items():
+            shutil.copytree(folder / export, self.models / name / "1")
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0)), other.bind(("127.0.0.1", 0))
+            self.rest, self.grpc = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other))
+        ports = ["--rest-port", self.rest.partition(":")[2], "--grpc-port", self.grpc.partition(":")[2]]
+        self.command = [
+            sys.executable,
+            "-m",
+            "tfrecsession",
+            "serve",
+            str(self.models),
+            *ports,
+            "--json",
+            "-",
+            *options,
+        ]
+        self.log = folder / "server.log"
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def start(self) -> None:
+        with open(self.log, "a") as log:
+            self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=log, text=True)
+        while not self.process.stdout.readline().startswith("}"):
+            assert self.process.poll() is None, f"the server did not start: see {self.log}"
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def megabytes(self) -> float:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return round(int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024, 1)
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def load(serving: Serving, api: str, model: str, histories, rate: float, seconds: float, **more) -> dict:
+    """What the load generator found."""
+    bodies = [rest_body(history) if api == "rest" else grpc_body(model, history) for history in histories]
+    said = {
+        "api": api,
+        "address": getattr(serving, api),
+        "path": f"/v1/models/{model}:predict",
+        "bodies": [body.decode("latin-1") for body in bodies],
+        "rate": rate,
+        "seconds": seconds,
+        **more,
+    }
+    before = serving.cpu_seconds()
+    command = [sys.executable, str(Path(__file__).with_name("load.py"))]
+    done = subprocess.run(command, input=json.dumps(said), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return {**json.loads(done.stdout), "server_cpu": round((serving.cpu_seconds() - before) / seconds, 2)}
+
+
+def rest_body(history) -> bytes:
+    return json.dumps({"inputs": {"items": [history]}}).encode()
+
+
+def grpc_body(model: str, history) -> bytes:
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model
+    request.inputs["items"].CopyFrom(tf.make_tensor_proto([history]))
+    return request.SerializeToString()
+
+
+# Modes ----------------------------------------------------------------------------------------------------------------
+
+
+def rates(options, histories) -> list[dict]:
+    """The highest rate at which 99 of 100 requests are answered within 20 ms, by bisection."""
+    rows = []
+    for model in options.models:
+        for batching in options.batching:
+            with Serving(options.folder, {model: model}, "--max-batch", BATCHES[batching]) as serving:
+                for api in options.apis:
+                    load(serving, api, model, histories, 30, 4)  # warms up
+                    best = search(options, serving, api, model, histories)
+                    rows.append({"model": model, "api": api, "requests_are": batching, **best})
+                    print(rows[-1], flush=True)
+    return rows
+
+
+def search(options, serving, api, model, histories) -> dict:
+    low, high, rate, best = 0.0, np.inf, options.rate or 100.0, {}
+    while high / max(low, 1) > 1.06 and rate >= 5:
+        found = load(serving, api, model, histories, rate, options.seconds or 10)
+        print({"model": model, "api": api, "rate": round(rate), **found}, file=sys.stderr, flush=True)
+        if found["p99_ms"] < MOST_P99 and not found["errors"]:
+            low, best = rate, found
+        else:
+            high = rate
+        rate = (low * high) ** 0.5 if low and high < np.inf else 2 * low if low else high / 2
+    told = ("p50_ms", "p90_ms", "p99_ms", "errors", "server_cpu", "generator_cpu")
+    return {"held_per_s": round(low), **{name: best.get(name) for name in told}}
+
+
+def soak(options, histories) -> list[dict]:
+    """Memory and errors at a moderate rate, through REST and gRPC at once."""
+    seconds, rate = options.seconds or 300, options.rate or 50.0
+    with Serving(options.folder, {"gru4rec": "gru4rec", "vsknn": "vsknn"}) as serving, ThreadPoolExecutor(4) as pool:
+        for api in ("rest", "grpc"):
+            load(serving, api, "gru4rec", histories, 50, 10)  # every thread has answered
+        asked = {
+            (model, api): pool.submit(load, serving, api, model, histories, rate / 4, seconds)
+            for model in ("gru4rec", "vsknn")
+            for api in ("rest", "grpc")
+        }
+        sizes, end = [], time.monotonic() + seconds
+        while time.monotonic() < end:
+            sizes.append(serving.megabytes())
+            time.sleep(1)
+        found = {which: one.result() for which, one in asked.items()}
+        third = max(len(sizes) // 10, 1)
+        middle = len(sizes) // 2
+        memory = {
+            "rss_start_mb": statistics.median(sizes[:third]),
+            "rss_middle_mb": statistics.median(sizes[middle : middle + third]),
+            "rss_end_mb": statistics.median(sizes[-third:]),
+            "rss_max_mb": max(sizes),
+        }
+    told = ("requests", "errors", "p50_ms", "p90_ms", "p99_ms", "max_ms")
+    return [
+        {"model": model, "api": api, "seconds": seconds, "rate": rate / 4, **memory, **{n: one[n] for n in told}}
+        for (model, api), one in found.items()
+    ]
+
+
+def swaps(options, histories) -> list[dict]:
+    """Ten new versions under load, each beside the one before, which then goes; every answer is one of theirs."""
+    rate, seconds, histories = options.rate or 50.0, options.seconds or 90, histories[:20]
+    names = {"one": "gru4rec", "other": "other", "m": "gru4rec"}
+    with Serving(options.folder, names, "--poll", "0.2") as serving, ThreadPoolExecutor() as pool:
+        client = trs.serving.Client(f"http://{serving.rest}", deadline=60)
+        expected = {name: client.recommend(name, histories) for name in ("one", "other")}
+        end = time.monotonic() + seconds
+        asked = [
+            pool.submit(load, serving, api, "m", histories, rate / 2, seconds, skip=0, keep=True)
+            for api in ("rest", "grpc")
+        ]
+        took = []
+        for version in range(2, 12):
+            start = time.monotonic()
+            new = serving.models / "m" / str(version)
+            shutil.copytree(options.folder / ("other" if version % 2 == 0 else "gru4rec"), new)
+            while client.versions("m").get(version) != "AVAILABLE":
+                time.sleep(0.05)
+            took.append(time.monotonic() - start)
+            shutil.rmtree(serving.models / "m" / str(version - 1))
+            time.sleep(max(seconds / 12 - took[-1], 0.5))
+        if time.monotonic() > end:
+            raise RuntimeError(
+                f"the load was over before the last of the versions was there: say --seconds {2 * seconds}"
+            )
+        counts = Counter()
+        for found in [one.result() for one in asked]:
+            counts["requests"] += found["requests"]
+            counts["failed"] += found["errors"]
+            counts["p99_ms"] = max(counts["p99_ms"], found["p99_ms"])
+            for place, answers in enumerate(found["answers"]):
+                for answer, times in answers.items():
+                    of = [name for name in expected if same(answer, expected[name], place)]
+                    counts[f"of_{of[0]}" if of else "of_neither"] += times
+    told = ("requests", "failed", "of_one", "of_other", "of_neither", "p99_ms")
+    return [{"swaps": len(took), "rate": rate, **{name: counts[name] for name in told}, "load_s": round(max(took), 1)}]
+
+
+def same(answer: str, expected, place: int) -> bool:
+    """Whether an answer of REST or gRPC, as latin-1 text, is that of `expected` to the history at `place`."""
+    if answer.startswith("{"):
+        said = json.loads(answer.encode("latin-1"))["outputs"]
+        items, scores = said["items"][0], said["scores"][0]
+    else:
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2
+
+        outputs = predict_pb2.PredictResponse.FromString(answer.encode("latin-1")).outputs
+        items = [item.decode() for item in tf.make_ndarray(outputs["items"])[0]]
+        scores = tf.make_ndarray(outputs["scores"])[0]
+    return items == expected.items[place].tolist() and np.allclose(scores, expected.scores[place], rtol=1e-4, atol=1e-5)
+
+
+def killed(options, histories) -> list[dict]:
+    """The server killed and started again under the library's own client, which asks again until its deadline."""
+    seconds, rate, histories = options.seconds or 60, options.rate or 20.0, histories[:20]
+    rows = []
+    for api in ("rest", "grpc"):
+        with Serving(options.folder, {"gru4rec": "gru4rec"}) as serving, ThreadPoolExecutor(1000) as pool:
+            url = f"{'http' if api == 'rest' else 'grpc'}://{getattr(serving, api)}"
+            clients = [trs.serving.Client(url, deadline=options.deadline) for _ in range(50)]
+            expected = clients[0].recommend("gru4rec", histories)
+            counts, waits, down, start = Counter(), [], [], time.monotonic() + 1
+
+            def ask(number, due, clients=clients, expected=expected, counts=counts, waits=waits, start=start):
+                place = number % len(histories)
+                try:
+                    said = clients[number % len(clients)].recommend("gru4rec", [histories[place]])
+                    good = said.items[0].tolist() == expected.items[place].tolist()
+                    good = good and np.allclose(said.scores[0], expected.scores[place], rtol=1e-4, atol=1e-5)
+                    counts["right" if good else "wrong"] += 1
+                except TimeoutError:
+                    counts["failed_after_deadline"] += 1
+                except Exception as error:
+                    counts["failed_otherwise"] += 1
+                    print(type(error).__name__, error, file=sys.stderr)
+                waits.append(time.monotonic() - start - due)
+
+            def kill(serving=serving, down=down):
+                for _ in range(2):
+                    time.sleep(seconds / 4)
+                    at = time.monotonic()
+                    os.kill(serving.process.pid, signal.SIGKILL)
+                    serving.process.wait()
+                    serving.start()
+                    down.append(time.monotonic() - at)
+
+            killing = pool.submit(kill)
+            due = np.cumsum(np.random.default_rng(0).exponential(1 / rate, int(rate * seconds)))
+            for number, one in enumerate(due):
+                time.sleep(max(start + one - time.monotonic(), 0))
+                pool.submit(ask, number, one)
+            killing.result()
+        counts = {name: counts[name] for name in ("right", "wrong", "failed_after_deadline", "failed_otherwise")}
+        late = {"later_than_1_s": sum(wait > 1 for wait in waits), "longest_wait_s": round(max(waits), 1)}
+        down = {"kills": len(down), "down_s": round(statistics.mean(down), 1), "deadline_s": options.deadline}
+        rows.append({"api": api, "rate": rate, "seconds": seconds, **down, "requests": len(due), **counts, **late})
+        print(rows[-1], flush=True)
+    return rows
+
+
+MODES = {one.__name__: one for one in (rates, soak, swaps, killed)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode", choices=MODES)
+    parser.add_argument("--folder", type=Path, required=True, help="of the exports, which are made where missing")
+    parser.add_argument("--items", type=int, default=55_000, help="of the shop; what nobody clicked is no item")
+    parser.add_argument("--sessions", type=int, default=300_000)
+    parser.add_argument("--rate", type=float, help="requests/s; of `rates` the first that is tried")
+    parser.add_argument("--seconds", type=float, help="of a run")
+    parser.add_argument("--deadline", type=float, default=30.0, help="of the clients of `killed`")
+    parser.add_argument("--models", nargs="+", default=["gru4rec", "vsknn"], choices=["gru4rec", "vsknn"])
+    parser.add_argument("--apis", nargs="+", default=["rest", "grpc"], choices=["rest", "grpc"])
+    parser.add_argument("--batching", nargs="+", default=list(BATCHES), choices=list(BATCHES))
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    histories = prepare(options.folder, options.items, options.sessions)
+    rows = MODES[options.mode](options, histories)
+    items = json.loads((options.folder / "histories.json").read_text())["items"]
+    rows = [{**row, "items": items} for row in rows]
+    for row in rows:
+        print(row)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(options.folder / "served")
+    write_rows(f"serving_{options.mode}", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What a person wants to see of a training: where it is, how fast it goes, when it will be over."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+
+import keras
+
+from tfrecsession.sessions.spans import in_words
+from tfrecsession.training.pace import Pace
+
+EVERY = 0.5  # seconds between looks
+
+
+class Progress(keras.callbacks.Callback):
+    """One line that is written over on a terminal, and stays at the end of every epoch; in a file only the latter.
+
+        epoch 2/10  37%  loss 5.1234  58,123 events/s  4m 10s left
+
+        model.fit(batches, epochs=10, verbose=0, callbacks=[trs.training.Progress()])
+
+    The time left is that of all epochs, validation included once one has been seen.
+
+    Args:
+        stream: where it is written; None: standard output.
+    """
+
+    def __init__(self, stream=None):
+        super().__init__()
+        self.stream = stream
+
+    def on_train_begin(self, logs=None):
+        self._out = self.stream or sys.stdout
+        self._live = getattr(self._out, "isatty", lambda: False)()
+        self._pace = Pace(self.model)
+        self._shown, self._validations, self._seconds = 0.0, 0, 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._began = epoch, time.perf_counter()
+        self._tested = None
+        self._pace.pause()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not logs:  # passed over by a training that goes on
+            return
+        self._pace.step()
+        now = time.perf_counter()
+        if self._live and now - self._shown > EVERY:
+            self._shown = now
+            self._write(self._now(batch + 1, logs), stays=False)
+
+    def on_test_begin(self, logs=None):
+        self._tested = time.perf_counter()
+        if self._live:
+            self._write(f"{self._head()}  validating", stays=False)
+
+    def on_test_end(self, logs=None):
+        if self._tested is not None:
+            self._validations += 1
+            self._seconds += time.perf_counter() - self._tested
+
+    def on_epoch_end(self, epoch, logs=None):
+        took = in_words(int((time.perf_counter() - self._began) * 1e6))
+        measured = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+        self._write(f"{self._head()}  {measured}  {self._pace.events_per_second:,.0f} events/s  {took}", stays=True)
+
+    def on_train_end(self, logs=None):
+        self._out.flush()
+
+    def _head(self) -> str:
+        return f"epoch {self._epoch + 1}/{self.params['epochs']}"
+
+    def _now(self, done: int, logs: dict) -> str:
+        words = [self._head(), f"loss {logs['loss']:.4f}" if "loss" in logs else ""]
+        words.append(f"{self._pace.events_per_second:,.0f} events/s" if self._pace.events else "")
+        if steps := self.params["steps"]:
+            words.insert(1, f"{done / steps:.0%}")
+            words.append(self._left((self.params["epochs"] - self._epoch) * steps - done))
+        return "  ".join(word for word in words if word)
+
+    def _left(self, batches: int) -> str:
+        if not self._pace.batches:
+            return ""
+        seconds = batches * self._pace.seconds / self._pace.batches
+        if self._validations:
+            seconds += (self.params["epochs"] - self._epoch) * self._seconds / self._validations
+        return f"{in_words(int(seconds) * 10**6)} left"
+
+    def _write(self, text: str, stays: bool) -> None:
+        if self._live:
+            width = shutil.get_terminal_size().columns - 1
+            text = "\r" + (text if stays else text[:width]).ljust(width)
+        self._out.write(text + ("\n" if stays else ""))
+        self._out.flush()
