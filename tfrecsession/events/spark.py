@@ -62,6 +62,7 @@ class SparkConnection(Backend):
     @classmethod
     def over(cls, session: SparkSession, folder: Path) -> SparkConnection:
         """On a session of its own beside `session`, so that settings and names of neither reach the other."""
+        Backend.register_options()
         session = session.newSession()
         for name, value in SQL.items():
             session.conf.set(name, value)

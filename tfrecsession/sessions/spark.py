@@ -12,6 +12,7 @@ from typing import Any
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrecsession.errors import InputError
@@ -87,7 +88,7 @@ class SparkWriter(DatasetWriter):
                 os.replace(file, part)
                 self._take_file(part, split.name)
             else:
-                self._write(self.schema.empty_table(), split.name, part)
+                self._write(_no_sessions(self.schema), split.name, part)
         shutil.rmtree(written)
         events = split.events.semi_join(split.sessions, "session")
         return self.bench.numbers(events, events=events.count(where=events.id == UNKNOWN))["events"]
@@ -109,3 +110,8 @@ class SparkWriter(DatasetWriter):
         with pq.ParquetFile(part) as file:
             for group in range(file.num_row_groups):
                 self.take(file.read_row_group(group).select(self.schema.names).cast(self.schema), what)
+
+
+def _no_sessions(schema: pa.Schema) -> pa.Table:
+    """Of one empty chunk, where `empty_table` has none: the digest counts lists."""
+    return pa.Table.from_arrays([pa.array([], kind) for kind in schema.types], schema=schema)
