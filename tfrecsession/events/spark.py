@@ -7,17 +7,22 @@ Everything that Ibis cannot say for Spark is in this file, in `spark_session.py`
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import ibis
+import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 from ibis.backends.pyspark import Backend
 from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 from ibis.util import gen_name
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+
+from tfrecsession.errors import InputError
+from tfrecsession.events.schema import RESERVED
 
 SQL = {
     "spark.sql.session.timeZone": "UTC",
@@ -31,6 +36,7 @@ SQL = {
 }
 # Functions of DuckDB that our expressions call, in terms of Spark's.
 FUNCTIONS = ("epoch_us(moment TIMESTAMP) RETURNS BIGINT RETURN unix_micros(moment)",)
+TIMES = {"timestamp": dt.Timestamp(timezone="UTC", scale=6), "timestamp_ntz": dt.Timestamp(scale=6)}
 LOCAL_BITS = 33  # of `monotonically_increasing_id`: the number of the row within its partition
 
 
@@ -85,11 +91,17 @@ class SparkConnection(Backend):
         become floats."""
         return expr.__pyarrow_result__(self.frame(expr.as_table()).toArrow())
 
+    def get_schema(self, *args: Any, **kwargs: Any) -> ibis.Schema:
+        """With the zone and the precision that Spark's times have, and Ibis does not tell."""
+        fields = zip(super().get_schema(*args, **kwargs).items(), self.session.table(args[0]).schema, strict=True)
+        return ibis.schema({name: TIMES.get(field.dataType.typeName(), kind) for (name, kind), field in fields})
+
     def create_table(self, name: str, /, obj: ir.Table, **_: Any) -> ir.Table:
         """Compute a table of this connection, or of DuckDB, and keep it as Parquet."""
         backend = obj.get_backend()
         if backend.name != "duckdb":
             return self.keep(self.frame(obj), name)
+        check_context(obj.schema(), [name for name in obj.columns if name not in RESERVED], "the log")
         path = self.folder / name
         path.mkdir(parents=True)
         backend.to_parquet(obj, path / "part-00000.parquet")
@@ -120,3 +132,16 @@ class SparkConnection(Backend):
         starts = [0, *accumulate(counts.get(number, 0) for number in range(max(counts, default=-1) + 1))]
         start = F.expr(f"array({', '.join(f'{start}L' for start in starts)})")[partition.cast("int")]
         return self.view(rows.withColumn(column, start + F.col(column).bitwiseAND((1 << LOCAL_BITS) - 1)))
+
+
+def check_context(schema: ibis.Schema, names: Iterable[str], source: str) -> None:
+    """InputError for a context column of a type that would not come out of Spark as it went in."""
+    for name in names:
+        kind = schema[name]
+        fits = kind.is_string() or kind.is_signed_integer() or kind.is_boolean() or kind.is_date() or kind.is_decimal()
+        fits |= kind in (dt.float32, dt.float64) or (kind.is_timestamp() and kind.scale != 9)
+        if not fits:
+            raise InputError(
+                f"{source}: the context column {name!r} is of type {kind}, which Spark does not have or cannot order: "
+                "cast it to a text, a signed integer, a float or microseconds, or prepare with --engine duckdb"
+            )

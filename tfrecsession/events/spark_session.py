@@ -59,6 +59,8 @@ def check_spark(settings: SparkSettings) -> None:
     version = pyspark.__version__
     if int(version.split(".")[0]) < 4:
         raise InputError(f"--engine spark: needs PySpark 4.0, this is {version}: pip install 'tfrecsession[spark]'")
+    if settings.conf is not None and not isinstance(settings.conf, Mapping):
+        raise InputError('spark_conf: write it as a dict, as {"spark.executor.memory": "8g"}')
     if type(settings.session).__module__.startswith("pyspark.sql.connect"):
         raise InputError("spark=: a session of Spark Connect cannot be used: give a classic SparkSession")
     if settings.session is not None and not hasattr(settings.session, "newSession"):

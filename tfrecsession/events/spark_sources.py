@@ -13,8 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import ibis
 import ibis.expr.types as ir
-from pyspark.sql import DataFrame, SparkSession
+import pyarrow.parquet as pq
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tfrecsession.events.delimited import CSV, TSV, layout
@@ -24,7 +26,7 @@ from tfrecsession.events.parquet import PARQUET, parquet_files
 from tfrecsession.events.raw_log import ROW, RawLog, reading
 from tfrecsession.events.schema import Columns
 from tfrecsession.events.sources import needed
-from tfrecsession.events.spark import SparkConnection
+from tfrecsession.events.spark import SparkConnection, check_context
 
 PATTERN = re.compile(r"([\\*?\[\]{},])")  # what Hadoop takes for a pattern in a path
 REMOTE = re.compile(r"^(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # hdfs://..., s3a://...
@@ -58,7 +60,7 @@ def open_on_spark(source: Any, columns: Columns, connection: SparkConnection, fo
             return _number(_over(source, connection), "PySpark DataFrame", columns, connection)
     if isinstance(source, str) and REMOTE.match(source):
         with reading(source):
-            return _open_parquet(connection.session.read.parquet(source), source, connection)
+            return _open_parquet(connection.session.read.parquet(source), source, columns, connection)
     path = Path(source).expanduser()
     chosen = PARQUET if path.is_dir() else choose_format(path, format)
     files = parquet_files(path) if path.is_dir() else [path]
@@ -67,7 +69,8 @@ def open_on_spark(source: Any, columns: Columns, connection: SparkConnection, fo
     with reading(str(path)):
         if chosen is PARQUET:
             reader = connection.session.read.option("mergeSchema", len(files) > 1)
-            return _open_parquet(reader.parquet(*map(_literally, files)), str(path), connection)
+            check_context(ibis.Schema.from_pyarrow(pq.read_schema(files[0])), columns.context, str(path))
+            return _open_parquet(reader.parquet(*map(_literally, files)), str(path), columns, connection)
         names, delimiter = layout(path, chosen)
         frame = connection.session.read.csv(
             _literally(path),
@@ -84,7 +87,7 @@ def open_on_spark(source: Any, columns: Columns, connection: SparkConnection, fo
         return log
 
 
-def _open_parquet(frame: DataFrame, source: str, connection: SparkConnection) -> RawLog:
+def _open_parquet(frame: DataFrame, source: str, columns: Columns, connection: SparkConnection) -> RawLog:
     """Rows are numbered by file and position, so that Spark may read them on all executors in any order."""
     file, position = F.col("_metadata.file_path"), F.col("_metadata.row_index")
     counts = dict(frame.groupBy(file.alias("file")).count().collect())
@@ -93,17 +96,21 @@ def _open_parquet(frame: DataFrame, source: str, connection: SparkConnection) ->
     starts = connection.session.createDataFrame(
         list(zip(files, starts, strict=True)), "__file__ string, __start__ bigint"
     )
-    frame = frame.select("*", file.alias("__file__"), position.alias(ROW)).join(F.broadcast(starts), "__file__")
+    frame = frame.select(*_needed(frame, source, columns), file.alias("__file__"), position.alias(ROW))
+    frame = frame.join(F.broadcast(starts), "__file__")
     frame = frame.withColumn(ROW, F.col("__start__") + F.col(ROW)).drop("__file__", "__start__")
     return RawLog(connection.view(frame), source, connection)
 
 
 def _number(frame: DataFrame, source: str, columns: Columns, connection: SparkConnection) -> RawLog:
     """What is read without positions is kept, with the numbers that its rows had then."""
-    names = needed(columns, frame.columns, source)
-    frame = frame.select([F.col(f"`{name.replace('`', '``')}`") for name in names])
-    table = connection.numbered(frame, ROW)
+    table = connection.numbered(frame.select(_needed(frame, source, columns)), ROW)
+    check_context(table.schema(), columns.context, source)
     return RawLog(table.mutate(**{ROW: table[ROW] + 1}), source, connection)
+
+
+def _needed(frame: DataFrame, source: str, columns: Columns) -> list[Column]:
+    return [F.col(f"`{name.replace('`', '``')}`") for name in needed(columns, frame.columns, source)]
 
 
 def _over(frame: DataFrame, connection: SparkConnection) -> DataFrame:

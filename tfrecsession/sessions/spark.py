@@ -21,7 +21,7 @@ from tfrecsession.events.spark_session import SparkSettings, spark_session
 from tfrecsession.events.spark_sources import reads
 from tfrecsession.sessions.split import Split
 from tfrecsession.sessions.vocabulary import UNKNOWN
-from tfrecsession.sessions.workbench import Workbench
+from tfrecsession.sessions.workbench import Workbench, connect
 from tfrecsession.sessions.write import DatasetWriter, columns_on_disk, of_sessions
 
 
@@ -29,7 +29,7 @@ class SparkWorkbench(Workbench):
     """Tables are Parquet in `folder`; the session is one of its own, or the one that is there already."""
 
     def __init__(self, folder: Path, memory: str, settings: SparkSettings, sources: Sequence[Any]):
-        self._made, self._memory = 0, memory
+        self._made, self._folder, self._memory, self._reader = 0, folder, memory, None
         folder.mkdir()
         with ExitStack() as stack:
             session = stack.enter_context(spark_session(settings, sources, folder / "spark", memory))
@@ -37,7 +37,10 @@ class SparkWorkbench(Workbench):
             self._ending = stack.pop_all()
 
     def reader(self, source: Any, format: str | None) -> Any:
-        return self.connection if reads(source, format) else ibis.duckdb.connect()
+        if reads(source, format):
+            return self.connection
+        self._reader = self._reader or connect(self._folder / "duckdb", self._memory)
+        return self._reader
 
     @contextmanager
     def in_row_order(self) -> Iterator[None]:
@@ -53,6 +56,8 @@ class SparkWorkbench(Workbench):
         return self.connection.numbered(self.connection.frame(table).orderBy(*keys), name)
 
     def __exit__(self, kind, error, trace) -> None:
+        if self._reader is not None:
+            self._reader.disconnect()
         self._ending.close()
         reason = " ".join(str(error).split())
         for what, advice in (

@@ -19,12 +19,12 @@ CHECKPOINT = "1GB"
 class Workbench:
     """Tables of one preparation, kept on disk so that a log may be larger than memory.
 
-    The steps are Ibis expressions and know nothing of the engine. What is DuckDB's own is here: `_connect`,
+    The steps are Ibis expressions and know nothing of the engine. What is DuckDB's own is here: `connect`,
     `in_row_order`, `drop` and the errors of `__exit__`; what is Spark's own is in `spark.py`.
     """
 
     def __init__(self, folder: Path, memory: str):
-        self.connection = _connect(folder, memory)
+        self.connection = connect(folder, memory)
         self._memory = memory
         self._made = 0
 
@@ -75,7 +75,7 @@ class Workbench:
             raise InputError(f"{advice} ({reason})" if "Memory" in reason else reason) from error
 
 
-def _connect(folder: Path, memory: str):
+def connect(folder: Path, memory: str):
     """A DuckDB database in a file, which moves to disk what exceeds `memory`."""
     folder.mkdir()
     return ibis.duckdb.connect(
