@@ -67,7 +67,8 @@ def write_saved_model(
     model.check_k(k)
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
         answers = Answers(model, Path(assets), k, exclude_seen)
-        tf.saved_model.save(answers, str(folder), signatures=answers.asked)
+        concrete = {name: signature.get_concrete_function() for name, signature in answers.asked.items()}
+        tf.saved_model.save(answers, str(folder), signatures=concrete)  # as tf.functions they would be traced again
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)
         card = {

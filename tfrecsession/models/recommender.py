@@ -44,7 +44,7 @@ class Recommender(Answers, keras.Model):
             initializer=lambda shape, dtype: counts,
             trainable=False,
         )
-        self._answer = tf.function(self.answer, reduce_retracing=True)
+        self._answer = tf.function(self.answer, reduce_retracing=True, autograph=False)
         self._ranked = {}
 
     # What a model says -----------------------------------------------------------------------------------------------
