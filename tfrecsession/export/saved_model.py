@@ -117,8 +117,9 @@ def warn_unfitted(model) -> None:
 
 
 def _save(answers: Answers, folder: Path) -> None:
+    concrete = {name: signature.get_concrete_function() for name, signature in answers.asked.items()}
     try:
-        tf.saved_model.save(answers, str(folder), signatures=answers.asked)
+        tf.saved_model.save(answers, str(folder), signatures=concrete)  # as tf.functions they would be traced again
     except tf.errors.OpError as error:  # TensorFlow's own writers say by text what Python says by number
         for number in NO_ROOM:
             if os.strerror(number) in str(error):
