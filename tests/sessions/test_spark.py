@@ -174,11 +174,13 @@ def typed_log():
     return pa.table({"item": ["a", "b"] * 10, "session": sessions, "time": texts, **context}), tuple(context)
 
 
-@pytest.mark.parametrize(("kind", "time"), [("parquet", "time"), ("frame", "moment"), ("csv", "time")])
+@pytest.mark.parametrize(("kind", "time"), [("parquet", "time"), ("frame", "zoned"), ("csv", "time")])
 def test_types_come_out_as_they_went_in(kind, time, spark, tmp_path):
     log, context = typed_log()
     if kind == "csv":
         context = ("truth", "small", "double", "text")
+    elif kind == "frame":  # PySpark gives all times a zone as it takes them in
+        context = tuple(name for name in context if name != "moment")
     said = {"min_item_support": 1, "validation_span": "10%", "context": context, "time": time}
     for_duckdb, for_spark = as_source(log, kind, tmp_path, "log", spark)
     by_duckdb = outcome("duckdb", for_duckdb, None, tmp_path, spark, said)
