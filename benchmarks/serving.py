@@ -6,8 +6,9 @@
     python benchmarks/serving.py killed --folder PATH
 
 `tfrecsession serve` runs as a process of its own, the load generator (`load.py`, open loop) as another, on the same
-cores. The models are trained once, into the folder: GRU4Rec (100 units, one epoch) and VSKNN on a synthetic shop of
-about 50 thousand items. Asked are beginnings of test sessions.
+cores; `server_cpu` and `generator_cpu` say how much of one each took. The models are trained once, into the folder:
+GRU4Rec (100 units, one epoch) and VSKNN on a synthetic shop of about 50 thousand items. Asked are beginnings of test
+sessions.
 """
 
 import argparse
@@ -159,16 +160,24 @@ def rates(options, histories) -> list[dict]:
 
 
 def search(options, serving, api, model, histories) -> dict:
-    low, high, rate, best = 0.0, np.inf, options.rate or 100.0, {}
-    while high / max(low, 1) > 1.06 and rate >= 5:
+    """A rate is held if one of two runs holds it: a hiccup of the machine is not the server's."""
+
+    def run(rate: float) -> dict:
         found = load(serving, api, model, histories, rate, options.seconds or 10)
         print({"model": model, "api": api, "rate": round(rate), **found}, file=sys.stderr, flush=True)
-        if found["p99_ms"] < MOST_P99 and not found["errors"]:
+        return {**found, "held": found["p99_ms"] < MOST_P99 and not found["errors"]}
+
+    low, high, rate, best = 0.0, np.inf, options.rate or 100.0, {}
+    while high / max(low, 1) > 1.06 and rate >= 5:
+        found = run(rate)
+        if not found["held"]:
+            found = run(rate)
+        if found["held"]:
             low, best = rate, found
         else:
             high = rate
         rate = (low * high) ** 0.5 if low and high < np.inf else 2 * low if low else high / 2
-    told = ("p50_ms", "p90_ms", "p99_ms", "errors", "server_cpu", "generator_cpu")
+    told = ("p50_ms", "p90_ms", "p99_ms", "errors", "server_cpu", "generator_cpu", "generator_late_ms")
     return {"held_per_s": round(low), **{name: best.get(name) for name in told}}
 
 
