@@ -12,7 +12,6 @@ What is held: the window that is read from, and the next one, which is read mean
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,10 +24,8 @@ from tfrecsession.batches import datasets, layout
 from tfrecsession.batches.epochs import in_epochs
 from tfrecsession.batches.packing import Packing, pack, ranges, rows_needed
 from tfrecsession.errors import InputError
+from tfrecsession.sessions.options import bytes_of
 from tfrecsession.sessions.store import StoredSessions
-
-MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s?(KB|MB|GB|TB|)", re.IGNORECASE)
-UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def streamed(
@@ -59,14 +56,6 @@ def streamed(
     """
     cut = datasets.cutting(rows, steps, long, one_target)
     return _Stream(arrays, bytes_of(memory), steps, cut, shuffle, seed, one_target).batches(rows, *shard)
-
-
-def bytes_of(memory: str | int) -> int:
-    """ "512MB" -> 512000000; InputError for what says no size."""
-    found = MEMORY.fullmatch(str(memory).strip())
-    if not found or not float(found[1]):
-        raise InputError(f"memory={memory!r}: write it as 4GB or 500MB")
-    return int(float(found[1]) * UNITS[found[2].upper()])
 
 
 class _Shard(NamedTuple):
