@@ -91,15 +91,13 @@ def _shares(batches: tf.data.Dataset, together: tf.distribute.Strategy):
     if rows is None or rows % replicas:
         raise InputError(f"rows={rows}: {replicas} workers share the rows of a batch, say a multiple of {replicas}")
 
-    if across(together) and hasattr(batches, "share"):  # each worker reads its part of the files, not all rows
+    own = across(together) and hasattr(batches, "share")  # each worker reads its part of the files, not all rows
+    if own:
         batches = batches.share(worker_of(together), workers_of(together))
-        whole = False
-    else:
-        whole = True
 
     def of_worker(where):
         here = replicas // where.num_input_pipelines
-        first = where.input_pipeline_id * here if whole else 0
+        first = 0 if own else where.input_pipeline_id * here
 
         def cut(*batch):
             def parts(array):
