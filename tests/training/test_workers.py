@@ -113,15 +113,15 @@ TRAIN = ["--model", "gru4rec", "--set", "units=[8]", "--set", "rows=16", "--set"
 
 
 @contextlib.contextmanager
-def launched(place, *more):
-    """`tfrecsession train --workers 2`, from the first epoch on; a long one."""
-    command = [sys.executable, "-m", "tfrecsession", "train", str(place / "data"), *TRAIN, "--epochs", "100000"]
+def launched(place, *more, epochs="100000"):
+    """`tfrecsession train --workers 2`, from the end of the first epoch on; a long one."""
+    command = [sys.executable, "-m", "tfrecsession", "train", str(place / "data"), *TRAIN, "--epochs", epochs]
     command += ["--out", str(place / "run"), "--workers", "2", *more]
     out = (place / "out.txt").open("w+")
     process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True)
     try:
         until = time.monotonic() + 240
-        while "Epoch 2/" not in (place / "out.txt").read_text():
+        while "epoch " not in (place / "out.txt").read_text():
             assert process.poll() is None and time.monotonic() < until, (place / "out.txt").read_text()[-3000:]
             time.sleep(0.2)
         yield process
@@ -178,6 +178,26 @@ def test_a_worker_that_dies_stops_the_others(place):
     said = (place / "out.txt").read_text()
     assert "worker 1 ended by SIGKILL, so the others were stopped; start again" in said
     assert not (place / "run").exists()
+
+
+@pytest.mark.slow
+@LINUX
+def test_a_job_goes_on_from_its_checkpoint(place):
+    def weights(name):
+        model = training.open_run(place / name).model()
+        return [variable.numpy() for variable in model.trainable_variables]
+
+    with launched(place, "--out", str(place / "whole"), epochs="40") as process:
+        assert process.wait(timeout=240) == 0
+    with launched(place, "--out", str(place / "broken"), epochs="40") as process:
+        os.kill(next(iter(children(process))), signal.SIGKILL)
+        assert process.wait(timeout=60) not in (0, None)
+    assert not (place / "broken").exists() and (place / "broken.unfinished").exists()
+    with launched(place, "--out", str(place / "broken"), epochs="40") as process:
+        assert process.wait(timeout=240) == 0
+    assert "going on after" in (place / "out.txt").read_text()
+    for one, other in zip(weights("whole"), weights("broken"), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @LINUX

@@ -7,6 +7,7 @@ import inspect
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfrecsession.cli.output import console, write_json
+from tfrecsession.errors import InputError
 
 
 def prepare_command(commands, every):
@@ -49,7 +50,13 @@ def prepare_command(commands, every):
         help="of validation and test (drop; with --test-input keep: as it is)",
     )
     engine = command.add_argument_group("engine")
-    engine.add_argument("--engine", default="duckdb", choices=["duckdb", "spark"])
+    engine.add_argument(
+        "--engine", default="duckdb", metavar="duckdb|spark", help="spark: for logs that outgrow one machine"
+    )
+    engine.add_argument("--spark-master", metavar="URL", help="spark://host:7077, yarn, k8s://..., local[4] (local[*])")
+    engine.add_argument(
+        "--spark-conf", action="append", metavar="KEY=VALUE", help="a setting of Spark; may be said repeatedly"
+    )
     engine.add_argument("--memory", default="4GB", help="what the engine may hold before it spills to disk")
     engine.add_argument("--overwrite", action="store_true", help="replace an earlier data set")
     command.set_defaults(run=prepare)
@@ -59,9 +66,11 @@ def prepare(options) -> None:
     from tfrecsession.sessions.describe import render
     from tfrecsession.sessions.prepare import prepare as make
 
-    known = set(inspect.signature(make).parameters) - {"source", "out", "context"}
+    known = set(inspect.signature(make).parameters) - {"source", "out", "context", "spark_conf", "spark"}
     said = {name: value for name, value in vars(options).items() if name in known and value is not None}
     context = tuple(name.strip() for name in options.context.split(",") if name.strip())
+    if options.spark_conf:
+        said["spark_conf"] = dict(_setting(text) for text in options.spark_conf)
     screen = console(options.json)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True) as bar:
@@ -73,6 +82,13 @@ def prepare(options) -> None:
         info = make(options.source, options.out, context=context, progress=progress, **said)
     screen.print(render(info))
     write_json(info, options.json)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise InputError(f"--spark-conf {text}: write it as KEY=VALUE, as spark.executor.memory=8g")
+    return name, value
 
 
 def describe_command(commands, every):

@@ -31,7 +31,8 @@ def demo(options) -> int:
     step("export", f"{report}/runs/gru4rec", "--out", saved, "--k", "10", "--exclude-seen", "--overwrite")
     loaded = batches.load(data)
     step("recommend", saved, *loaded.items.decode(loaded.test[0][:2]))
-    print(f"\nThe comparison, to look at in a browser: {report}/report.html")
+    print(f"\nTo click through a session at http://localhost:8501/: tfrecsession serve {out}/saved_models")
+    print(f"The comparison, to look at in a browser: {report}/report.html")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 from pathlib import Path
 
 from rich.table import Table
@@ -137,6 +138,7 @@ def export_command(commands, every):
     command.add_argument("--exclude-seen", action="store_true", help="leave out the items of the history")
     command.add_argument("--longest", type=int, metavar="ITEMS", help="of a history are read, the newest (1000, 10000)")
     command.add_argument("--index", choices=["exact"], default="exact", help="how the best items are found")
+    command.add_argument("--content", metavar="FILE", help="titles and images of the items, for the page of `serve`")
     command.add_argument("--overwrite", action="store_true", help="replace this version")
     command.set_defaults(run=export)
 
@@ -149,8 +151,12 @@ def export(options) -> None:
     version = Path(options.out) / str(options.version)
     about = {"data": run.info["data"]["fingerprint"], "settings": run.info["settings"]}
     choices = {"k": options.k, "exclude_seen": options.exclude_seen}
-    more = {"longest": options.longest, "overwrite": options.overwrite, "about": about}
-    exporting.write_saved_model(run.model(), version, **choices, **more)
+    content = exporting.read_item_table(options.content) if options.content else None
+    model = run.model()
+    with contextlib.suppress(InputError):  # the run keeps no titles; where its data is gone, the export has none
+        model.items.content = run.data().items.content
+    more = {"longest": options.longest, "overwrite": options.overwrite, "about": about, "content": content}
+    exporting.write_saved_model(model, version, **choices, **more)
     console(options.json).print(f"{version}: {run.info['model']}, the best {options.k} items as strings")
     write_json({"model": run.info["model"], "path": str(version), "version": options.version, **choices}, options.json)
 

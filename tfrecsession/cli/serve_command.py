@@ -54,6 +54,7 @@ def serve(options) -> None:
     )
     with server:
         screen = console(options.json)
+        screen.print(f"A page to try the models: {server.url}/", markup=False)
         screen.print(f"REST {server.url}/v1/models/NAME, gRPC {server.grpc_address}; stop with Ctrl-C", markup=False)
         write_json({"rest": server.url, "grpc": server.grpc_address}, options.json)
         sys.stdout.flush()

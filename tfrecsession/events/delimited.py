@@ -14,24 +14,28 @@ from tfrecsession.events.schema import Columns
 
 
 def open_csv(path: Path, columns: Columns, connection) -> RawLog:
-    """The delimiter is the one of , ; tab | that the header has most of."""
-    with open_text(path) as file:
-        header = file.readline()
-    return _open(path, header, max(",;\t|", key=header.count), connection)
+    return _open(path, *layout(path, CSV), connection)
 
 
 def open_tsv(path: Path, columns: Columns, connection) -> RawLog:
+    return _open(path, *layout(path, TSV), connection)
+
+
+def layout(path: Path, format: Format) -> tuple[list[str], str]:
+    """The names of the columns, and the delimiter: of CSV the one of , ; tab | that the header has most of."""
     with open_text(path) as file:
-        return _open(path, file.readline(), "\t", connection)
+        header = file.readline()
+    delimiter = "\t" if format is TSV else max(",;\t|", key=header.count)
+    return _names(path, header, delimiter), delimiter
 
 
-def _open(path: Path, header: str, delimiter: str, connection) -> RawLog:
+def _open(path: Path, names: list[str], delimiter: str, connection) -> RawLog:
     # Nothing is left to DuckDB's sniffer: it may take a line of text for the header, or a code for a number.
     table = connection.read_csv(
         literally(path),
         auto_detect=False,
         header=True,
-        columns=dict.fromkeys(_names(path, header, delimiter), "VARCHAR"),
+        columns=dict.fromkeys(names, "VARCHAR"),
         delim=delimiter,
         quote='"',
         escape='"',

@@ -27,10 +27,15 @@ def open_path(path: str | os.PathLike, columns: Columns, connection, format: str
         if format not in (None, PARQUET.name):
             raise InputError(f"{path}: a folder is read as Parquet files, not as {format}")
         return open_parquet_folder(path, connection)
-    chosen = _by_suffix(path) if format is None else _by_name(format)
+    chosen = choose_format(path, format)
     check_first_bytes(path, chosen)
     with reading(str(path)):
         return chosen.open(path, columns, connection)
+
+
+def choose_format(path: Path, format: str | None) -> Format:
+    """The format of that name, else the one that the suffix says."""
+    return _by_suffix(path) if format is None else _by_name(format)
 
 
 def _by_name(name: str) -> Format:

@@ -20,6 +20,14 @@ def open_parquet(path: Path, columns: Columns, connection) -> RawLog:
 
 
 def open_parquet_folder(folder: Path, connection) -> RawLog:
+    files = parquet_files(folder)
+    for file in files:
+        check_first_bytes(file, PARQUET)
+    with reading(str(folder)):
+        return _open_files(files, str(folder), connection)
+
+
+def parquet_files(folder: Path) -> list[Path]:
     """The files in the order of their names, subfolders too; names that begin with . or _ are not data."""
     files = sorted(
         file
@@ -28,10 +36,7 @@ def open_parquet_folder(folder: Path, connection) -> RawLog:
     )
     if not files:
         raise InputError(f"{folder}: no *.parquet file in this folder; for another format name one file")
-    for file in files:
-        check_first_bytes(file, PARQUET)
-    with reading(str(folder)):
-        return _open_files(files, str(folder), connection)
+    return files
 
 
 def _open_files(files: list[Path], source: str, connection) -> RawLog:

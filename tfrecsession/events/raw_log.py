@@ -6,6 +6,7 @@ import contextlib
 import csv
 import glob
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from ibis.util import gen_name
 from tfrecsession.errors import InputError
 from tfrecsession.events.schema import Columns
 
+ENGINES = duckdb.Error, pa.ArrowException, OSError, EOFError, csv.Error, UnicodeError  # what reading may raise
 ROW = "__row__"  # row number in the source, from 1
 
 
@@ -72,9 +74,16 @@ def reading(source: str) -> Iterator[None]:
         yield
     except (duckdb.OutOfMemoryException, duckdb.InterruptException):
         raise
-    except (duckdb.Error, pa.ArrowException, OSError, EOFError, csv.Error, UnicodeError) as error:
-        # DuckDB appends its own advice and settings, which are not the user's here.
+    except Exception as error:
+        spark = type(error).__module__.partition(".")[0] in ("pyspark", "py4j")  # named so that Spark may be missing
+        if not spark and not isinstance(error, ENGINES):
+            raise
         text = str(error)
+        if "OutOfMemoryError" in text or "No space left on device" in text:
+            raise
+        if spark:  # the causes one after the other, and the trace of the JVM below
+            text = re.split(r" SQLSTATE: |\n", re.split(r"\[[A-Z][A-Z_.]{4,}\] ", text)[-1])[0]
+        # DuckDB appends its own advice and settings, which are not the user's here.
         for advice in ("Possible ", "Try ", "\n  file =", "\nLINE "):
             text = text.split(advice)[0]
         text = " ".join(text.split()).removeprefix("Invalid Input Error: ")

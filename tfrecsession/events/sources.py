@@ -31,6 +31,10 @@ def connection_for(source: Any):
 
 def open_log(source: Any, columns: Columns, connection, format: str | None = None) -> RawLog:
     """The raw log of any source that `read_events` takes; `columns` says what to copy from a stream."""
+    if connection.name == "pyspark":
+        from tfrecsession.events.spark_sources import open_on_spark  # Spark is an extra
+
+        return open_on_spark(source, columns, connection, format)
     if is_synthetic(source):
         return _open_shop(source, columns, connection)
     if isinstance(source, str) and source.startswith(PREFIX):
@@ -75,22 +79,23 @@ def _open_shop(spec: str, columns: Columns, connection) -> RawLog:
 
 
 def _open_arrow(table: pa.Table, columns: Columns, connection, source: str) -> RawLog:
-    table = table.select(_needed(columns, table.column_names, source))
+    table = table.select(needed(columns, table.column_names, source))
     with reading(source):
         return RawLog(number_rows(register(table, connection)), source, connection)
 
 
 def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: str) -> RawLog:
     """A stream can be read once, a log is read several times: its columns go into a table of `connection`."""
-    needed = _needed(columns, stream.schema.names, source)
+    names = needed(columns, stream.schema.names, source)
     with reading(source):
         log = register(stream, connection)
-        stored = connection.create_table(gen_name("events"), number_rows(log.select(needed)))
+        stored = connection.create_table(gen_name("events"), number_rows(log.select(names)))
         connection.con.unregister(log.get_name())
     return RawLog(stored, source, connection)
 
 
-def _needed(columns: Columns, existing: list[str], source: str) -> list[str]:
+def needed(columns: Columns, existing: list[str], source: str) -> list[str]:
+    """The columns that an event table is made of. Raises InputError for one that is there twice."""
     found = columns.resolve(existing, source)
     named = (found.item, found.time, found.session, found.user, found.event, *found.context)
     needed = dict.fromkeys(name for name in named if name is not None)
@@ -103,7 +108,7 @@ def _needed(columns: Columns, existing: list[str], source: str) -> list[str]:
 def _arrow_from_pandas(frame, columns: Columns) -> pa.Table:
     frame = frame.rename(columns=str)
     arrays = {}
-    for name in _needed(columns, list(frame.columns), "DataFrame"):
+    for name in needed(columns, list(frame.columns), "DataFrame"):
         try:
             arrays[name] = pa.Array.from_pandas(frame[name])
         except (pa.ArrowException, TypeError, OverflowError):

@@ -1,6 +1,7 @@
 """SavedModels."""
 
+from tfrecsession.export.item_table import read_item_table
 from tfrecsession.export.retrieval_index import retrieval_index
 from tfrecsession.export.saved_model import ask, newest_version, write_saved_model
 
-__all__ = ["ask", "newest_version", "retrieval_index", "write_saved_model"]
+__all__ = ["ask", "newest_version", "read_item_table", "retrieval_index", "write_saved_model"]

@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.export.item_table import FILE as ITEM_TABLE
+from tfrecsession.export.item_table import write_item_table
 from tfrecsession.export.readme import readme
 from tfrecsession.export.signatures import Answers
 from tfrecsession.export.warm_up import write_warm_up
@@ -28,6 +30,7 @@ def write_saved_model(
     longest: int | None = None,
     overwrite: bool = False,
     about: dict | None = None,
+    content=None,
 ) -> Path:
     """Write `model` as a SavedModel that loads with TensorFlow alone.
 
@@ -55,7 +58,8 @@ def write_saved_model(
     - `finish_session`: the `state` that `advance` answered last -> the `user_state` after the session.
 
     `assets.extra` holds a README.md of the signatures, and a request for each of them that TensorFlow Serving warms up
-    with (`tf_serving_warmup_requests`).
+    with (`tf_serving_warmup_requests`). Where the items have titles or images, `items.parquet` holds them for the page
+    of `tfrecsession serve`.
 
     Args:
         model: a Recommender.
@@ -68,10 +72,12 @@ def write_saved_model(
             the model says, `longest_history`. `model.recommend` reads all.
         overwrite: replace an earlier export.
         about: further entries for `assets.extra/tfrecsession.json`.
+        content: a table of items with their titles or images, see `tfrecsession.export.item_table`; None: what the
+            catalogue of a prepared data set knows of its items.
 
     Raises:
-        InputError: the path exists, k is larger than the catalogue, `longest` is no whole number from 1, or the folder
-            cannot be written. Nothing half-written stays.
+        InputError: the path exists, k is larger than the catalogue, `longest` is no whole number from 1, `content` has
+            nothing to show, or the folder cannot be written. Nothing half-written stays.
 
     Warns where the model has been neither fitted nor read from a file.
     """
@@ -99,6 +105,7 @@ def write_saved_model(
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
         name = next(part for part in reversed(Path(path).absolute().parts) if not part.isdigit())  # .../gru4rec/1
+        write_item_table(model.items, extra / ITEM_TABLE, content)
         write_warm_up(model, answers.asked, extra, name)
         (extra / "README.md").write_text(readme(model, answers.asked, name, card), encoding="utf-8")
     return Path(path)
@@ -112,8 +119,9 @@ def warn_unfitted(model) -> None:
 
 
 def _save(answers: Answers, folder: Path) -> None:
+    concrete = {name: signature.get_concrete_function() for name, signature in answers.asked.items()}
     try:
-        tf.saved_model.save(answers, str(folder), signatures=answers.asked)
+        tf.saved_model.save(answers, str(folder), signatures=concrete)  # as tf.functions they would be traced again
     except tf.errors.OpError as error:  # TensorFlow's own writers say by text what Python says by number
         for number in NO_ROOM:
             if os.strerror(number) in str(error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import tensorflow as tf
@@ -42,20 +43,20 @@ class Answers(tf.Module):
             asked |= self._of_users(model, k, exclude_seen)
         if getattr(model, "state_width", 0):
             asked |= self._streaming(model, k, exclude_seen)
-        self.asked = asked
+        self.asked = MappingProxyType(asked)  # of a dict, all functions would be saved too, traced once more
         # Only what the answers read is saved: not the optimizer, not the tables of the negative sampler.
         read = [one for signature in self.asked.values() for one in signature.get_concrete_function().variables]
         self.weights = list({id(one): one for one in read}.values())
 
     def _recommending(self, model, k, exclude_seen):
-        @tf.function(input_signature=[HISTORY])
+        @tf.function(input_signature=[HISTORY], autograph=False)
         def serving_default(items):
             """What comes next: the k best items after each history, best first, and their scores."""
             return self._answer(*model.answer(self._history(items), k, exclude_seen))
 
         exclude, only = (tf.TensorSpec((None, None), tf.string, name=name) for name in ("exclude", "only"))
 
-        @tf.function(input_signature=[HISTORY, exclude, only])
+        @tf.function(input_signature=[HISTORY, exclude, only], autograph=False)
         def recommend_filtered(items, exclude, only):
             """As `serving_default`, without the items of `exclude` (out of stock, bought already) and, where a row of
             `only` names any, from those alone (a category). A row of `only` that is all padding stands for the whole
@@ -84,7 +85,7 @@ class Answers(tf.Module):
             pass
         else:
 
-            @tf.function(input_signature=[ITEM])
+            @tf.function(input_signature=[ITEM], autograph=False)
             def similar_items(items):
                 """The k items most like each item, itself left out, most alike first. Of an unknown item: `""`."""
                 return self._answer(*nearest(self._ids(items), k))
@@ -95,14 +96,14 @@ class Answers(tf.Module):
         except InputError:
             return named
 
-        @tf.function(input_signature=[HISTORY])
+        @tf.function(input_signature=[HISTORY], autograph=False)
         def encode(items):
             """The vector of each history, for a vector store of one's own that searches for the largest dot products
             with the vectors of `encode_items`: these products are the scores. Of a history without a known item: zeros,
             which say nothing; `serving_default` answers it with popular items."""
             return {"vector": model.query_vectors(self._history(items))}
 
-        @tf.function(input_signature=[ITEM])
+        @tf.function(input_signature=[ITEM], autograph=False)
         def encode_items(items):
             """The vector of each item, to be kept in a vector store. What a model adds to the scores of an item, as
             biases are, is the last component, against a 1 in `encode`: search by dot product, not by cosine. Of an
@@ -113,7 +114,7 @@ class Answers(tf.Module):
         return named | {"encode": encode, "encode_items": encode_items}
 
     def _of_users(self, model, k, exclude_seen):
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="users")])
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="users")], autograph=False)
         def users(users):
             """The k best items of people whom training knew by name; who is unknown gets popular items."""
             return self._answer(*model.answer_users(self.to_user.lookup(users), k, exclude_seen))
@@ -123,7 +124,7 @@ class Answers(tf.Module):
     def _streaming(self, model, k, exclude_seen):
         width = model.initial_state().shape[1]  # static, so that a client reads it off the signature
 
-        @tf.function(input_signature=[ITEM, tf.TensorSpec((None, width), tf.float32, name="state")])
+        @tf.function(input_signature=[ITEM, tf.TensorSpec((None, width), tf.float32, name="state")], autograph=False)
         def advance(items, state):
             """One event further in each of n sessions, at the same cost however long they are: `state` is what the
             event before answered, zeros start a session. An unknown item and `""` leave the state as it is."""

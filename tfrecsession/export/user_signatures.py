@@ -42,7 +42,7 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool, longest: 
         hint = ", a row for each of items: what advance_user answered, or zeros for somebody new"
         return checked_width(user_state, rows, model.user_width, "user_state", hint)
 
-    @tf.function(input_signature=[items, sessions])
+    @tf.function(input_signature=[items, sessions], autograph=False)
     def with_sessions(items, sessions):
         """What comes next for people with earlier sessions: a new one starts where the number in `sessions` changes,
         the last is the one going on. `items` and `sessions` have the same shape."""
@@ -52,24 +52,24 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool, longest: 
         # unknown items are kept: where the current session has no others, it has just started
         return to_answer(*model.answer_sessions(*newest(longest, ids > 0, ids, sessions), k, exclude_seen))
 
-    @tf.function(input_signature=[items, user_state])
+    @tf.function(input_signature=[items, user_state], autograph=False)
     def with_user(items, user_state):
         """What comes next in the current session of people who came with a `user_state`; zeros: somebody new."""
         user_state = checked(tf.shape(items)[0], user_state)
         return to_answer(*model.answer_user(history(items), user_state, k, exclude_seen))
 
-    @tf.function(input_signature=[items, user_state])
+    @tf.function(input_signature=[items, user_state], autograph=False)
     def advance_user(items, user_state):
         """A finished session and the `user_state` before it -> the one after it, to be kept beside the person."""
         user_state = checked(tf.shape(items)[0], user_state)
         return {"user_state": model.advance_user(history(items), user_state)}
 
-    @tf.function(input_signature=[user_state])
+    @tf.function(input_signature=[user_state], autograph=False)
     def start_session(user_state):
         """The `state` that `advance` goes on from at the first event of a person's session."""
         return {"state": model.start_session(checked(tf.shape(user_state)[0], user_state))}
 
-    @tf.function(input_signature=[streamed])
+    @tf.function(input_signature=[streamed], autograph=False)
     def finish_session(state):
         """The `state` that `advance` answered last -> the `user_state` after the session."""
         state = checked_width(state, tf.shape(state)[0], width, "state", ": what advance answered")

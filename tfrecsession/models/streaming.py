@@ -41,7 +41,7 @@ class Streaming:
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._advance = tf.function(self.advance_ids, reduce_retracing=True)
+        self._advance = tf.function(self.advance_ids, reduce_retracing=True, autograph=False)
 
     # What a model says -----------------------------------------------------------------------------------------------
 

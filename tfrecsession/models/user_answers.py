@@ -24,7 +24,7 @@ class UserAnswers:
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._answer_sessions = tf.function(self.answer_sessions, reduce_retracing=True)
+        self._answer_sessions = tf.function(self.answer_sessions, reduce_retracing=True, autograph=False)
 
     def answer_sessions(self, ids, sessions, k: int, exclude_seen: bool = False, allowed=None):
         """Histories with session boundaries -> ids and scores of the k best items; the last session is going on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -28,6 +29,7 @@ class Version:
         state: START (seen, perhaps still being written), LOADING, AVAILABLE or END (failed or gone).
         files: (path, size, time of change) of everything in its folder when it was loaded, or could not be.
         signatures, signature_def: what it answers, and the SavedModel's own protos; empty unless AVAILABLE.
+        card: what an export of this package says of itself; of other SavedModels nothing.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Version:
     files: frozenset = frozenset()
     signatures: dict[str, Signature] = field(default_factory=dict)
     signature_def: dict = field(default_factory=dict)
+    card: dict = field(default_factory=dict)
 
     def signature(self, name: str) -> Signature:
         name = name or "serving_default"
@@ -110,6 +113,9 @@ class ModelFolder:
             raise Refusal("NOT_FOUND", f"Could not find {which}")
         return chosen
 
+    def path(self, version: Version) -> Path:
+        return self.folder / version.name / str(version.number)
+
     def knows(self, name: str) -> bool:
         return name in self._versions
 
@@ -151,7 +157,15 @@ def load(name: str, number: int, path: Path, files: frozenset) -> Version:
         return Version(name, number, "END", text, files)
     graph = next(graph for graph in description.meta_graphs if "serve" in graph.meta_info_def.tags)
     log.info("%s version %d: loaded, %s", name, number, ", ".join(sorted(signatures)))
-    return Version(name, number, "AVAILABLE", "", files, signatures, dict(graph.signature_def))
+    return Version(name, number, "AVAILABLE", "", files, signatures, dict(graph.signature_def), card_of(path))
+
+
+def card_of(folder: Path) -> dict:
+    try:
+        card = json.loads((folder / CARD).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def number_of(path: Path) -> int | None:

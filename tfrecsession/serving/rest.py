@@ -12,6 +12,7 @@ from aiohttp import web
 from google.protobuf import json_format
 
 from tfrecsession.serving.json_tensors import answer_of, arrays_of, parse
+from tfrecsession.serving.page import add_page
 from tfrecsession.serving.refusal import Refusal
 
 log = logging.getLogger("tfrecsession.serving")
@@ -75,8 +76,10 @@ def application(models, batcher, meters, most_bytes: int) -> web.Application:
         except Exception:
             log.exception("%s %s", request.method, request.path)
             response = error(500, "internal error, see the server's log")
+        seconds = time.perf_counter() - started
         if found := MODEL.fullmatch(request.path):
-            meters.count(found[1], "rest", str(response.status), time.perf_counter() - started)
+            meters.count(found[1], "rest", str(response.status), seconds)
+            response.headers["Server-Timing"] = f"total;dur={1000 * seconds:.2f}"  # ms, for browsers
         return response
 
     app = web.Application(middlewares=[errors], client_max_size=most_bytes)
@@ -84,6 +87,7 @@ def application(models, batcher, meters, most_bytes: int) -> web.Application:
     app.router.add_get("/healthz", health)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/monitoring/prometheus/metrics", metrics)  # where TensorFlow Serving has them
+    add_page(app, models)
     return app
 
 

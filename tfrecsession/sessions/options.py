@@ -43,8 +43,8 @@ class Options:
     def checked(self) -> Options:
         """The same options with the defaults that do not depend on the log; InputError for what cannot be meant."""
         given = self.test_input is not None
-        if self.engine != "duckdb":
-            raise InputError(f"--engine {self.engine}: this version has only duckdb (spark is planned)")
+        if self.engine not in ("duckdb", "spark"):
+            raise InputError(f"--engine {self.engine}: choose duckdb or spark")
         if not MEMORY.fullmatch(str(self.memory)):
             raise InputError(f"--memory {self.memory}: write it as 4GB or 500MB")
         if self.split_by not in ("start", "end"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.raw_log import reading
 from tfrecsession.events.readers import read_events
 from tfrecsession.events.schema import EventTable
+from tfrecsession.events.spark_session import SparkSettings, check_spark
 from tfrecsession.sessions.encode import encode_split
 from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, long_and_frequent
 from tfrecsession.sessions.ledger import Ledger, Progress
@@ -55,6 +56,9 @@ def prepare(
     drop_bad_rows: bool = False,
     engine: str = "duckdb",
     memory: str = "4GB",
+    spark_master: str | None = None,
+    spark_conf: Mapping[str, Any] | None = None,
+    spark: Any = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> dict:
@@ -76,7 +80,14 @@ def prepare(
         unknown_items: "drop" what training never saw from validation and test, and then the sessions that became too
             short, or "keep" it as id 1. Default: drop; keep with test_input.
         keep_duplicates: keep rows that agree in session, user, item, time and event.
-        memory: what the engine may use before it moves work to disk.
+        engine: "duckdb", on this machine, or "spark" (extra `spark`, Java 17), which makes the same data set of logs
+            that outgrow one. It reads Parquet, CSV, TSV, PySpark data frames and hdfs://, s3a://, ... addresses of
+            Parquet on its executors; what else `read_events` takes DuckDB turns into Parquet for it first. `out` lies
+            where driver and executors see it. The driver holds the catalogue and counts, never the log.
+        memory: what the engine may use before it moves work to disk; on a Spark cluster what the driver may.
+        spark_master, spark_conf: where a new Spark session runs (default: local[*]) and its settings.
+        spark: a SparkSession to use and leave running; default: that of a PySpark source, or the active one, or a new
+            one.
         overwrite: replace a prepared data set at `out`, at the very end.
         progress: called with the name of each step as it begins, and with the share done where that is known.
 
@@ -110,19 +121,44 @@ def prepare(
         engine=engine,
         memory=memory,
     ).checked()
+    settings = SparkSettings(spark_master, spark_conf, spark)
+    if engine != "spark" and settings.said:
+        raise InputError(f"{settings.said} is for --engine spark, and the engine is {engine}")
     with staged(out, marker=MARK, overwrite=overwrite) as folder:
-        with Workbench(folder / "work", options.memory) as bench:
-            info = _Preparation(source, options, bench, folder, progress).run()
+        if progress and engine == "spark":
+            progress("starting Spark", None)
+        bench, writer = _engine(source, options, settings, folder / "work")
+        with bench:
+            info = _Preparation(source, options, bench, writer, folder, progress).run()
         shutil.rmtree(folder / "work")
         (folder / MARK).write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return info
 
 
+def _engine(
+    source: Any, options: Options, settings: SparkSettings, folder: Path
+) -> tuple[Workbench, type[DatasetWriter]]:
+    if options.engine == "duckdb":
+        return Workbench(folder, options.memory), DatasetWriter
+    check_spark(settings)
+    from tfrecsession.sessions.spark import SparkWorkbench, SparkWriter  # PySpark is an extra
+
+    return SparkWorkbench(folder, options.memory, settings, (source, options.test_input)), SparkWriter
+
+
 class _Preparation:
     """One run of `prepare`, station by station."""
 
-    def __init__(self, source: Any, options: Options, bench: Workbench, folder: Path, progress: Progress | None):
-        self.source, self.options, self.bench = source, options, bench
+    def __init__(
+        self,
+        source: Any,
+        options: Options,
+        bench: Workbench,
+        writer: type[DatasetWriter],
+        folder: Path,
+        progress: Progress | None,
+    ):
+        self.source, self.options, self.bench, self.writer = source, options, bench, writer
         self.folder, self.progress = folder, progress
         self.notes: list[str] = []
 
@@ -145,7 +181,7 @@ class _Preparation:
             for name, split in splits.items()
         }
         ledger.begin("writing items")
-        writer = DatasetWriter(self.folder, log, self.bench)
+        writer = self.writer(self.folder, log, self.bench)
         items = writer.write_items(vocabulary, table.content)
         counts = {name: writer.write_split(split) for name, split in splits.items()}
         for name, split in splits.items():
@@ -170,7 +206,7 @@ class _Preparation:
             table = read_events(
                 source,
                 options.columns,
-                connection=bench.connection,
+                connection=bench.reader(source, options.format),
                 format=options.format,
                 time_unit=options.time_unit,
                 drop_bad_rows=options.drop_bad_rows,

@@ -81,8 +81,9 @@ def _border(sessions: ir.Table, span: Span, by: str, end: Border, of: int, bench
     before = bench.numbers(sessions, count=sessions.count())["count"] - math.ceil(span.share * of)
     if before <= 0:
         return None
-    ordered = sessions.order_by(by, "label").select(by, "label").limit(1, offset=before)
-    (place,) = ordered.to_pyarrow().to_pylist()
+    ordered = bench.numbered(sessions.select(by, "label"), [by, "label"], "place")
+    (place,) = ordered.filter(ordered.place == before).to_pyarrow().to_pylist()
+    bench.drop(ordered)
     return Border(place[by], place["label"])
 
 

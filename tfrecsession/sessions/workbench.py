@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import ibis
@@ -18,12 +19,12 @@ CHECKPOINT = "1GB"
 class Workbench:
     """Tables of one preparation, kept on disk so that a log may be larger than memory.
 
-    The steps are Ibis expressions and know nothing of the engine. What is DuckDB's own is here: `_connect`,
-    `in_row_order` and the errors of `__exit__`.
+    The steps are Ibis expressions and know nothing of the engine. What is DuckDB's own is here: `connect`,
+    `in_row_order`, `drop` and the errors of `__exit__`; what is Spark's own is in `spark.py`.
     """
 
     def __init__(self, folder: Path, memory: str):
-        self.connection = _connect(folder, memory)
+        self.connection = connect(folder, memory)
         self._memory = memory
         self._made = 0
 
@@ -35,6 +36,14 @@ class Workbench:
             yield
         finally:
             self.connection.raw_sql("SET preserve_insertion_order = false")
+
+    def reader(self, source: Any, format: str | None) -> Any:
+        """The connection that reads a source."""
+        return self.connection
+
+    def numbered(self, table: ir.Table, keys: list[str], name: str) -> ir.Table:
+        """A table with the column `name`, the number from 0 of each row in the order of `keys`, stored."""
+        return self.store(table.mutate(ibis.row_number().over(order_by=keys).name(name)))
 
     def store(self, table: ir.Table) -> ir.Table:
         """Compute a table once and keep it."""
@@ -66,7 +75,7 @@ class Workbench:
             raise InputError(f"{advice} ({reason})" if "Memory" in reason else reason) from error
 
 
-def _connect(folder: Path, memory: str):
+def connect(folder: Path, memory: str):
     """A DuckDB database in a file, which moves to disk what exceeds `memory`."""
     folder.mkdir()
     return ibis.duckdb.connect(

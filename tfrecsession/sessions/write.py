@@ -58,13 +58,9 @@ class DatasetWriter:
         `events`, `scored_events` (those with a successor), `unknown_events` and `parts`, and the times `first` and
         `last`.
         """
-        bench, step = self.bench, f"writing {split.name}"
-        split.ledger.begin(step)
-        place = ibis.row_number().over(order_by=[split.sessions.start, split.sessions.label])
-        sessions = bench.store(_with_users(split.sessions, split.log).mutate(number=place))
-        # Sorted once as a whole, so that the rows of a part stand together and are found without reading the others.
-        events = split.events.inner_join(sessions.select("session", "number"), "session")
-        events = bench.store(events.drop("session", "item").order_by("number"))
+        bench = self.bench
+        split.ledger.begin(f"writing {split.name}")
+        sessions = bench.numbered(_with_users(split.sessions, split.log), ["start", "label"], "number")
         found = bench.numbers(
             sessions,
             sessions=sessions.count(),
@@ -74,20 +70,36 @@ class DatasetWriter:
         )
         (self.folder / split.name).mkdir()
         parts = _parts(sessions)
-        for number, (low, high) in enumerate(parts):
-            split.ledger.begin(step, number / len(parts))
-            flat, row = _events(events, split.log, low, high), _sessions(sessions, low, high)
-            part = _nest(flat, row, self.schema)
-            self._write(part, split.name, self.folder / split.name / f"part-{number:05}.parquet")
-        found |= bench.numbers(events, unknown_events=events.count(where=events.id == UNKNOWN))
-        bench.drop(sessions, events)
+        found["unknown_events"] = self._write_parts(split, sessions, parts)
+        bench.drop(sessions)
         return {**found, "scored_events": found["events"] - found["sessions"], "parts": len(parts)}
+
+    def _write_parts(self, split: Split, sessions: ir.Table, parts: list[tuple[int, int]]) -> int:
+        """Write the sessions number low..high-1 of each part; how many of their events are of unknown items."""
+        # Sorted once as a whole, so that the rows of a part stand together and are found without reading the others.
+        events = self.bench.store(of_sessions(sessions, split.events).order_by("number"))
+        for number, (low, high) in enumerate(parts):
+            split.ledger.begin(f"writing {split.name}", number / len(parts))
+            flat, row = _events(events, split.log, low, high), _sessions(sessions, low, high)
+            self._write(_nest(flat, row, self.schema), split.name, self.part(split, number))
+        unknown = self.bench.numbers(events, events=events.count(where=events.id == UNKNOWN))["events"]
+        self.bench.drop(events)
+        return unknown
+
+    def part(self, split: Split, number: int) -> Path:
+        """Where a part of a split lies."""
+        return self.folder / split.name / f"part-{number:05}.parquet"
 
     def _write(self, table: pa.Table, what: str, path: Path) -> None:
         pq.write_table(table, path, compression="zstd", row_group_size=ROWS, **_encodings(table.schema))
+        self.take(table, what)
+
+    def take(self, table: pa.Table, what: str) -> None:
+        """Let the values of a table, which follow those taken before, count in the digest."""
         for name in table.column_names:
             for chunk in table[name].chunks:
-                self.digest.update(f"{what}/{name}", chunk)
+                if len(chunk) or pa.types.is_list(chunk.type):  # of a split without sessions the lists alone count
+                    self.digest.update(f"{what}/{name}", chunk)
 
 
 def _schema(log: Log) -> pa.Schema:
@@ -117,6 +129,11 @@ def _with_users(sessions: ir.Table, log: Log) -> ir.Table:
     return sessions.left_join(names, "user").drop("user", "user_right").rename(user="name")
 
 
+def of_sessions(sessions: ir.Table, events: ir.Table) -> ir.Table:
+    """The events of `sessions`, with the number of their session instead of its code."""
+    return events.inner_join(sessions.select("session", "number"), "session").drop("session", "item")
+
+
 def _parts(sessions: ir.Table) -> list[tuple[int, int]]:
     """Ranges of session numbers, each of at most PART events if BLOCK sessions have no more; at least one range."""
     blocks = sessions.group_by(block=sessions.number - sessions.number % BLOCK).agg(events=sessions.events.sum())
@@ -131,13 +148,17 @@ def _parts(sessions: ir.Table) -> list[tuple[int, int]]:
 
 def _events(events: ir.Table, log: Log, low: int, high: int) -> pa.Table:
     """The events of the sessions number low..high-1, session after session, under their names on disk."""
-    part = events.filter(events.number >= low, events.number < high)
+    part, columns = columns_on_disk(events.filter(events.number >= low, events.number < high), log)
+    return part.order_by("number", "time", "order").select(**columns).to_pyarrow()
+
+
+def columns_on_disk(events: ir.Table, log: Log) -> tuple[ir.Table, dict[str, str]]:
+    """`events` with what the lists of a session hold, and its columns by their names on disk."""
     columns = {"items": "id", "times": "time"}
     if "event" in log.names:
-        part = part.left_join(log.names["event"].select(event="code", event_name="name"), "event")
+        events = events.left_join(log.names["event"].select(event="code", event_name="name"), "event")
         columns["event"] = "event_name"
-    columns |= {name: f"{CONTEXT}{name}" for name in log.context}
-    return part.order_by("number", "time", "order").select(**columns).to_pyarrow()
+    return events, columns | {name: f"{CONTEXT}{name}" for name in log.context}
 
 
 def _sessions(sessions: ir.Table, low: int, high: int) -> pa.Table:

@@ -66,7 +66,7 @@ class CSVLog(keras.callbacks.Callback):
         row = {
             "epoch": self._epoch + 1,
             "batch": self._batch,
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "events_per_second": round(self._pace.events_per_second, 1),
             "seconds": round(self._pace.seconds, 3),
             **{name: float(value) for name, value in logs.items()},

@@ -14,6 +14,7 @@ class Pace:
 
     def __init__(self, model):
         self._loss = next((metric for metric in model.metrics if metric.name == "loss"), None)
+        self._replicas = model.distribute_strategy.num_replicas_in_sync
         self.batches, self.events, self.seconds = 0, 0.0, 0.0
         self._since = None
 
@@ -23,12 +24,19 @@ class Pace:
 
     def step(self) -> None:
         """After every batch."""
-        now, events = time.perf_counter(), float(self._loss.count) if self._loss is not None else 0.0
+        now, events = time.perf_counter(), self._counted()
         if self._since is not None:
             self.batches += 1
             self.seconds += now - self._since[0]
             self.events += events - self._since[1]
         self._since = now, events
+
+    def _counted(self) -> float:
+        if self._loss is None:
+            return 0.0
+        # of several workers each counts its own, and to sum them up would ask all: the others have about as many
+        here = getattr(self._loss.count.value, "values", None)
+        return sum(map(float, here)) * self._replicas / len(here) if here else float(self._loss.count)
 
     @property
     def events_per_second(self) -> float:

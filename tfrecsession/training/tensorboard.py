@@ -84,7 +84,10 @@ class TensorBoard(keras.callbacks.Callback):
 
     def _now(self) -> dict:
         optimizer = self.model.optimizer
-        found = {"learning_rate": optimizer.learning_rate, "events_per_second": self._pace.events_per_second}
+        found = {
+            "learning_rate": keras.ops.convert_to_numpy(optimizer.learning_rate),
+            "events_per_second": self._pace.events_per_second,
+        }
         if self._norms:
             norms = optimizer.norms.numpy()
             paths = [variable.path.partition("/")[2] or variable.path for variable in self.model.trainable_variables]

@@ -1,0 +1,265 @@
+"""The page to try models, driven in Debian's headless Chromium."""
+
+import os
+import re
+import shutil
+
+import pytest
+import requests
+from playwright.sync_api import expect, sync_playwright
+
+import tfrecsession as trs
+from tfrecsession.sessions.vocabulary import Items
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+EVIL = "<img src=x onerror=document.title='owned'>"
+EVIL_TITLE = "<script>document.title='owned'</script><b>bold</b>"
+IMAGE = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+
+
+@pytest.fixture(scope="module")  # not of the session: Playwright keeps an event loop in this thread while it runs
+def browser():
+    path = shutil.which("chromium")
+    if path is None:
+        why = "Chromium is not installed: apt-get install chromium"
+        (pytest.fail if os.environ.get("TFRECSESSION_BROWSER") == "required" else pytest.skip)(why)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """url -> its page, which at the end has to have asked no other host, and to have written nothing to the console."""
+    seen, said, contexts = [], [], []
+
+    def opened(url, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(15_000)
+        page.on("request", lambda request: seen.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.said, page.seen = said, seen
+        page.goto(url)
+        opened.url = url
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert [url for url in seen if not url.startswith((opened.url, "http://images.test/"))] == []
+
+
+def column(page, name):
+    return page.get_by_role("region", name=name, exact=True)
+
+
+def ids(part):
+    return part.locator(".id").all_inner_texts()
+
+
+def predicted(server, name, history):
+    """What `:predict` answers, in the page's form."""
+    answer = requests.post(
+        f"{server.url}/v1/models/{name}:predict", json={"inputs": {"items": [history or [""]]}}
+    ).json()
+    items, scores = (answer["outputs"][key][0] for key in ("items", "scores"))
+    return items, [float(f"{score:.3e}") for score in scores]
+
+
+def shows(page, server, name, history):
+    items, scores = predicted(server, name, history)
+    expect(column(page, name).locator(".id")).to_have_text(items)
+    shown = column(page, name).locator(".numbers").evaluate_all("all => all.map(one => one.childNodes[1].textContent)")
+    assert [float(score) for score in shown] == pytest.approx(scores, rel=6e-4)
+
+
+def choose(page, text):
+    page.get_by_role("combobox", name="Add an item").fill(text)
+    page.get_by_role("option").first.click()
+
+
+def test_a_session_click_by_click_in_two_models(visit, server, shop):
+    page = visit(server.url)
+    for name in ("gru4rec", "popularity"):
+        shows(page, server, name, [])
+    first = shop.items.ids[42]
+    title = shop.items.content["title"][42].as_py()
+    choose(page, f"{title.upper()} {first}")  # titles repeat
+    history = [first]
+    for place in (0, 2, 1):
+        for name in ("gru4rec", "popularity"):
+            shows(page, server, name, history)
+        before = ids(column(page, "gru4rec"))
+        history.append(before[place])
+        column(page, "gru4rec").locator(".add").nth(place).click()
+        expect(page.locator("#session .id")).to_have_text(history)
+        shows(page, server, "gru4rec", history)
+        moves = column(page, "gru4rec").locator(".move").all_inner_texts()
+        for now, (item, move) in enumerate(zip(ids(column(page, "gru4rec")), moves, strict=True)):
+            was = before.index(item) if item in before else None
+            steps = None if was is None else was - now
+            assert move == ("new" if steps is None else f"▲ {steps}" if steps > 0 else f"▼ {-steps}" if steps else "")
+    expect(column(page, "popularity").locator(".changes")).to_have_text("no change")
+    expect(column(page, "gru4rec").locator(".times")).to_have_text(
+        re.compile(r"^round trip \d+\.\d ms, server \d+\.\d ms$")
+    )
+    page.get_by_role("button", name="Remove event 2").click()
+    del history[1]
+    expect(page.locator("#session .id")).to_have_text(history)
+    shows(page, server, "gru4rec", history)
+    page.get_by_role("button", name="Start again").click()
+    expect(page.locator("#session li")).to_have_count(0)
+    shows(page, server, "gru4rec", [])
+    page.get_by_label("popularity", exact=False).first.uncheck()
+    expect(page.locator(".column")).to_have_count(1)
+
+
+def test_by_keyboard_alone(visit, server, shop):
+    page = visit(server.url)
+    shows(page, server, "gru4rec", [])
+    page.keyboard.press("/")  # the most popular items are offered
+    expect(page.get_by_role("option")).to_have_count(20)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    chosen = page.get_by_role("combobox").get_attribute("aria-activedescendant")
+    expect(page.locator(f"#{chosen} .id")).to_have_text(shop.items.ids[1])
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    page.keyboard.type("item")
+    expect(page.get_by_role("option").first).to_be_visible()
+    page.get_by_role("combobox").fill(shop.items.ids[7])
+    page.keyboard.press("Enter")  # before it was found: that text is meant, not what "item" found
+    expect(page.locator("#session .id")).to_have_text(shop.items.ids[[1, 7]].tolist())
+    history = shop.items.ids[[1, 7]].tolist()
+    shows(page, server, "gru4rec", history)
+    page.locator("#answers button").nth(3).focus()
+    history.append(ids(column(page, "gru4rec"))[3])
+    page.keyboard.press("Enter")
+    shows(page, server, "gru4rec", history)
+    assert page.evaluate("[...document.querySelectorAll('#answers button')].indexOf(document.activeElement)") == 3
+    page.keyboard.press("/")
+    page.keyboard.type("nothing has this text")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox")).to_be_hidden()
+    page.locator(".remove").last.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".remove").last).to_be_focused()
+    shows(page, server, "gru4rec", history[:2])
+
+
+def test_what_a_screen_reader_needs(visit, server):
+    page = visit(server.url)
+    choose(page, "item")
+    page.get_by_role("combobox").fill("item")
+    expect(page.get_by_role("option").first).to_be_visible()
+    nameless = page.evaluate("""() => [...document.querySelectorAll("input")].filter(one => !one.labels.length).length
+        + [...document.querySelectorAll("button")].filter(one => !(one.ariaLabel || one.innerText).trim()).length
+        + [...document.querySelectorAll("img:not([alt])")].length""")
+    assert nameless == 0
+    assert page.evaluate("document.documentElement.lang") == "en" and page.locator("h1").count() == 1
+    assert page.locator("[id]").evaluate_all("all => new Set(all.map(one => one.id)).size == all.length")
+    nowhere = page.evaluate("""() => ["aria-controls", "aria-labelledby", "aria-describedby", "aria-activedescendant"]
+        .flatMap(name => [...document.querySelectorAll(`[${name}]`)].map(one => one.getAttribute(name)))
+        .filter(id => !document.getElementById(id))""")
+    assert nowhere == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_and_a_phone_shows_all(visit, server, scheme):
+    page = visit(server.url, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    choose(page, "item")
+    expect(page.locator(".column")).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    contrast = page.evaluate("""() => {
+        const light = (colour) => {
+            const [r, g, b] = colour.match(/[\\d.]+/g).map(one => one / 255)
+                .map(one => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const between = (colour, ground) => {
+            const [low, high] = [light(colour), light(ground)].sort((a, b) => a - b);
+            return (high + 0.05) / (low + 0.05);
+        };
+        const paper = getComputedStyle(document.querySelector(".column")).backgroundColor;
+        const ground = getComputedStyle(document.body).backgroundColor;
+        const ink = [document.body, ...document.querySelectorAll(".quiet, .id, .rank, .times, #restart")];
+        const colours = ink.map(one => getComputedStyle(one).color);
+        return Math.min(...colours.flatMap(colour => [between(colour, paper), between(colour, ground)]));
+    }""")
+    assert contrast >= 4.5  # WCAG 2.2, AA
+
+
+@pytest.fixture(scope="module")
+def foreign(shop, tmp_path_factory):
+    """A folder with a model whose items have names that are HTML."""
+    folder = tmp_path_factory.mktemp("foreign")
+    items = Items([EVIL, "b&amp;", '"><svg onload=alert(1)>', "x"], [4, 3, 2, 1])
+    images = ["http://images.test/1.svg", "javascript:document.title='owned'", None, "data:image/svg+xml,<svg/>"]
+    content = {"item": items.ids.tolist(), "title": [EVIL_TITLE, None, EVIL, "x"], "image": images}
+    trs.models.Popularity(items).export(folder / "<img src=x> b" / "1", k=4, content=content)
+    (folder / "<b>broken" / "1").mkdir(parents=True)
+    (folder / "<b>broken" / "1" / "saved_model.pb").write_text("no SavedModel")
+    return folder
+
+
+def test_foreign_text_stays_text(visit, foreign):
+    asked = []
+    with trs.serving.Server(foreign, rest_port=0, grpc_port=None) as server:
+        page = visit("about:blank")
+        visit.url = server.url
+
+        def image(route):
+            asked.append(route.request.headers)
+            route.fulfill(body=IMAGE, content_type="image/svg+xml")
+
+        page.route("http://images.test/**", image)
+        page.goto(server.url)
+        answers = column(page, "<img src=x> b")
+        shown = [EVIL, "b&amp;", '"><svg onload=alert(1)>', "x"]
+        expect(answers.locator(".id")).to_have_text(shown)
+        expect(answers.locator(".title")).to_have_text([EVIL_TITLE, EVIL, "x"])
+        answers.locator(".add").nth(2).click()
+        choose(page, "<script")
+        expect(page.locator("#session .id")).to_have_text([shown[2], EVIL])
+        choose(page, EVIL + "2")  # as it is typed
+        expect(page.locator("#session li")).to_have_count(3)
+        expect(page.get_by_label("<b>broken")).to_be_disabled()
+        expect(answers.locator("img")).to_have_attribute("src", "http://images.test/1.svg")
+        assert page.locator("img:not([alt])").count() == 0
+        assert page.locator("#answers b, #answers script, svg, i, [onerror]").count() == 0
+        assert page.title() == "tfrecsession: try the models"
+        # What the page itself never does, the policy forbids besides.
+        assert "TrustedHTML" in page.evaluate(
+            "() => { try { document.body.innerHTML = 'x' } catch (e) { return e.message } }"
+        )
+        assert all("referer" not in headers for headers in asked) and asked
+    page.said[:] = [text for text in page.said if "TrustedHTML" not in text]
+
+
+def test_errors_are_shown_where_they_happen(visit, exports, tmp_path):
+    for name in ("gru4rec", "popularity"):
+        shutil.copytree(exports / name / "1", tmp_path / "models" / name / "1")
+    server = trs.serving.Server(tmp_path / "models", rest_port=0, grpc_port=None, poll_seconds=0.05).start()
+    page = visit(server.url)
+    shows(page, server, "gru4rec", [])
+    shutil.rmtree(tmp_path / "models" / "gru4rec")
+    error = column(page, "gru4rec").get_by_role("alert")
+    expect(error).to_have_text("404: Servable not found for request: Latest(gru4rec)")  # without a click
+    expect(column(page, "gru4rec").locator("li")).to_have_count(0)
+    shows(page, server, "popularity", [])
+    page.route(
+        "**/v1/models/popularity:predict", lambda route: route.fulfill(status=503, body='{"error": "queue is full"}')
+    )
+    column(page, "popularity").locator(".add").first.click()
+    expect(column(page, "popularity").get_by_role("alert")).to_have_text("503: queue is full")
+    page.unroute("**/v1/models/popularity:predict")
+    server.stop()
+    page.get_by_role("button", name="Remove event 1").click()
+    expect(column(page, "popularity").get_by_role("alert")).to_have_text("The server does not answer. Is it running?")
+    expect(page.locator("#server")).to_have_text("The server does not answer. Is it running?")
+    page.said[:] = [text for text in page.said if "Failed to load resource" not in text]  # the browser's own lines

@@ -1,0 +1,147 @@
+"""Spark as an engine: the same Ibis expressions, for logs that outgrow one machine.
+
+Everything that Ibis cannot say for Spark is in this file, in `spark_session.py` (how a session begins and ends), in
+`spark_sources.py` (how logs are read) and in `sessions/spark.py` (how sessions are written). Needs the extra `spark`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+from ibis.backends.pyspark import Backend
+from ibis.backends.sql.compilers.pyspark import PySparkCompiler
+from ibis.util import gen_name
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from tfrecsession.errors import InputError
+from tfrecsession.events.schema import RESERVED
+
+SQL = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",  # what overflows is an error, as in DuckDB
+    "spark.sql.caseSensitive": "true",
+    "spark.sql.parquet.binaryAsString": "true",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    "spark.sql.csv.parser.columnPruning.enabled": "false",  # or broken lines pass where that part is not asked for
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+}
+# Functions of DuckDB that our expressions call, in terms of Spark's.
+FUNCTIONS = ("epoch_us(moment TIMESTAMP) RETURNS BIGINT RETURN unix_micros(moment)",)
+TIMES = {"timestamp": dt.Timestamp(timezone="UTC", scale=6), "timestamp_ntz": dt.Timestamp(scale=6)}
+LOCAL_BITS = 33  # of `monotonically_increasing_id`: the number of the row within its partition
+
+
+class _Compiler(PySparkCompiler):
+    """Ibis' SQL for Spark where its answers are not those of its SQL for DuckDB."""
+
+    __slots__ = ()
+
+    def visit_CountStar(self, op, *, arg, where):
+        """Ibis sums, which makes nothing of no rows; none of them is 0."""
+        return super().visit_CountStar(op, arg=arg, where=None) if where is None else self.f.count_if(where)
+
+    def visit_IsNull(self, op, *, arg):
+        """Ibis takes NaN for a null, here alone."""
+        return arg.is_(ibis.backends.sql.compilers.base.NULL)
+
+    def visit_NotNull(self, op, *, arg):
+        return self.f.isnotnull(arg)
+
+
+class SparkConnection(Backend):
+    """Ibis' backend whose tables are Parquet in `folder`, and whose results keep their types.
+
+    folder: on a file system that the driver and all executors see.
+    """
+
+    compiler = _Compiler()
+
+    @classmethod
+    def over(cls, session: SparkSession, folder: Path) -> SparkConnection:
+        """On a session of its own beside `session`, so that settings and names of neither reach the other."""
+        Backend.register_options()
+        session = session.newSession()
+        for name, value in SQL.items():
+            session.conf.set(name, value)
+        for function in FUNCTIONS:
+            session.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {function}")
+        connection = cls().connect(session)
+        connection.folder = folder
+        return connection
+
+    @property
+    def session(self) -> SparkSession:
+        return self._session
+
+    def frame(self, expression: ir.Table) -> DataFrame:
+        """What Spark makes of an expression, not yet computed."""
+        return self.session.sql(self.compile(expression))
+
+    def to_pyarrow(self, expr: ir.Expr, /, **_: Any) -> Any:
+        """On the driver, so for counts and catalogues alone. Ibis' own goes through pandas, where integers with nulls
+        become floats."""
+        return expr.__pyarrow_result__(self.frame(expr.as_table()).toArrow())
+
+    def get_schema(self, *args: Any, **kwargs: Any) -> ibis.Schema:
+        """With the zone and the precision that Spark's times have, and Ibis does not tell."""
+        fields = zip(super().get_schema(*args, **kwargs).items(), self.session.table(args[0]).schema, strict=True)
+        return ibis.schema({name: TIMES.get(field.dataType.typeName(), kind) for (name, kind), field in fields})
+
+    def create_table(self, name: str, /, obj: ir.Table, **_: Any) -> ir.Table:
+        """Compute a table of this connection, or of DuckDB, and keep it as Parquet."""
+        backend = obj.get_backend()
+        if backend.name != "duckdb":
+            return self.keep(self.frame(obj), name)
+        check_context(obj.schema(), [name for name in obj.columns if name not in RESERVED], "the log")
+        path = self.folder / name
+        path.mkdir(parents=True)
+        backend.to_parquet(obj, path / "part-00000.parquet")
+        return self.view(self.session.read.parquet(str(path)), name)
+
+    def keep(self, frame: DataFrame, name: str | None = None) -> ir.Table:
+        """Compute a data frame and keep it as Parquet: executors may die, and plans stay short."""
+        name = name or gen_name("kept")
+        path = str(self.folder / name)
+        frame.write.parquet(path)
+        return self.view(self.session.read.schema(frame.schema).parquet(path), name)
+
+    def view(self, frame: DataFrame, name: str | None = None) -> ir.Table:
+        name = name or gen_name("view")
+        frame.createOrReplaceTempView(name)
+        return self.table(name)
+
+    def drop(self, name: str) -> None:
+        self.session.catalog.dropTempView(name)
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def numbered(self, frame: DataFrame, column: str) -> ir.Table:
+        """The rows of a frame with their numbers from 0 in its order, kept. No row leaves its partition for that."""
+        kept = self.keep(frame.withColumn(column, F.monotonically_increasing_id()))
+        rows = self.session.table(kept.get_name())
+        partition = F.shiftright(column, LOCAL_BITS)
+        counts = dict(rows.groupBy(partition.alias("partition")).count().collect())
+        starts = [0, *accumulate(counts.get(number, 0) for number in range(max(counts, default=-1) + 1))]
+        start = F.expr(f"array({', '.join(f'{start}L' for start in starts)})")[partition.cast("int")]
+        return self.view(rows.withColumn(column, start + F.col(column).bitwiseAND((1 << LOCAL_BITS) - 1)))
+
+
+def check_context(schema: ibis.Schema, names: Iterable[str], source: str) -> None:
+    """InputError for a context column of a type that would not come out of Spark as it went in."""
+    for name in names:
+        kind = schema[name]
+        fits = kind.is_string() or kind.is_signed_integer() or kind.is_boolean() or kind.is_date() or kind.is_decimal()
+        fits |= kind in (dt.float32, dt.float64) or (kind.is_timestamp() and kind.scale != 9)
+        if not fits:
+            raise InputError(
+                f"{source}: the context column {name!r} is of type {kind}, which Spark does not have or cannot order: "
+                "cast it to a text, a signed integer, a float or microseconds, or prepare with --engine duckdb"
+            )

@@ -1,0 +1,151 @@
+// Recommendations ----------------------------------------------------------------------------------------------------
+
+function column(name) {
+  const parts = {
+    heading: make("h3"),
+    times: make("p", { class: "times" }),
+    changes: make("p", { class: "changes" }),
+    error: make("p", { class: "error", role: "alert", hidden: true }),
+    list: make("ol", { "aria-label": `What ${name} recommends; choosing one adds it to the session` }),
+  };
+  const element = make("section", { class: "column", "aria-label": name }, ...Object.values(parts));
+  return { name, element, ...parts, items: null, turn: 0, asking: null };
+}
+
+function askAll() {
+  const asked = [...columns.values()];
+  Promise.all(asked.map(ask)).then((words) => {
+    if (words.every((one) => one)) say(asked.map((one, place) => `${one.name}: ${words[place]}`).join(". "));
+  });
+}
+
+// Shows what a model recommends; resolves to what there is to say of it, null where a later question came first.
+async function ask(column) {
+  const turn = ++column.turn;
+  column.asking?.abort();
+  column.asking = new AbortController();
+  column.element.classList.add("asking");
+  const started = performance.now();
+  let said;
+  try {
+    const body = { inputs: { items: [session.length ? session : [""]] } };
+    const path = `/v1/models/${encodeURIComponent(column.name)}:predict`;
+    const { content, server } = await call(path, { body, signal: column.asking.signal });
+    const took = performance.now() - started;
+    const { items: [items] = [], scores: [scores] = [] } = content.outputs ?? {};
+    if (!Array.isArray(items) || !Array.isArray(scores)) throw new Error("Its answer has no items and scores.");
+    await Promise.race([learn(items.filter((id) => id !== "")), sleep(200)]); // so that titles do not flicker in
+    if (turn !== column.turn) return null;
+    said = show(column, items.map((id, place) => [id, scores[place]]).filter(([id]) => id !== ""));
+    const inside = server === null ? "" : `, server ${server.toFixed(1)} ms`;
+    column.times.textContent = `round trip ${took.toFixed(1)} ms${inside}`;
+    column.error.hidden = true;
+  } catch (error) {
+    if (turn !== column.turn || error.name === "AbortError") return null;
+    column.error.textContent = said = error.message;
+    column.error.hidden = false;
+    column.items = null;
+    column.times.textContent = column.changes.textContent = "";
+    column.list.replaceChildren();
+  }
+  column.element.classList.remove("asking");
+  return said;
+}
+
+function show(column, answer) {
+  const focused = [...column.list.querySelectorAll("button")].indexOf(document.activeElement);
+  const before = column.items;
+  const count = { new: 0, up: 0, down: 0 };
+  const rows = answer.map(([id, score], place) => {
+    const was = before ? before.indexOf(text(id)) : place;
+    const kind = was < 0 ? "new" : was > place ? "up" : was < place ? "down" : "";
+    const places = Math.abs(was - place);
+    if (kind) count[kind] += 1;
+    const seen = { new: "new", up: `▲ ${places}`, down: `▼ ${places}`, "": "" }[kind];
+    const heard = { new: ", new", up: `, up ${places}`, down: `, down ${places}`, "": "" }[kind];
+    const button = make(
+      "button",
+      { class: kind === "new" || kind === "up" ? "add changed" : "add", type: "button", click: () => add(id) },
+      make("span", { class: "rank" }, String(place + 1)),
+      item(id),
+      make(
+        "span",
+        { class: "numbers" },
+        make("span", { class: "unseen" }, ", score "),
+        number(score),
+        make("span", { class: "unseen" }, heard),
+        make("span", { class: `move ${kind}`, "aria-hidden": "true" }, make("span", {}, seen)),
+      ),
+    );
+    return make("li", {}, button);
+  });
+  column.list.replaceChildren(...rows);
+  column.items = answer.map(([id]) => text(id));
+  if (focused >= 0 && rows.length) rows[Math.min(focused, rows.length - 1)].firstElementChild.focus();
+  const moves = Object.entries(count).filter(([, times]) => times).map(([kind, times]) => `${times} ${kind}`);
+  const said = before ? moves.join(", ") || "no change" : `${rows.length} items`;
+  column.changes.textContent = said;
+  return said;
+}
+
+function number(score) {
+  const size = Math.abs(score);
+  return size && (size < 1e-3 || size >= 1e6) ? score.toExponential(2) : score.toPrecision(4);
+}
+
+// Models -------------------------------------------------------------------------------------------------------------
+
+async function follow() {
+  let listed;
+  try {
+    listed = (await call("/page/models")).content.models;
+  } catch (error) {
+    return status(error.message, true);
+  }
+  const back = $("server").classList.contains("bad");
+  status(listed.length === 1 ? "1 model" : `${listed.length} models`);
+  const first = !models.length;
+  const before = new Map(models.map((model) => [model.name, JSON.stringify(model)]));
+  models = listed;
+  const ready = models.filter((model) => model.state === "AVAILABLE");
+  if (first) for (const { name } of ready.slice(0, SHOWN)) columns.set(name, column(name));
+  const moved = models.filter((model) => before.get(model.name) !== JSON.stringify(model));
+  if (first || moved.length) drawModels();
+  if (first) return askAll();
+  for (const one of columns.values()) {
+    if (back || moved.some((model) => model.name === one.name)) ask(one); // a new version, or one that is gone
+  }
+}
+
+function drawModels() {
+  $("no-models").hidden = models.length > 0;
+  const focused = document.activeElement?.value;
+  $("models").replaceChildren(...models.map((model) => {
+    const ready = model.state === "AVAILABLE";
+    const running = `${model.model}, version ${model.version}`;
+    const about = ready ? running : model.error || (model.state === "END" ? "gone" : "loading");
+    const box = make("input", { type: "checkbox", value: model.name, change: () => choose(model.name, box.checked) });
+    box.checked = columns.has(model.name);
+    box.disabled = !ready && !box.checked;
+    const words = make("span", {}, model.name, " ", make("small", { class: ready ? "quiet" : "bad" }, about));
+    return make("label", {}, box, words);
+  }));
+  [...$("models").querySelectorAll("input")].find((box) => box.value === focused)?.focus();
+  drawColumns();
+}
+
+function choose(name, chosen) {
+  if (!chosen) columns.delete(name);
+  else columns.set(name, column(name));
+  drawColumns();
+  if (chosen) ask(columns.get(name));
+}
+
+function drawColumns() {
+  const shown = models.filter((model) => columns.has(model.name));
+  for (const model of shown) {
+    const about = make("small", {}, `${model.model}, version ${model.version}`);
+    columns.get(model.name).heading.replaceChildren(model.name, about);
+  }
+  $("answers").replaceChildren(...shown.map((model) => columns.get(model.name).element));
+}
