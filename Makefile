@@ -14,7 +14,7 @@ said     = $(if $(filter command line,$(origin $(1))),--$(2) "$($(1))")
 COLUMNS_SAID = $(call said,ITEM,item) $(call said,TIME,time) $(call said,SESSION,session) $(call said,USER,user) $(call said,EVENT,event)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format notebooks bench clean
+.PHONY: help install demo test test-all lint format notebooks docs bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,9 +47,12 @@ format: $(READY)  ## let ruff put it right
 notebooks: $(READY)  ## run the notebooks from top to bottom
 	$(BIN)/python -m pytest tests/notebooks
 
+docs: $(READY)  ## the documentation as pages in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(READY)  ## speed and memory, as ratios against a peer or a limit
 	for name in flat_cost input_pipeline preparing; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	if [ -n "$$TFRECSESSION_DATA" ]; then $(BIN)/python benchmarks/yoochoose.py; fi
 
 clean:  ## remove the environment and what demo and tests left
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) demo site .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,7 +1,12 @@
-"""What README and CONTRIBUTING show, run as it stands there."""
+"""What README, CONTRIBUTING and the pages of docs/ show, run as it stands there."""
 
+import csv
+import doctest
+import importlib
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,9 +14,14 @@ import pytest
 
 import tfrecsession as trs
 from tfrecsession.cli import main
+from tfrecsession.cli.model_commands import settings
+from tfrecsession.cli.program import parser
 from tfrecsession.events.synthetic import Shop
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(str(page.relative_to(ROOT)) for page in DOCS.rglob("*.md"))
+API = sorted(page.stem for page in (DOCS / "api").glob("*.md") if page.stem != "index")
 
 
 def blocks(document, language):
@@ -46,6 +56,107 @@ def test_the_readme_names_what_the_makefile_has():
     assert set(re.findall(r"^    make ([a-z-]+)", (ROOT / "README.md").read_text(), flags=re.M)) <= targets
 
 
+@pytest.fixture(scope="module")
+def readied(place, tmp_path_factory):
+    """What the pages of docs/ begin with: the log, prepared; a small GRU4Rec, trained and exported."""
+    readied = tmp_path_factory.mktemp("docs")
+    shutil.copy(place / "clicks.parquet", readied)
+    log, clicks, run = readied / "clicks.parquet", readied / "clicks", readied / "runs/gru4rec"
+    columns = [
+        "--item",
+        "click_article_id",
+        "--time",
+        "click_timestamp",
+        "--session",
+        "session_id",
+        "--user",
+        "user_id",
+    ]
+    small = ["--model", "gru4rec", "--epochs", "1", "--set", "units=[16]", "--set", "negatives=32"]
+    for words in (
+        ["prepare", log, "--out", clicks, *columns],
+        ["train", clicks, "--out", run, *small],
+        ["export", run, "--out", readied / "saved_models/gru4rec", "--k", 20],
+    ):
+        assert main([str(word) for word in words]) == 0
+    return readied
+
+
+def with_code(page):
+    return any(blocks(page, language) for language in ("python", "pycon"))
+
+
+@pytest.mark.parametrize("page", filter(with_code, PAGES))
+def test_the_code_of_a_page(page, readied, tmp_path, monkeypatch):
+    """Every python block, and every pycon block with what it prints, in one namespace from top to bottom."""
+    place = shutil.copytree(readied, tmp_path / "place")
+    monkeypatch.chdir(place)
+    text, names = (ROOT / page).read_text(), {"__name__": "__main__"}
+    for block in re.finditer(r"^```(python|pycon)\n(.*?)^```", text, flags=re.S | re.M):
+        line, (language, code) = text[: block.start(2)].count("\n"), block.groups()
+        if language == "python":
+            exec(compile("\n" * line + code, page, "exec"), names)
+        else:
+            example = doctest.DocTestParser().get_doctest(code, names, page, page, line)
+            assert doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, clear_globs=False).failed == 0
+            names = example.globs
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")])
+def test_the_commands_of_a_page(page):
+    """Every `tfrecsession ...` line is one that the program understands, every `make ...` one that there is."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    for block in blocks(page, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["tfrecsession"]:
+                options, rest = parser().parse_known_args(words[1:])  # SystemExit for what it does not understand
+                assert not rest or getattr(options, "takes_the_rest", False), line
+                if words[1] in ("train", "tune"):  # InputError for a model, preset or setting that is not there
+                    preset = options.preset or "none.json"
+                    preset = {} if preset.endswith(".json") else trs.presets.read(preset, options.model)["settings"]
+                    trs.training.settings_of(options.model, preset, settings(options.set))
+            elif words[:1] == ["make"]:
+                assert words[1] in targets, line
+
+
+@pytest.mark.parametrize("folder", API)
+def test_a_page_of_the_reference_has_all_that_is_public(folder):
+    module = importlib.import_module(f"tfrecsession.{folder}")
+    shown = re.findall(r"^::: tfrecsession\.(\S+)$", (DOCS / f"api/{folder}.md").read_text(), flags=re.M)
+    assert shown and all(name.startswith(f"{folder}.") for name in shown)
+    assert set(getattr(module, "__all__", ())) <= {name.rpartition(".")[2] for name in shown}
+
+
+@pytest.mark.parametrize("page", ["docs/which_model.md"])
+def test_figures_are_those_of_the_files_that_a_page_cites(page):
+    text = (ROOT / page).read_text()
+    files = set(re.findall(r"`([\w.-]+\.csv)`", text))
+    cells = [cell for file in files for row in csv.reader((ROOT / "benchmarks/results" / file).open()) for cell in row]
+    numbers = [float(cell) for cell in cells if re.fullmatch(r"-?\d+(\.\d+)?", cell)]
+    figures = set(re.findall(r"(?<![\w.-])-?\d+\.\d{3,4}(?![\w.])", text))
+    assert figures
+    for figure in figures:
+        digits = len(figure.partition(".")[2])
+        assert any(f"{number:.{digits}f}" == figure for number in numbers), figure
+
+
+def test_the_site_is_built_without_a_warning_and_asks_nobody(tmp_path):
+    """With everything heavy out of reach, for the reference is read from the files; and what was built loads nothing
+    from other hosts."""
+    pytest.importorskip("mkdocs")
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'ibis'])); "
+        f"from mkdocs.__main__ import cli; cli(['build', '--strict', '--site-dir', {str(tmp_path / 'site')!r}])"
+    )
+    built = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    loaded = re.compile(r"<(?:script|img|iframe)[^>]+src=[\"']?(?:https?:)?//|<link[^>]+rel=.?(?:stylesheet|preconnect)"
+                        r"[^>]+href=[\"']?(?:https?:)?//|url\([\"']?(?:https?:)?//")  # fmt: skip
+    for file in [*tmp_path.rglob("*.html"), *tmp_path.rglob("*.css")]:
+        assert not loaded.search(file.read_text()), file
+
+
 def test_the_contributors_model(place, shop, monkeypatch, tmp_path):
     """The toy of CONTRIBUTING is a model like any other, by one file and one line."""
     import keras
@@ -57,11 +168,9 @@ def test_the_contributors_model(place, shop, monkeypatch, tmp_path):
     from session_mean import SessionMean
 
     monkeypatch.setitem(trs.models.MODELS, "session_mean", SessionMean)
-    settings = trs.training.settings_of(
-        "session_mean", {"dim": 16, "epochs": 4, "rows": 16, "steps": 8, "negatives": 64}
-    )
-    model = trs.training.build("session_mean", shop.items, settings)
-    trs.training.fit(model, shop, settings)
+    chosen = trs.training.settings_of("session_mean", {"dim": 16, "epochs": 4, "rows": 16, "steps": 8, "negatives": 64})
+    model = trs.training.build("session_mean", shop.items, chosen)
+    trs.training.fit(model, shop, chosen)
     scored = trs.evaluation.evaluate(model, shop.test).metrics["recall@20"]
     assert scored > 2 * trs.evaluation.chance(len(shop.items), 1).metrics["recall@20"]
 

@@ -167,13 +167,20 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Data:
-    """A prepared data set."""
+    """A prepared data set.
+
+    Attributes:
+        items: the vocabulary.
+        train, validation, test: the splits; one that is not there has no sessions.
+        info: what `dataset.json` says.
+        path: where it lies; None: in memory.
+    """
 
     items: Items
     train: Sessions
     validation: Sessions
     test: Sessions
-    info: dict  # what dataset.json says
+    info: dict
     path: str | None = None
 
     @property

@@ -63,11 +63,15 @@ class _Law(NamedTuple):
 class Oracle:
     """Ranks by the true next-item probabilities of `shop`.
 
-    known: bool [items], the items that a model can recommend (its vocabulary), None for all; the others have no rank.
+    Args:
+        shop: the shop.
+        known: bool [items], the items that a model can recommend (its vocabulary), None for all; the others have no
+            rank.
+
     In all methods `first` and `current` are int [events] item indices (`shop.index(names)`) of the session's first
     event and of the event before the target, as they stand in the log (an unknown one too), and `day` is the day the
     session began (`shop.day(time of the first event)`). `user`: int [events], the user's number in the log; needed
-    where users are loyal. Raises InputError for a first item that was not yet sold, or users that are needed.
+    where users are loyal. They raise an InputError for a first item that was not yet sold, or users that are needed.
     """
 
     def __init__(self, shop: Shop, known: np.ndarray | None = None):

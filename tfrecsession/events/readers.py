@@ -36,19 +36,22 @@ def read_events(
 ) -> EventTable:
     """The events of `source` as one table, `EventTable`, whatever they came in.
 
-    source: a path of .csv .tsv .jsonl .ndjson .json (an object per line) or .txt (a session per line, items separated
-        by white space, in time order), each also .gz; GroupLens' u.data or ratings.dat, of the columns user, item,
-        rating and time; a .parquet file or a folder of them; a pandas DataFrame; a pyarrow Table or RecordBatchReader
-        or any other Arrow stream; an Ibis table; "synthetic:items=1000,..." (`tfrecsession.events.synthetic.Shop`);
-        or "tfds:movielens/100k-ratings", a data set that TensorFlow Datasets has prepared on this machine. A stream
-        is copied into a table of `connection`, once.
-    columns: which column is what; default: found by their usual names.
-    connection: an Ibis DuckDB connection, or a `SparkConnection` for what Spark `reads`; default: DuckDB in memory.
-    format: csv, tsv, jsonl, parquet, txt or grouplens, where the suffix does not say.
-    time_unit: s, ms, us or ns; default: detected from the size of the numbers.
-    drop_bad_rows: leave out rows without item, session or usable time, and say so in `notes`, instead of refusing.
+    Args:
+        source: a path of .csv .tsv .jsonl .ndjson .json (an object per line) or .txt (a session per line, items
+            separated by white space, in time order), each also .gz; GroupLens' u.data or ratings.dat, of the columns
+            user, item, rating and time; a .parquet file or a folder of them; a pandas DataFrame; a pyarrow Table or
+            RecordBatchReader or any other Arrow stream; an Ibis table; "synthetic:items=1000,..."
+            (`tfrecsession.events.synthetic.Shop`); or "tfds:movielens/100k-ratings", a data set that TensorFlow
+            Datasets has prepared on this machine. A stream is copied into a table of `connection`, once.
+        columns: which column is what; default: found by their usual names.
+        connection: an Ibis DuckDB connection, or a `SparkConnection` for what Spark `reads`; default: DuckDB in
+            memory.
+        format: csv, tsv, jsonl, parquet, txt or grouplens, where the suffix does not say.
+        time_unit: s, ms, us or ns; default: detected from the size of the numbers.
+        drop_bad_rows: leave out rows without item, session or usable time, and say so in `notes`, instead of refusing.
 
-    Raises InputError for every way in which the source is not a click log.
+    Raises:
+        InputError: every way in which the source is not a click log.
     """
     clock.check_unit(time_unit)
     columns = columns or Columns()

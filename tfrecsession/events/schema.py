@@ -35,8 +35,9 @@ class Columns:
     def resolve(self, existing: Iterable[str], source: str) -> Columns:
         """The same columns under the names that `existing` really holds; None: the log has none.
 
-        Raises InputError for a column that was asked for and is not there, for a log without an
-        item column, and for a context column whose name the event table needs for itself.
+        Raises:
+            InputError: a column that was asked for and is not there, a log without an item column, a context column
+                whose name the event table needs for itself.
         """
         existing = list(existing)
         found = {part: self._find(part, existing, source) for part in (*USUAL_NAMES, "event")}

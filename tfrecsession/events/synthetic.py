@@ -55,10 +55,24 @@ HOURLY = [3, 2, 1, 1, 1, 2, 4, 6, 8, 9, 10, 11, 12, 11, 10, 10, 11, 12, 14, 16, 
 class Shop(Catalogue):
     """A seeded click log: `items` for sale, `sessions` over `days` days from `start`, by `users` (default: a third).
 
-    zipf: exponent of the popularity law, weight = rank ** -zipf. late: share of the items that are born after day 0.
-    home: probability that a session follows its user's lasting taste. follow, taste, loyal: see the module. cart,
-    purchase: shares of the events that are not views. The same arguments give the same log, bit for bit. Raises
-    InputError for arguments out of range. `Catalogue` tells what it sells.
+    The same arguments give the same log, bit for bit. `Catalogue` tells what it sells. The law of a session: it starts
+    with an item of a cluster c, and from item i, on the day d the session began, the next is
+
+        with probability follow   one of i's successors alive on d (none alive: as taste)
+        with probability taste    an item of c alive on d, by popularity
+        with probability loyal    one of the user's own cluster (none alive: any item)
+        otherwise                 any item alive on d, by popularity
+
+    Args:
+        items, sessions, seed, days, users, start: see above; `start` as 2026-01-01.
+        zipf: exponent of the popularity law, weight = rank ^ -zipf.
+        late: share of the items that are born after day 0.
+        home: probability that a session follows its user's lasting taste.
+        follow, taste, loyal: of the law; together at most 1.
+        cart, purchase: shares of the events that are not views.
+
+    Raises:
+        InputError: arguments out of range.
     """
 
     items: int = 1000

@@ -35,25 +35,27 @@ def write_saved_model(
     """Write `model` as a SavedModel that loads with TensorFlow alone.
 
     In every string input "" is padding, anywhere, and unknown ids are passed over. "Answer" is `items` string [n, k],
-    best first, "" where nothing is left, and `scores` float32 [n, k]. Signatures of every model:
-    `serving_default`: `items` string [n, events] -> answer;
-    `recommend_filtered`: `items`, and string [n, any] `exclude`, items to leave out, and `only`, items to choose from
-    (a row without any: the whole catalogue) -> answer.
-    Of a model that can say what is alike, `similar_items`: `items` string [n] -> answer.
-    Of a model that scores by dot products, `encode`: `items` string [n, events] -> `vector` float32 [n, width], and
-    `encode_items`: `items` string [n] -> `vector`; products of the two are the scores, biases the last component.
-    Of a model that knows people by name, `users`: `users` string [n] -> answer; who is unknown gets popular items.
-    Of a recurrent model, `advance`, one event further in each of n sessions: `items` string [n] and `state` float32
-    [n, width] -> answer and `state`, to be given back with the session's next event. Zeros start a session; the width
-    stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
+    best first, "" where nothing is left, and `scores` float32 [n, k]. Signatures:
+
+    - `serving_default`, of every model: `items` string [n, events] -> answer.
+    - `recommend_filtered`, of every model: `items`, and string [n, any] `exclude`, items to leave out, and `only`,
+      items to choose from (a row without any: the whole catalogue) -> answer.
+    - `similar_items`, of a model that can say what is alike: `items` string [n] -> answer.
+    - `encode`, of a model that scores by dot products: `items` string [n, events] -> `vector` float32 [n, width], and
+      `encode_items`: `items` string [n] -> `vector`; products of the two are the scores, biases the last component.
+    - `users`, of a model that knows people by name: `users` string [n] -> answer; who is unknown gets popular items.
+    - `advance`, of a recurrent model, one event further in each of n sessions: `items` string [n] and `state` float32
+      [n, width] -> answer and `state`, to be given back with the session's next event. Zeros start a session; the width
+      stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
 
     A model that keeps something of a person between sessions (HRNN) has five more; a user state is all zeros for
     somebody new, its width is `user_width` in `assets.extra/tfrecsession.json`:
-    `with_sessions`: `items`, and `sessions` int32 [histories, events], whose number changes where a session starts;
-    `with_user`: `items` of the current session, and `user_state` float32 [n, user_width] -> `items`, `scores`;
-    `advance_user`: `items` of a finished session and the `user_state` before it -> the `user_state` after it;
-    `start_session`: `user_state` -> the `state` that `advance` goes on from; `finish_session`: the `state` that
-    `advance` answered last -> the `user_state` after the session.
+
+    - `with_sessions`: `items`, and `sessions` int32 [histories, events], whose number changes where a session starts.
+    - `with_user`: `items` of the current session, and `user_state` float32 [n, user_width] -> `items`, `scores`.
+    - `advance_user`: `items` of a finished session and the `user_state` before it -> the `user_state` after it.
+    - `start_session`: `user_state` -> the `state` that `advance` goes on from.
+    - `finish_session`: the `state` that `advance` answered last -> the `user_state` after the session.
 
     `assets.extra` holds a README.md of the signatures, and a request for each of them that TensorFlow Serving warms up
     with (`tf_serving_warmup_requests`). Where the items have titles or images, `items.parquet` holds them for the page

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 
-# How much an event counts by its step back: 1 is the last one, 2 the one before. Ludewig & Jannach (arXiv 1803.09587).
 STEP_DECAYS = {
     "same": lambda step: np.ones(len(step)),
     "linear": lambda step: np.maximum(1 - step / 10, 0),
@@ -15,6 +14,7 @@ STEP_DECAYS = {
     "log": lambda step: 1 / np.log10(step + 1.7),
     "quadratic": lambda step: 1 / step**2,
 }
+"""How much an event counts by its step back: 1 is the last one, 2 the one before (arXiv 1803.09587)."""
 
 
 def step_weights(decay: str, steps: int) -> np.ndarray:

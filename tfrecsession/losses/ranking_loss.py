@@ -11,9 +11,13 @@ MASKED = -1e15
 
 
 class Hits(NamedTuple):
-    """The few columns that do not count, cell by cell: what a dense mask says, without a pass over all scores."""
+    """The few columns that do not count, cell by cell: what a dense mask says, without a pass over all scores.
 
-    cells: tf.Tensor  # int [hits, 2]: position, column
+    Attributes:
+        cells: int [hits, 2]: position, column.
+    """
+
+    cells: tf.Tensor
 
 
 class RankingLoss(keras.losses.Loss):

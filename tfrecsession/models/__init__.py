@@ -29,7 +29,6 @@ from tfrecsession.models.two_tower import TwoTower
 from tfrecsession.models.vsknn import VSKNN
 from tfrecsession.models.vstan import VSTAN
 
-# The names that `tfrecsession train --model NAME` knows.
 MODELS = {
     "random": Random,
     "popularity": Popularity,
@@ -51,6 +50,7 @@ MODELS = {
     "narm": NARM,
     "hrnn": HRNN,
 }
+"""The names that `tfrecsession train --model NAME` knows."""
 
 
 def by_name(name: str) -> type[Recommender]:

@@ -60,7 +60,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         sweeps: how often people and items are solved by `fit`.
         block: unknowns solved at once; None: all, which is exact.
         cg_steps: conjugate-gradient steps in place of an exact solve, 3 are common, always on the CPU; None: exact.
-        init_std: sigma*, the items start from N(0, sigma* / sqrt(d)).
+        init_std: sigma, the items start from N(0, sigma / sqrt(d)); the paper's sigma with a star.
         value: a column with a number per event, the weight or the rating; None: every event weighs 1.
         duplicates: what several events of a person on an item come to: "sum", "last", "mean" or "max"; None: the last
             rating, or the sum of weights.

@@ -14,10 +14,15 @@ BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events
 
 
 class Recommendations(NamedTuple):
-    """The k best items of each history, best first; `""` where the catalogue has no more to offer."""
+    """The k best items of each history, best first; `""` where the catalogue has no more to offer.
 
-    items: np.ndarray  # object (str) [histories, k]
-    scores: np.ndarray  # float32 [histories, k]
+    Attributes:
+        items: object (str) [histories, k].
+        scores: float32 [histories, k].
+    """
+
+    items: np.ndarray
+    scores: np.ndarray
 
 
 class Answers:

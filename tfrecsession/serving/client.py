@@ -21,10 +21,15 @@ TRANSPORTS = {  # imported when asked for: REST does without gRPC and TensorFlow
 
 
 class Recommendations(NamedTuple):
-    """The best items of each history, best first; `""` where there are no more."""
+    """The best items of each history, best first; `""` where there are no more.
 
-    items: np.ndarray  # object (str) [histories, k]
-    scores: np.ndarray  # float32 [histories, k]
+    Attributes:
+        items: object (str) [histories, k].
+        scores: float32 [histories, k].
+    """
+
+    items: np.ndarray
+    scores: np.ndarray
 
 
 class Client:

@@ -14,15 +14,16 @@ from tfrecsession.sessions.vocabulary import Items
 
 
 def describe(path: str | os.PathLike) -> dict:
-    """`dataset.json` with two more keys, read from the data itself.
+    """`dataset.json` with two more keys, `lengths` and `popularity`, read from the data itself.
 
-    lengths: per split `mean`, `median`, `p90`, `p99`, `longest` (events of a session) and `histogram`, the number of
-        sessions by length ("3-4": 3 or 4 events); None for a split without sessions.
-    popularity: of the items in training: `top_1_percent` and `top_10_percent`, the share of the events on the most
-        popular items; `gini`, 0 where all items are equally popular, near 1 where one has everything; `median_count`;
-        `most_popular`, the first items with their counts.
+    - `lengths`: per split `mean`, `median`, `p90`, `p99`, `longest` (events of a session) and `histogram`, the number
+      of sessions by length ("3-4": 3 or 4 events); None for a split without sessions.
+    - `popularity`: of the items in training: `top_1_percent` and `top_10_percent`, the share of the events on the most
+      popular items; `gini`, 0 where all items are equally popular, near 1 where one has everything; `median_count`;
+      `most_popular`, the first items with their counts.
 
-    Raises InputError for what `read_prepared` does not take.
+    Raises:
+        InputError: what `read_prepared` does not take.
     """
     data = read_prepared(path)
     lengths = {name: _lengths(np.diff(getattr(data, name).offsets)) for name in SPLITS}

@@ -64,32 +64,38 @@ def prepare(
 ) -> dict:
     """Turn the click log `source` into the prepared data set `out`, a folder that `read_prepared` opens.
 
-    source: whatever `read_events` takes; item, time, session, user, event, context, format, time_unit and drop_bad_rows
-        are explained there.
-    gap: cut sessions where a user (in a log with sessions: a session) pauses for longer; 30s, 30m, 1h, 2d. Default: 30m
-        in a log without sessions, else none.
-    drop_repeats: of consecutive events of a session with the same item, keep the first.
-    min_item_support, min_session_length: in events; applied until nothing changes, or one_pass. Default: 5 (1 with
-        test_input) and 2.
-    test_span, validation_span: the latest stretch of the log and the one before it, by each session's start (split_by:
-        or end): a duration, a share of the sessions such as 10%, or 0d for none. Default: 1d and 1d; validation is none
-        with test_input or without times.
-    test_input: the log of the test sessions, where somebody else has split; read and cut into sessions as `source` is,
-        and else taken as it is.
-    unknown_items: "drop" what training never saw from validation and test, and then the sessions that became too short,
-        or "keep" it as id 1. Default: drop; keep with test_input.
-    keep_duplicates: keep rows that agree in session, user, item, time and event.
-    engine: "duckdb", on this machine, or "spark" (extra `spark`, Java 17), which makes the same data set of logs that
-        outgrow one. It reads Parquet, CSV, TSV, PySpark data frames and hdfs://, s3a://, ... addresses of Parquet on
-        its executors; what else `read_events` takes DuckDB turns into Parquet for it first. `out` lies where driver and
-        executors see it. The driver holds the catalogue and counts, never the log.
-    memory: what the engine may use before it moves work to disk; on a Spark cluster what the driver may.
-    spark_master, spark_conf: where a new Spark session runs (default: local[*]) and its settings.
-    spark: a SparkSession to use and leave running; default: that of a PySpark source, or the active one, or a new one.
-    overwrite: replace a prepared data set at `out`, at the very end.
-    progress: called with the name of each step as it begins, and with the share done where that is known.
+    Args:
+        source: whatever `read_events` takes; item, time, session, user, event, context, format, time_unit and
+            drop_bad_rows are explained there.
+        gap: cut sessions where a user (in a log with sessions: a session) pauses for longer; 30s, 30m, 1h, 2d. Default:
+            30m in a log without sessions, else none.
+        drop_repeats: of consecutive events of a session with the same item, keep the first.
+        min_item_support, min_session_length: in events; applied until nothing changes, or one_pass. Default: 5 (1 with
+            test_input) and 2.
+        test_span, validation_span: the latest stretch of the log and the one before it, by each session's start
+            (split_by: or end): a duration, a share of the sessions such as 10%, or 0d for none. Default: 1d and 1d;
+            validation is none with test_input or without times.
+        test_input: the log of the test sessions, where somebody else has split; read and cut into sessions as `source`
+            is, and else taken as it is.
+        unknown_items: "drop" what training never saw from validation and test, and then the sessions that became too
+            short, or "keep" it as id 1. Default: drop; keep with test_input.
+        keep_duplicates: keep rows that agree in session, user, item, time and event.
+        engine: "duckdb", on this machine, or "spark" (extra `spark`, Java 17), which makes the same data set of logs
+            that outgrow one. It reads Parquet, CSV, TSV, PySpark data frames and hdfs://, s3a://, ... addresses of
+            Parquet on its executors; what else `read_events` takes DuckDB turns into Parquet for it first. `out` lies
+            where driver and executors see it. The driver holds the catalogue and counts, never the log.
+        memory: what the engine may use before it moves work to disk; on a Spark cluster what the driver may.
+        spark_master, spark_conf: where a new Spark session runs (default: local[*]) and its settings.
+        spark: a SparkSession to use and leave running; default: that of a PySpark source, or the active one, or a new
+            one.
+        overwrite: replace a prepared data set at `out`, at the very end.
+        progress: called with the name of each step as it begins, and with the share done where that is known.
 
-    Returns the content of `dataset.json`. Raises InputError for what cannot be done, and then leaves nothing behind.
+    Returns:
+        The content of `dataset.json`.
+
+    Raises:
+        InputError: what cannot be done; nothing is left behind.
     """
     options = Options(
         item=item,

@@ -25,8 +25,11 @@ SPLITS = ("train", "validation", "test")
 class SessionArrays:
     """Sessions in the order of their start, end to end: session i is `values[offsets[i]:offsets[i + 1]]`.
 
-    items: the catalogue. values: int32 [events], item ids. offsets: int64 [sessions + 1]. columns: what else is known,
-    by name, [sessions] or [events].
+    Args:
+        items: the catalogue.
+        values: int32 [events], item ids.
+        offsets: int64 [sessions + 1].
+        columns: what else is known, by name, [sessions] or [events].
     """
 
     def __init__(
@@ -58,7 +61,8 @@ class SessionArrays:
         """Per session: "session", "user" (object arrays of str; None: anonymous), "start" (datetime64[us], UTC); per
         event: "times" (int64, microseconds since 1970), "event" and the context columns where the log has them.
 
-        Raises InputError for a name that is not there.
+        Raises:
+            InputError: a name that is not there.
         """
         if name not in self.columns:
             raise InputError(f"prepared sessions have no column {name!r}; they have {', '.join(self.columns)}")

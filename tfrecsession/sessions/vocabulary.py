@@ -21,8 +21,10 @@ PADDING, UNKNOWN, FIRST = 0, 1, 2  # ids
 class Items:
     """The catalogue: the items of the training sessions, which have the ids 2.. in this order.
 
-    ids: object array [N] of str. counts: int64 [N], events in training, falling. content: the content columns of a
-    prepared data set, a row per item (pyarrow), or None.
+    Args:
+        ids: object array [N] of str.
+        counts: int64 [N], events in training, falling.
+        content: the content columns of a prepared data set, a row per item (pyarrow), or None.
     """
 
     def __init__(self, ids: Iterable, counts: Iterable[int], content: pa.Table | None = None):
@@ -48,7 +50,8 @@ class Items:
     def decode(self, ids) -> np.ndarray:
         """Ids of any shape -> object array of str of the same shape; "" for padding and unknown.
 
-        Raises IndexError for an id that is not in the catalogue.
+        Raises:
+            IndexError: an id that is not in the catalogue.
         """
         ids = np.asarray(ids)
         if ids.size and ids.min() < 0:
