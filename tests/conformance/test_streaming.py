@@ -135,9 +135,9 @@ def test_the_export_names_a_bad_state(recurrent, fitted, exported, shop):
     answer = advance(items=items, state=state)
     assert not any(item in row for item, row in zip(items.numpy(), answer["items"].numpy(), strict=True))
     for value in (np.nan, np.inf):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="state (must be finite|holds NaN or infinity)"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="state must be finite"):
             advance(items=items, state=tf.fill(state.shape, value))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"state(: say a row| must be )"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="state: say a row"):
         advance(items=items, state=state[:1])
     with pytest.raises(tf.errors.InvalidArgumentError, match="tensor state .* not compatible with expected shape"):
         advance(items=items, state=state[:, :-1])

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.export.histories import newest
-from tfrecsession.export.user_signatures import checked_width, user_signatures
+from tfrecsession.export.user_signatures import user_signatures
 
 ITEM = tf.TensorSpec((None,), tf.string, name="items")
 HISTORY = tf.TensorSpec((None, None), tf.string, name="items")
@@ -128,9 +128,6 @@ class Answers(tf.Module):
         def advance(items, state):
             """One event further in each of n sessions, at the same cost however long they are: `state` is what the
             event before answered, zeros start a session. An unknown item and `""` leave the state as it is."""
-            state = checked_width(
-                state, tf.shape(items)[0], width, "state", ": what the event before answered, or zeros"
-            )
             best, scores, state = model.advance_ids(self._ids(items), state, k, exclude_seen)
             return self._answer(best, scores) | {"state": state}
 
