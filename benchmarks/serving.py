@@ -6,8 +6,9 @@
     python benchmarks/serving.py killed --folder PATH
 
 `tfrecsession serve` runs as a process of its own, the load generator (`load.py`, open loop) as another, on the same
-cores. The models are trained once, into the folder: GRU4Rec (100 units, one epoch) and VSKNN on a synthetic shop of
-about 50 thousand items. Asked are beginnings of test sessions.
+cores; `server_cpu` and `generator_cpu` say how much of one each took. The models are trained once, into the folder:
+GRU4Rec (100 units, one epoch) and VSKNN on a synthetic shop of about 50 thousand items. Asked are beginnings of test
+sessions.
 """
 
 import argparse
@@ -16,9 +17,7 @@ import json
 import os
 import shutil
 import signal
-import socket
 import statistics
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -30,6 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from reporting import write_rows
+from served import Serving, load, same
 
 import tfrecsession as trs
 
@@ -59,88 +59,6 @@ def prepare(folder: Path, items: int, sessions: int) -> list[list[str]]:
     return json.loads((folder / "histories.json").read_text())["histories"]
 
 
-class Serving:
-    """`tfrecsession serve` over a folder of its own, with the exports named under their names as version 1."""
-
-    def __init__(self, folder: Path, names: dict[str, str], *options: str):
-        self.models = folder / "served"
-        shutil.rmtree(self.models, ignore_errors=True)
-        for name, export in names.items():
-            shutil.copytree(folder / export, self.models / name / "1")
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0)), other.bind(("127.0.0.1", 0))
-            self.rest, self.grpc = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other))
-        ports = ["--rest-port", self.rest.partition(":")[2], "--grpc-port", self.grpc.partition(":")[2]]
-        self.command = [
-            sys.executable,
-            "-m",
-            "tfrecsession",
-            "serve",
-            str(self.models),
-            *ports,
-            "--json",
-            "-",
-            *options,
-        ]
-        self.log = folder / "server.log"
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def start(self) -> None:
-        with open(self.log, "a") as log:
-            self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=log, text=True)
-        while not self.process.stdout.readline().startswith("}"):
-            assert self.process.poll() is None, f"the server did not start: see {self.log}"
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-    def megabytes(self) -> float:
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return round(int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024, 1)
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def load(serving: Serving, api: str, model: str, histories, rate: float, seconds: float, **more) -> dict:
-    """What the load generator found."""
-    bodies = [rest_body(history) if api == "rest" else grpc_body(model, history) for history in histories]
-    said = {
-        "api": api,
-        "address": getattr(serving, api),
-        "path": f"/v1/models/{model}:predict",
-        "bodies": [body.decode("latin-1") for body in bodies],
-        "rate": rate,
-        "seconds": seconds,
-        **more,
-    }
-    before = serving.cpu_seconds()
-    command = [sys.executable, str(Path(__file__).with_name("load.py"))]
-    done = subprocess.run(command, input=json.dumps(said), capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return {**json.loads(done.stdout), "server_cpu": round((serving.cpu_seconds() - before) / seconds, 2)}
-
-
-def rest_body(history) -> bytes:
-    return json.dumps({"inputs": {"items": [history]}}).encode()
-
-
-def grpc_body(model: str, history) -> bytes:
-    import tensorflow as tf
-    from tensorflow_serving.apis import predict_pb2
-
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = model
-    request.inputs["items"].CopyFrom(tf.make_tensor_proto([history]))
-    return request.SerializeToString()
-
-
 # Modes ----------------------------------------------------------------------------------------------------------------
 
 
@@ -159,16 +77,24 @@ def rates(options, histories) -> list[dict]:
 
 
 def search(options, serving, api, model, histories) -> dict:
-    low, high, rate, best = 0.0, np.inf, options.rate or 100.0, {}
-    while high / max(low, 1) > 1.06 and rate >= 5:
+    """A rate is held if one of two runs holds it: a hiccup of the machine is not the server's."""
+
+    def run(rate: float) -> dict:
         found = load(serving, api, model, histories, rate, options.seconds or 10)
         print({"model": model, "api": api, "rate": round(rate), **found}, file=sys.stderr, flush=True)
-        if found["p99_ms"] < MOST_P99 and not found["errors"]:
+        return {**found, "held": found["p99_ms"] < MOST_P99 and not found["errors"]}
+
+    low, high, rate, best = 0.0, np.inf, options.rate or 100.0, {}
+    while high / max(low, 1) > 1.06 and rate >= 5:
+        found = run(rate)
+        if not found["held"]:
+            found = run(rate)
+        if found["held"]:
             low, best = rate, found
         else:
             high = rate
         rate = (low * high) ** 0.5 if low and high < np.inf else 2 * low if low else high / 2
-    told = ("p50_ms", "p90_ms", "p99_ms", "errors", "server_cpu", "generator_cpu")
+    told = ("p50_ms", "p90_ms", "p99_ms", "errors", "server_cpu", "generator_cpu", "generator_late_ms")
     return {"held_per_s": round(low), **{name: best.get(name) for name in told}}
 
 
@@ -240,21 +166,6 @@ def swaps(options, histories) -> list[dict]:
                     counts[f"of_{of[0]}" if of else "of_neither"] += times
     told = ("requests", "failed", "of_one", "of_other", "of_neither", "p99_ms")
     return [{"swaps": len(took), "rate": rate, **{name: counts[name] for name in told}, "load_s": round(max(took), 1)}]
-
-
-def same(answer: str, expected, place: int) -> bool:
-    """Whether an answer of REST or gRPC, as latin-1 text, is that of `expected` to the history at `place`."""
-    if answer.startswith("{"):
-        said = json.loads(answer.encode("latin-1"))["outputs"]
-        items, scores = said["items"][0], said["scores"][0]
-    else:
-        import tensorflow as tf
-        from tensorflow_serving.apis import predict_pb2
-
-        outputs = predict_pb2.PredictResponse.FromString(answer.encode("latin-1")).outputs
-        items = [item.decode() for item in tf.make_ndarray(outputs["items"])[0]]
-        scores = tf.make_ndarray(outputs["scores"])[0]
-    return items == expected.items[place].tolist() and np.allclose(scores, expected.scores[place], rtol=1e-4, atol=1e-5)
 
 
 def killed(options, histories) -> list[dict]:

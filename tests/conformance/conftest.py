@@ -1,7 +1,14 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
+import numpy as np
 import pytest
 
-from tfrecsession import training
+import tfrecsession as trs
+from tfrecsession import evaluation, training
 from tfrecsession.models import MODELS, SequenceModel, Streaming
 
 # Further shapes of a model that are promised the same: name -> (model, settings).
@@ -50,16 +57,125 @@ def trained(built):
 
 @pytest.fixture(scope="session")
 def fitted(shop, trained):
-    """name -> that model, fitted once on the shop."""
+    """name -> that model, fitted on the shop; once, as the tests come model by model."""
     made = {}
 
     def get(name):
         if name not in made:
+            made.clear()
             keras.utils.set_random_seed(1)
             made[name] = trained(name, shop, QUICK)
         return made[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def scored(fitted, shop):
+    """name -> what our evaluation says of that model."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = evaluation.evaluate(fitted(name), shop.test)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def exported(fitted, tmp_path_factory):
+    """name, exclude_seen -> the folder of that model's export with k=10, to be read only."""
+    made = {}
+
+    def get(name, exclude_seen=False):
+        if (name, exclude_seen) not in made:
+            folder = tmp_path_factory.mktemp("exported") / "1"
+            made[name, exclude_seen] = fitted(name).export(folder, k=10, exclude_seen=exclude_seen)
+        return made[name, exclude_seen]
+
+    return get
+
+
+ALONE = """
+import json, sys, traceback
+import numpy as np
+import tensorflow as tf
+sys.modules["tfrecsession"] = None  # as if it were not installed
+
+def ask(path, name, requests):
+    export = tf.saved_model.load(path)
+    signature, state, said = export.signatures[name], {}, []
+    spec = signature.structured_input_signature[1].get("state")
+    for items in requests:
+        if spec is not None:  # from zeros, and on from what came back
+            state = state or {"state": tf.zeros((len(items), spec.shape[1]))}
+        answer = signature(items=tf.constant(items), **state)
+        if spec is not None:
+            state = {"state": answer["state"]}
+        items = np.vectorize(bytes.decode, otypes=[object])(answer["items"].numpy()).tolist()
+        said.append([items, answer["scores"].numpy().tolist()])
+    return said
+
+for line in sys.stdin:
+    try:
+        told = {"said": ask(*json.loads(line))}
+    except Exception:
+        told = {"error": traceback.format_exc()}
+    print("answer", json.dumps(told), flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def without_us():
+    """(path of an export, its signature, `items` of one request after the other) -> items and scores of each.
+
+    Asked in a process that has TensorFlow and not this package; one process, as its start takes longer than all else.
+    `advance` goes on from zeros with the state that it answered.
+    """
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", ALONE], **pipes) as process:
+
+        def ask(path, signature, requests):
+            print(json.dumps([str(path), signature, requests]), file=process.stdin, flush=True)
+            answers = (line.removeprefix("answer ") for line in process.stdout if line.startswith("answer "))
+            told = json.loads(next(answers, '{"error": "the process has ended"}'))
+            assert "said" in told, told["error"]
+            return told["said"]
+
+        yield ask
+        process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def large_shop():
+    """Enough of a shop to learn its law."""
+    return trs.synthetic_sessions(items=100, sessions=12_000, seed=5)
+
+
+@pytest.fixture(scope="session")
+def another_shop():
+    return trs.synthetic_sessions(items=150, sessions=800, seed=9)
+
+
+@pytest.fixture(scope="session")
+def noise(tmp_path_factory):
+    """Sessions of items drawn uniformly and independently."""
+    import pyarrow as pa
+
+    folder = tmp_path_factory.mktemp("noise")
+    rng = np.random.default_rng(0)
+    sessions, length = 3000, 5
+    table = pa.table(
+        {
+            "session": np.repeat(np.arange(sessions), length),
+            "user": np.repeat(np.arange(sessions) % 700, length),
+            "item": [f"i{number}" for number in rng.integers(0, 200, sessions * length)],
+            "time": 1_700_000_000 + np.arange(sessions * length) * 120,
+        }
+    )
+    trs.prepare(table, folder / "data", test_span="20%", validation_span="0d")
+    return trs.load(folder / "data")
 
 
 def pytest_generate_tests(metafunc):
@@ -76,3 +192,17 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("recurrent", recurrent)
     if "across" in metafunc.fixturenames:
         metafunc.parametrize("across", [name for name in neural if models[name].across_sessions or name in JOINED])
+
+
+def pytest_collection_modifyitems(items):
+    """Model by model, so that each is fitted and exported once and the test processes share out models, not tests."""
+    order = {name: number for number, name in enumerate(MODELS | VARIANTS)}
+    here = [number for number, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+
+    def place(item):
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        asked = [params[name] for name in ("name", "neural", "recurrent", "across") if name in params]
+        return order[asked[0] if asked else "gru4rec"]
+
+    for number, item in zip(here, sorted((items[number] for number in here), key=place), strict=True):
+        items[number] = item

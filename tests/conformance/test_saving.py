@@ -51,34 +51,18 @@ def test_training_goes_on_after_loading(neural, fitted, shop, tmp_path):
     loaded.fit(loaded.training_batches(shop.train, settings, seed=0), epochs=1, verbose=0)
 
 
-ASK = """
-import json, sys
-import tensorflow as tf
-sys.modules["tfrecsession"] = None  # as if it were not installed
-answer = tf.saved_model.load(sys.argv[1]).signatures["serving_default"](items=tf.constant(json.load(sys.stdin)))
-print(json.dumps([
-    [[item.decode() for item in row] for row in answer["items"].numpy()], answer["scores"].numpy().tolist()
-]))
-"""
-
-
 @pytest.mark.parametrize("exclude_seen", [False, True])
-def test_the_export_answers_as_the_model_does_without_us(name, fitted, shop, tmp_path, exclude_seen):
-    model = fitted(name)
-    path = model.export(tmp_path / "1", k=10, exclude_seen=exclude_seen)
+def test_the_export_answers_as_the_model_does_without_us(name, fitted, exported, without_us, shop, exclude_seen):
     histories = histories_of(shop)
     padded = [[*["", ""][: 3 - len(h)], *h, *[""] * (4 - len(h) - len(["", ""][: 3 - len(h)]))] for h in histories]
-    done = subprocess.run(
-        [sys.executable, "-c", ASK, str(path)], input=json.dumps(padded), capture_output=True, text=True, check=True
-    )
-    items, scores = json.loads(done.stdout)
-    expected = model.recommend(histories, k=10, exclude_seen=exclude_seen)
+    ((items, scores),) = without_us(exported(name, exclude_seen), "serving_default", [padded])
+    expected = fitted(name).recommend(histories, k=10, exclude_seen=exclude_seen)
     assert items == expected.items.tolist()
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=1e-6)
 
 
-def test_the_export_holds_core_ops_only(name, fitted, tmp_path):
-    path = fitted(name).export(tmp_path / "1", k=5)
+def test_the_export_holds_core_ops_only(name, exported):
+    path = exported(name)
     proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0]
     asked = {name: ops_of(proto, signature) for name, signature in proto.signature_def.items() if name[0] != "_"}
     assert {"serving_default", "recommend_filtered"} <= set(asked)
@@ -90,7 +74,7 @@ def test_the_export_holds_core_ops_only(name, fitted, tmp_path):
         assert ("LookupTableFindV2" in ops) == (not {name} & {"start_session", "finish_session"}), (name, outputs)
         assert "TopKV2" in ops or "items" not in outputs
     card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
-    assert card["k"] == 5 and card["vocabulary"]
+    assert card["k"] == 10 and card["vocabulary"]
 
 
 def graph_ops(graph):
@@ -119,20 +103,21 @@ def ops_of(proto, signature) -> set[str]:
     return ops
 
 
-def test_an_export_of_no_history_at_all(name, fitted, shop, tmp_path):
-    path = fitted(name).export(tmp_path / "1", k=3)
-    ask = tf.saved_model.load(str(path)).signatures["serving_default"]
+def test_an_export_of_no_history_at_all(name, exported, shop):
+    ask = tf.saved_model.load(str(exported(name))).signatures["serving_default"]
     for rows in (0, 2):
         answer = ask(items=tf.zeros((rows, 0), tf.string))
-        assert answer["items"].shape == (rows, 3)
-        assert all(row == [item.encode() for item in shop.items.ids[:3]] for row in answer["items"].numpy().tolist())
+        assert answer["items"].shape == (rows, 10)
+        assert all(row == [item.encode() for item in shop.items.ids[:10]] for row in answer["items"].numpy().tolist())
 
 
-def test_a_taken_path_is_refused(name, fitted, tmp_path):
-    fitted(name).export(tmp_path / "1", k=3)
+def test_a_taken_path_is_refused(fitted, tmp_path):
+    """Where every export is written, so that one model stands for all."""
+    model = fitted("gru4rec")
+    model.export(tmp_path / "1", k=3)
     with pytest.raises(InputError, match="--overwrite"):
-        fitted(name).export(tmp_path / "1", k=3)
-    fitted(name).export(tmp_path / "1", k=4, overwrite=True)
+        model.export(tmp_path / "1", k=3)
+    model.export(tmp_path / "1", k=4, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1"]
 
 

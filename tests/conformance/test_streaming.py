@@ -1,8 +1,6 @@
 """One event at a time, from a state, a session is answered as it is from the whole of it."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -118,32 +116,10 @@ def test_a_bad_state_is_named(recurrent, fitted, shop):
         model.advance(item, state)
 
 
-STREAM = """
-import json, sys
-import numpy as np
-import tensorflow as tf
-sys.modules["tfrecsession"] = None  # as if it were not installed
-advance = tf.saved_model.load(sys.argv[1]).signatures["advance"]
-state = tf.zeros((2, advance.structured_input_signature[1]["state"].shape[1]))
-said = []
-for items in json.load(sys.stdin):
-    answer = advance(items=tf.constant(items), state=state)
-    state = answer["state"]
-    items = [[item.decode() for item in row] for row in answer["items"].numpy()]
-    said.append([items, answer["scores"].numpy().tolist()])
-print(json.dumps(said))
-"""
-
-
-def test_the_export_streams_a_thousand_clicks_without_us(recurrent, fitted, shop, tmp_path):
-    model = fitted(recurrent)
-    path = model.export(tmp_path / "1", k=10)
+def test_the_export_streams_a_thousand_clicks_without_us(recurrent, fitted, exported, without_us, shop):
+    model, path = fitted(recurrent), exported(recurrent)
     sessions = walk(shop, 4), walk(shop, 5)
-    clicks = json.dumps(list(zip(*sessions, strict=True)))
-    done = subprocess.run(
-        [sys.executable, "-c", STREAM, str(path)], input=clicks, capture_output=True, text=True, check=True
-    )
-    answers = json.loads(done.stdout)
+    answers = without_us(path, "advance", list(zip(*sessions, strict=True)))
     for row, session in enumerate(sessions):
         items, scores = zip(*((items[row], scores[row]) for items, scores in answers), strict=True)
         best_of(shop, replayed(model, shop, session), items, scores)
@@ -151,10 +127,9 @@ def test_the_export_streams_a_thousand_clicks_without_us(recurrent, fitted, shop
     assert card["state_width"] == model.initial_state().shape[1]
 
 
-def test_the_export_names_a_bad_state(recurrent, fitted, shop, tmp_path):
+def test_the_export_names_a_bad_state(recurrent, fitted, exported, shop):
     model = fitted(recurrent)
-    path = model.export(tmp_path / "1", k=5, exclude_seen=True)
-    loaded = tf.saved_model.load(str(path))  # the functions live as long as it does
+    loaded = tf.saved_model.load(str(exported(recurrent, exclude_seen=True)))  # the functions live as long as it does
     advance, items = loaded.signatures["advance"], tf.constant(shop.items.ids[:2].tolist())
     state = tf.constant(model.initial_state(2))
     answer = advance(items=items, state=state)
@@ -170,10 +145,10 @@ def test_the_export_names_a_bad_state(recurrent, fitted, shop, tmp_path):
         assert advance(items=items[:expected], state=state[:expected])["state"].shape == (expected, state.shape[1])
 
 
-def test_only_recurrent_models_stream(name, fitted, tmp_path):
+def test_only_recurrent_models_stream(name, fitted, exported):
     """What cannot go on from a state says so, and its export has no such signature."""
     model = fitted(name)
-    signatures = tf.saved_model.load(str(model.export(tmp_path / "1", k=3))).signatures
+    signatures = tf.saved_model.load(str(exported(name))).signatures
     assert ("advance" in signatures) == bool(getattr(model, "state_width", 0))
     if hasattr(model, "initial_state") and not model.state_width:
         with pytest.raises(InputError, match="recommend with the whole history"):

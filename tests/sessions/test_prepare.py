@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from tfrecsession.sessions import write
 from tfrecsession.sessions.prepare import prepare
 from tfrecsession.sessions.store import read_prepared
-from tfrecsession.sessions.workbench import Workbench
 
 DAY = 86_400
 SHOP = "synthetic:items=50,sessions=300,seed=3,days=8"
@@ -339,21 +337,6 @@ def test_the_synthetic_shop_brings_its_items(out):
     assert items.slice(0, 1)["item"][0].as_py().startswith("item-") and not items[items.column_names[3]].null_count
     assert seen[0] == ("reading", None) and {"vocabulary", "writing train"} <= {step for step, _ in seen}
     assert all(done is None or 0 <= done <= 1 for _, done in seen)
-
-
-def test_every_step_after_reading_can_run_on_spark(out, monkeypatch):
-    steps = []
-    store, numbers = Workbench.store, Workbench.numbers
-    monkeypatch.setattr(Workbench, "store", lambda bench, table: steps.append(table) or store(bench, table))
-    monkeypatch.setattr(
-        Workbench,
-        "numbers",
-        lambda bench, table, **of: steps.append(table.aggregate(**of)) or numbers(bench, table, **of),
-    )
-    prepare(SHOP, out, gap="5m", drop_repeats=True, event="event", validation_span="10%")
-    assert len(steps) > 40
-    for step in steps[1:]:
-        assert ibis.to_sql(step, dialect="pyspark")
 
 
 def test_tensorflow_stays_out_of_it(tmp_path):

@@ -1,6 +1,7 @@
 """What a worker of test_workers.py runs: `python -m tests.training.in_step DATA OUT`, alone or with a TF_CONFIG.
 
-With LOGICAL_CPUS=2 one process has two devices. Weights, optimizer states and histories go to OUT.
+With LOGICAL_CPUS=2 one process has two devices; with DATA_MEMORY the data is read from its files. Weights, optimizer
+states and histories go to OUT.
 """
 
 import json
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 import tfrecsession as trs
 from tfrecsession import InputError, training
+from tfrecsession.batches import streamed
 from tfrecsession.training import cluster, workers
 
 SETTINGS = {"units": [8], "rows": 16, "steps": 8, "negatives": 32, "epochs": 2, "dropout": 0.0, "decay": "linear"}
@@ -39,13 +41,26 @@ def reads_of(model, data):
     return [one.name for one in reads]
 
 
+def read_shards():
+    """The shards that are read into windows from now on."""
+    found, read = [], streamed._Stream._window
+
+    def window(stream, shards, *number):
+        found.extend([str(shard.part), shard.group] for shard in shards)
+        return read(stream, shards, *number)
+
+    streamed._Stream._window = window
+    return found
+
+
 def main(data, out):
     if number_of_cpus := int(os.environ.get("LOGICAL_CPUS", "0")):
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * number_of_cpus)
     together = training.strategy()
     worker = cluster.worker_of(together)
-    data, found = trs.load(data), {}
+    data, found = trs.load(data), {"shards": read_shards()}
+    memory = int(os.environ.get("DATA_MEMORY", "0")) or None
     try:
         cluster.check_alike(together, {"model": "gru4rec", "seed": worker, "learning_rate": 0.1 + worker})
     except InputError as error:
@@ -61,7 +76,7 @@ def main(data, out):
             data.items, data.train, data.train.only(np.zeros(len(data.train), bool)), data.test, {}
         )
         validated = data if name == "adagrad" and together.num_replicas_in_sync > 1 else without
-        found[name] = training.fit(model, validated, settings, seed=1)
+        found[name] = training.fit(model, validated, settings, seed=1, data_memory=memory)
         for number, variable in enumerate([*model.weights, *model.optimizer.variables]):
             arrays[f"{name} {number} {variable.path}"] = np.asarray(variable)
         if name == "adagrad" and together.num_replicas_in_sync > 1 and worker == 0:

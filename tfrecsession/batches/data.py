@@ -43,7 +43,7 @@ class Sessions:
         return self.arrays.offsets
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.arrays)
 
     def __getitem__(self, session: int) -> np.ndarray:
         """The item ids of one session, int32 [events]."""
@@ -57,12 +57,12 @@ class Sessions:
 
     @property
     def events(self) -> int:
-        return len(self.values)
+        return self.arrays.events
 
     @property
     def scored_events(self) -> int:
         """Events that have an event before them in their session: what evaluation scores."""
-        return int(np.maximum(np.diff(self.offsets) - 1, 0).sum())
+        return self.arrays.scored_events
 
     def column(self, name: str) -> np.ndarray:
         """A further column (`times`, `user`, `event`, a context column), loaded when first asked for."""
@@ -90,6 +90,8 @@ class Sessions:
         one_target: bool = False,
         every_event: bool | None = None,
         by_user: bool | str = False,
+        memory: str | int | None = None,
+        shard: tuple[int, int] = (0, 1),
         **options,
     ):
         """A `tf.data.Dataset` of `(batch, targets)`, see `tfrecsession.batches.datasets`.
@@ -104,9 +106,13 @@ class Sessions:
         "joined": as if each person had but one session. With `carry` they are user-parallel lanes; without, everybody's
         newest `steps` events are taken. The other splits begin with what the `earlier` ones have of their people.
 
+        `memory` ("512MB", or bytes) is for data larger than memory: packed batches as above, read from the files a
+        window of shards at a time, so that no more than that is held; with `shard`, (i, n), worker i of n reads only
+        its part of them. See `tfrecsession.batches.streamed`.
+
         Raises:
-            InputError: `one_target` with `carry` or `by_user`, `by_user` where the log names no users, or an option
-                that the layout does not know.
+            InputError: `one_target` with `carry` or `by_user`, `by_user` where the log names no users, `memory` where
+                all sessions are needed or too little of it, or an option that the layout does not know.
         """
         from tfrecsession.batches import datasets  # brings in TensorFlow, which reading a data set does not need
 
@@ -116,7 +122,18 @@ class Sessions:
             raise InputError(
                 "carry, one_target: a lane goes on with its session, a prefix is read once; say one of them"
             )
-        if by_user:
+        if memory is None and tuple(shard) != (0, 1):
+            raise InputError("shard: is for data that is read from its files part by part; say memory= too")
+        if memory is not None:
+            from tfrecsession.batches.streamed import streamed
+
+            for name, said in (("carry", carry), ("every_event", every_event), ("by_user", by_user)):
+                if said:
+                    raise InputError(f"memory, {name}: needs all sessions at once, in their order; leave memory out")
+            if not hasattr(self.arrays, "read_shard"):
+                raise InputError("memory: these sessions are in memory already, leave it out")
+            dataset = streamed(self.arrays, memory, rows, steps, one_target=one_target, shard=shard, **options)
+        elif by_user:
             dataset = self._batches_by_user(rows, steps, carry, one_target, every_event, by_user, options)
         elif every_event:
             dataset = datasets.every_event(self.values, self.offsets, one_target=one_target)
@@ -192,5 +209,6 @@ def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0,
         prepare(f"synthetic:items={items},sessions={sessions},seed={seed},days={days}", out, **options)
         data = load(out)
         for split in (data.train, data.validation, data.test):
-            _ = split.values, [split.column(name) for name in split.arrays.columns]  # read before the files are gone
+            columns = {name: split.column(name) for name in split.arrays.columns}  # read before the files are gone
+            split.arrays = SessionArrays(split.items, split.values, split.offsets, columns)
         return Data(data.items, data.train, data.validation, data.test, data.info)

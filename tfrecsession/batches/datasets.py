@@ -13,10 +13,11 @@ import tensorflow as tf
 
 from tfrecsession.batches import lanes, layout
 from tfrecsession.batches.epochs import ahead, in_epochs
-from tfrecsession.batches.packing import pack
+from tfrecsession.batches.packing import pack, rows_needed
 from tfrecsession.batches.people import People
 from tfrecsession.errors import InputError
 
+NOTHING = "no session has two events or more: there is nothing to train on"
 CELLS_A_CHUNK = 1 << 18  # laid out by one call of NumPy: enough to hide Python's overhead, little to hold in memory
 
 
@@ -41,19 +42,23 @@ def packed(
         long: what becomes of a session of more than `steps` steps: "newest" keeps its last ones, "split" cuts it up.
         one_target: every prefix of every session by itself, with one target after its last step.
     """
-    _check_shape(rows, steps)
-    if long not in ("newest", "split"):
-        raise InputError(f"long={long!r}: say 'newest' (keep the last steps) or 'split' (cut into pieces)")
-    if one_target and long == "split":
-        raise InputError("long='split': a prefix that is cut up has one end only, say long='newest' with one_target")
-    cut = layout.prefixes if one_target else layout.newest if long == "newest" else layout.split
-    pieces = cut(offsets, steps)
+    pieces = cutting(rows, steps, long, one_target)(offsets, steps)
     _check_some(pieces)
 
     def lay_out(*where):
         return layout.lay_out(values, pieces, *where, last_only=one_target)
 
     return _dealt(pieces, lay_out, rows, steps, shuffle, seed)
+
+
+def cutting(rows: int, steps: int, long: str, one_target: bool):
+    """What cuts sessions into pieces for `packed`: a function of offsets and steps."""
+    _check_shape(rows, steps)
+    if long not in ("newest", "split"):
+        raise InputError(f"long={long!r}: say 'newest' (keep the last steps) or 'split' (cut into pieces)")
+    if one_target and long == "split":
+        raise InputError("long='split': a prefix that is cut up has one end only, say long='newest' with one_target")
+    return layout.prefixes if one_target else layout.newest if long == "newest" else layout.split
 
 
 def session_parallel(values: np.ndarray, offsets: np.ndarray, rows: int = 64, steps: int = 1) -> tf.data.Dataset:
@@ -148,7 +153,7 @@ def _once(all_of_them, events: int, visits: bool = False) -> tf.data.Dataset:
 
 def _dealt(pieces: layout.Pieces, lay_out, rows: int, steps: int, shuffle: bool, seed: int, visits: bool = False):
     """Pieces dealt into rows anew each epoch; `lay_out` takes a packing, rows from and to, and the shape."""
-    batches = -(-len(pack(pieces.lengths, steps)) // rows)
+    batches = -(-rows_needed(pieces.lengths, steps) // rows)
     chunk = max(1, CELLS_A_CHUNK // (rows * steps))
 
     def chunks(epoch, first):
@@ -161,7 +166,7 @@ def _dealt(pieces: layout.Pieces, lay_out, rows: int, steps: int, shuffle: bool,
             shape = (full // rows, rows, steps)
             yield {name: array.reshape(shape) for name, array in laid.batch.items()}, laid.targets.reshape(shape)
 
-    return in_epochs(chunks, _cells(rows, steps, visits), batches, chunk)
+    return in_epochs(chunks, cells_of(rows, steps, visits), batches, chunk)
 
 
 def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False):
@@ -179,7 +184,7 @@ def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False):
             }
             yield cut, cut.pop("targets")
 
-    return in_epochs(chunks, _cells(rows, steps, visits), batches, chunk)
+    return in_epochs(chunks, cells_of(rows, steps, visits), batches, chunk)
 
 
 def _names(visits: bool) -> tuple[str, ...]:
@@ -188,10 +193,10 @@ def _names(visits: bool) -> tuple[str, ...]:
 
 def _check_some(pieces: layout.Pieces) -> None:
     if not len(pieces.lengths):
-        raise InputError("no session has two events or more: there is nothing to train on")
+        raise InputError(NOTHING)
 
 
-def _cells(rows: int, steps: int, visits: bool):
+def cells_of(rows: int, steps: int, visits: bool = False):
     """The specification of many batches at once."""
     cells = tf.TensorSpec((None, rows, steps), tf.int32)
     return dict.fromkeys(_names(visits), cells), cells

@@ -8,6 +8,7 @@ off goes on with the very batches that it would have seen. The contract is one a
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 
@@ -16,10 +17,13 @@ import tensorflow as tf
 from tfrecsession.errors import InputError
 
 AHEAD = 8  # batches that wait for the training step
+FAILED: list[InputError] = []  # what could not be read while batches were made, see `plainly`
 MARKS = ("sessions", "one_target", "by_user", "interactions")  # what models read of a data set of batches
 
 
-def in_epochs(chunks: Callable[[int, int], Iterator], spec, batches: int, chunk: int) -> tf.data.Dataset:
+def in_epochs(
+    chunks: Callable[[int, int], Iterator], spec, batches: int, chunk: int, share: Callable | None = None
+) -> tf.data.Dataset:
     """An epoch at each pass.
 
     Args:
@@ -28,6 +32,7 @@ def in_epochs(chunks: Callable[[int, int], Iterator], spec, batches: int, chunk:
         spec: of a chunk, a `TensorSpec` for each array.
         batches: how many there are in every epoch.
         chunk: batches in a chunk, all but the last.
+        share: (index, count) -> the data set of worker `index` of `count`, where each reads only its part of the data.
 
     Returns:
         A data set of batches. Its first pass is epoch 0, its second epoch 1, and so on; `start(epoch, batch)` makes one
@@ -39,9 +44,13 @@ def in_epochs(chunks: Callable[[int, int], Iterator], spec, batches: int, chunk:
 
         def one_pass():
             first, left_out = divmod(next(skipped), chunk)
-            for some in chunks(next(passes), first):
-                yield tf.nest.map_structure(lambda array, begin=left_out: array[begin:], some)
-                left_out = 0
+            try:
+                for some in chunks(next(passes), first):
+                    yield tf.nest.map_structure(lambda array, begin=left_out: array[begin:], some)
+                    left_out = 0
+            except InputError as error:
+                FAILED.append(error)
+                raise
 
         dataset = tf.data.Dataset.from_generator(one_pass, output_signature=spec).unbatch()
         if not batch:
@@ -50,6 +59,8 @@ def in_epochs(chunks: Callable[[int, int], Iterator], spec, batches: int, chunk:
         if batch:  # an epoch has them all, whatever is left of this one
             dataset.cardinality = lambda: tf.constant(batches, tf.int64)
         dataset.start = start
+        if share:
+            dataset.share = lambda index, count: share(index, count).start(epoch, batch)
         return dataset
 
     return start()
@@ -78,6 +89,18 @@ def starting_at(dataset: tf.data.Dataset, epoch: int, batch: int = 0) -> tf.data
         if hasattr(dataset, mark):
             setattr(begins, mark, getattr(dataset, mark))
     return begins
+
+
+@contextlib.contextmanager
+def plainly() -> Iterator[None]:
+    """An InputError met while batches are read comes out as itself, not as the text of an error of TensorFlow."""
+    FAILED.clear()
+    try:
+        yield
+    except tf.errors.OpError:
+        if FAILED:
+            raise FAILED.pop() from None
+        raise
 
 
 def ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:

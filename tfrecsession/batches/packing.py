@@ -39,6 +39,11 @@ def row_patterns(length_counts: np.ndarray, steps: int) -> list[tuple[np.ndarray
     return patterns
 
 
+def rows_needed(lengths: np.ndarray, steps: int) -> int:
+    """How many rows of `steps` steps `pack` deals pieces of these lengths into."""
+    return sum(repeats for _, repeats in row_patterns(np.bincount(lengths, minlength=steps + 1), steps))
+
+
 @dataclass(frozen=True)
 class Packing:
     """Rows of pieces: row `r` holds pieces `order[splits[r]:splits[r + 1]]`, one after the other."""

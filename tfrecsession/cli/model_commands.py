@@ -37,6 +37,11 @@ def train_command(commands, every):
     )
     command.add_argument("--tensorboard", metavar="DIR", help="write there what `tensorboard --logdir DIR` shows")
     command.add_argument(
+        "--data-memory",
+        metavar="SIZE",
+        help="read the training data from its files, holding no more than 512MB, 1GB ... of it; default: load all",
+    )
+    command.add_argument(
         "--workers",
         metavar="N|HOSTS",
         help="N processes on this machine; or host:port,host:port for one process on each host, the chief first",
@@ -74,6 +79,7 @@ def train(options) -> int | None:
         tensorboard=options.tensorboard,
         verbose=options.json != "-",
         strategy=strategy,
+        data_memory=options.data_memory,
     )
     if not launch.is_chief():
         return None

@@ -36,7 +36,7 @@ class RawLog:
 
     table: ir.Table
     source: str
-    connection: Any  # ibis DuckDB backend
+    connection: Any  # Ibis backend, DuckDB or Spark
     text: bool = False
     declared: dict[str, dt.DataType] = field(default_factory=dict)
     content: Any = None

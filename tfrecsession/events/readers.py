@@ -44,7 +44,8 @@ def read_events(
             (`tfrecsession.events.synthetic.Shop`); or "tfds:movielens/100k-ratings", a data set that TensorFlow
             Datasets has prepared on this machine. A stream is copied into a table of `connection`, once.
         columns: which column is what; default: found by their usual names.
-        connection: an Ibis DuckDB connection; default: a new one in memory.
+        connection: an Ibis DuckDB connection, or a `SparkConnection` for what Spark `reads`; default: DuckDB in
+            memory.
         format: csv, tsv, jsonl, parquet, txt or grouplens, where the suffix does not say.
         time_unit: s, ms, us or ns; default: detected from the size of the numbers.
         drop_bad_rows: leave out rows without item, session or usable time, and say so in `notes`, instead of refusing.

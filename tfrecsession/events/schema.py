@@ -108,7 +108,7 @@ class EventTable:
     """
 
     table: Any  # ibis.Table
-    connection: Any  # ibis DuckDB backend
+    connection: Any  # Ibis backend, DuckDB or Spark
     source: str  # named in messages
     timed: bool = True  # False: the log has no times, `time` is the row number
     context: tuple[str, ...] = ()

@@ -54,6 +54,8 @@ def open_log(source: Any, columns: Columns, connection, format: str | None = Non
         with reading(name):
             stream = pa.RecordBatchReader.from_stream(source)
         return _store(stream, columns, connection, name)
+    if type(source).__module__.startswith("pyspark."):
+        raise InputError('a PySpark DataFrame stays on Spark: prepare it with engine="spark"')
     raise InputError(
         f"cannot read events from {type(source).__name__}: give a path, a pandas DataFrame, an Arrow table or "
         "RecordBatchReader, an Ibis table, 'tfds:...' or 'synthetic:...'"

@@ -49,6 +49,10 @@ class _Compiler(PySparkCompiler):
         """Ibis sums, which makes nothing of no rows; none of them is 0."""
         return super().visit_CountStar(op, arg=arg, where=None) if where is None else self.f.count_if(where)
 
+    def visit_IsInf(self, op, *, arg):
+        """Ibis' is never true."""
+        return self.f.abs(arg).eq(self.POS_INF)
+
     def visit_IsNull(self, op, *, arg):
         """Ibis takes NaN for a null, here alone."""
         return arg.is_(ibis.backends.sql.compilers.base.NULL)
@@ -139,7 +143,7 @@ def check_context(schema: ibis.Schema, names: Iterable[str], source: str) -> Non
     for name in names:
         kind = schema[name]
         fits = kind.is_string() or kind.is_signed_integer() or kind.is_boolean() or kind.is_date() or kind.is_decimal()
-        fits |= kind in (dt.float32, dt.float64) or (kind.is_timestamp() and kind.scale != 9)
+        fits |= kind in (dt.float32, dt.float64) or (kind.is_timestamp() and kind.scale in (None, 6))
         if not fits:
             raise InputError(
                 f"{source}: the context column {name!r} is of type {kind}, which Spark does not have or cannot order: "

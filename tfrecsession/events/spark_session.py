@@ -193,9 +193,13 @@ def _standard_error_in(file: Path) -> Iterator[None]:
 
 def _refused(master: str, error: Exception, log: Path) -> str:
     """Why there is no session, in one line: what Java said last, or the error's own first line."""
-    said = [line for line in log.read_text(errors="replace").splitlines() if re.search(r"Exception|rror", line)]
-    reason = " ".join((said[-1] if said else str(error).strip().partition("\n")[0]).split())[:300]
-    return f"--spark-master {master}: Spark did not start: {reason}"
+    text = log.read_text(errors="replace")
+    found = re.findall(
+        r"^(?:Exception in thread \S+ |Caused by: )?[\w.$]+(?:Exception|Error): (.+)", text, re.MULTILINE
+    )
+    found = found or re.findall(r"^Error: (.+)", text, re.MULTILINE)  # of the JVM itself
+    reason = " ".join((found[0] if found else str(error).strip().partition("\n")[0]).split())[:300]
+    return f"--engine spark on {master}: Spark did not start: {reason}"
 
 
 def _megabytes(memory: str) -> str:

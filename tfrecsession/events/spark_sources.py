@@ -2,6 +2,10 @@
 
 Rows have the numbers that DuckDB gives them: by file name and position in a Parquet file, by line in a delimited one.
 A data frame is numbered in the order of its partitions.
+
+What comes out differently than with DuckDB: ids that are fractional floats below 0.001 or from 10 million on, or points
+in time, have Spark's spelling. What one of the two refuses: a quoted line break in a delimited file and times as
+"...T10:11Z" without seconds are errors here, "+0130" for "+01:30" is one there.
 """
 
 from __future__ import annotations

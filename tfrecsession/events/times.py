@@ -80,14 +80,15 @@ def _read_text(text: ir.StringValue) -> TimeColumn:
     text = text.strip()
     decimals = text.re_search(r"[.eE]")  # a database may round "1.7" to a whole number
     zoned = text.re_search(ZONED)
+    dashed = text.replace("/", "-")  # Spark reads no slashes
     return TimeColumn(
         column=text,
         whole=ibis.ifelse(decimals, NO_TIME, text.try_cast("int64")),
         fraction=ibis.ifelse(decimals, _finite(text.try_cast("float64")), NO_NUMBER),
         # Two casts: a text without zone must not be read in the session's zone, nor an offset be ignored.
         stamp=ibis.cases(
-            (zoned, epoch_us(text.try_cast("timestamp('UTC')"))),
-            (text.re_search(NAIVE), epoch_us(text.try_cast("timestamp"))),
+            (zoned, epoch_us(dashed.try_cast("timestamp('UTC')"))),
+            (text.re_search(NAIVE), epoch_us(dashed.try_cast("timestamp"))),
         ),
         zoned=zoned,
     )

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.batches.epochs import plainly
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding
 from tfrecsession.losses import CrossEntropy, RankingLoss, full_softmax, sampled_losses
@@ -111,14 +112,15 @@ class SequenceModel(Recommender):
         super().compile(optimizer, loss, metrics, **kwargs)
 
     def fit(self, *args, callbacks=None, **kwargs):
-        return super().fit(*args, callbacks=[*(callbacks or []), StopOnNaN()], **kwargs)
+        with plainly():
+            return super().fit(*args, callbacks=[*(callbacks or []), StopOnNaN()], **kwargs)
 
-    def training_batches(self, sessions, settings: dict, seed: int):
-        """The batches that `tfrecsession train` fits to."""
+    def training_batches(self, sessions, settings: dict, seed: int, memory: int | None = None):
+        """The batches that `tfrecsession train` fits to; with `memory`, read from files."""
         if lanes := settings.get("lanes"):  # in parallel: the state carried, of sessions in the order of the log
             order = {"by_user": self.across_sessions, "seed": seed} if self.across_sessions else {}
-            return sessions.batches(rows=lanes, steps=settings["steps"], carry=True, **order)
-        shape = {"rows": settings["rows"], "steps": settings["steps"]}
+            return sessions.batches(rows=lanes, steps=settings["steps"], carry=True, memory=memory, **order)
+        shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory}
         return sessions.batches(**shape, seed=seed, one_target=not self.causal, by_user=self.across_sessions)
 
     def score_all(self, encoded):

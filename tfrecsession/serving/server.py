@@ -15,6 +15,7 @@ from tfrecsession.serving.meters import Meters
 from tfrecsession.serving.model_folder import ModelFolder
 from tfrecsession.serving.rest import Http, application
 
+BACKLOG = 1024  # connections that are being made: beyond it whoever comes waits for a second before the next try
 GRACE_SECONDS = 10  # for the requests under way when the server is stopped
 
 
@@ -127,7 +128,9 @@ class Server:
         await runner.setup()
         loop = asyncio.get_running_loop()
         try:
-            listener = await loop.create_server(lambda: Http(runner.server, loop=loop), self.host, self.rest_port)
+            listener = await loop.create_server(
+                lambda: Http(runner.server, loop=loop), self.host, self.rest_port, backlog=BACKLOG
+            )
         except OSError as error:
             await runner.cleanup()
             raise self._taken("--rest-port", self.rest_port, error.strerror) from None

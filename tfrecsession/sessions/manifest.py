@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
@@ -36,7 +36,7 @@ def manifest(
         "fingerprint": _fingerprint(options, {**schema, **content}, writer.digest.hexdigest()),
         "source": source,
         "timed": timed,
-        "options": {name: _plain(value) for name, value in asdict(options).items()},
+        "options": {field.name: _plain(getattr(options, field.name)) for field in fields(options)},
         "schema": schema,
         "content": content,
         "items": items,

@@ -11,6 +11,7 @@ from tfrecsession.sessions.spans import Span, parse_duration, parse_span
 
 ON_DISK = ("items", "times", "start")  # names of a prepared session's own columns, beside those of the event table
 MEMORY = re.compile(r"\d+(\.\d+)? ?[KMGT]i?B", re.IGNORECASE)
+SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(i?)B?", re.IGNORECASE)  # ... or a number of bytes
 
 
 @dataclass(frozen=True)
@@ -114,3 +115,12 @@ def _at_least_one(number: int | None, argument: str, default: int) -> int:
     if isinstance(number, bool) or int(number) != number or number < 1:
         raise InputError(f"{argument} {number}: must be a whole number of at least 1")
     return int(number)
+
+
+def bytes_of(memory: str | int) -> int:
+    """ "512MB" -> 512000000; a number is bytes already. InputError for what says no size above 0."""
+    found = SIZE.fullmatch(str(memory).strip())
+    size = float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ") if found else 0
+    if size < 1:
+        raise InputError(f"memory={memory!r}: write it as 4GB or 500MB")
+    return int(size)

@@ -48,6 +48,11 @@ class SessionArrays:
         return len(self.values)
 
     @property
+    def scored_events(self) -> int:
+        """Events that have an event before them in their session."""
+        return int(np.maximum(np.diff(self.offsets) - 1, 0).sum())
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The names that `column` knows."""
         return tuple(self._columns)
@@ -66,6 +71,8 @@ class SessionArrays:
 
 class StoredSessions(SessionArrays):
     """The sessions in the Parquet parts of a folder; each array is read when it is first asked for, and once.
+
+    What need not hold them all reads them shard by shard: a shard is a row group of a part.
 
     counts: of this split, as in `dataset.json`. Raises InputError for parts that are missing or not whole.
     """
@@ -90,6 +97,10 @@ class StoredSessions(SessionArrays):
         return self._events
 
     @property
+    def scored_events(self) -> int:
+        return self._events - self._sessions  # a session that is stored has an event
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return tuple(name for name in self._schema.names if name != "items")
 
@@ -107,15 +118,36 @@ class StoredSessions(SessionArrays):
         return super().column(name)
 
     @cached_property
+    def shards(self) -> list[tuple[Path, int]]:
+        """The file and the row group of each shard, in the order of the sessions."""
+        found = []
+        for part in self._parts:
+            with _opened(part) as file:
+                found += [(part, group) for group in range(file.num_row_groups)]
+        return found
+
+    def read_shard(self, part: Path, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """`values` and `offsets` of the sessions of one shard, read anew."""
+        with _opened(part) as file:
+            lists = file.read_row_group(group, columns=["items"])["items"].combine_chunks()
+        offsets = np.zeros(len(lists) + 1, np.int64)
+        np.cumsum(np.diff(lists.offsets.to_numpy()), out=offsets[1:])
+        return lists.flatten().to_numpy(), offsets
+
+    def check_events(self, found: int) -> None:
+        """Raises InputError where the shards together have more or fewer events than there should be."""
+        self._expect(found, self._events, "events")
+
+    @cached_property
     def _lists(self) -> tuple[np.ndarray, np.ndarray]:
         values, offsets = np.empty(self._events, np.int32), np.zeros(self._sessions + 1, np.int64)
         row = event = 0
-        for lists in self._chunks("items"):
-            flat = lists.flatten().to_numpy()
-            values[event : event + len(flat)] = flat
-            offsets[row + 1 : row + 1 + len(lists)] = np.cumsum(np.diff(lists.offsets.to_numpy())) + event
-            row, event = row + len(lists), event + len(flat)
-        self._expect(event, self._events, "events")
+        for shard in self.shards:
+            some, ends = self.read_shard(*shard)
+            values[event : event + len(some)] = some
+            offsets[row + 1 : row + len(ends)] = ends[1:] + event
+            row, event = row + len(ends) - 1, event + len(some)
+        self.check_events(event)
         return values, offsets
 
     def _read(self, name: str) -> np.ndarray:

@@ -26,7 +26,8 @@ import tensorflow as tf
 
 from tfrecsession.batches import Data, load
 from tfrecsession.errors import InputError
-from tfrecsession.models import Recommender
+from tfrecsession.models import Recommender, SequenceModel, by_name
+from tfrecsession.sessions.options import bytes_of
 from tfrecsession.staging import staged
 from tfrecsession.training import cluster, workers
 from tfrecsession.training.checkpoint import Checkpoint
@@ -55,6 +56,7 @@ def train(
     verbose: int | str = 0,
     callbacks=(),
     strategy: tf.distribute.Strategy | None = None,
+    data_memory: str | int | None = None,
 ) -> Recommender:
     """Train a model and keep the run in `out`.
 
@@ -75,13 +77,20 @@ def train(
         verbose: 0 for silence; otherwise see `Progress`.
         callbacks: further Keras callbacks, for models that are learned by gradient.
         strategy: `training.strategy()`, to train with other workers; of these the chief keeps the run. None: alone.
+        data_memory: of the training data no more than this is held, as "1GB" or a number of bytes, and the rest read
+            from its files, see `tfrecsession.batches.streamed`; of several workers each reads its part. For sequence
+            models without lanes and without memory of people. None: all of it is loaded.
 
     Raises:
         InputError: among others, the workers were told different things, or this model is trained by one alone.
         WorkerLost: another worker has gone.
     """
     together = workers.suited(strategy, model, settings)
-    told = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k)}
+    if data_memory is not None:
+        data_memory = bytes_of(data_memory)
+        if not issubclass(by_name(model), SequenceModel):
+            raise InputError(f"data-memory: {model} needs all training data at once, leave it out")
+    told = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
     cluster.check_alike(together, {**told, **settings, **_versions()})
     chief = cluster.worker_of(together) == 0
     with contextlib.ExitStack() as stack:
@@ -104,7 +113,8 @@ def train(
             watching = (
                 [CSVLog(place / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])] if chief else []
             )
-            history = fit(built, data, settings, seed, verbose if chief else 0, [*callbacks, *watching], kept)
+            more = {"checkpoint": kept, "data_memory": data_memory}
+            history = fit(built, data, settings, seed, verbose if chief else 0, [*callbacks, *watching], **more)
             seconds = kept.seconds if kept else time.perf_counter() - start
         if chief:
             built.save(folder / "model.keras")
@@ -126,6 +136,7 @@ def train(
                     "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
                     "versions": _versions(),
                     "workers": cluster.workers_of(together),
+                    "data_memory": data_memory,
                     "seconds": seconds,
                     "memory": memory.growth,  # bytes, at the peak of building and fitting
                     "events": int(data.train.scored_events * settings.get("epochs", 1)),
@@ -143,12 +154,14 @@ def fit(
     verbose: int | str = 0,
     callbacks=(),
     checkpoint: Checkpoint | None = None,
+    data_memory: int | None = None,
 ) -> dict[str, list]:
     """Fit a compiled model by its settings, from its checkpoint on; returns the history as plain numbers."""
     if "epochs" not in settings:  # counted, not learned
         model.fit(data.train)
         return {}
-    batches = model.training_batches(data.train, settings, seed)
+    streamed = {} if data_memory is None else {"memory": data_memory}
+    batches = model.training_batches(data.train, settings, seed, **streamed)
     validation = data.validation if data.validation.scored_events else None
     decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
     callbacks, initial_epoch = [*decay, *callbacks, *([Progress()] if verbose else [])], 0

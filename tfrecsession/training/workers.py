@@ -50,7 +50,8 @@ def fit_in_step(model: SequenceModel, batches: tf.data.Dataset, validation_data=
 
     Args:
         model: compiled, and free of carried states.
-        batches: of all rows, the same on all workers.
+        batches: of all rows, the same on all workers. Those that are read from files (`memory=`) are another shuffle
+            than one worker's: each worker reads its own part of the files.
         validation_data: a split of the data set, or its batches.
         callbacks, **options: as in `fit`; callbacks run on every worker.
 
@@ -90,13 +91,17 @@ def _shares(batches: tf.data.Dataset, together: tf.distribute.Strategy):
     if rows is None or rows % replicas:
         raise InputError(f"rows={rows}: {replicas} workers share the rows of a batch, say a multiple of {replicas}")
 
+    own = across(together) and hasattr(batches, "share")  # each worker reads its part of the files, not all rows
+    if own:
+        batches = batches.share(worker_of(together), workers_of(together))
+
     def of_worker(where):
         here = replicas // where.num_input_pipelines
-        first = where.input_pipeline_id * here
+        first = 0 if own else where.input_pipeline_id * here
 
         def cut(*batch):
             def parts(array):
-                return tf.reshape(array, (replicas, rows // replicas, *array.shape[1:]))[first : first + here]
+                return tf.reshape(array, (-1, rows // replicas, *array.shape[1:]))[first : first + here]
 
             return tf.nest.map_structure(parts, batch)
 

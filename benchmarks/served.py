@@ -1,0 +1,110 @@
+"""The server and the load of `serving.py`, each a process of its own, and what goes between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+class Serving:
+    """`tfrecsession serve` over a folder of its own, with the exports named under their names as version 1."""
+
+    def __init__(self, folder: Path, names: dict[str, str], *options: str):
+        self.models = folder / "served"
+        shutil.rmtree(self.models, ignore_errors=True)
+        for name, export in names.items():
+            shutil.copytree(folder / export, self.models / name / "1")
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0)), other.bind(("127.0.0.1", 0))
+            self.rest, self.grpc = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other))
+        ports = ["--rest-port", self.rest.partition(":")[2], "--grpc-port", self.grpc.partition(":")[2]]
+        self.command = [
+            sys.executable,
+            "-m",
+            "tfrecsession",
+            "serve",
+            str(self.models),
+            *ports,
+            "--json",
+            "-",
+            *options,
+        ]
+        self.log = folder / "server.log"
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def start(self) -> None:
+        with open(self.log, "a") as log:
+            self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=log, text=True)
+        while not self.process.stdout.readline().startswith("}"):
+            assert self.process.poll() is None, f"the server did not start: see {self.log}"
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def megabytes(self) -> float:
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return round(int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024, 1)
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def load(serving: Serving, api: str, model: str, histories, rate: float, seconds: float, **more) -> dict:
+    """What the load generator found."""
+    bodies = [rest_body(history) if api == "rest" else grpc_body(model, history) for history in histories]
+    said = {
+        "api": api,
+        "address": getattr(serving, api),
+        "path": f"/v1/models/{model}:predict",
+        "bodies": [body.decode("latin-1") for body in bodies],
+        "rate": rate,
+        "seconds": seconds,
+        **more,
+    }
+    before = serving.cpu_seconds()
+    command = [sys.executable, str(Path(__file__).with_name("load.py"))]
+    done = subprocess.run(command, input=json.dumps(said), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return {**json.loads(done.stdout), "server_cpu": round((serving.cpu_seconds() - before) / seconds, 2)}
+
+
+def rest_body(history) -> bytes:
+    return json.dumps({"inputs": {"items": [history]}}).encode()
+
+
+def grpc_body(model: str, history) -> bytes:
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model
+    request.inputs["items"].CopyFrom(tf.make_tensor_proto([history]))
+    return request.SerializeToString()
+
+
+def same(answer: str, expected, place: int) -> bool:
+    """Whether an answer of REST or gRPC, as latin-1 text, is that of `expected` to the history at `place`."""
+    if answer.startswith("{"):
+        said = json.loads(answer.encode("latin-1"))["outputs"]
+        items, scores = said["items"][0], said["scores"][0]
+    else:
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2
+
+        outputs = predict_pb2.PredictResponse.FromString(answer.encode("latin-1")).outputs
+        items = [item.decode() for item in tf.make_ndarray(outputs["items"])[0]]
+        scores = tf.make_ndarray(outputs["scores"])[0]
+    return items == expected.items[place].tolist() and np.allclose(scores, expected.scores[place], rtol=1e-4, atol=1e-5)
