@@ -12,7 +12,12 @@ from tfrecsession.events.synthetic import Shop
 
 
 def chance(catalogue: int, events: int, k=(20,)) -> Evaluation:
-    """A random order of the catalogue, in expectation."""
+    """A random order of the catalogue, in expectation.
+
+    Examples:
+        >>> chance(catalogue=1000, events=1, k=(20,)).metrics["recall@20"]
+        0.02
+    """
     metrics = {}
     for length in k:
         ranks = np.arange(1, min(length, catalogue) + 1)

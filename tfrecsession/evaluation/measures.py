@@ -96,7 +96,13 @@ def measure(
 
 
 def metrics_of(ranks: np.ndarray, k=(20,)) -> dict[str, float]:
-    """Recall, MRR and NDCG at each k, from ranks that start at 1."""
+    """Recall, MRR and NDCG at each k, from ranks that start at 1.
+
+    Examples:
+        >>> values = metrics_of(np.array([1, 3, 50]), k=(20,))
+        >>> {name: round(value, 4) for name, value in values.items()}
+        {'recall@20': 0.6667, 'mrr@20': 0.4444, 'ndcg@20': 0.5}
+    """
     return {
         f"{name}@{length}": float(np.mean(metric(length).of_each(ranks))) if len(ranks) else 0.0
         for length in k

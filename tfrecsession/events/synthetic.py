@@ -73,6 +73,15 @@ class Shop(Catalogue):
 
     Raises:
         InputError: arguments out of range.
+
+    Examples:
+        >>> shop = Shop(items=20, sessions=100, seed=1)
+        >>> shop.spec
+        'synthetic:items=20,sessions=100,seed=1,days=8'
+        >>> Shop.from_spec(shop.spec) == shop
+        True
+        >>> shop.reader().read_all().num_rows > 100
+        True
     """
 
     items: int = 1000

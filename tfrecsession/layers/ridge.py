@@ -21,6 +21,12 @@ def ridge(features, confidence, target, background):
 
     Returns:
         float32 [n, dim].
+
+    Examples:
+        >>> import numpy as np
+        >>> ones, row = np.ones([1, 1], np.float32), np.ones([1, 1, 2], np.float32)
+        >>> np.asarray(ridge(row, ones, ones, np.ones([1, 2], np.float32))).round(4)
+        array([[0.3333, 0.3333]], dtype=float32)
     """
 
     def in_dim():

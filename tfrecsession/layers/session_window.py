@@ -22,6 +22,10 @@ def step_weights(decay: str, steps: int) -> np.ndarray:
 
     Raises:
         InputError: an unknown decay; fewer steps than one.
+
+    Examples:
+        >>> step_weights("div", 4)
+        array([1.        , 0.5       , 0.33333333, 0.25      ])
     """
     if decay not in STEP_DECAYS:
         raise InputError(f"decay={decay!r}: say one of {', '.join(STEP_DECAYS)}")

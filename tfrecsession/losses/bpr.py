@@ -22,6 +22,12 @@ class BPR(RankingLoss):
 
     Raises:
         InputError: `elu` below 0.
+
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[2.0, 1.0, 5.0]])  # the target, two negatives ...
+        >>> round(float(BPR()([[1, 1, 0]], scores)), 4)  # ... the second of which does not count
+        0.3133
     """
 
     def __init__(self, elu=0.0, **kwargs):

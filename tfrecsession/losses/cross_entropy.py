@@ -14,6 +14,12 @@ class CrossEntropy(RankingLoss):
 
     The second form needs neither a concatenation nor the paper's 1e-24 in the logarithm (arXiv 1706.03847, section 2).
     With logq=1 it is sampled softmax with the correction of Bengio and Senecal, the authors' choice for large data.
+
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[2.0, 1.0, 0.0]])  # the target, two negatives
+        >>> round(float(CrossEntropy()(np.ones_like(scores), scores)), 4)
+        0.4076
     """
 
     def compare(self, positive, negatives, keep=None):

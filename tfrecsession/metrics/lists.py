@@ -47,7 +47,12 @@ def hits_of_the_rest(lists: np.ndarray, values: np.ndarray, offsets: np.ndarray,
 
 def precision(hits: np.ndarray, k: int) -> np.ndarray:
     """Precision@k against the rest of the session: hits among the first k, divided by k. bool [n, k or more] ->
-    float64 [n]. A rest of fewer items than k cannot reach 1."""
+    float64 [n]. A rest of fewer items than k cannot reach 1.
+
+    Examples:
+        >>> precision(np.array([[True, False, True, False]]), 4)
+        array([0.5])
+    """
     return hits[:, :k].sum(axis=1) / k
 
 
@@ -59,6 +64,10 @@ def average_precision(hits: np.ndarray, items: np.ndarray, k: int) -> np.ndarray
     so that a list which begins with all of the rest has 1. With a single item in the rest it is the reciprocal rank.
     (rn5l/session-rec divides by k at every place instead of p, and by the rest's events: not comparable. Its precision
     is ours.)
+
+    Examples:
+        >>> average_precision(np.array([[True, False, True, False]]), np.array([2]), 4).round(4)
+        array([0.8333])
     """
     here = hits[:, :k]
     precisions = np.cumsum(here, axis=1) / np.arange(1, here.shape[1] + 1)
@@ -82,6 +91,11 @@ def beyond_accuracy(lists: np.ndarray, counts: np.ndarray, k: int) -> dict[str, 
         lists: int [events, k or more].
         counts: int [items], support in train of the ids from 2 on.
         k: how much of the lists to look at.
+
+    Examples:
+        >>> values = beyond_accuracy(np.array([[2, 3], [2, 4]]), np.array([6, 2, 2, 2]), 2)
+        >>> {name: round(value, 4) for name, value in values.items()}
+        {'coverage@2': 0.75, 'popularity@2': 0.6667, 'gini@2': 0.375, 'novelty@2': 1.7925}
     """
     times = np.bincount(lists[:, :k].ravel(), minlength=len(counts) + 2)[2:].astype(np.float64)
     all_of_them = times.sum()

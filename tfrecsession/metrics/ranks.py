@@ -17,6 +17,12 @@ def conservative_ranks(scores, targets):
 
     Returns:
         int32 [n], from 1 (best) to size - 2, or size - 1 where the target is no item.
+
+    Examples:
+        >>> import numpy as np
+        >>> scores = np.array([[9.0, 9.0, 3.0, 1.0, 1.0, 2.0]])  # padding, unknown, four items
+        >>> [int(conservative_ranks(scores, np.array([target]))[0]) for target in (2, 5, 3, 4, 1)]
+        [1, 2, 4, 4, 5]
     """
     items = ops.shape(scores)[-1] - 2
     own = ops.take_along_axis(scores, targets[:, None], axis=-1)
@@ -41,6 +47,11 @@ def best_items(scores, k):
 
     Returns:
         int32 [n, k]; 0 where nothing is left: the catalogue is shorter than k, or all else scores -inf or NaN.
+
+    Examples:
+        >>> import numpy as np
+        >>> np.asarray(best_items(np.array([[9.0, 9.0, 3.0, 1.0, 1.0, 2.0]]), 3))
+        array([[2, 5, 3]], dtype=int32)
     """
     size = scores.shape[-1]
     unlike = ops.isnan(ops.sum(scores))  # a NaN, or infinities of both signs; a sum costs less than to look at each

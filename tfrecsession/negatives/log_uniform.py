@@ -18,6 +18,13 @@ class LogUniform(Negatives):
 
     Args:
         count, mask_hits, seed: as in `Negatives`.
+
+    Examples:
+        >>> import numpy as np
+        >>> sampler = LogUniform(1000)
+        >>> sampler.build_from([0, 0, 9, 5, 2])
+        >>> np.exp(sampler.log_probability([2, 3, 4])).round(4)
+        array([0.5   , 0.2925, 0.2075], dtype=float32)
     """
 
     def fill(self, counts):

@@ -18,6 +18,15 @@ class Popularity(Negatives):
         count: how many items one draw gives; 2048 is where the paper's gains level off.
         alpha: from 0 to 1 as a rule; the authors' best lie between 0 and 0.75.
         mask_hits, seed: as in `Negatives`.
+
+    Examples:
+        >>> import numpy as np
+        >>> sampler = Popularity(1000, alpha=0.5, seed=1)
+        >>> sampler.build_from([0, 0, 16, 4, 0])  # padding, unknown, three items
+        >>> np.exp(sampler.log_probability([2, 3])).round(4)
+        array([0.6667, 0.3333], dtype=float32)
+        >>> sampler.draw().shape
+        TensorShape([1000])
     """
 
     def __init__(self, count, alpha=0.5, mask_hits=True, seed=None, **kwargs):

@@ -29,7 +29,12 @@ class Span:
 
 
 def parse_duration(text: str, argument: str) -> int:
-    """30s, 30m, 1.5h, 2d, 1w -> microseconds; `argument` names the option in the InputError."""
+    """30s, 30m, 1.5h, 2d, 1w -> microseconds; `argument` names the option in the InputError.
+
+    Examples:
+        >>> parse_duration("1.5h", "--gap")
+        5400000000
+    """
     match = DURATION.fullmatch(str(text))
     if not match:
         raise InputError(f"{argument} {text}: write a number and a unit, as 30s, 30m, 1h, 2d or 1w")
@@ -40,7 +45,14 @@ def parse_duration(text: str, argument: str) -> int:
 
 
 def parse_span(text: str, argument: str) -> Span:
-    """A duration, or a share of the sessions such as 10%; "0d" and "0%" are the empty span."""
+    """A duration, or a share of the sessions such as 10%; "0d" and "0%" are the empty span.
+
+    Examples:
+        >>> parse_span("1d", "--test-span").microseconds
+        86400000000
+        >>> parse_span("10%", "--test-span").share
+        Fraction(1, 10)
+    """
     match = SHARE.fullmatch(str(text))
     if not match:
         if str(text).endswith("%"):
@@ -53,7 +65,12 @@ def parse_span(text: str, argument: str) -> Span:
 
 
 def in_words(microseconds: int) -> str:
-    """Microseconds -> the two largest units, as "6d 23h"."""
+    """Microseconds -> the two largest units, as "6d 23h".
+
+    Examples:
+        >>> in_words(7 * 86_400_000_000 - 1)
+        '6d 23h'
+    """
     words = []
     for unit in "dhms":
         count, microseconds = divmod(microseconds, MICROSECONDS[unit])
@@ -63,5 +80,10 @@ def in_words(microseconds: int) -> str:
 
 
 def iso(microseconds: int) -> str:
-    """Microseconds since 1970 -> "2017-10-01T03:00:00Z"."""
+    """Microseconds since 1970 -> "2017-10-01T03:00:00Z".
+
+    Examples:
+        >>> iso(1_506_826_800_000_000)
+        '2017-10-01T03:00:00Z'
+    """
     return datetime.fromtimestamp(microseconds // 10**6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -25,6 +25,13 @@ class Items:
         ids: object array [N] of str.
         counts: int64 [N], events in training, falling.
         content: the content columns of a prepared data set, a row per item (pyarrow), or None.
+
+    Examples:
+        >>> items = Items(["shoe", "hat"], [9, 4])
+        >>> items.encode(["hat", "scarf", "", "shoe"])
+        array([3, 1, 0, 2], dtype=int32)
+        >>> items.decode([2, 3, 0]).tolist()
+        ['shoe', 'hat', '']
     """
 
     def __init__(self, ids: Iterable, counts: Iterable[int], content: pa.Table | None = None):
