@@ -15,6 +15,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.sessions.spans import parse_duration
 from tfrecsession.training import snapshot
 from tfrecsession.training.cluster import across, worker_of
+from tfrecsession.training.workers import part_dropout
 
 SHARE = 0.02  # of the time, that checkpoints may take
 QUIET = 30.0  # seconds of training that nobody minds to repeat
@@ -50,7 +51,7 @@ class Checkpoint(keras.callbacks.Callback):
         about: what else has to be the same when training goes on (seed, data): {name: what JSON can say}. Model,
             optimizer, loss and vocabulary are looked at anyway.
         together: a strategy of several workers. The chief alone writes, at the end of every epoch, and all read: from
-            one file system, or each from a copy. Their random states of dropout are then alike.
+            one file system, or each from a copy.
 
     Attributes:
         epoch, batch: where training begins: 0, 0, or after the last batch of the checkpoint.
@@ -66,7 +67,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.folder = Path(folder)
         self.alone = not across(together)
-        self.writes = self.alone or worker_of(together) == 0
+        self.worker = 0 if self.alone else worker_of(together)
         self.every = _interval(every) if self.alone else ("epochs", 1)
         self.about = _plain(about or {})
         found = snapshot.read(self.folder)
@@ -122,7 +123,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        if self._is_due(None) and self.writes:
+        if self._is_due(None) and self.worker == 0:
             self._keep(epoch + 1, 0)
 
     def on_train_end(self, logs=None):
@@ -191,6 +192,8 @@ class Checkpoint(keras.callbacks.Callback):
         arrays = snapshot.read_arrays(self._place, self._state["variables"])
         for variable, array in zip(self._variables(), arrays, strict=True):
             variable.assign(array)
+        if not self.alone:
+            part_dropout(self.model, self.worker)  # what is kept are the chief's
         self._place = None
 
     def _check(self, kept: dict, now: dict) -> None:
