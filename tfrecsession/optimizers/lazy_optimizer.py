@@ -66,6 +66,11 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         )
         self._slots = dict(zip(initial, made, strict=True))
 
+    @property
+    def state(self):
+        """{slot name: a variable for each that the optimizer was built for, in their order}."""
+        return self._slots
+
     def update_step(self, gradient, variable, learning_rate):
         learning_rate = tf.cast(learning_rate, variable.dtype)
         index = self._get_variable_index(variable)
