@@ -132,7 +132,7 @@ class Growth:
         mine.build(model.trainable_variables)
         if list(theirs.state) != list(mine.state):
             return
-        mine._iterations.assign(theirs._iterations)
+        mine._iterations.assign(theirs.iterations * (mine.gradient_accumulation_steps or 1))  # a step begins
         for name, slots in mine.state.items():
             for one, other, variable in zip(theirs.state[name], slots, model.trainable_variables, strict=True):
                 value = one.numpy()

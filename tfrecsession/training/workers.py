@@ -40,6 +40,11 @@ def suited(
             f"lanes={settings['lanes']}: the state that lanes carry from batch to batch is not shared among workers: "
             "train on one worker, or with --set lanes=None"
         )
+    elif settings.get("accumulate", 1) != 1:
+        reason = (
+            f"accumulate={settings['accumulate']}: sums of gradients are not shared among workers: train on one "
+            "worker, or with more rows, which workers share"
+        )
     elif grows:
         reason = "from: a model that grows goes on with one worker: train without --workers"
     if reason and workers_of(together) > 1:
