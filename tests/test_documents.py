@@ -170,6 +170,8 @@ def test_the_commands_of_a_page(page):
                 options, rest = parser().parse_known_args(words[1:])  # SystemExit for what it does not understand
                 assert not rest or getattr(options, "takes_the_rest", False), line
                 if words[1] in ("train", "tune"):  # InputError for a model, preset or setting that is not there
+                    if getattr(options, "earlier", None):  # --from the run that there is
+                        options.model = "gru4rec"
                     preset = options.preset or "none.json"
                     preset = {} if preset.endswith(".json") else trs.presets.read(preset, options.model)["settings"]
                     trs.training.settings_of(options.model, preset, settings(options.set))

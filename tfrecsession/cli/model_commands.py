@@ -16,7 +16,7 @@ from tfrecsession.errors import InputError
 def train_command(commands, every):
     command = commands.add_parser("train", parents=[every], help="a prepared data set -> a run folder")
     command.add_argument("data", metavar="DIR")
-    command.add_argument("--model", required=True, help="item_knn, slist, gru4rec ...; an unknown name lists all")
+    command.add_argument("--model", help="item_knn, slist, gru4rec ...; an unknown name lists all")
     command.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
     command.add_argument("--preset", help="tuned settings that come with the package, or a .json file")
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, e.g. units=[100]")
@@ -46,6 +46,22 @@ def train_command(commands, every):
         metavar="N|HOSTS",
         help="N processes on this machine; or host:port,host:port for one process on each host, the chief first",
     )
+    command.add_argument(
+        "--from",
+        dest="earlier",
+        metavar="RUN",
+        help="go on from the model of this run, with its settings; DIR is a newer log, with other items",
+    )
+    command.add_argument(
+        "--start",
+        choices=["neighbours", "content", "mean"],
+        help="with --from: new items start from the items they are seen with, that share content, or from all",
+    )
+    command.add_argument(
+        "--gone",
+        choices=["keep", "drop"],
+        help="with --from: items that DIR has no more stay answerable (keep), or become unknown",
+    )
     command.add_argument("--worker", type=int, metavar="I", help="which of HOSTS this process is, from 0")
     command.set_defaults(run=train)
 
@@ -53,6 +69,13 @@ def train_command(commands, every):
 def train(options) -> int | None:
     import json
 
+    grown = {name: value for name in ("start", "gone") if (value := getattr(options, name)) is not None}
+    if options.earlier is None and grown:
+        raise InputError(f"--{next(iter(grown))}: is for a training that goes on from another, say --from RUN too")
+    if options.earlier is None and options.model is None:
+        raise InputError("--model: say which, as --model gru4rec, or --from RUN to go on with the model of a run")
+    if options.earlier is not None and options.workers is not None:
+        raise InputError("--from: a model that grows goes on with one worker, leave out --workers")
     if options.workers is not None and options.workers.isdigit():
         return launch.here(int(options.workers), options.arguments)
     if options.workers is not None or options.worker is not None:
@@ -61,9 +84,15 @@ def train(options) -> int | None:
     from tfrecsession import batches, presets, training
 
     strategy = training.strategy()  # before anything else of TensorFlow
+    before = {}
+    if options.earlier is not None:
+        info = training.open_run(options.earlier).info
+        options.model = options.model or info["model"]
+        before = info["settings"] if options.model == info["model"] else {}  # `train` says that they differ
+        grown["grow_from"] = options.earlier
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
     said = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
-    chosen = training.settings_of(options.model, preset, said)
+    chosen = training.settings_of(options.model, before, preset, said)
     data = batches.load(options.data)
     k = lengths(options.k)
     training.train(
@@ -80,6 +109,7 @@ def train(options) -> int | None:
         verbose=options.json != "-",
         strategy=strategy,
         data_memory=options.data_memory,
+        **grown,
     )
     if not launch.is_chief():
         return None
@@ -160,7 +190,7 @@ def export(options) -> None:
     content = exporting.read_item_table(options.content) if options.content else None
     model = run.model()
     with contextlib.suppress(InputError):  # the run keeps no titles; where its data is gone, the export has none
-        model.items.content = run.data().items.content
+        model.items.content = run.data().items.content_of(model.items)
     more = {"longest": options.longest, "overwrite": options.overwrite, "about": about, "content": content}
     exporting.write_saved_model(model, version, **choices, **more)
     console(options.json).print(f"{version}: {run.info['model']}, the best {options.k} items as strings")

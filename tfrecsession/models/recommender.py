@@ -97,8 +97,9 @@ class Recommender(Answers, keras.Model):
         return x
 
     def check_vocabulary(self, items: Items) -> None:
-        """Refuse a data set whose item ids mean other items."""
-        if items.fingerprint != self.items.fingerprint:
+        """Refuse a data set whose item ids mean other items. A model that was grown may know more items than the data,
+        behind the data's own."""
+        if not self.items.holds(items):
             raise InputError(
                 f"this {type(self).__name__} was made for another data set: its vocabulary is {self.items.fingerprint} "
                 f"({len(self.items):,} items), the data's is {items.fingerprint} ({len(items):,} items); "

@@ -33,9 +33,9 @@ SAMPLERS = {
 }
 OPTIMIZERS = {
     "adagrad": lambda s: optimizers.LazyAdagrad(
-        s["learning_rate"], momentum=s["momentum"], epsilon=s["epsilon"], global_clipnorm=s["clipnorm"]
+        s["learning_rate"], momentum=s["momentum"], epsilon=s["epsilon"], **_steps(s)
     ),
-    "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"], global_clipnorm=s["clipnorm"]),
+    "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"], **_steps(s)),
 }
 LEARNED = (SequenceModel, MatrixFactorization, TwoTower)  # by gradient: with a loss, an optimizer and negatives
 FROM_ELSEWHERE = ("negatives", "users", "content")  # arguments that no setting says: the sampler, the data
@@ -49,6 +49,7 @@ TRAINING = {
     "momentum": 0.0,
     "epsilon": 1e-7,
     "clipnorm": None,
+    "accumulate": 1,  # batches whose gradients make one step
     "decay": None,  # of the learning rate: linear, to 0 at the end of the last epoch
     "score_dtype": None,
 }
@@ -117,6 +118,14 @@ def build(model: str, items, settings: dict, k=(20,)):
     known = FACTORIZATION_LOSSES if issubclass(cls, MatrixFactorization) else LOSSES
     built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(known, "loss", settings), reported)
     return built
+
+
+def _steps(settings: dict) -> dict:
+    """What all optimizers are told of how they step."""
+    batches = settings["accumulate"]
+    if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
+        raise InputError(f"accumulate={batches!r}: say how many batches make one step, 1 or more")
+    return {"global_clipnorm": settings["clipnorm"], "gradient_accumulation_steps": batches if batches > 1 else None}
 
 
 def _sampler(settings: dict):
