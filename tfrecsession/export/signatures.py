@@ -67,12 +67,8 @@ class Answers(tf.Module):
             ]
             with tf.control_dependencies(checks):
                 chosen = self._ids(only)
-            rows = tf.broadcast_to(tf.range(tf.shape(chosen)[0])[:, None], tf.shape(chosen))
-            places = tf.stack([rows, chosen], axis=2)
-            allowed = tf.zeros((tf.shape(chosen)[0], model.size), tf.bool)
-            allowed = tf.tensor_scatter_nd_update(allowed, places, tf.ones_like(chosen, tf.bool))
-            allowed |= tf.reduce_all(chosen == 0, axis=1, keepdims=True)
-            return self._answer(*model.answer(self._history(items), k, exclude_seen, allowed, self._ids(exclude)))
+            filters = {"exclude": self._ids(exclude), "only": chosen}
+            return self._answer(*model.answer(self._history(items), k, exclude_seen, **filters))
 
         return {"serving_default": serving_default, "recommend_filtered": recommend_filtered}
 
@@ -91,9 +87,7 @@ class Answers(tf.Module):
                 return self._answer(*nearest(self._ids(items), k))
 
             named["similar_items"] = similar_items
-        try:
-            model.score_vectors([0])
-        except InputError:
+        if not model.scores_by_products:
             return named
 
         @tf.function(input_signature=[HISTORY], autograph=False)

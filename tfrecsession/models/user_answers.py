@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.models.answers import Recommendations
+from tfrecsession.models.finding import pairs
 
 
 class UserAnswers:
@@ -99,13 +100,8 @@ class UserAnswers:
 
     def _best(self, hidden, ids, length, known, k, exclude_seen, allowed):
         """The answer after `length` steps of each row; popular items where it is not `known` what goes on."""
-        scores = self.score_all(tf.gather(hidden, tf.maximum(length - 1, 0), batch_dims=1))
-        scores = self.or_popular(scores, known & (length > 0))
-        seen = None
-        if exclude_seen:
-            rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
-            seen = tf.reshape(tf.stack([rows, ids], axis=-1), [-1, 2])
-        return self.best_of(scores, k, seen, allowed)
+        last = tf.gather(hidden, tf.maximum(length - 1, 0), batch_dims=1)
+        return self.find(last, known & (length > 0), k, pairs(ids) if exclude_seen else None, allowed)
 
     def recommend_with_sessions(
         self, people, k: int = 20, *, exclude_seen: bool = False, candidates=None
