@@ -15,13 +15,19 @@ from tfrecsession.errors import InputError
 
 def train_command(commands, every):
     command = commands.add_parser("train", parents=[every], help="a prepared data set -> a run folder")
-    command.add_argument("data", metavar="DIR")
+    command.add_argument("data", metavar="DIR", help="what `tfrecsession prepare` made")
     command.add_argument("--model", help="item_knn, slist, gru4rec ...; an unknown name lists all")
     command.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
     command.add_argument("--preset", help="tuned settings that come with the package, or a .json file")
-    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, e.g. units=[100]")
-    command.add_argument("--epochs", type=int)
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="e.g. units=[100]; `tfrecsession models MODEL` lists all",
+    )
+    command.add_argument("--epochs", type=int, help="times to go through the training data, of what learns by gradient")
+    command.add_argument("--seed", type=int, default=0, help="of weights, shuffling, negatives and dropout")
     command.add_argument("--k", default="20", help="lengths of list to report, e.g. 5,10,20")
     command.add_argument(
         "--overwrite", action="store_true", help="replace an earlier run, start an unfinished one afresh"
