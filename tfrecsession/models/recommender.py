@@ -13,10 +13,11 @@ from tfrecsession.batches import Sessions
 from tfrecsession.errors import InputError
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.models.answers import BLOCK_BYTES, Answers
+from tfrecsession.models.precision import InPrecision
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Answers, keras.Model):
+class Recommender(Answers, InPrecision, keras.Model):
     """The shared base. A model says two things, `encode` and `score_all`; the rest follows from them.
 
     Args:
@@ -240,15 +241,7 @@ class Recommender(Answers, keras.Model):
         self.built = True  # every weight is made in the constructor: its shapes are known from the vocabulary
 
     def get_config(self):
-        return {"name": self.name, "items": len(self.items.counts)}
-
-    @classmethod
-    def from_config(cls, config):
-        def read(value):
-            nested = isinstance(value, dict) and "class_name" in value
-            return keras.saving.deserialize_keras_object(value) if nested else value
-
-        return cls(**{name: read(value) for name, value in config.items()})
+        return {"name": self.name, "items": len(self.items.counts), "precision": self.dtype_policy.name}
 
     def load_own_variables(self, store):
         super().load_own_variables(store)

@@ -9,7 +9,7 @@ from tfrecsession.optimizers.sparse_sums import GradientSum
 
 REFUSED = {
     "use_ema": "an average of the whole table at every step; keep checkpoints instead",
-    "loss_scale_factor": "to divide sparse gradients; wrap it in keras.optimizers.LossScaleOptimizer instead",
+    "loss_scale_factor": "to divide sparse gradients; wrap it in trs.optimizers.LossScale instead",
 }
 
 

@@ -40,6 +40,11 @@ def suited(
             f"lanes={settings['lanes']}: the state that lanes carry from batch to batch is not shared among workers: "
             "train on one worker, or with --set lanes=None"
         )
+    elif settings.get("precision") == "mixed_float16":
+        reason = (
+            "precision=mixed_float16: workers would scale their losses each for itself: train on one worker, or with "
+            "mixed_bfloat16"
+        )
     elif settings.get("accumulate", 1) != 1:
         reason = (
             f"accumulate={settings['accumulate']}: sums of gradients are not shared among workers: train on one "
