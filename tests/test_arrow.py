@@ -62,3 +62,13 @@ def test_imports_point_upstream(folder):
 def test_the_front_door_is_light(heavy):
     code = f"import sys; from tfrecsession.cli.program import parser; parser(); sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_names_that_are_loaded_when_asked_for():
+    import tfrecsession as trs
+
+    for place in (trs, trs.events):
+        assert all(getattr(place, name) is not None for name in dir(place))
+        with pytest.raises(AttributeError, match="no attribute 'Shops'"):
+            _ = place.Shops
+    assert trs.events.Shop(items=20, sessions=10).spec == "synthetic:items=20,sessions=10,seed=0,days=8"

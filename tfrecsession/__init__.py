@@ -33,6 +33,7 @@ _FOLDERS = [
 ]
 _NAMES = {
     "prepare": "tfrecsession.sessions.prepare",
+    "describe": "tfrecsession.sessions.describe",
     "load": "tfrecsession.batches",
     "synthetic_sessions": "tfrecsession.batches",
 }
