@@ -34,6 +34,7 @@ _FOLDERS = [
 ]
 _NAMES = {
     "prepare": "tfrecsession.sessions.prepare",
+    "describe": "tfrecsession.sessions.describe",
     "load": "tfrecsession.batches",
     "synthetic_sessions": "tfrecsession.batches",
 }
