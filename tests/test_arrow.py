@@ -65,7 +65,6 @@ def test_the_front_door_is_light(heavy):
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-<<<<<<< HEAD
 @pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU, of which TensorFlow may speak")
 def test_the_first_words_are_the_users_own():
     """TensorFlow, asked to compute something by a user who began with our import, prints nothing."""
@@ -73,7 +72,8 @@ def test_the_first_words_are_the_users_own():
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert (said.stdout, said.stderr) == ("2\n", "")
-=======
+
+
 def test_names_that_are_loaded_when_asked_for():
     import tfrecsession as trs
 
@@ -82,4 +82,3 @@ def test_names_that_are_loaded_when_asked_for():
         with pytest.raises(AttributeError, match="no attribute 'Shops'"):
             _ = place.Shops
     assert trs.events.Shop(items=20, sessions=10).spec == "synthetic:items=20,sessions=10,seed=0,days=8"
->>>>>>> nba
