@@ -26,7 +26,7 @@ def test_it_answers_as_the_export_does(url, exports, shop):
     first = client.recommend("gru4rec", histories, version=1)
     assert first.items.shape == (3, 5) and first.scores.tolist() != scores.tolist()
     assert client.recommend("gru4rec", [], k=4).items.shape == (0, 4)
-    assert client.versions("gru4rec") == {1: "AVAILABLE", 2: "AVAILABLE"}
+    assert list(client.versions("gru4rec").items()) == [(1, "AVAILABLE"), (2, "AVAILABLE")]
 
 
 def test_any_signature_takes_arrays(url, shop):

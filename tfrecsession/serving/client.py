@@ -125,8 +125,9 @@ class Client:
         return self._predict(model, inputs, signature, version, self._described(model, version, signature, end), end)
 
     def versions(self, model: str) -> dict[int, str]:
-        """Version -> state ("AVAILABLE", "LOADING", ...). Errors as of `recommend`."""
-        return self._patiently(time.monotonic() + self.deadline, self._transport.versions, model)
+        """Version -> state ("AVAILABLE", "LOADING", ...), the oldest first. Errors as of `recommend`."""
+        found = self._patiently(time.monotonic() + self.deadline, self._transport.versions, model)
+        return dict(sorted(found.items()))
 
     def signatures(self, model: str, *, version: int | None = None) -> dict[str, dict]:
         """What a model can be asked, by name: {"inputs": {name: sizes}, "outputs": {name: sizes}}, where -1 is a size
