@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.export.histories import newest
+from tfrecsession.export.index import ExactIndex
 from tfrecsession.export.user_signatures import user_signatures
 
 ITEM = tf.TensorSpec((None,), tf.string, name="items")
@@ -27,11 +28,12 @@ class Answers(tf.Module):
         k: how many items an answer has.
         exclude_seen: leave the items of the history out.
         longest: newest known items of a history that are read.
+        index: what finds the best items; None: an `ExactIndex`.
     """
 
-    def __init__(self, model, folder: Path, k: int, exclude_seen: bool, longest: int):
+    def __init__(self, model, folder: Path, k: int, exclude_seen: bool, longest: int, index=None):
         super().__init__()
-        self.longest = longest
+        self.longest, self.index = longest, index or ExactIndex(model)
         self.to_id, self.to_item = _tables(model.items.ids, folder)
         asked = {
             **self._recommending(model, k, exclude_seen),
@@ -45,7 +47,8 @@ class Answers(tf.Module):
             asked |= self._streaming(model, k, exclude_seen)
         self.asked = MappingProxyType(asked)  # of a dict, all functions would be saved too, traced once more
         # Only what the answers read is saved: not the optimizer, not the tables of the negative sampler.
-        read = [one for signature in self.asked.values() for one in signature.get_concrete_function().variables]
+        with self.index.installed():
+            read = [one for signature in self.asked.values() for one in signature.get_concrete_function().variables]
         self.weights = list({id(one): one for one in read}.values())
 
     def _recommending(self, model, k, exclude_seen):
@@ -76,7 +79,7 @@ class Answers(tf.Module):
         """What a model can say of its vectors, if it has any."""
         named = {}
         try:
-            nearest = model.nearest()
+            nearest = self.index.nearest()
         except InputError:
             pass
         else:

@@ -41,6 +41,7 @@ class CompactTable:
 
     def rows(self, ids):
         """int [...] -> float32 [..., width]."""
+        ids = tf.convert_to_tensor(ids)
         if self.scale is None:
             vectors = tf.cast(tf.gather(self.table, ids), tf.float32)
         else:
