@@ -42,7 +42,7 @@ class Recommender(Answers, InPrecision, keras.Model):
         self.item_counts = self.add_weight(
             name="item_counts", shape=(self.size,), dtype="int64", initializer=lambda *_, **kw: counts, trainable=False
         )
-        self._answer, self._ranked = tf.function(self.answer, reduce_retracing=True, autograph=False), {}
+        self._answers, self._ranked = {}, {}  # what was traced, by what was asked
 
     # What a model says -----------------------------------------------------------------------------------------------
 
