@@ -88,6 +88,19 @@ def test_no_op_makes_a_tensor_as_large_as_the_table():
     assert len(graphs) > 2 and not [t for t in tensors if t.shape.rank and t.shape[0] == size]
 
 
+@pytest.mark.parametrize("more", [{}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_norms_are_of_what_is_not_scaled(more):
+    optimizer, held = LossScale(LazyAdagrad(0.1, **more), 2.0**6), variables()
+    optimizer.build(held)
+    assert optimizer.norms is None and optimizer.watch_norms(held) and not optimizer.watch_norms(held)
+    values = np.full((2, DIM), 2.0**6, "float32")
+    rows = tf.IndexedSlices(tf.constant(values), tf.constant([1, 1]), tf.constant([ROWS, DIM]))
+    for _ in range(2):
+        optimizer.apply([rows, tf.constant([3.0, 4.0]) * 2**6], held)
+    np.testing.assert_allclose(optimizer.norms.numpy(), [2 * np.sqrt(DIM), 5.0], rtol=1e-6)
+    assert not LossScale(keras.optimizers.SGD()).watch_norms(held)
+
+
 def test_comes_back_from_its_config():
     optimizer = LossScale(LazyAdam(0.01, gradient_accumulation_steps=2), 4.0, dynamic_growth_steps=5, highest=64.0)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))

@@ -164,7 +164,7 @@ def earlier_run(run, model: str, settings: dict):
     own = [*inspect.signature(cls.__init__).parameters, "joined"]
     for name in own:
         then, now = (_listed(said.get(name)) for said in (trained, settings))
-        if name not in FREE and then != now:
+        if name in trained and name not in FREE and then != now:
             raise InputError(
                 f"{name}={now!r}: the model that goes on was trained with {then!r}, and its weights fit no other; "
                 "leave it out, or train anew"
