@@ -148,14 +148,14 @@ def main(options) -> None:
     shares = found(exports, histories[:500])
     rows = []
     for kind, one in exports.items():
-        p50, limit = np.median(took[kind]), np.median(reading)
+        p50, limit = float(np.median(took[kind])), float(np.median(reading))
         row = {
             "index": kind,
             "items": size - 2,
             "width": UNITS,
             "read_ms": round(limit, 2),
             "p50_ms": round(p50, 2),
-            "p90_ms": round(np.quantile(took[kind], 0.9), 2),
+            "p90_ms": round(float(np.quantile(took[kind], 0.9)), 2),
             "p50_of_read": round(p50 / limit, 2),
             f"recall@{K}": round(shares[kind], 4),
             "export_mb": round(one.megabytes),

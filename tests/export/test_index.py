@@ -16,6 +16,7 @@ from tensorflow.python.framework import op_def_registry
 import tfrecsession as trs
 from tfrecsession import InputError, training
 from tfrecsession.export.index import CompactIndex, recall, sample, share_of
+from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.layers.compact_table import BLOCK, CompactTable
 from tfrecsession.sessions.vocabulary import Items
 
@@ -177,6 +178,10 @@ def test_scann_says_what_it_needs(shop, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "scann" else find(name, *more))
     with pytest.raises(InputError, match=r"ScaNN is not installed: pip install 'tfrecsession\[scann\]'"):
         mean.export(tmp_path / "1", index="scann")
+    proto = saved_model_pb2.SavedModel()
+    proto.meta_graphs.add().meta_info_def.stripped_op_list.op.add(name="Scann>ScannSearchBatched")
+    with pytest.raises(InputError, match="served/m/1: holds a ScaNN index: ScaNN is not installed: pip install"):
+        load_ops_of(proto, "served/m/1")
     (tmp_path / "scann.py").write_text("raise ImportError('undefined symbol: _ZN')\n")  # as of another TensorFlow
     monkeypatch.setattr(importlib.util, "find_spec", find)
     monkeypatch.syspath_prepend(tmp_path)
