@@ -11,9 +11,8 @@ from tests.notebooks.conftest import NOTEBOOKS, code_cells
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
 
-def test_numbers_are_used_once():
-    numbers = [name[:2] for name in NAMES]
-    assert numbers[0] == "01" and len(set(numbers)) == len(numbers)
+def test_numbers_have_no_gaps():
+    assert [int(name[:2]) for name in NAMES] == list(range(1, len(NAMES) + 1))
 
 
 @pytest.mark.parametrize("name", NAMES)
