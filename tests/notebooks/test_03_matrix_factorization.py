@@ -9,4 +9,4 @@ def test_people_items_and_strangers(run):
     assert recall["ratings"] < recall["popularity"] < recall["ALS"]
     folded = [found.metrics["recall@20"] for found in told.folded["ALS"].values()]
     assert folded[-1] > folded[0]
-    assert told.new_recall["category"] > 1.5 * told.new_recall["chance"]
+    assert told.new_recall["category"] > told.new_recall["chance"] + 0.1
