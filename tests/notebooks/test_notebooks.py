@@ -1,28 +1,46 @@
-"""Every notebook runs from top to bottom, and is stored without output."""
+"""How every notebook is kept: without output, with its settings in front, with a test that runs it."""
 
+import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+from tests.notebooks.conftest import NOTEBOOKS, code_cells
+
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
 
-def code_cells(notebook):
-    return [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+def test_numbers_have_no_gaps():
+    assert [int(name[:2]) for name in NAMES] == list(range(1, len(NAMES) + 1))
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_is_stored_without_output(notebook):
-    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code_cells(notebook))
+@pytest.mark.parametrize("name", NAMES)
+def test_is_stored_without_output(name):
+    notebook = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
+    assert all(not cell["outputs"] and cell["execution_count"] is None for cell in code_cells(name))
+    ids = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    assert not any(cell["metadata"].keys() - {"tags"} for cell in notebook["cells"])
+    assert notebook["cells"][0]["cell_type"] == "markdown"
+    assert "".join(notebook["cells"][0]["source"]).startswith(f"# {int(name[:2])}. ")
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    names = {"__name__": "__main__"}
-    for number, cell in enumerate(code_cells(notebook), 1):
-        exec(compile("".join(cell["source"]), f"{notebook.name}, code cell {number}", "exec"), names)
-    if notebook.stem == "01_quickstart":
-        scores = {name: metrics["recall@20"] for name, metrics in names["scores"].items()}
-        assert scores["chance"] < scores["popularity"] < scores["GRU4Rec"] < scores["ceiling"]
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_stand_in_front_and_a_real_log_may_be_named(name):
+    first, *others = code_cells(name)
+    assert first["metadata"]["tags"] == ["parameters"]
+    assert not any(cell["metadata"] for cell in others)
+    said = ast.parse("".join(first["source"])).body
+    assert all(isinstance(line, ast.Assign) and line.targets[0].id.isupper() for line in said)
+    values = {line.targets[0].id: ast.literal_eval(line.value) for line in said}
+    assert values["EVENTS"] is None and values["COLUMNS"] == {} and isinstance(values["SEED"], int)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_run_by_a_test_of_its_own(name):
+    test = (Path(__file__).parent / f"test_{name}.py").read_text(encoding="utf-8")
+    assert re.search(rf'\brun\(\s*"{name}"', test)

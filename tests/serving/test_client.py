@@ -26,18 +26,46 @@ def test_it_answers_as_the_export_does(url, exports, shop):
     first = client.recommend("gru4rec", histories, version=1)
     assert first.items.shape == (3, 5) and first.scores.tolist() != scores.tolist()
     assert client.recommend("gru4rec", [], k=4).items.shape == (0, 4)
-    assert client.versions("gru4rec") == {1: "AVAILABLE", 2: "AVAILABLE"}
+    assert list(client.versions("gru4rec").items()) == [(1, "AVAILABLE"), (2, "AVAILABLE")]
 
 
 def test_any_signature_takes_arrays(url, shop):
     client = trs.serving.Client(url)
     item = shop.items.ids[3]
-    width = trs.serving.Client(url)._described("gru4rec", None, "advance", time.monotonic() + 9)["inputs"]["state"][1]
+    width = client.signatures("gru4rec")["advance"]["inputs"]["state"][1]
     state = np.zeros((1, width), np.float32)
     answer = client.predict("gru4rec", {"items": [item], "state": state}, signature="advance")
     assert answer["items"].tolist() == client.recommend("gru4rec", [[item]]).items.tolist()
     assert answer["state"].shape == state.shape and answer["state"].dtype == np.float32
     assert answer["state"].any()
+
+
+def test_filters_are_said_with_the_question(url, shop):
+    client = trs.serving.Client(url)
+    histories = [[shop.items.ids[3]], shop.items.ids[:2].tolist()]
+    best = client.recommend("gru4rec", histories).items
+    shelf = shop.items.ids[10:14].tolist()
+    left = client.recommend("gru4rec", histories, exclude=[best[0, :2].tolist(), []]).items
+    assert left[0, :3].tolist() == best[0, 2:].tolist() and left[1].tolist() == best[1].tolist()
+    chosen = client.recommend("gru4rec", histories, k=4, only=[[], shelf]).items
+    assert chosen[0].tolist() == best[0, :4].tolist() and sorted(chosen[1]) == sorted(shelf)
+    both = client.recommend("gru4rec", histories[1:], only=[shelf], exclude=[shelf[:3]]).items
+    assert both[0].tolist() == [shelf[3], "", "", "", ""]
+    said = {"signature": "recommend_filtered", "exclude": [shelf, [""]], "only": [[""], shelf]}  # padded by the caller
+    assert client.recommend("gru4rec", histories, **said).items[1, :4].tolist() == chosen[1].tolist()
+    for wrong in (["item"], [["item"]], "item"):
+        with pytest.raises(InputError, match="only: say a list of items for each of the 2 histories"):
+            client.recommend("gru4rec", histories, only=wrong)
+
+
+def test_what_a_model_can_be_asked(url):
+    found = trs.serving.Client(url).signatures("gru4rec")
+    assert found["recommend_filtered"]["inputs"] == {name: [-1, -1] for name in ("items", "exclude", "only")}
+    assert found["serving_default"]["outputs"].keys() == {"items", "scores"}
+    names = {"serving_default", "recommend_filtered", "similar_items", "encode", "encode_items", "advance"}
+    assert found.keys() == names
+    with pytest.raises(InputError, match="Servable not found"):
+        trs.serving.Client(url).signatures("none")
 
 
 def test_what_is_refused_is_said_at_once(url):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.synthetic import Shop
 from tfrecsession.sessions.prepare import prepare
 from tfrecsession.sessions.store import SessionArrays, read_prepared
 from tfrecsession.sessions.vocabulary import Items
@@ -209,10 +212,29 @@ def load(path: str | Path) -> Data:
 
 
 def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0, days: int = 8, **options) -> Data:
-    """A prepared data set from the synthetic shop, in memory; `options` go to `prepare`."""
+    """A prepared data set from the synthetic shop, in memory.
+
+        data = trs.synthetic_sessions(items=500, sessions=6000, users=400, loyal=0.6, follow=0.2, taste=0.1)
+
+    Args:
+        items, sessions, seed, days: of the shop.
+        options: the shop's further arguments (`users`, `loyal`, `follow`, ..., see `events.synthetic.Shop`), and those
+            of `prepare` (`drop_repeats`, `min_item_support`, `test_span`, ...).
+
+    Raises:
+        InputError: an option that neither has, or a value out of range.
+    """
+    of_shop = {field.name for field in fields(Shop)}
+    known = of_shop | (set(signature(prepare).parameters) - {"source", "out"})
+    for name in options.keys() - known:
+        nearest = get_close_matches(name, known, 1)
+        hint = f", did you mean {nearest[0]}?" if nearest else ""
+        raise InputError(f"synthetic_sessions: neither the shop nor prepare has an argument {name!r}{hint}")
+    law = {name: options.pop(name) for name in of_shop & options.keys()}
+    shop = Shop(items=items, sessions=sessions, seed=seed, days=days, **law)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "shop"
-        prepare(f"synthetic:items={items},sessions={sessions},seed={seed},days={days}", out, **options)
+        prepare(shop.spec, out, **options)
         data = load(out)
         for split in (data.train, data.validation, data.test):
             columns = {name: split.column(name) for name in split.arrays.columns}  # read before the files are gone

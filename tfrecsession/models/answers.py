@@ -99,7 +99,7 @@ class Answers(Finding):
         if isinstance(histories, str) or any(isinstance(history, str | bytes) for history in histories):
             raise InputError("histories is a list of lists: say recommend([['item-17', 'item-4']]) for one session")
         encoded = [self.items.encode(list(history)) for history in histories]
-        return self.recommend_ids(self._answer, [encoded], k, exclude_seen, candidates)
+        return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates)
 
     def recommend_ids(self, answer, columns: list, k: int, exclude_seen: bool, candidates) -> Recommendations:
         """What `answer` says of some histories at a time.
@@ -123,19 +123,29 @@ class Answers(Finding):
         # a model may hold the session so far at every step, the square of the longest history
         number, longest = padded[0].shape
         some = max(1, BLOCK_BYTES // (4 * max(self.size, (longest + 1) ** 2)))
+        traced = self._traced(answer, len(columns), int(k), bool(exclude_seen), allowed is not None)
+        chosen = [] if allowed is None else [tf.constant(allowed)]
         best = [
-            answer(
-                *(tf.constant(array[i : i + some]) for array in padded),
-                k=k,
-                exclude_seen=exclude_seen,
-                allowed=allowed,
-            )
-            for i in range(0, number, some)
+            traced(*(tf.constant(array[i : i + some]) for array in padded), *chosen) for i in range(0, number, some)
         ]
         if not best:
             return Recommendations(np.empty((0, k), object), np.empty((0, k), np.float32))
         found, scores = (np.concatenate([part[i].numpy() for part in best]) for i in (0, 1))
         return Recommendations(self.items.decode(found), scores)
+
+    def _traced(self, answer, columns: int, k: int, exclude_seen: bool, filtered: bool):
+        """`answer` as a graph for histories of any number and length: a graph per shape would cost seconds each."""
+        asked = (answer.__name__, k, exclude_seen, filtered)
+        if asked not in self._answers:
+
+            def of_any_shape(*given):
+                allowed = given[columns] if filtered else None
+                return answer(*given[:columns], k=k, exclude_seen=exclude_seen, allowed=allowed)
+
+            spec = [tf.TensorSpec((None, None), tf.int32)] * columns + [tf.TensorSpec((None,), tf.bool)] * filtered
+            graph = tf.function(of_any_shape, input_signature=spec, autograph=False)
+            self._answers[asked] = graph.get_concrete_function()
+        return self._answers[asked]
 
     def similar_items(self, items, k: int = 20) -> Recommendations:
         """The k items nearest to each of `items` by cosine; the item itself is left out.

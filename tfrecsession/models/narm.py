@@ -94,6 +94,7 @@ class NARM(SequenceModel):
         self.decoder = keras.layers.Dense(dim, use_bias=False, name="decoder")  # B
         self.decoder.build((None, None, 2 * units[-1]))
         self.build()
+        self._attended = tf.function(self._attended_by, reduce_retracing=True, autograph=False)
 
     def encode(self, batch, training=False):
         states = self._states(batch, training)
@@ -123,15 +124,22 @@ class NARM(SequenceModel):
         weights = np.zeros((len(ids), len(ids)) if per_step else len(ids), np.float32)
         if not len(known):
             return weights
-        position = np.arange(len(known), dtype=np.int32)[None]
-        states = self._states({"items": ids[known][None], "position": position})
+        found = self._attended(tf.constant(ids[known]), per_step).numpy()
         if not per_step:
-            weights[known] = self.local.last_weights(states, tf.constant([len(known)]))[0]
+            weights[known] = found
             return weights
-        weights[np.ix_(known, known)] = self.local.matrix(states, position)[0]
+        weights[np.ix_(known, known)] = found
         newest = np.cumsum(ids > 1) - 1  # which known event is the newest at each event; -1: none yet
         weights[newest >= 0] = weights[known[newest[newest >= 0]]]
         return weights
+
+    def _attended_by(self, ids, per_step: bool):
+        """int32 [events], known items -> the weights of the last event, [events], or of every one, [events, events]."""
+        position = tf.range(tf.size(ids))[None]
+        states = self._states({"items": ids[None], "position": position})
+        if per_step:
+            return self.local.matrix(states, position)[0]
+        return self.local.last_weights(states, tf.size(ids)[None])[0]
 
     def _states(self, batch, training=False):
         hidden = self.embedding_dropout(self.output_items(batch["items"]), training=training)  # (rows, steps, dim)

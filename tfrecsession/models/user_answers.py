@@ -23,10 +23,6 @@ class UserAnswers:
 
     user_width: int
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._answer_sessions = tf.function(self.answer_sessions, reduce_retracing=True, autograph=False)
-
     def answer_sessions(self, ids, sessions, k: int, exclude_seen: bool = False, allowed=None):
         """Histories with session boundaries -> ids and scores of the k best items; the last session is going on.
 
@@ -130,7 +126,7 @@ class UserAnswers:
             encoded = [self.items.encode(list(session)) if len(session) else np.ones(1, np.int32) for session in person]
             ids.append(np.concatenate([*encoded, np.zeros(0, np.int32)]))
             sessions.append(np.repeat(np.arange(len(encoded)), list(map(len, encoded))))
-        return self.recommend_ids(self._answer_sessions, [ids, sessions], k, exclude_seen, candidates)
+        return self.recommend_ids(self.answer_sessions, [ids, sessions], k, exclude_seen, candidates)
 
 
 def _first(wanted, *arrays):

@@ -37,6 +37,7 @@ class Client:
 
         client = trs.serving.Client("http://127.0.0.1:8501")  # or "grpc://127.0.0.1:8500"
         client.recommend("gru4rec", [["item-17", "item-4"], []], k=5).items
+        client.recommend("gru4rec", [["item-17"]], exclude=[["item-4", "item-9"]])
 
     A server that cannot be reached, is full or goes away while it answers is asked again: after 0.05 s, then twice as
     long each time up to 2 s, each pause cut by a random part so that many clients do not come back together. A
@@ -70,6 +71,8 @@ class Client:
         histories: Sequence[Sequence[str]],
         k: int | None = None,
         *,
+        exclude: Sequence[Sequence[str]] | None = None,
+        only: Sequence[Sequence[str]] | None = None,
         signature: str = "serving_default",
         version: int | None = None,
         **inputs,
@@ -83,6 +86,9 @@ class Client:
             model: its name at the server.
             histories: of item ids, oldest first.
             k: fewer than the export gives; None: all.
+            exclude: items to leave out, a list for each history.
+            only: items to choose from, a list for each history; an empty one stands for the whole catalogue.
+            signature: with `exclude` or `only` it is "recommend_filtered" unless said otherwise.
             version: None: the highest.
 
         Raises:
@@ -91,6 +97,10 @@ class Client:
         """
         if isinstance(histories, str) or any(isinstance(history, str) for history in histories):
             raise InputError("histories: say a list of lists, such as [['item-17', 'item-4']]")
+        if exclude is not None or only is not None:
+            signature = "recommend_filtered" if signature == "serving_default" else signature
+            for name, lists in (("exclude", exclude), ("only", only)):
+                inputs[name] = _filter(name, lists, len(histories))
         if k is not None and k < 1:
             raise InputError(f"k={k}: say a number from 1")
         if not len(histories):
@@ -115,8 +125,19 @@ class Client:
         return self._predict(model, inputs, signature, version, self._described(model, version, signature, end), end)
 
     def versions(self, model: str) -> dict[int, str]:
-        """Version -> state ("AVAILABLE", "LOADING", ...). Errors as of `recommend`."""
-        return self._patiently(time.monotonic() + self.deadline, self._transport.versions, model)
+        """Version -> state ("AVAILABLE", "LOADING", ...), the oldest first. Errors as of `recommend`."""
+        found = self._patiently(time.monotonic() + self.deadline, self._transport.versions, model)
+        return dict(sorted(found.items()))
+
+    def signatures(self, model: str, *, version: int | None = None) -> dict[str, dict]:
+        """What a model can be asked, by name: {"inputs": {name: sizes}, "outputs": {name: sizes}}, where -1 is a size
+        that is open. Errors as of `recommend`."""
+        found = self._patiently(time.monotonic() + self.deadline, self._transport.signatures, model, version)
+        return {
+            name: {side: one[side] for side in ("inputs", "outputs")}
+            for name, one in sorted(found.items())
+            if not name.startswith("__")  # TensorFlow's own
+        }
 
     def _predict(self, model, inputs, signature, version, described, end) -> dict[str, np.ndarray]:
         try:
@@ -147,6 +168,14 @@ class Client:
                     raise TimeoutError(f"{self.url}: no answer within {self.deadline:g} s: {error}") from None
                 time.sleep(wait)
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _filter(name: str, lists, histories: int) -> list[list[str]]:
+    """A list of items for each history; None: nothing is filtered."""
+    lists = [[]] * histories if lists is None else lists
+    if isinstance(lists, str) or any(isinstance(each, str) for each in lists) or len(lists) != histories:
+        raise InputError(f"{name}: say a list of items for each of the {histories} histories, such as [['item-17']]")
+    return padded(lists)
 
 
 class Again(Exception):
