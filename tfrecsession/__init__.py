@@ -9,6 +9,7 @@ Nothing heavy is imported before it is used. `keras.models.load_model` knows our
 this package, or once `trs.models` was looked at.
 """
 
+import os
 import sys
 from importlib import import_module
 
@@ -33,6 +34,7 @@ _FOLDERS = [
 ]
 _NAMES = {
     "prepare": "tfrecsession.sessions.prepare",
+    "describe": "tfrecsession.sessions.describe",
     "load": "tfrecsession.batches",
     "synthetic_sessions": "tfrecsession.batches",
 }
@@ -51,6 +53,10 @@ def __getattr__(name):
 def __dir__():
     return __all__
 
+
+if "tensorflow" not in sys.modules and not os.path.exists("/dev/nvidia0"):
+    # Without a GPU TensorFlow's first words are errors about the one it did not find. Where there is one they matter.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 if "keras" in sys.modules:  # whoever has it pays nothing more, and keras.models.load_model finds our classes
     import_module("tfrecsession.models")

@@ -1,9 +1,11 @@
 """The commands of the README, called as a shell calls them."""
 
 import json
+import re
 
 import pytest
 
+import tfrecsession as trs
 from tfrecsession.cli import main
 
 QUICK = ["--set", "units=[8]", "--set", "rows=16", "--set", "steps=8", "--set", "negatives=32", "--epochs", "1"]
@@ -199,3 +201,16 @@ def test_the_demo(tmp_path, capsys):
         assert f"$ tfrecsession {command}" in printed
     assert "ceiling" in printed
     assert printed.splitlines()[-1].endswith(f"{out}/report/report.html") and (out / "report/report.html").exists()
+
+
+def test_models_says_what_there_is_and_what_each_can_be_told(capsys):
+    assert main(["models", "--json", "-"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told) == list(trs.models.MODELS) and all(told.values())
+    for name in told:
+        assert main(["models", name]) == 0
+        said = capsys.readouterr().out
+        for setting in trs.training.settings_of(name):
+            assert re.search(rf"^│ {setting} ", said, flags=re.M), (name, setting)
+    assert main(["models", "gru"]) == 2
+    assert "gru4rec" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The split by people and its two metrics, against loops over people and places."""
 
+import functools
 import math
 
 import numpy as np
@@ -81,6 +82,27 @@ def test_any_model_is_measured(shop, name):
     assert low < found.metrics["recall@20"] < high
     assert list(found.metrics) == ["recall@5", "recall@20", "ndcg@10"]
     assert found.metrics["recall@20"] > 1.2 * 20 / len(shop.items)
+
+
+def test_lists_of_people_are_one_graph_whatever_their_histories(shop, monkeypatch):
+    split = hold_out_users(shop.train, 0.2, seed=3)
+    model = trs.models.Popularity(split.train.items)
+    model.fit(split.train)
+    at_once = evaluate_users(model, split, recall=(20,), ndcg=(), draws=0)
+    traced = []
+
+    @functools.wraps(model.answer)
+    def answer(*args, **kwargs):
+        traced.append(args)
+        return trs.models.Popularity.answer(model, *args, **kwargs)
+
+    monkeypatch.setattr(model, "_answers", {})
+    monkeypatch.setattr(model, "answer", answer)
+    monkeypatch.setattr(
+        "tfrecsession.evaluation.held_out_users.BLOCK", 7
+    )  # blocks of several lengths, the last smaller
+    assert evaluate_users(model, split, recall=(20,), ndcg=(), draws=0).metrics == at_once.metrics
+    assert len(split.users) > 50 and len(traced) == 1
 
 
 def test_people_with_too_little_are_left_out():

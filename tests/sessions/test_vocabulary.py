@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tfrecsession.sessions.vocabulary import Items
@@ -37,3 +38,12 @@ def test_items_survive_a_file(tmp_path):
 def test_counts_must_fit():
     with pytest.raises(ValueError, match="2 items with 1 counts"):
         Items(["a", "b"], [1])
+
+
+def test_a_catalogue_that_goes_on_behind_another():
+    longer = Items([*ITEMS.ids, "new"], [5, 3, 1, 0])
+    assert longer.holds(ITEMS) and ITEMS.holds(ITEMS) and not ITEMS.holds(longer)
+    assert not longer.holds(Items(["7", "b"], [1, 1]))
+    known = Items(ITEMS.ids, ITEMS.counts, pa.table({"title": ["B", None, "Japan"]}))
+    assert known.content_of(ITEMS) is known.content and ITEMS.content_of(longer) is None
+    assert known.content_of(longer)["title"].to_pylist() == ["B", None, "Japan", None]

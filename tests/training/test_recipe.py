@@ -1,3 +1,5 @@
+import keras
+import numpy as np
 import pytest
 
 from tfrecsession import InputError, presets, training
@@ -23,6 +25,39 @@ def test_an_unknown_model_lists_the_known_ones_nearest_first():
 def test_unknown_choices_list_the_known_ones(shop, key, value):
     with pytest.raises(InputError, match=f"{key}='{value}': say one of"):
         training.build("gru4rec", shop.items, training.settings_of("gru4rec", {key: value}))
+
+
+def test_several_batches_a_step(shop):
+    def optimizer(name, **said):
+        return training.build(
+            "gru4rec", shop.items, training.settings_of("gru4rec", {"optimizer": name, **said})
+        ).optimizer
+
+    for name in training.recipe.OPTIMIZERS:
+        assert optimizer(name).gradient_accumulation_steps is None
+        assert optimizer(name, accumulate=4).gradient_accumulation_steps == 4
+    for wrong in (0, -1, 2.5, True):
+        with pytest.raises(InputError, match=f"accumulate={wrong}: say how many batches make one step"):
+            optimizer("adam", accumulate=wrong)
+
+
+def test_halves_of_a_batch_step_as_the_whole(shop):
+    """Input table, sparse, and output table, dense, of a full softmax."""
+    said = {"units": [8], "sampler": "full", "embedding": "separate", "dropout": 0.0}
+    batch, targets = next(iter(shop.train.batches(rows=16, steps=8, seed=1)))
+    halves = [({name: array[i : i + 8] for name, array in batch.items()}, targets[i : i + 8]) for i in (0, 8)]
+    trained = []
+    for more, parts in (({}, [(batch, targets)]), ({"accumulate": 2}, halves)):
+        keras.utils.set_random_seed(1)
+        model = training.build("gru4rec", shop.items, training.settings_of("gru4rec", said, more))
+        for _ in range(2):
+            for part in parts:
+                model.train_step(part)
+        trained.append(model)
+    one, other = trained
+    assert int(one.optimizer.iterations) == int(other.optimizer.iterations) == 2
+    for mine, yours in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_allclose(mine.numpy(), yours.numpy(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", training.recipe.LOSSES)

@@ -20,6 +20,7 @@ PACKED = {**SMALL, "rows": 16, "steps": 8}
 TRAININGS = {
     "packed": ("gru4rec", {**PACKED, "units": [8], "dropout": 0.3, "embedding_dropout": 0.2, "decay": "linear"}),
     "momentum": ("gru4rec", {**PACKED, "units": [8], "momentum": 0.5, "clipnorm": 1.0, "cell": "lstm"}),
+    "accumulated": ("gru4rec", {**PACKED, "units": [8], "accumulate": 4}),
     "adam": ("gru4rec", {**PACKED, "units": [8], "optimizer": "adam", "learning_rate": 0.01}),
     "lanes": ("gru4rec", {**SMALL, "units": [8], "lanes": 32, "steps": 4, "dropout": 0.2, "loss": "bpr_max"}),
     "joined": ("gru4rec", {**SMALL, "units": [8], "lanes": 32, "steps": 4, "joined": True}),
@@ -32,7 +33,7 @@ TRAININGS = {
     "two towers": ("two_tower", {**SMALL, "rows": 128, "dim": 8, "layers": [8]}),
 }
 OPTIONS = {"seed": 3, "checkpoint": 3}
-QUICK = ("packed", "lanes", "hrnn", "all pairs", "two towers")
+QUICK = ("packed", "accumulated", "lanes", "hrnn", "all pairs", "two towers")
 pytestmark = pytest.mark.filterwarnings("ignore:.*begin before an earlier one")
 
 

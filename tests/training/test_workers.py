@@ -210,7 +210,13 @@ def test_workers_do_not_outlive_the_launcher(place):
 
 @pytest.mark.parametrize(
     ("model", "settings", "word"),
-    [("als", {}, "als"), ("item_knn", {}, "item_knn"), ("gru4rec", {"lanes": 8}, "lanes=8")],
+    [
+        ("als", {}, "als"),
+        ("item_knn", {}, "item_knn"),
+        ("gru4rec", {"lanes": 8}, "lanes=8"),
+        ("gru4rec", {"accumulate": 2}, "accumulate=2"),
+        ("gru4rec", {"precision": "mixed_float16"}, "precision=mixed_float16"),
+    ],
 )
 def test_what_one_worker_alone_can_train_is_refused(model, settings, word, monkeypatch):
     gpus = SimpleNamespace(num_replicas_in_sync=2)

@@ -148,6 +148,12 @@ class Sessions:
         dataset.one_target, dataset.by_user = one_target, by_user
         return dataset
 
+    def beginnings(self, most: int, seed: int = 0) -> list[list[str]]:
+        """At most `most` sessions, drawn evenly, each up to one of its events: histories that a model may be asked."""
+        random = np.random.default_rng(seed)
+        drawn = (self[int(number)] for number in random.permutation(len(self))[:most])
+        return [self.items.decode(ids[: random.integers(1, len(ids) + 1)]).tolist() for ids in drawn]
+
     def _batches_by_user(self, rows, steps, carry, one_target, every_event, by_user, options):
         from tfrecsession.batches import datasets
         from tfrecsession.batches.people import People

@@ -7,7 +7,8 @@ has the same number of rows in every epoch, whatever window it is in, so the num
 
 What is held: the window that is read from, and the next one, which is read meanwhile. An event takes 4 bytes, a piece
 (a session, if it is not cut up) 8, a row 16; and one shard at a time is in the making. Together that stays below
-`memory`. Beside it there are some 40 MB of batches under way, whatever the size of the data.
+`memory`. Beside it a process grows by some 200 MB (batches under way, tf.data's threads, Arrow's pool), whatever the
+size of the data: measured with 25 and 205 million events.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ DEFAULT = "popularity,item_knn,gru4rec"
 
 def compare_command(commands, every):
     command = commands.add_parser("compare", parents=[every], help="several models on one data set, one protocol")
-    command.add_argument("data", metavar="DIR")
+    command.add_argument("data", metavar="DIR", help="what `tfrecsession prepare` made")
     command.add_argument("--models", metavar="A,B", help=f"to fit and evaluate ({DEFAULT}); LABEL=MODEL names a row")
     command.add_argument("--runs", default="", metavar="RUN,RUN", help="finished runs on this data, to evaluate")
     command.add_argument("--out", required=True, metavar="DIR", help="report.html, results.json and the runs")
@@ -23,8 +23,8 @@ def compare_command(commands, every):
     command.add_argument(
         "--preset", action="append", default=[], metavar="MODEL=NAME", help="tuned settings, or a file"
     )
-    command.add_argument("--epochs", type=int)
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--epochs", type=int, help="of what learns by gradient")
+    command.add_argument("--seed", type=int, default=0, help="of every training")
     command.add_argument("--k", default="20", help="lengths of list to report")
     command.add_argument("--overwrite", action="store_true", help="start afresh instead of going on")
     command.set_defaults(run=compare)

@@ -93,7 +93,7 @@ def _setting(text: str) -> tuple[str, str]:
 
 def describe_command(commands, every):
     command = commands.add_parser("describe", parents=[every], help="what is in a prepared data set")
-    command.add_argument("data", metavar="DIR")
+    command.add_argument("data", metavar="DIR", help="what `tfrecsession prepare` made")
     command.set_defaults(run=describe)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
+import os
 from pathlib import Path
 
 from rich.table import Table
@@ -15,13 +17,19 @@ from tfrecsession.errors import InputError
 
 def train_command(commands, every):
     command = commands.add_parser("train", parents=[every], help="a prepared data set -> a run folder")
-    command.add_argument("data", metavar="DIR")
-    command.add_argument("--model", required=True, help="item_knn, slist, gru4rec ...; an unknown name lists all")
+    command.add_argument("data", metavar="DIR", help="what `tfrecsession prepare` made")
+    command.add_argument("--model", help="item_knn, slist, gru4rec ...; an unknown name lists all")
     command.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
     command.add_argument("--preset", help="tuned settings that come with the package, or a .json file")
-    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, e.g. units=[100]")
-    command.add_argument("--epochs", type=int)
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="e.g. units=[100]; `tfrecsession models MODEL` lists all",
+    )
+    command.add_argument("--epochs", type=int, help="times to go through the training data, of what learns by gradient")
+    command.add_argument("--seed", type=int, default=0, help="of weights, shuffling, negatives and dropout")
     command.add_argument("--k", default="20", help="lengths of list to report, e.g. 5,10,20")
     command.add_argument(
         "--overwrite", action="store_true", help="replace an earlier run, start an unfinished one afresh"
@@ -46,13 +54,34 @@ def train_command(commands, every):
         metavar="N|HOSTS",
         help="N processes on this machine; or host:port,host:port for one process on each host, the chief first",
     )
+    command.add_argument(
+        "--from",
+        dest="earlier",
+        metavar="RUN",
+        help="go on from the model of this run, with its settings; DIR is a newer log, with other items",
+    )
+    command.add_argument(
+        "--start",
+        choices=["neighbours", "content", "mean"],
+        help="with --from: new items start from the items they are seen with, that share content, or from all",
+    )
+    command.add_argument(
+        "--gone",
+        choices=["keep", "drop"],
+        help="with --from: items that DIR has no more stay answerable (keep), or become unknown",
+    )
     command.add_argument("--worker", type=int, metavar="I", help="which of HOSTS this process is, from 0")
     command.set_defaults(run=train)
 
 
 def train(options) -> int | None:
-    import json
-
+    grown = {name: value for name in ("start", "gone") if (value := getattr(options, name)) is not None}
+    if options.earlier is None and grown:
+        raise InputError(f"--{next(iter(grown))}: is for a training that goes on from another, say --from RUN too")
+    if options.earlier is None and options.model is None:
+        raise InputError("--model: say which, as --model gru4rec, or --from RUN to go on with the model of a run")
+    if options.earlier is not None and options.workers is not None:
+        raise InputError("--from: a model that grows goes on with one worker, leave out --workers")
     if options.workers is not None and options.workers.isdigit():
         return launch.here(int(options.workers), options.arguments)
     if options.workers is not None or options.worker is not None:
@@ -61,9 +90,15 @@ def train(options) -> int | None:
     from tfrecsession import batches, presets, training
 
     strategy = training.strategy()  # before anything else of TensorFlow
+    before = {}
+    if options.earlier is not None:
+        info = training.open_run(options.earlier).info
+        options.model = options.model or info["model"]
+        before = info["settings"] if options.model == info["model"] else {}  # `train` says that they differ
+        grown["grow_from"] = options.earlier
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
     said = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
-    chosen = training.settings_of(options.model, preset, said)
+    chosen = training.settings_of(options.model, before, preset, said)
     data = batches.load(options.data)
     k = lengths(options.k)
     training.train(
@@ -80,6 +115,7 @@ def train(options) -> int | None:
         verbose=options.json != "-",
         strategy=strategy,
         data_memory=options.data_memory,
+        **grown,
     )
     if not launch.is_chief():
         return None
@@ -143,28 +179,51 @@ def export_command(commands, every):
     command.add_argument("--k", type=int, default=20, help="items in an answer")
     command.add_argument("--exclude-seen", action="store_true", help="leave out the items of the history")
     command.add_argument("--longest", type=int, metavar="ITEMS", help="of a history are read, the newest (1000, 10000)")
-    command.add_argument("--index", choices=["exact"], default="exact", help="how the best items are found")
+    command.add_argument(
+        "--index",
+        choices=["exact", "exact-bf16", "exact-int8", "scann"],
+        default="exact",
+        help="how the best items are found: by all scores, from a table of half or a quarter of the size, or by ScaNN",
+    )
+    command.add_argument(
+        "--target-recall", type=float, default=0.98, metavar="SHARE", help="of the exact answer, for scann (0.98)"
+    )
     command.add_argument("--content", metavar="FILE", help="titles and images of the items, for the page of `serve`")
     command.add_argument("--overwrite", action="store_true", help="replace this version")
     command.set_defaults(run=export)
 
 
 def export(options) -> None:
+    if options.index == "scann":
+        os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow Recommenders needs it before TensorFlow
     from tfrecsession import export as exporting
     from tfrecsession import training
 
     run = training.open_run(options.run_folder)
     version = Path(options.out) / str(options.version)
     about = {"data": run.info["data"]["fingerprint"], "settings": run.info["settings"]}
-    choices = {"k": options.k, "exclude_seen": options.exclude_seen}
+    choices = {"k": options.k, "exclude_seen": options.exclude_seen, "index": options.index}
     content = exporting.read_item_table(options.content) if options.content else None
     model = run.model()
+    histories = None
     with contextlib.suppress(InputError):  # the run keeps no titles; where its data is gone, the export has none
-        model.items.content = run.data().items.content
+        data = run.data()
+        model.items.content = data.items.content_of(model.items)
+        if options.index != "exact":
+            split = next(split for split in (data.test, data.validation, data.train) if len(split))
+            histories = split.beginnings(1000)
     more = {"longest": options.longest, "overwrite": options.overwrite, "about": about, "content": content}
+    more |= {"target_recall": options.target_recall, "histories": histories}
     exporting.write_saved_model(model, version, **choices, **more)
-    console(options.json).print(f"{version}: {run.info['model']}, the best {options.k} items as strings")
-    write_json({"model": run.info["model"], "path": str(version), "version": options.version, **choices}, options.json)
+    card = json.loads((version / "assets.extra" / "tfrecsession.json").read_text())
+    found = {name: card[name] for name in ("recall", "recall_measured_on", "index_settings") if name in card}
+    screen = console(options.json)
+    screen.print(f"{version}: {run.info['model']}, the best {options.k} items as strings")
+    if found:
+        says = f"recall@{options.k} {card['recall']:.4f} against the exact answer, on {card['recall_measured_on']}"
+        screen.print(f"index {options.index}: {says}; {card['index_settings']}", markup=False)
+    result = {"model": run.info["model"], "path": str(version), "version": options.version, **choices, **found}
+    write_json(result, options.json)
 
 
 def recommend_command(commands, every):

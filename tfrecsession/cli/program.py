@@ -1,9 +1,8 @@
-"""prepare | describe | train | tune | evaluate | compare | report | export | recommend | serve | demo."""
+"""prepare | describe | models | train | tune | evaluate | compare | report | export | recommend | serve | demo."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -15,7 +14,6 @@ BAD_INPUT = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Bad input is one line on stderr and code 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up notes are not the user's business
     options, rest = parser().parse_known_args(arguments)
     if rest and not getattr(options, "takes_the_rest", False):
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
@@ -39,7 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    from tfrecsession.cli import compare_commands, data_commands, demo, model_commands, serve_command, tune_commands
+    from tfrecsession.cli import (
+        compare_commands,
+        data_commands,
+        demo,
+        model_commands,
+        models_command,
+        serve_command,
+        tune_commands,
+    )
 
     top = argparse.ArgumentParser(prog="tfrecsession", description="From click log to served recommendations.")
     top.add_argument("--version", action="version", version=f"tfrecsession {__version__}")
@@ -47,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     every = argparse.ArgumentParser(add_help=False)
     every.add_argument("--debug", action="store_true", help="show the traceback of an error")
     every.add_argument("--json", metavar="FILE", help="write the result for programs ('-': standard output)")
-    groups = (data_commands, model_commands, tune_commands, compare_commands, serve_command, demo)
+    groups = (data_commands, models_command, model_commands, tune_commands, compare_commands, serve_command, demo)
     for add in (command for group in groups for command in group.COMMANDS):
         add(commands, every)
     return top

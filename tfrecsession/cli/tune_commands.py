@@ -15,7 +15,7 @@ SHOWN = 10  # trials in the table, best first; --json has them all
 
 def tune_command(commands, every):
     command = commands.add_parser("tune", parents=[every], help="search a model's settings on the validation split")
-    command.add_argument("data", metavar="DIR")
+    command.add_argument("data", metavar="DIR", help="what `tfrecsession prepare` made")
     command.add_argument("--model", required=True, help="item_knn, gru4rec, ...")
     command.add_argument("--trials", type=int, default=20, metavar="N", help="in all, earlier ones included (20)")
     command.add_argument("--metric", default="mrr@20", metavar="NAME@K", help="recall, mrr or ndcg (mrr@20)")

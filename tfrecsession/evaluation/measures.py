@@ -63,8 +63,12 @@ def measure(
     earlier: Iterable[Sessions] = (),
     draws: int = 1000,
     seed: int = 0,
+    catalogue: int = 0,
 ) -> Evaluation:
-    """What ranks, and lists where there are any, come to; the arguments are those of `evaluate` and `Evaluation`."""
+    """What ranks, and lists where there are any, come to; the arguments are those of `evaluate` and `Evaluation`.
+
+    catalogue: the number of items the lists are from, where the model knows more than the data set.
+    """
     names = [f"{name}@{length}" for length in k for name in BY_RANK]
     if lists is not None:
         names += [f"{name}@{length}" for length in k for name in BY_LIST]
@@ -77,8 +81,10 @@ def measure(
     whole, *parts = averages(session, values, groups, draws, seed)
     metrics = dict(zip(names, whole.mean[0].tolist(), strict=True))
     if lists is not None:
+        more = max(catalogue - len(sessions.items), 0)
+        counts = np.pad(sessions.items.counts, (0, more))
         for length in k:
-            metrics |= beyond_accuracy(lists, sessions.items.counts, length)
+            metrics |= beyond_accuracy(lists, counts, length)
     return Evaluation(
         metrics,
         len(event),

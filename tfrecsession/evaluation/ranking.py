@@ -94,6 +94,7 @@ def evaluate(
         earlier=earlier,
         draws=draws,
         seed=seed,
+        catalogue=len(model.items),
     )
     found.seconds = seconds
     return found

@@ -1,0 +1,21 @@
+"""Raw logs in, one event table out; the synthetic shop. Loaded when asked for: only readers need Ibis."""
+
+from importlib import import_module
+
+_NAMES = {
+    "Columns": "tfrecsession.events.schema",
+    "EventTable": "tfrecsession.events.schema",
+    "Shop": "tfrecsession.events.synthetic",
+    "read_events": "tfrecsession.events.readers",
+}
+__all__ = list(_NAMES)
+
+
+def __getattr__(name):
+    if name in _NAMES:
+        return getattr(import_module(_NAMES[name]), name)
+    raise AttributeError(f"module 'tfrecsession.events' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import textwrap
 
 from tfrecsession.export.warm_up import example
 
@@ -12,7 +13,7 @@ PAGE = """\
 
 A {kind} for {items:,} items, written by tfrecsession {version}. `tfrecsession.json` beside this file is for programs.
 
-TensorFlow alone loads it (`tf.saved_model.load(PATH).signatures[NAME]`); TensorFlow Serving takes the folder as it is.
+{loads}
 
 - In strings `""` is padding and may stand anywhere; unknown ids are passed over.
 - A history is oldest first. Its newest {longest:,} known items are read, what is older changes nothing. One without a
@@ -20,12 +21,33 @@ TensorFlow alone loads it (`tf.saved_model.load(PATH).signatures[NAME]`); Tensor
 - Answers hold {k} items, best first; who wants fewer takes the first ones. Where nothing is left there is `""`, with
   the lowest score that a float32 has.
 - {seen}
-- All inputs of a request have the same number of rows.
+{found}- All inputs of a request have the same number of rows.
 
 The commands ask a server on this machine for its model `{name}`. With one output TensorFlow Serving answers
 `"outputs": [...]`, with several `"outputs": {{"items": [...], ...}}`.
 
 """
+
+ALONE = """\
+TensorFlow alone loads it (`tf.saved_model.load(PATH).signatures[NAME]`); TensorFlow Serving takes the folder as it
+is."""
+
+SCANN = """\
+It holds an op of ScaNN. In Python `pip install 'tfrecsession[scann]'` and say `from scann import scann_ops` before
+`tf.saved_model.load(PATH).signatures[NAME]`; `tfrecsession serve` and `tfrecsession recommend` do so themselves.
+TensorFlow Serving's stock image does NOT have this op and cannot load the folder: it needs a server that is built with
+it, see https://github.com/google-research/google-research/tree/master/scann/tf_serving."""
+
+FOUND = {
+    "exact-bf16": "The best items are looked for by vectors in bfloat16, half the memory of float32; the best "
+    "{candidates} are scored again, in float32, by the vectors as they are kept.",
+    "exact-int8": "The best items are looked for by vectors in int8 with a scale each, a quarter of the memory of "
+    "float32; the best {candidates} are scored again, in float32, by the vectors as they are kept.",
+    "scann": "The best items are looked for by ScaNN: the {num_leaves_to_search} of {num_leaves} leaves that are "
+    "nearest, of them the {num_reordering_candidates} best candidates, which are scored exactly (settings found for a "
+    "recall of {target_recall}). Where a filter leaves fewer than k of them, all items are scored.",
+}
+RECALL = "Recall@{k} against the exact float32 answer: {recall:.4f}, measured at export on {recall_measured_on}."
 
 
 def readme(model, signatures: dict, name: str, card: dict) -> str:
@@ -45,8 +67,18 @@ def readme(model, signatures: dict, name: str, card: dict) -> str:
         k=card["k"],
         longest=card["longest"],
         seen="The items of the history are left out." if card["exclude_seen"] else "Items of the history may return.",
+        loads=SCANN if card["index"] == "scann" else ALONE,
+        found=_found(card),
     )
     return page + "\n".join(_section(model, key, signature, name) for key, signature in signatures.items())
+
+
+def _found(card: dict) -> str:
+    """A point of the list about an index that is not exact."""
+    if "recall" not in card:
+        return ""
+    text = f"{FOUND[card['index']].format(**card['index_settings'])} {RECALL.format(**card)}"
+    return textwrap.fill(text, 120, initial_indent="- ", subsequent_indent="  ") + "\n"
 
 
 def _section(model, key: str, signature, name: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.export.scann_ops import load_scann_ops
 from tfrecsession.sessions.content import content_table
 
 KINDS = ("brute_force", "scann")
@@ -46,16 +47,17 @@ def retrieval_index(model, kind: str = "brute_force", k: int = 20, fresh=None, *
         names, vectors = np.concatenate([names, more]), np.concatenate([vectors, model.encode_items(fresh)])
     if not isinstance(k, int | np.integer) or not 1 <= k <= len(names):
         raise InputError(f"k={k!r}: say a whole number from 1 to the number of items, {len(names):,}")
-    layers = _layers()
-    if kind == "scann" and importlib.util.find_spec("scann") is None:
-        raise InputError("kind='scann': ScaNN is not installed: pip install 'tfrecsession[scann]'")
+    layers = recommenders_layers("retrieval")
+    if kind == "scann":
+        load_scann_ops("kind='scann'")
     index = (layers.BruteForce if kind == "brute_force" else layers.ScaNN)(k=int(k), **options)
     return index.index(tf.constant(vectors), tf.constant(names.tolist(), tf.string))
 
 
-def _layers():
+def recommenders_layers(extra: str):
+    """The module of its indexes, or an InputError that says what to do; `extra` of this package installs it."""
     if importlib.util.find_spec("tensorflow_recommenders") is None:
-        raise InputError("TensorFlow Recommenders is not installed: pip install 'tfrecsession[retrieval]'")
+        raise InputError(f"TensorFlow Recommenders is not installed: pip install 'tfrecsession[{extra}]'")
     if tf.keras.layers.Layer is keras.layers.Layer:
         raise InputError(
             "TensorFlow Recommenders needs Keras 2 as tf.keras: set TF_USE_LEGACY_KERAS=1 in the environment before "

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfrecsession.errors import InputError
+from tfrecsession.export.index import make_index
 from tfrecsession.export.item_table import FILE as ITEM_TABLE
 from tfrecsession.export.item_table import write_item_table
 from tfrecsession.export.readme import readme
+from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.export.signatures import Answers
 from tfrecsession.export.warm_up import write_warm_up
 from tfrecsession.staging import NO_ROOM, staged
@@ -28,6 +31,9 @@ def write_saved_model(
     k: int = 20,
     exclude_seen: bool = False,
     longest: int | None = None,
+    index: str = "exact",
+    target_recall: float = 0.98,
+    histories=None,
     overwrite: bool = False,
     about: dict | None = None,
     content=None,
@@ -70,14 +76,22 @@ def write_saved_model(
         longest: known items of a history that are read, the newest ones; what lies before them changes nothing, nor
             does `exclude_seen` leave it out. A request of any length then costs no more than one of this. None: what
             the model says, `longest_history`. `model.recommend` reads all.
+        index: how the best items are found. "exact": by all scores, in float32. Where scores are dot products also
+            "exact-bf16": by a table of half the size, sooner; "exact-int8": by a quarter of it, later, both scored in
+            float32 at the end; "scann": by TensorFlow Recommenders' ScaNN (extra `scann`, TF_USE_LEGACY_KERAS=1), which
+            looks at few of many items and needs a TensorFlow Serving that is built with its op. Their recall against
+            the exact answer is measured and stands in the export's README.
+        target_recall: what "scann" has to find of the exact answer.
+        histories: lists of items, as `recommend` takes them, of which the recall is measured; None: single items.
         overwrite: replace an earlier export.
         about: further entries for `assets.extra/tfrecsession.json`.
         content: a table of items with their titles or images, see `tfrecsession.export.item_table`; None: what the
             catalogue of a prepared data set knows of its items.
 
     Raises:
-        InputError: the path exists, k is larger than the catalogue, `longest` is no whole number from 1, `content` has
-            nothing to show, or the folder cannot be written. Nothing half-written stays.
+        InputError: the path exists, k is larger than the catalogue, `longest` is no whole number from 1, the index is
+            none, cannot be had here or cannot reach its target, `content` has nothing to show, or the folder cannot be
+            written. Nothing half-written stays.
 
     Warns where the model has been neither fitted nor read from a file.
     """
@@ -87,7 +101,8 @@ def write_saved_model(
         raise InputError(f"longest={longest!r}: say how many of a history's newest items are read, at least 1")
     warn_unfitted(model)
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
-        answers = Answers(model, Path(assets), k, exclude_seen, int(longest))
+        index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories)
+        answers = Answers(model, Path(assets), k, exclude_seen, int(longest), index)
         _save(answers, folder)
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)
@@ -98,6 +113,8 @@ def write_saved_model(
             "k": k,
             "exclude_seen": exclude_seen,
             "longest": int(longest),
+            "index": index.kind,
+            **({} if index.recall is None else measured(index)),
             **({"state_width": model.initial_state().shape[1]} if getattr(model, "state_width", 0) else {}),
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
             **({"user_width": model.user_width} if hasattr(model, "user_width") else {}),
@@ -111,6 +128,15 @@ def write_saved_model(
     return Path(path)
 
 
+def measured(index) -> dict:
+    """What is known of an index that is not exact, for `tfrecsession.json`."""
+    return {
+        "recall": round(index.recall, 4),
+        "recall_measured_on": index.measured_on,
+        "index_settings": index.settings,
+    }
+
+
 def warn_unfitted(model) -> None:
     """Warn of a model that neither `fit`, nor a training loop with its optimizer, nor a file has told anything."""
     if not model.fitted and not (getattr(model, "optimizer", None) and int(model.optimizer.iterations) > 0):
@@ -121,7 +147,9 @@ def warn_unfitted(model) -> None:
 def _save(answers: Answers, folder: Path) -> None:
     concrete = {name: signature.get_concrete_function() for name, signature in answers.asked.items()}
     try:
-        tf.saved_model.save(answers, str(folder), signatures=concrete)  # as tf.functions they would be traced again
+        custom = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"])  # its ops, if there are any
+        # as tf.functions they would be traced again
+        tf.saved_model.save(answers, str(folder), signatures=concrete, options=custom)
     except tf.errors.OpError as error:  # TensorFlow's own writers say by text what Python says by number
         for number in NO_ROOM:
             if os.strerror(number) in str(error):
@@ -142,7 +170,9 @@ def newest_version(path: str | Path) -> Path:
 
 def ask(path: str | Path, histories: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
     """Load a SavedModel and ask it: items object [histories, k] of str, scores float32 [histories, k]."""
-    loaded = tf.saved_model.load(str(newest_version(path)))
+    path = newest_version(path)
+    load_ops_of(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()), path)
+    loaded = tf.saved_model.load(str(path))
     longest = max(map(len, histories), default=0)
     padded = [[*history, *[""] * (longest - len(history))] for history in histories]
     rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.export.histories import newest
+from tfrecsession.export.index import ExactIndex
 from tfrecsession.export.user_signatures import user_signatures
 
 ITEM = tf.TensorSpec((None,), tf.string, name="items")
@@ -27,11 +28,12 @@ class Answers(tf.Module):
         k: how many items an answer has.
         exclude_seen: leave the items of the history out.
         longest: newest known items of a history that are read.
+        index: what finds the best items; None: an `ExactIndex`.
     """
 
-    def __init__(self, model, folder: Path, k: int, exclude_seen: bool, longest: int):
+    def __init__(self, model, folder: Path, k: int, exclude_seen: bool, longest: int, index=None):
         super().__init__()
-        self.longest = longest
+        self.longest, self.index = longest, index or ExactIndex(model)
         self.to_id, self.to_item = _tables(model.items.ids, folder)
         asked = {
             **self._recommending(model, k, exclude_seen),
@@ -45,7 +47,8 @@ class Answers(tf.Module):
             asked |= self._streaming(model, k, exclude_seen)
         self.asked = MappingProxyType(asked)  # of a dict, all functions would be saved too, traced once more
         # Only what the answers read is saved: not the optimizer, not the tables of the negative sampler.
-        read = [one for signature in self.asked.values() for one in signature.get_concrete_function().variables]
+        with self.index.installed():
+            read = [one for signature in self.asked.values() for one in signature.get_concrete_function().variables]
         self.weights = list({id(one): one for one in read}.values())
 
     def _recommending(self, model, k, exclude_seen):
@@ -67,12 +70,8 @@ class Answers(tf.Module):
             ]
             with tf.control_dependencies(checks):
                 chosen = self._ids(only)
-            rows = tf.broadcast_to(tf.range(tf.shape(chosen)[0])[:, None], tf.shape(chosen))
-            places = tf.stack([rows, chosen], axis=2)
-            allowed = tf.zeros((tf.shape(chosen)[0], model.size), tf.bool)
-            allowed = tf.tensor_scatter_nd_update(allowed, places, tf.ones_like(chosen, tf.bool))
-            allowed |= tf.reduce_all(chosen == 0, axis=1, keepdims=True)
-            return self._answer(*model.answer(self._history(items), k, exclude_seen, allowed, self._ids(exclude)))
+            filters = {"exclude": self._ids(exclude), "only": chosen}
+            return self._answer(*model.answer(self._history(items), k, exclude_seen, **filters))
 
         return {"serving_default": serving_default, "recommend_filtered": recommend_filtered}
 
@@ -80,7 +79,7 @@ class Answers(tf.Module):
         """What a model can say of its vectors, if it has any."""
         named = {}
         try:
-            nearest = model.nearest()
+            nearest = self.index.nearest()
         except InputError:
             pass
         else:
@@ -91,9 +90,7 @@ class Answers(tf.Module):
                 return self._answer(*nearest(self._ids(items), k))
 
             named["similar_items"] = similar_items
-        try:
-            model.score_vectors([0])
-        except InputError:
+        if not model.scores_by_products:
             return named
 
         @tf.function(input_signature=[HISTORY], autograph=False)

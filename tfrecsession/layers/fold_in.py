@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.layers.gather import gather_rows
+
 STEPS = 64  # of a history that are solved together
 
 
@@ -97,7 +99,7 @@ def fold_in(batch: dict, table, whitening):
     def solve(carried, some):
         _, mean, covariance = carried  # of the session that comes from before: (rows, dim), (rows, dim, dim)
         item, counts, position, segment = some
-        w = tf.matmul(tf.gather(table, item) * counts[..., None], whitening)  # (rows, piece, dim)
+        w = tf.matmul(gather_rows(table, item) * counts[..., None], whitening)  # (rows, piece, dim)
         old = (position > place)[..., None]  # of the session that began before this piece
         same = segment[:, :, None] == segment[:, None, :]
         weighed = tf.where(old, tf.matmul(w, covariance), w)

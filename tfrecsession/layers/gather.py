@@ -1,6 +1,13 @@
 """Some rows of a variable, without a pass over all of it."""
 
+from __future__ import annotations
+
+import contextlib
+import contextvars
+
 import tensorflow as tf
+
+_stand_in = contextvars.ContextVar("stand_in", default=(None, None))
 
 
 def gather_rows(variable, ids):
@@ -9,9 +16,23 @@ def gather_rows(variable, ids):
     Args:
         variable: a `tf.Variable`: on one itself a gather reads the rows and nothing else. Of a variable that a
             distribution strategy mirrors, TensorFlow would read the whole table first, and the next sparse update would
-            copy it; so this takes the replica's own.
+            copy it; so this takes the replica's own. Within `standing_in` the other table is read.
         ids: int [...].
     """
+    original, table = _stand_in.get()
+    if variable is original and table is not None:
+        return table.rows(ids)[..., : variable.shape[1]]
     if isinstance(variable, tf.distribute.DistributedValues):
         variable = variable._get_on_device_or_primary()
     return tf.gather(variable, ids)
+
+
+@contextlib.contextmanager
+def standing_in(variable, table):
+    """While it lasts, graphs that are traced gather from `table` (a `CompactTable`) where they name `variable`, which
+    they then hold no copy of."""
+    token = _stand_in.set((variable, table))
+    try:
+        yield
+    finally:
+        _stand_in.reset(token)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrecsession.batches import Interactions, Sessions
 from tfrecsession.errors import InputError
+from tfrecsession.layers.gather import gather_rows
 from tfrecsession.models import alternating
 from tfrecsession.models.counting_model import CountingModel
 from tfrecsession.models.fold_in import FoldIn
@@ -227,7 +228,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         return self.item_table.value[:, : self.factors]
 
     def score_vectors(self, ids):
-        return tf.gather(self.item_table.value, ids)
+        return gather_rows(self.item_table.value, ids)
 
     def compared_users(self):
         return self.user_vectors[:, : self.factors]

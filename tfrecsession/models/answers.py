@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
-from tfrecsession.metrics import top_k
+from tfrecsession.models.finding import Finding, pairs
 
 BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events x catalogue
 
@@ -25,10 +25,10 @@ class Recommendations(NamedTuple):
     scores: np.ndarray
 
 
-class Answers:
+class Answers(Finding):
     """The answering half of `Recommender`, on its `encode`, `score_all`, `items` and `item_counts`."""
 
-    def answer(self, ids, k: int, exclude_seen: bool = False, allowed=None, exclude=None):
+    def answer(self, ids, k: int, exclude_seen: bool = False, allowed=None, exclude=None, only=None):
         """Histories of item ids -> ids and scores of the k best items.
 
         Padding and unknown items may stand anywhere and change nothing. A history without a known item gets the most
@@ -40,19 +40,14 @@ class Answers:
             exclude_seen: leave out the items of the history.
             allowed: bool [size] or [histories, size], the items that may be recommended; None: all.
             exclude: int32 [histories, any], further items to leave out; 0 and 1 stand for none.
+            only: int32 [histories, any], items to choose from; 0 and 1 stand for none, a row of 0 for all items.
 
         Returns:
             int32 [histories, k], 0 where nothing is left, and float32 [histories, k].
         """
         encoded, ids, length = self._encode_histories(ids)
-        scores = self.or_popular(self.score_all(encoded), length > 0)
         out = ([ids] if exclude_seen else []) + ([] if exclude is None else [exclude])
-        return self.best_of(scores, k, _pairs(tf.concat(out, axis=1)) if out else None, allowed)
-
-    def score_vectors(self, ids):
-        """int32 [n] -> float32 [n, width], where scores are dot products of what `encode` says with a vector of each
-        item, or an InputError where they are not. A column more than `encode` has: what is added, as biases are."""
-        raise InputError(f"{type(self).__name__} does not score by a dot product, so it has no vectors for a history")
+        return self.find(encoded, length > 0, k, pairs(tf.concat(out, axis=1)) if out else None, allowed, only)
 
     def query_vectors(self, ids):
         """Histories of item ids -> float32 [histories, width], whose products with `score_vectors` are the scores.
@@ -63,10 +58,7 @@ class Answers:
             ids: as in `answer`.
         """
         encoded, _, length = self._encode_histories(ids)
-        encoded = tf.cast(encoded, tf.float32)
-        if self.score_vectors([0]).shape[1] > encoded.shape[1]:
-            encoded = tf.pad(encoded, [[0, 0], [0, 1]], constant_values=1)
-        return tf.where(length[:, None] > 0, encoded, 0.0)
+        return tf.where(length[:, None] > 0, self.queries(encoded), 0.0)
 
     def _encode_histories(self, ids):
         """`[histories, dim]`, the ids without what is unknown, padded to the right, and how many each history has."""
@@ -91,27 +83,6 @@ class Answers:
         """
         return tf.gather(self.encode(batch, training=False), tf.maximum(length - 1, 0), batch_dims=1)
 
-    def or_popular(self, scores, known):
-        """[n, size] and bool [n] -> the scores as float32, those of popularity where nothing is known of the row."""
-        scores = tf.cast(scores, tf.float32)
-        return tf.cond(  # a pass over all scores, which hardly any request needs
-            tf.reduce_all(known),
-            lambda: scores,
-            lambda: tf.where(known[:, None], scores, self.score_without_history()[None]),
-        )
-
-    def best_of(self, scores, k: int, seen=None, allowed=None):
-        """float32 [n, size] -> ids and scores of the k best; `seen`: int32 [pairs, 2], (row, item) to leave out;
-        `allowed`: bool [size] or [n, size]."""
-        least = scores.dtype.min
-        never = _pairs(tf.broadcast_to(tf.range(2), [tf.shape(scores)[0], 2]))  # padding and unknown are no items
-        out = never if seen is None else tf.concat([never, seen], axis=0)
-        if allowed is not None:
-            scores = tf.where(allowed, scores, least)
-        scores = tf.tensor_scatter_nd_update(scores, out, tf.fill([tf.shape(out)[0]], least))  # in place
-        values, ids = top_k(tf.ensure_shape(scores, [None, self.size]), k)
-        return tf.where(values > least, ids, 0), values
-
     def recommend(self, histories, k: int = 20, *, exclude_seen: bool = False, candidates=None) -> Recommendations:
         """The k best next items of each history.
 
@@ -129,7 +100,7 @@ class Answers:
         if isinstance(histories, str) or any(isinstance(history, str | bytes) for history in histories):
             raise InputError("histories is a list of lists: say recommend([['item-17', 'item-4']]) for one session")
         encoded = [self.items.encode(list(history)) for history in histories]
-        return self.recommend_ids(self._answer, [encoded], k, exclude_seen, candidates)
+        return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates)
 
     def recommend_ids(self, answer, columns: list, k: int, exclude_seen: bool, candidates) -> Recommendations:
         """What `answer` says of some histories at a time.
@@ -153,19 +124,29 @@ class Answers:
         # a model may hold the session so far at every step, the square of the longest history
         number, longest = padded[0].shape
         some = max(1, BLOCK_BYTES // (4 * max(self.size, (longest + 1) ** 2)))
+        traced = self._traced(answer, len(columns), int(k), bool(exclude_seen), allowed is not None)
+        chosen = [] if allowed is None else [tf.constant(allowed)]
         best = [
-            answer(
-                *(tf.constant(array[i : i + some]) for array in padded),
-                k=k,
-                exclude_seen=exclude_seen,
-                allowed=allowed,
-            )
-            for i in range(0, number, some)
+            traced(*(tf.constant(array[i : i + some]) for array in padded), *chosen) for i in range(0, number, some)
         ]
         if not best:
             return Recommendations(np.empty((0, k), object), np.empty((0, k), np.float32))
         found, scores = (np.concatenate([part[i].numpy() for part in best]) for i in (0, 1))
         return Recommendations(self.items.decode(found), scores)
+
+    def _traced(self, answer, columns: int, k: int, exclude_seen: bool, filtered: bool):
+        """`answer` as a graph for histories of any number and length: a graph per shape would cost seconds each."""
+        asked = (answer.__name__, k, exclude_seen, filtered)
+        if asked not in self._answers:
+
+            def of_any_shape(*given):
+                allowed = given[columns] if filtered else None
+                return answer(*given[:columns], k=k, exclude_seen=exclude_seen, allowed=allowed)
+
+            spec = [tf.TensorSpec((None, None), tf.int32)] * columns + [tf.TensorSpec((None,), tf.bool)] * filtered
+            graph = tf.function(of_any_shape, input_signature=spec, autograph=False)
+            self._answers[asked] = graph.get_concrete_function()
+        return self._answers[asked]
 
     def similar_items(self, items, k: int = 20) -> Recommendations:
         """The k items nearest to each of `items` by cosine; the item itself is left out.
@@ -191,16 +172,10 @@ class Answers:
             vectors = tf.cast(self.item_vectors(), tf.float32)
             mine = tf.gather(vectors, ids) * tf.gather(inverse, ids)[:, None]
             scores = tf.matmul(mine, vectors, transpose_b=True) * inverse
-            return self.best_of(scores, k, _pairs(ids[:, None]), allowed=(ids > 1)[:, None])
+            return self.best_of(scores, k, pairs(ids[:, None]), allowed=(ids > 1)[:, None])
 
         return nearest
 
     def check_k(self, k: int) -> None:
         if not isinstance(k, int | np.integer) or not 1 <= k <= self.size - 2:
             raise InputError(f"k={k!r}: say a whole number from 1 to the size of the catalogue, {self.size - 2:,}")
-
-
-def _pairs(ids):
-    """int32 [n, m] -> int32 [n m, 2]: (row, id)."""
-    rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
-    return tf.reshape(tf.stack([rows, ids], axis=-1), [-1, 2])

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers import newest_items, ridge
+from tfrecsession.layers.gather import gather_rows
 
 CELLS = 1 << 22  # numbers gathered at once, 16 MB: memory does not grow with the batch
 
@@ -46,7 +47,7 @@ class FoldIn:
     def vectors(self, ids):
         """Histories in any order -> the vectors of least squares: int32 [n, events] -> float32 [n, width]."""
         ids, confidence, target, bias = self._weighed(ids)
-        features = tf.gather(self.item_table.value, ids)[..., : self.factors]
+        features = gather_rows(self.item_table.value, ids)[..., : self.factors]
         if self.fold_in == "mean":
             there = tf.cast(ids > 1, tf.float32)
             x = tf.math.divide_no_nan(
@@ -63,7 +64,7 @@ class FoldIn:
         bias = tf.zeros([tf.shape(ids)[0], 1])
         mean, value, _ = tf.unstack(self.known.value)
         if self.explicit:
-            target = first * (value - mean - tf.gather(self.item_table.value[:, self.factors], ids))
+            target = first * (value - mean - gather_rows(self.item_table.value, ids)[..., self.factors])
             number = tf.reduce_sum(first, axis=1, keepdims=True)
             bias = tf.math.divide_no_nan(tf.reduce_sum(target, axis=1, keepdims=True), number + self.damping)
             return ids, first, target - first * bias, bias

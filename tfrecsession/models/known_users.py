@@ -77,12 +77,11 @@ class KnownUsers:
         first = tf.gather(ends, rows)
         counts = tf.where(known, tf.gather(ends, rows + 1) - first, 0)
         vectors = tf.pad(self.user_vectors, [[0, 1], [0, 0]])
-        scores = self.or_popular(self.score_all(tf.gather(vectors, rows)), counts > 0)
         seen = None
         if exclude_seen:
             at, who = spread(first, counts)
             seen = tf.stack([who, tf.gather(self._people.seen, at)], axis=1)
-        return self.best_of(scores, k, seen)
+        return self.find(tf.gather(vectors, rows), counts > 0, k, seen)
 
     def recommend_users(self, users, k: int = 20, *, exclude_seen: bool = False) -> Recommendations:
         """The k best items of each person, by the vector that training gave; whoever it did not know gets the popular

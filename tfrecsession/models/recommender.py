@@ -13,10 +13,11 @@ from tfrecsession.batches import Sessions
 from tfrecsession.errors import InputError
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.models.answers import BLOCK_BYTES, Answers
+from tfrecsession.models.precision import InPrecision
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Answers, keras.Model):
+class Recommender(Answers, InPrecision, keras.Model):
     """The shared base. A model says two things, `encode` and `score_all`; the rest follows from them.
 
     Args:
@@ -41,7 +42,7 @@ class Recommender(Answers, keras.Model):
         self.item_counts = self.add_weight(
             name="item_counts", shape=(self.size,), dtype="int64", initializer=lambda *_, **kw: counts, trainable=False
         )
-        self._answer, self._ranked = tf.function(self.answer, reduce_retracing=True, autograph=False), {}
+        self._answers, self._ranked = {}, {}  # what was traced, by what was asked
 
     # What a model says -----------------------------------------------------------------------------------------------
 
@@ -97,8 +98,9 @@ class Recommender(Answers, keras.Model):
         return x
 
     def check_vocabulary(self, items: Items) -> None:
-        """Refuse a data set whose item ids mean other items."""
-        if items.fingerprint != self.items.fingerprint:
+        """Refuse a data set whose item ids mean other items. A model that was grown may know more items than the data,
+        behind the data's own."""
+        if not self.items.holds(items):
             raise InputError(
                 f"this {type(self).__name__} was made for another data set: its vocabulary is {self.items.fingerprint} "
                 f"({len(self.items):,} items), the data's is {items.fingerprint} ({len(items):,} items); "
@@ -239,15 +241,7 @@ class Recommender(Answers, keras.Model):
         self.built = True  # every weight is made in the constructor: its shapes are known from the vocabulary
 
     def get_config(self):
-        return {"name": self.name, "items": len(self.items.counts)}
-
-    @classmethod
-    def from_config(cls, config):
-        def read(value):
-            nested = isinstance(value, dict) and "class_name" in value
-            return keras.saving.deserialize_keras_object(value) if nested else value
-
-        return cls(**{name: read(value) for name, value in config.items()})
+        return {"name": self.name, "items": len(self.items.counts), "precision": self.dtype_policy.name}
 
     def load_own_variables(self, store):
         super().load_own_variables(store)

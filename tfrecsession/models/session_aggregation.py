@@ -9,6 +9,7 @@ from scipy import sparse
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers import last_items, newest_items, shares
+from tfrecsession.layers.gather import gather_rows
 from tfrecsession.models.counting_model import CountingModel
 from tfrecsession.models.pairs import session_items
 from tfrecsession.models.search_space import Float, Int
@@ -100,7 +101,7 @@ class SessionAggregation(CountingModel):
         """int32 [n, events], newest first -> float32 [n, dim]."""
         share = shares(items, tf.pow(float(self.discount), tf.cast(tf.range(tf.shape(items)[1]), tf.float32)))
         there = tf.where(items > 0)
-        rows = tf.gather(self.vectors.value, tf.gather_nd(items, there)) * tf.gather_nd(share, there)[:, None]
+        rows = gather_rows(self.vectors.value, tf.gather_nd(items, there)) * tf.gather_nd(share, there)[:, None]
         return tf.math.unsorted_segment_sum(rows, there[:, 0], tf.shape(items)[0])
 
     def score_all(self, encoded):
@@ -110,7 +111,7 @@ class SessionAggregation(CountingModel):
         return tf.convert_to_tensor(self.vectors.value)
 
     def score_vectors(self, ids):
-        return tf.gather(self.vectors.value, ids)
+        return gather_rows(self.vectors.value, ids)
 
     def get_config(self):
         own = ("dim", "discount", "hops", "window")

@@ -109,9 +109,9 @@ class Streaming:
             batch["visit"] = tf.zeros_like(ids[:, None])
         after = tf.where(known, self.encode_from(batch, before)[1], before)
         events += tf.cast(known, tf.float32)
-        scores = self.or_popular(self.score_all(self.encode_state(after)), events[:, 0] > 0)
         clicked = tf.stack([tf.range(tf.shape(ids)[0]), ids], axis=1) if exclude_seen else None
-        return *self.best_of(scores, k, clicked), tf.concat([after, events], axis=1)
+        best, scores = self.find(self.encode_state(after), events[:, 0] > 0, k, clicked)
+        return best, scores, tf.concat([after, events], axis=1)
 
     def initial_state(self, rows: int = 1) -> np.ndarray:
         """float32 zeros [rows, state_width + 1]: sessions without an event yet."""

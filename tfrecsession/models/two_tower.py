@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfrecsession.batches.interactions import Interactions
 from tfrecsession.errors import InputError
 from tfrecsession.layers import Combined, ItemTower, Past, UserEmbedding, first_of_its_session, mean_of
+from tfrecsession.layers.gather import gather_rows
 from tfrecsession.losses import Evaluated, RankingLoss, sampled_losses
 from tfrecsession.models.known_users import KnownUsers
 from tfrecsession.models.pair_training import LearnsPairs
@@ -203,7 +204,7 @@ class TwoTower(TowerAnswers, LearnsPairs, KnownUsers, Recommender):
         """Somebody new, by the distinct known items of the session so far: float32 [rows, steps, dim]."""
         position = batch["position"]
         new = first_of_its_session(batch["items"], position, batch["segment"])
-        vectors = tf.gather(self.item_table.value, batch["items"]) * tf.cast(new, tf.float32)[..., None]
+        vectors = gather_rows(self.item_table.value, batch["items"]) * tf.cast(new, tf.float32)[..., None]
         summed = tf.cumsum(tf.concat([vectors, tf.cast(new, tf.float32)[..., None]], axis=2), axis=1)
         before = tf.range(tf.shape(position)[1])[None] - position  # of the session's first event
         summed -= tf.gather(tf.pad(summed, [[0, 0], [1, 0], [0, 0]]), before, batch_dims=1)
@@ -216,7 +217,7 @@ class TwoTower(TowerAnswers, LearnsPairs, KnownUsers, Recommender):
         return tf.convert_to_tensor(self.item_table.value)
 
     def score_vectors(self, ids):
-        return tf.gather(self.item_table.value, ids)
+        return gather_rows(self.item_table.value, ids)
 
     # Keras' contracts ------------------------------------------------------------------------------------------------
 

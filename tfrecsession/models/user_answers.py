@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.models.answers import Recommendations
+from tfrecsession.models.finding import pairs
 
 
 class UserAnswers:
@@ -21,10 +22,6 @@ class UserAnswers:
     """
 
     user_width: int
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._answer_sessions = tf.function(self.answer_sessions, reduce_retracing=True, autograph=False)
 
     def answer_sessions(self, ids, sessions, k: int, exclude_seen: bool = False, allowed=None):
         """Histories with session boundaries -> ids and scores of the k best items; the last session is going on.
@@ -99,13 +96,8 @@ class UserAnswers:
 
     def _best(self, hidden, ids, length, known, k, exclude_seen, allowed):
         """The answer after `length` steps of each row; popular items where it is not `known` what goes on."""
-        scores = self.score_all(tf.gather(hidden, tf.maximum(length - 1, 0), batch_dims=1))
-        scores = self.or_popular(scores, known & (length > 0))
-        seen = None
-        if exclude_seen:
-            rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
-            seen = tf.reshape(tf.stack([rows, ids], axis=-1), [-1, 2])
-        return self.best_of(scores, k, seen, allowed)
+        last = tf.gather(hidden, tf.maximum(length - 1, 0), batch_dims=1)
+        return self.find(last, known & (length > 0), k, pairs(ids) if exclude_seen else None, allowed)
 
     def recommend_with_sessions(
         self, people, k: int = 20, *, exclude_seen: bool = False, candidates=None
@@ -134,7 +126,7 @@ class UserAnswers:
             encoded = [self.items.encode(list(session)) if len(session) else np.ones(1, np.int32) for session in person]
             ids.append(np.concatenate([*encoded, np.zeros(0, np.int32)]))
             sessions.append(np.repeat(np.arange(len(encoded)), list(map(len, encoded))))
-        return self.recommend_ids(self._answer_sessions, [ids, sessions], k, exclude_seen, candidates)
+        return self.recommend_ids(self.answer_sessions, [ids, sessions], k, exclude_seen, candidates)
 
 
 def _first(wanted, *arrays):

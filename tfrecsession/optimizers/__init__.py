@@ -1,5 +1,6 @@
 from tfrecsession.optimizers.lazy_adagrad import LazyAdagrad
 from tfrecsession.optimizers.lazy_adam import LazyAdam
 from tfrecsession.optimizers.lazy_optimizer import LazyOptimizer
+from tfrecsession.optimizers.loss_scale import LossScale
 
-__all__ = ["LazyAdagrad", "LazyAdam", "LazyOptimizer"]
+__all__ = ["LazyAdagrad", "LazyAdam", "LazyOptimizer", "LossScale"]

@@ -5,11 +5,11 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers.gather import gather_rows
+from tfrecsession.optimizers.sparse_sums import GradientSum
 
 REFUSED = {
     "use_ema": "an average of the whole table at every step; keep checkpoints instead",
-    "gradient_accumulation_steps": "a dense gradient as large as the table; put more rows into a batch instead",
-    "loss_scale_factor": "to divide sparse gradients; wrap it in keras.optimizers.LossScaleOptimizer instead",
+    "loss_scale_factor": "to divide sparse gradients; wrap it in trs.optimizers.LossScale instead",
 }
 
 
@@ -25,14 +25,22 @@ class LazyOptimizer(keras.optimizers.Optimizer):
 
     Args:
         learning_rate: float, `keras.optimizers.schedules.LearningRateSchedule` or callable.
+        gradient_accumulation_steps: how many batches make one step, with the mean of their gradients: the step of one
+            batch as large as all of them, in the memory of one. Costs no more than the rows touched. `iterations`
+            counts steps. What a training ends with before a step is full is left out. None: every batch. For one
+            worker.
         weight_decay, clipnorm, clipvalue, global_clipnorm, name: as in `keras.optimizers.Optimizer`; norms are those
             of the summed gradient, and weight decay acts on the rows touched.
 
     Raises:
-        InputError: `use_ema`, `gradient_accumulation_steps` or `loss_scale_factor`, which would cost the whole table.
+        InputError: `use_ema` or `loss_scale_factor`, which would cost the whole table; or a number of batches that is
+            none.
     """
 
     def __init__(self, learning_rate, **kwargs):
+        steps = kwargs.get("gradient_accumulation_steps")
+        if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 2):
+            raise InputError(f"gradient_accumulation_steps={steps!r}: say how many batches make a step, 2 or more")
         for argument, reason in REFUSED.items():
             if kwargs.get(argument):
                 raise InputError(f"{argument}: {type(self).__name__} refuses it, it would need {reason}")
@@ -59,12 +67,32 @@ class LazyOptimizer(keras.optimizers.Optimizer):
     def build(self, variables):
         if self.built:
             return
-        super().build(variables)
+        steps, self.gradient_accumulation_steps = self.gradient_accumulation_steps, None
+        super().build(variables)  # which would make dense sums
+        self.gradient_accumulation_steps = steps
+        if steps and self._distribution_strategy.num_replicas_in_sync > 1:
+            raise InputError(f"gradient_accumulation_steps={steps}: is for one worker; put more rows into a batch")
+        self._sums = [GradientSum(variable) for variable in variables] if steps else []
         initial = self.slots()
         made = self.add_optimizer_variables(
             variables, list(initial), [keras.initializers.Constant(value) for value in initial.values()]
         )
         self._slots = dict(zip(initial, made, strict=True))
+
+    @property
+    def state(self):
+        """{slot name: a variable for each that the optimizer was built for, in their order}."""
+        return self._slots
+
+    @property
+    def training_state(self) -> list:
+        """Plain variables that a training which is to go on has to keep, beside `variables`."""
+        return [variable for part in self._sums for variable in part.variables] if self.built else []
+
+    def load_own_variables(self, store):
+        super().load_own_variables(store)
+        if self.gradient_accumulation_steps:  # a file has no sums: the step that was not full begins again
+            self._iterations.assign(self.iterations * self.gradient_accumulation_steps)
 
     def update_step(self, gradient, variable, learning_rate):
         learning_rate = tf.cast(learning_rate, variable.dtype)
@@ -97,9 +125,6 @@ class LazyOptimizer(keras.optimizers.Optimizer):
     def _decays(self, variable):
         return bool(self.weight_decay) and self._use_weight_decay(variable)
 
-    def _apply_weight_decay(self, variables):
-        """Nothing here: Keras would decay whole tables. `update_step` decays what it touches."""
-
     def watch_norms(self, variables):
         """Keep the norm of every variable's gradient in `norms`, float32 [variables], from the next traced step on.
 
@@ -117,11 +142,31 @@ class LazyOptimizer(keras.optimizers.Optimizer):
             # a table the rows touched are gathered, and merged once more where replicas have touched the same.
             grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, grads)
             grads = [merged(g) for g in grads]
+        if not self.gradient_accumulation_steps:
+            self._step(grads, trainable_variables)
+            return
+        sums = [self._sums[self._get_variable_index(variable)] for variable in trainable_variables]
+
+        def add():
+            for part, gradient in zip(sums, grads, strict=True):
+                part.add(gradient)
+            return True
+
+        def step():
+            mean = [merged(part.take(gradient)) for part, gradient in zip(sums, grads, strict=True)]
+            self._step([_divided(gradient, self.gradient_accumulation_steps) for gradient in mean], trainable_variables)
+            return True
+
+        full = (self._iterations.value + 1) % self.gradient_accumulation_steps == 0
+        tf.cond(full, step, add)
+
+    def _step(self, grads, trainable_variables):
+        """One step with gradients that name every row once."""
         if self.norms is not None:
             place = [self._get_variable_index(variable) for variable in trainable_variables]
             halves = [tf.cast(tf.nn.l2_loss(getattr(g, "values", g)), tf.float32) for g in grads]
             self.norms.scatter_update(tf.IndexedSlices(tf.sqrt(2.0 * tf.stack(halves)), place))
-        super()._backend_apply_gradients(grads, trainable_variables)
+        self._backend_update_step(self._clip_gradients(grads), trainable_variables, self.learning_rate)
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
         return grads_and_vars  # summed already
@@ -140,6 +185,12 @@ class LazyOptimizer(keras.optimizers.Optimizer):
 def merged(gradient):
     """A gradient as it is where it is dense, with every row named once where it is sparse."""
     return sum_duplicates(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def _divided(gradient, number):
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(gradient.values / number, gradient.indices, gradient.dense_shape)
+    return gradient / number
 
 
 def sum_duplicates(gradient):

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfrecsession.errors import InputError
+from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.serving.refusal import Refusal, reason
 from tfrecsession.serving.signature import Signature
 from tfrecsession.serving.tensor_protos import warm_up
@@ -147,6 +148,7 @@ def load(name: str, number: int, path: Path, files: frozenset) -> Version:
     """A version that is AVAILABLE, or at its END with an error."""
     try:
         description = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+        load_ops_of(description, path)
         loaded = tf.saved_model.load(str(path), tags=["serve"])
         pads = (path / CARD).is_file()
         signatures = {key: Signature(key, function, pads, loaded) for key, function in loaded.signatures.items()}

@@ -65,6 +65,19 @@ class Items:
             raise IndexError(f"negative item id {ids.min()}")
         return self._names[ids]
 
+    def holds(self, other: Items) -> bool:
+        """Whether every id of `other` means the same item here: it is this catalogue, or the beginning of it."""
+        return other.fingerprint == self.fingerprint or (
+            len(other) < len(self) and bool((self.ids[: len(other)] == other.ids).all())
+        )
+
+    def content_of(self, other: Items) -> pa.Table | None:
+        """The content columns for a catalogue that begins with this one: nulls for the items it has beyond."""
+        if self.content is None or len(other) == len(self):
+            return self.content
+        place = np.arange(len(other))
+        return self.content.take(pa.array(place, mask=place >= len(self)))
+
     def write(self, path: str | os.PathLike) -> None:
         """Keep the catalogue in a Parquet file of its own, as a saved model does."""
         pq.write_table(pa.table({"item": pa.array(self.ids, pa.string()), "count": self.counts}), path)

@@ -4,6 +4,7 @@ from tfrecsession.training.checkpoint import Checkpoint
 from tfrecsession.training.cluster import strategy
 from tfrecsession.training.csv_log import CSVLog
 from tfrecsession.training.decay import LinearDecay
+from tfrecsession.training.growing import grow
 from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build, settings_of, space_of
 from tfrecsession.training.run import fit, open_run, train
@@ -19,6 +20,7 @@ __all__ = [
     "build",
     "fit",
     "fit_in_step",
+    "grow",
     "open_run",
     "settings_of",
     "space_of",

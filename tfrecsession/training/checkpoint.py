@@ -98,9 +98,8 @@ class Checkpoint(keras.callbacks.Callback):
         if self.model.optimizer is not None:
             self.model.optimizer.build(self.model.trainable_variables)  # Keras waits with it until the first step
         self._check(self._state["model"], self._about_model)
-        shapes = [(list(variable.shape), np.dtype(_dtype(variable)).name) for variable in self._variables()]
-        kept = [(entry["shape"], entry["dtype"]) for entry in self._state["variables"]]
-        if shapes != kept:
+        found, kept = self._variables(), self._state["variables"]
+        if len(found) != len(kept) or not all(map(_fits, found, kept)):
             raise InputError(f"{self._place}: is a checkpoint of another model: its variables have other shapes")
         if self.batch:
             self._pass_over()
@@ -208,10 +207,10 @@ class Checkpoint(keras.callbacks.Callback):
 
 def variables_of(model: keras.Model) -> list:
     """Everything that a training step may change, each once: weights, states of random generators, running means, the
-    optimizer's; and the plain variables that a model names in `training_state`."""
+    optimizer's; and the plain variables that model and optimizer name in `training_state`."""
     found = [*model.variables, *model.metrics_variables, *getattr(model, "training_state", ())]
     if model.optimizer is not None:
-        found += model.optimizer.variables
+        found += [*model.optimizer.variables, *getattr(model.optimizer, "training_state", ())]
     return list({id(variable): variable for variable in found}.values())
 
 
@@ -242,6 +241,16 @@ def _plain(content):
 
 def _numbers(variable) -> np.ndarray:
     return (variable.value if isinstance(variable, keras.Variable) else variable).numpy()
+
+
+def _fits(variable, entry: dict) -> bool:
+    """Whether a variable, whose shape may change while it trains, is of the kind of one that was kept."""
+    shape, same = tuple(variable.shape), np.dtype(_dtype(variable)).name == entry["dtype"]
+    return same and len(shape) == len(entry["shape"]) and all(map(_alike, shape, entry["shape"]))
+
+
+def _alike(size: int | None, kept: int) -> bool:
+    return size is None or size == kept
 
 
 def _dtype(variable):

@@ -10,6 +10,7 @@ import keras
 from tfrecsession import losses, metrics, negatives, optimizers
 from tfrecsession.errors import InputError
 from tfrecsession.models import MatrixFactorization, SequenceModel, TwoTower, by_name
+from tfrecsession.models.precision import made_in
 from tfrecsession.training.decay import DECAYS
 
 LOSSES = {
@@ -25,6 +26,7 @@ FACTORIZATION_LOSSES = {
     "all_pairs": lambda s: losses.AllPairs(s["unobserved_weight"]),
     "mean_squared_error": lambda s: keras.losses.MeanSquaredError(),
 }
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SAMPLERS = {
     "popularity": lambda s: negatives.Popularity(s["negatives"], alpha=s["alpha"], mask_hits=s["mask_hits"]),
     "uniform": lambda s: negatives.Uniform(s["negatives"], mask_hits=s["mask_hits"]),
@@ -33,9 +35,9 @@ SAMPLERS = {
 }
 OPTIMIZERS = {
     "adagrad": lambda s: optimizers.LazyAdagrad(
-        s["learning_rate"], momentum=s["momentum"], epsilon=s["epsilon"], global_clipnorm=s["clipnorm"]
+        s["learning_rate"], momentum=s["momentum"], epsilon=s["epsilon"], **_steps(s)
     ),
-    "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"], global_clipnorm=s["clipnorm"]),
+    "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"], **_steps(s)),
 }
 LEARNED = (SequenceModel, MatrixFactorization, TwoTower)  # by gradient: with a loss, an optimizer and negatives
 FROM_ELSEWHERE = ("negatives", "users", "content")  # arguments that no setting says: the sampler, the data
@@ -49,6 +51,8 @@ TRAINING = {
     "momentum": 0.0,
     "epsilon": 1e-7,
     "clipnorm": None,
+    "precision": None,  # mixed_bfloat16 or mixed_float16; None: what Keras is set to, float32 as a rule
+    "accumulate": 1,  # batches whose gradients make one step
     "decay": None,  # of the learning rate: linear, to 0 at the end of the last epoch
     "score_dtype": None,
 }
@@ -113,10 +117,24 @@ def build(model: str, items, settings: dict, k=(20,)):
     own["score_dtype"] = settings["score_dtype"]
     if issubclass(cls, SequenceModel):
         own["joined"] = settings["joined"]
-    built = cls(items, negatives=_sampler(settings), **own)
+    precision = settings["precision"]
+    if precision is not None and precision not in PRECISIONS:
+        raise InputError(f"precision={precision!r}: say one of {', '.join(PRECISIONS)}, or None")
+    if precision not in (None, "float32") and not issubclass(cls, SequenceModel):
+        raise InputError(f"precision={precision!r}: {model} learns in float32, leave it out")
+    with made_in(precision):
+        built = cls(items, negatives=_sampler(settings), **own)
     known = FACTORIZATION_LOSSES if issubclass(cls, MatrixFactorization) else LOSSES
     built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(known, "loss", settings), reported)
     return built
+
+
+def _steps(settings: dict) -> dict:
+    """What all optimizers are told of how they step."""
+    batches = settings["accumulate"]
+    if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
+        raise InputError(f"accumulate={batches!r}: say how many batches make one step, 1 or more")
+    return {"global_clipnorm": settings["clipnorm"], "gradient_accumulation_steps": batches if batches > 1 else None}
 
 
 def _sampler(settings: dict):

@@ -29,7 +29,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender, SequenceModel, by_name
 from tfrecsession.sessions.options import bytes_of
 from tfrecsession.staging import staged
-from tfrecsession.training import cluster, workers
+from tfrecsession.training import cluster, growing, workers
 from tfrecsession.training.checkpoint import Checkpoint
 from tfrecsession.training.csv_log import CSVLog
 from tfrecsession.training.decay import DECAYS
@@ -57,6 +57,9 @@ def train(
     callbacks=(),
     strategy: tf.distribute.Strategy | None = None,
     data_memory: str | int | None = None,
+    grow_from: str | Path | None = None,
+    start: str = "neighbours",
+    gone: str = "keep",
 ) -> Recommender:
     """Train a model and keep the run in `out`.
 
@@ -80,17 +83,23 @@ def train(
         data_memory: of the training data no more than this is held, as "1GB" or a number of bytes, and the rest read
             from its files, see `tfrecsession.batches.streamed`; of several workers each reads its part. For sequence
             models without lanes and without memory of people. None: all of it is loaded.
+        grow_from: the folder of a run, whose model goes on with this, newer, log, by one worker; `data` may have other
+            items. Settings of its architecture have to be that run's. None: a new model.
+        start, gone: see `grow`.
 
     Raises:
         InputError: among others, the workers were told different things, or this model is trained by one alone.
         WorkerLost: another worker has gone.
     """
-    together = workers.suited(strategy, model, settings)
+    earlier = None if grow_from is None else growing.earlier_run(open_run(grow_from), model, settings)
+    together = workers.suited(strategy, model, settings, grows=earlier is not None)
     if data_memory is not None:
         data_memory = bytes_of(data_memory)
         if not issubclass(by_name(model), SequenceModel):
             raise InputError(f"data-memory: {model} needs all training data at once, leave it out")
     told = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
+    if earlier:
+        told["from"] = {"run": earlier.info.get("name"), "start": start, "gone": gone}
     cluster.check_alike(together, {**told, **settings, **_versions()})
     chief = cluster.worker_of(together) == 0
     with contextlib.ExitStack() as stack:
@@ -107,15 +116,18 @@ def train(
         if kept and (kept.epoch or kept.batch) and verbose and chief:
             print(f"{out}: going on after {kept.epoch} epochs and {kept.batch} batches")
         with PeakMemory() as memory:
+            growth = earlier and growing.Growth.of(trained := earlier.model(), data, start, gone)
             with together.scope():
-                built = build(model, data.items, settings, k)
-            start = time.perf_counter()
+                built = build(model, growth.items if growth else data.items, settings, k)
+            if growth:
+                growth.carry(trained, built)
+            began = time.perf_counter()
             watching = (
                 [CSVLog(place / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])] if chief else []
             )
             more = {"checkpoint": kept, "data_memory": data_memory}
             history = fit(built, data, settings, seed, verbose if chief else 0, [*callbacks, *watching], **more)
-            seconds = kept.seconds if kept else time.perf_counter() - start
+            seconds = kept.seconds if kept else time.perf_counter() - began
         if chief:
             built.save(folder / "model.keras")
             if (place / "log.csv").exists():
@@ -137,6 +149,7 @@ def train(
                     "versions": _versions(),
                     "workers": cluster.workers_of(together),
                     "data_memory": data_memory,
+                    **({"from": {**told["from"], "path": str(grow_from), **growth.counts}} if growth else {}),
                     "seconds": seconds,
                     "memory": memory.growth,  # bytes, at the peak of building and fitting
                     "events": int(data.train.scored_events * settings.get("epochs", 1)),

@@ -47,7 +47,7 @@ class TensorBoard(keras.callbacks.Callback):
         watch = getattr(model.optimizer, "watch_norms", None)
         if watch and watch(model.trainable_variables):
             model.train_function = None  # a step traced before knows nothing of them; Keras makes another
-        self._norms = bool(watch)
+        self._norms = getattr(model.optimizer, "norms", None) is not None
 
     def on_train_begin(self, logs=None):
         try:

@@ -19,8 +19,12 @@ from tfrecsession.negatives import InBatch, Negatives
 from tfrecsession.training.cluster import across, gathered, lost_workers, placed, worker_of, workers_of
 
 
-def suited(together: tf.distribute.Strategy | None, name: str, settings: dict) -> tf.distribute.Strategy:
+def suited(
+    together: tf.distribute.Strategy | None, name: str, settings: dict, grows: bool = False
+) -> tf.distribute.Strategy:
     """The strategy that trains a model: `together`, or one device alone where the model cannot be shared by GPUs.
+
+    grows: whether it goes on from an earlier run.
 
     Raises:
         InputError: there are several workers, and only one can train this model.
@@ -36,6 +40,18 @@ def suited(together: tf.distribute.Strategy | None, name: str, settings: dict) -
             f"lanes={settings['lanes']}: the state that lanes carry from batch to batch is not shared among workers: "
             "train on one worker, or with --set lanes=None"
         )
+    elif settings.get("precision") == "mixed_float16":
+        reason = (
+            "precision=mixed_float16: workers would scale their losses each for itself: train on one worker, or with "
+            "mixed_bfloat16"
+        )
+    elif settings.get("accumulate", 1) != 1:
+        reason = (
+            f"accumulate={settings['accumulate']}: sums of gradients are not shared among workers: train on one "
+            "worker, or with more rows, which workers share"
+        )
+    elif grows:
+        reason = "from: a model that grows goes on with one worker: train without --workers"
     if reason and workers_of(together) > 1:
         raise InputError(reason)
     return alone if reason else together

@@ -1,0 +1,269 @@
+"""Indexes of an export: what they find against the exact answer, what they keep, what they refuse."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfrecsession as trs
+from tfrecsession import InputError, training
+from tfrecsession.export.index import CompactIndex, recall, sample, share_of
+from tfrecsession.layers.compact_table import BLOCK, CompactTable
+from tfrecsession.sessions.vocabulary import Items
+
+K = 10
+MADE = {
+    "gru4rec": {"units": [16], "epochs": 1},  # with biases
+    "als": {"factors": 8, "sweeps": 2},
+    "two_tower": {"dim": 8, "epochs": 1},
+    "matrix_factorization": {"dim": 8, "epochs": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(shop):
+    models = {}
+
+    def get(name):
+        if name not in models:
+            keras.utils.set_random_seed(0)
+            settings = training.settings_of(name, MADE[name])
+            models[name] = training.build(name, shop.items, settings)
+            training.fit(models[name], shop, settings, seed=0)
+        return models[name]
+
+    return get
+
+
+def strings(rows):
+    longest = max(map(len, rows), default=0)
+    return tf.constant([[*row, *[""] * (longest - len(row))] for row in rows], tf.string, (len(rows), longest))
+
+
+def text(array):
+    return [[item.decode() for item in row] for row in array.numpy()]
+
+
+@pytest.mark.parametrize("kind, most", [("bfloat16", 2**-8), ("int8", 1 / 254)])
+def test_a_compact_table_is_near_what_it_was_made_of(kind, most):
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(BLOCK + 77, 6)) * rng.uniform(0.1, 10, (BLOCK + 77, 1))
+    matrix[3] = 0
+    table = CompactTable(matrix, kind, exact=1)
+    ids = np.array([[0, 3, BLOCK - 1], [BLOCK, BLOCK + 1, BLOCK + 76]])
+    rows = table.rows(tf.constant(ids)).numpy()
+    np.testing.assert_array_equal(rows[..., 5], matrix[ids][..., 5].astype("f"))
+    largest = np.abs(matrix[ids][..., :5]).max(axis=-1, keepdims=True)
+    assert (np.abs(rows - matrix[ids]) <= 1.01 * most * np.append(largest, largest, -1)[..., :1]).all()
+    assert not rows[0, 1, :5].any()
+    queries = rng.normal(size=(3, 6)).astype("f")
+    for width in (6, 5):  # with and without the exact column
+        kept = table.rows(tf.range(len(matrix))).numpy()[:, :width]
+        loose = 0.05 if kind == "bfloat16" else 1e-5  # products of bfloat16 are rounded
+        scores = table.scores(tf.constant(queries[:, :width]))
+        np.testing.assert_allclose(scores, queries[:, :width] @ kept.T, rtol=loose, atol=20 * loose)
+
+
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("gru4rec", "exact-bf16"),
+        ("gru4rec", "exact-int8"),
+        ("als", "exact-int8"),
+        ("two_tower", "exact-bf16"),
+        ("matrix_factorization", "exact-int8"),
+    ],
+)
+def test_a_compact_export_answers_nearly_as_the_model(fitted, shop, tmp_path, name, kind):
+    model = fitted(name)
+    path = model.export(tmp_path / "m" / "1", k=K, index=kind, histories=shop.test.beginnings(300))
+    loaded = tf.saved_model.load(str(path))
+    ask = loaded.signatures
+    histories = shop.test.beginnings(40, seed=3)
+    expected = model.recommend(histories, k=K)
+    answer = ask["serving_default"](items=strings(histories))
+    shares = [len({*a} & {*b}) / K for a, b in zip(text(answer["items"]), expected.items.tolist(), strict=True)]
+    assert np.mean(shares) > 0.95
+    np.testing.assert_allclose(answer["scores"], expected.scores, rtol=0.05, atol=0.05)
+    queries = ask["encode"](items=strings(histories))["vector"].numpy()  # the vectors that are kept say the scores
+    of_answer = ask["encode_items"](items=tf.reshape(answer["items"], [-1]))["vector"].numpy().reshape(40, K, -1)
+    np.testing.assert_allclose(np.einsum("nd,nkd->nk", queries, of_answer), answer["scores"], rtol=1e-4, atol=1e-5)
+    alike = ask["similar_items"](items=tf.constant([shop.items.ids[3], "no-such-item"]))
+    assert len({*text(alike["items"])[0]} & {*model.similar_items([shop.items.ids[3]], K).items[0]}) >= K - 2
+    assert text(alike["items"])[1] == [""] * K
+    card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
+    assert card["index"] == kind and card["recall"] > 0.95 and card["recall_measured_on"] == "300 histories"
+    page = (path / "assets.extra" / "README.md").read_text()
+    assert f"Recall@{K} against the exact float32 answer: {card['recall']:.4f}" in " ".join(page.split())
+
+
+def test_filters_of_a_compact_export(fitted, shop, tmp_path):
+    model = fitted("gru4rec")
+    loaded = tf.saved_model.load(str(model.export(tmp_path / "1", k=K, exclude_seen=True, index="exact-int8")))
+    ids = shop.items.ids.tolist()
+    histories = [[ids[3], ids[9]], [], [ids[5]], [ids[5]]]
+    first = text(loaded.signatures["serving_default"](items=strings(histories))["items"])
+    assert not {*first[0]} & {ids[3], ids[9]} and first[1] == ids[:K]
+    exclude = [first[0], first[1], ids[:-4], []]
+    only = [[], [], [], [ids[7], ids[5], ids[100], "no-such-item"]]
+    answer = loaded.signatures["recommend_filtered"](
+        items=strings(histories), exclude=strings(exclude), only=strings(only)
+    )
+    found = text(answer["items"])
+    assert not {*found[0]} & {*first[0], ids[3], ids[9]} and "" not in found[0]
+    assert found[1] == ids[K : 2 * K]  # popular items go on
+    assert {*found[2]} == {*ids[-4:], ""} and found[2][4:] == [""] * (K - 4)
+    assert {*found[3]} == {ids[7], ids[100], ""}
+
+
+@pytest.mark.parametrize("kind, bytes_of_a_number", [("exact-bf16", 2), ("exact-int8", 1)])
+def test_the_table_is_kept_once_and_small(tmp_path, kind, bytes_of_a_number):
+    items = Items((f"i{number}" for number in range(20_000)), np.ones(20_000))
+    model = trs.models.GRU4Rec(items, units=[32], negatives=trs.negatives.Popularity(8))
+    path = model.export(tmp_path / "1", index=kind)
+    size = sum(file.stat().st_size for file in (path / "variables").iterdir())
+    assert size < 1.2 * 20_000 * (
+        32 * bytes_of_a_number + 4 * (1 + 1 + 1 + 1 + 2)
+    )  # biases twice, lengths, scales, counts
+
+
+def test_an_index_that_finds_little_says_so(fitted):
+    """The measure itself, on tables whose answers are known."""
+    model = fitted("gru4rec")
+    asked, what = sample(model, None, 10, 50)
+    assert len(asked) == 50 and "items" in what
+    index = CompactIndex(model, "exact-int8", K)
+    assert recall(model, index, asked, K) > 0.9
+    index.table.table.assign(tf.zeros_like(index.table.table))
+    assert recall(model, index, asked, K) < 0.5
+    assert share_of(np.array([[2, 3, 4, 0]]), np.array([[9, 4, 2, 0]])) == pytest.approx(2 / 3)
+
+
+def test_what_cannot_be_indexed(shop, tmp_path):
+    rules = trs.models.MarkovChain(shop.items)
+    rules.fit(shop.train)
+    mean = trs.models.SessionAggregation(shop.items, dim=4)
+    mean.fit(shop.train)
+    for made, wrong, named in (
+        (rules, {"index": "exact-bf16"}, "MarkovChain does not score by a dot product"),
+        (rules, {"index": "scann"}, "MarkovChain does not score by a dot product"),
+        (mean, {"index": "annoy"}, "index='annoy': say one of exact, exact-bf16, exact-int8, scann"),
+        (mean, {"index": "exact-bf16", "target_recall": 1.0}, "target_recall=1.0"),
+        (mean, {"index": "exact-bf16", "histories": [["no-such-item"]]}, "histories: none of them"),
+        (mean, {"index": "exact-int8", "k": 201}, "k=201"),
+    ):
+        with pytest.raises(InputError, match=named):
+            made.export(tmp_path / "1", **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tf_keras") is None, reason="the extra `retrieval` is not installed")
+def test_scann_says_what_it_needs(shop, tmp_path, monkeypatch):
+    mean = trs.models.SessionAggregation(shop.items, dim=4)
+    mean.fit(shop.train)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "scann" else find(name, *more))
+    with pytest.raises(InputError, match=r"ScaNN is not installed: pip install 'tfrecsession\[scann\]'"):
+        mean.export(tmp_path / "1", index="scann")
+    (tmp_path / "scann.py").write_text("raise ImportError('undefined symbol: _ZN')\n")  # as of another TensorFlow
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "scann"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(InputError, match=rf"does not fit TensorFlow {tf.__version__} .*pip install"):
+        mean.export(tmp_path / "1", index="scann")
+    monkeypatch.setattr("tfrecsession.export.scann_index.load_scann_ops", lambda wanted_by: None)
+    with pytest.raises(InputError, match="TF_USE_LEGACY_KERAS=1"):  # here it is not set
+        mean.export(tmp_path / "1", index="scann")
+    assert not (tmp_path / "1").exists()
+
+
+ASK_SCANN = """
+import json, sys
+from pathlib import Path
+import keras, numpy as np, tensorflow as tf
+import tfrecsession as trs
+model, folder = keras.saving.load_model(sys.argv[1]), Path(sys.argv[2])
+histories = json.loads(sys.argv[3])
+path = model.export(folder / "m" / "1", k=10, index="scann", target_recall=0.9, histories=histories)
+card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
+ask = tf.saved_model.load(str(path)).signatures
+def strings(rows):
+    return tf.ragged.constant(rows, dtype=tf.string, inner_shape=()).to_tensor("")
+def text(array):
+    return [[item.decode() for item in row] for row in array.numpy()]
+asked = [row for row in histories if row][:60]
+answer = ask["serving_default"](items=strings(asked))
+expected = model.recommend(asked, k=10)
+shares = [len({*a} & {*b}) / 10 for a, b in zip(text(answer["items"]), expected.items.tolist(), strict=True)]
+assert np.mean(shares) > 0.85 and card["recall"] > 0.85, (np.mean(shares), card)
+for row, (items, scores) in enumerate(zip(text(answer["items"]), answer["scores"].numpy())):  # scores are exact
+    found = dict(zip(expected.items[row], expected.scores[row]))
+    both = [place for place, item in enumerate(items) if item in found]
+    np.testing.assert_allclose(scores[both], [found[items[place]] for place in both], rtol=1e-4, atol=1e-5)
+ids = model.items.ids.tolist()
+answer = ask["recommend_filtered"](  # filters that leave few candidates, or none: the exact answer
+    items=strings([[ids[3]], [ids[3]], [ids[3]], []]),
+    exclude=strings([ids[5:], ids, expected.items[0].tolist(), ids[:2]]),
+    only=strings([["", "", ""], [""], [ids[7], ids[8], ids[9]], [""]]),
+)
+found = text(answer["items"])
+assert {*found[0]} == {*ids[:5], ""} and found[1] == [""] * 10 and {*found[2]} <= {ids[7], ids[8], ids[9], ""}
+assert found[3] == ids[2:12], found[3]
+answer = ask["serving_default"](items=tf.zeros((0, 3), tf.string))
+assert answer["items"].shape == (0, 10)
+state = np.zeros((1, model.initial_state().shape[1]), np.float32)
+stepped = ask["advance"](items=tf.constant([ids[3]]), state=tf.constant(state))
+assert text(stepped["items"]) == text(ask["serving_default"](items=tf.constant([[ids[3]]]))["items"])
+settings = card["index_settings"]
+page = " ".join((path / "assets.extra" / "README.md").read_text().split())
+assert f"{settings['num_leaves_to_search']} of {settings['num_leaves']} leaves" in page
+assert "stock image does NOT" in page
+size = sum(file.stat().st_size for file in (path / "variables").iterdir())
+assert size < 1.5 * len(ids) * (32 * 4 + 32 / 2 + 4 + 4 + 8 + 8), size  # the float32 vectors once, and the codes
+try:
+    model.export(folder / "m" / "2", k=10, index="scann", target_recall=0.999999)
+except trs.InputError as error:
+    assert "ScaNN finds at most" in str(error)
+print("all is well")
+"""
+SERVE_SCANN = """
+import sys
+import tensorflow as tf
+import tfrecsession as trs
+items, scores = trs.export.ask(sys.argv[1] + "/m", [[sys.argv[2]]])
+assert len(items[0]) == 10
+from tfrecsession.serving.model_folder import ModelFolder
+folder = ModelFolder(sys.argv[1])
+folder.look(), folder.look()
+version = folder.find("m")
+served = version.signature("")({"items": tf.constant([[sys.argv[2]]]).numpy()})
+assert [item.decode() for item in served["items"][0]] == items[0].tolist()
+print("served")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("scann") is None, reason="the extra `scann` is not installed")
+def test_scann(tmp_path):
+    shop = trs.synthetic_sessions(items=3000, sessions=6000, seed=1)
+    model = trs.models.GRU4Rec(shop.items, units=[32], negatives=trs.negatives.Popularity(256))
+    model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
+    model.fit(shop.train.batches(rows=64, steps=16), epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    histories = json.dumps(shop.test.beginnings(300))
+
+    def run(code, *arguments, **variables):
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    said = run(ASK_SCANN, tmp_path / "model.keras", tmp_path / "served", histories, TF_USE_LEGACY_KERAS="1")
+    assert "all is well" in said
+    assert "served" in run(SERVE_SCANN, tmp_path / "served", shop.items.ids[0])  # without Keras 2

@@ -1,0 +1,311 @@
+"""A model that goes on with a newer log."""
+
+import json
+import random
+
+import keras
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import tfrecsession as trs
+from tfrecsession import InputError, evaluation, training
+from tfrecsession.cli import main
+from tfrecsession.sessions.store import SessionArrays
+from tfrecsession.sessions.vocabulary import Items
+
+SMALL = {"epochs": 1, "rows": 8, "steps": 8, "negatives": 16, "units": [6]}
+GROWING = {
+    "tied": ("gru4rec", SMALL | {"optimizer": "adam", "learning_rate": 0.01}),
+    "separate": ("gru4rec", SMALL | {"embedding": "separate", "dim": 5, "momentum": 0.5}),
+    "one-hot": ("gru4rec", SMALL | {"embedding": "one_hot", "sampler": "in_batch+popularity"}),
+    "lanes": ("gru4rec", SMALL | {"lanes": 4, "steps": 2}),
+    "narm": ("narm", SMALL | {"dim": 6, "sampler": "full"}),
+    "hrnn": ("hrnn", SMALL | {"lanes": 4, "user_units": [6]}),
+}
+QUICKLY = ("tied", "separate", "narm", "hrnn")
+pytestmark = pytest.mark.filterwarnings("ignore:.*begin before an earlier one")
+
+
+def log(names, sessions, seed):
+    """Sessions of 3 to 6 items of these names, each walking on among them; categories by the first letter."""
+    rng, rows = np.random.default_rng(seed), []
+    for session in range(sessions):
+        here = rng.integers(len(names))
+        for step in range(rng.integers(3, 7)):
+            rows.append((session, session % 20, names[here], 1_700_000_000 + 1000 * session + step))
+            here = (here + rng.integers(1, 4)) % len(names)
+    session, user, item, time = zip(*rows, strict=True)
+    return pa.table({"session": session, "user": user, "item": item, "time": time})
+
+
+def prepared(folder, names, seed):
+    trs.prepare(log(names, 120, seed), folder, test_span="20%", validation_span="0d")
+    return trs.load(folder)
+
+
+OLD = [f"{letter}{number}" for letter in "abc" for number in range(6)]
+NEW = [*OLD[4:], *[f"{letter}new{number}" for letter in "abz" for number in range(3)]]
+
+
+@pytest.fixture(scope="module")
+def older(tmp_path_factory):
+    return prepared(tmp_path_factory.mktemp("older") / "data", OLD, 1)
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory):
+    return prepared(tmp_path_factory.mktemp("newer") / "data", NEW, 2)
+
+
+def trained(name, older):
+    keras.utils.set_random_seed(3)
+    model, said = GROWING[name]
+    settings = training.settings_of(model, said)
+    built = training.build(model, older.items, settings)
+    training.fit(built, older, settings)
+    return built
+
+
+@pytest.fixture(scope="module")
+def model(older):
+    return trained("tied", older)
+
+
+def rows(items, of):
+    """The ids of the names in `of`, and those of `items` for the same names."""
+    names = [name for name in of.ids if name in set(items.ids)]
+    return of.encode(names), items.encode(names)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICKLY else pytest.mark.slow) for n in GROWING])
+def test_what_was_learned_stays(name, model, older, newer):
+    model = model if name == "tied" else trained(name, older)
+    before = [np.array(weight) for weight in model.weights]
+    grown = training.grow(model, newer)
+    assert all((np.array(weight) == kept).all() for weight, kept in zip(model.weights, before, strict=True))
+
+    # the newer ids are the newer data's, those that are gone stand behind
+    assert grown.items.ids[: len(newer.items)].tolist() == newer.items.ids.tolist()
+    assert set(grown.items.ids) == set(OLD) | set(NEW)
+    gone = set(OLD) - set(NEW)
+    assert {i for i, count in zip(grown.items.ids, grown.items.counts, strict=True) if not count} == gone
+    assert grown.item_counts.numpy()[2:].tolist() == grown.items.counts.tolist()
+
+    was, now = rows(grown.items, older.items)
+    assert len(was) == len(OLD) and (was != now).any()  # numbers have been permuted
+    tables = {
+        id(v) for layer in {grown.output_items, getattr(grown, "input_items", None)} - {None} for v in layer.weights
+    }
+    assert len(tables) == {"tied": 2, "lanes": 2, "narm": 1, "hrnn": 2}.get(name, 3)
+    mine, theirs = grown.optimizer.state, model.optimizer.state
+    assert list(mine) == list(theirs)
+    assert grown.optimizer.iterations == model.optimizer.iterations > 0
+    for index, (one, other) in enumerate(zip(model.trainable_variables, grown.trainable_variables, strict=True)):
+        held = [(one, other), *((theirs[slot][index], mine[slot][index]) for slot in mine)]
+        for number, (old, new) in enumerate(held):
+            old, new = old.numpy(), new.numpy()
+            if id(other) in tables:
+                assert old.shape[0] == older.items.size and new.shape[0] == grown.items.size
+                assert (new[now] == old[was]).all() and (new[:2] == old[:2]).all()
+                fresh = grown.items.encode([name for name in NEW if name not in OLD])
+                assert not number or not new[fresh].any()  # a new row's state is that of one never touched
+            else:
+                assert (new == old).all()
+
+    # old histories score old items as before
+    for history in (["a1", "c5", "b2"], ["a0"], ["b0", "gone-for-good", "b1"]):
+        one = dict(zip(*(part[0] for part in model.recommend([history], k=len(OLD))), strict=True))
+        other = dict(zip(*(part[0] for part in grown.recommend([history], k=len(grown.items))), strict=True))
+        assert set(one) <= set(other)
+        np.testing.assert_allclose([other[item] for item in one], list(one.values()), rtol=1e-5, atol=1e-6)
+
+
+def test_gone_items_may_be_dropped(model, older, newer):
+    grown = training.grow(model, newer, gone="drop")
+    assert grown.items.fingerprint == newer.items.fingerprint
+    was, now = rows(newer.items, older.items)
+    assert 0 < len(was) < len(OLD)
+    assert (grown.output_items.table.numpy()[now] == model.output_items.table.numpy()[was]).all()
+    place = [variable.name for variable in model.trainable_variables].index("table")
+    moment, other = (one.optimizer.state["first_moment"][place].numpy() for one in (model, grown))
+    assert moment[was].any() and (other[now] == moment[was]).all()
+
+
+def started(model, newer, start):
+    grown = training.grow(model, newer, start=start)
+    fresh = [name for name in newer.items.ids if name not in OLD]
+    ids = grown.items.encode(fresh)
+    vectors, biases = grown.output_items.table.numpy()[ids], grown.output_items.biases.numpy()[ids]
+    return {name: (vectors[number], biases[number]) for number, name in enumerate(fresh)}
+
+
+def by_hand(alike, model, older):
+    """Mean vector and bias of the items in `alike`, as often as they stand there; of all where it is empty."""
+    ids = older.items.encode(alike) if alike else np.arange(2, older.items.size)
+    return [part.numpy()[ids].mean(axis=0) for part in (model.output_items.table, model.output_items.biases)]
+
+
+def check(found, alike, model, older):
+    for item, vectors in found.items():
+        for one, other in zip(vectors, by_hand(alike[item], model, older), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_from_neighbours(model, older, newer, tmp_path, monkeypatch):
+    sessions = [newer.items.decode(newer.train[session]).tolist() for session in range(len(newer.train))]
+    found = started(model, newer, "neighbours")
+    alike = {item: [o for s in sessions if item in s for o in sorted(set(s)) if o in OLD] for item in found}
+    assert len(found) == 9 and all(alike.values())
+    check(found, alike, model, older)
+    monkeypatch.setattr("tfrecsession.training.newcomers.BLOCK", 7)
+    check(started(model, newer, "neighbours"), alike, model, older)
+    # in memory, and alone with other new items
+    values = newer.items.encode(["anew0", "a4", "a4", "a5", "anew0", "bnew0", "znew0"])
+    arrays = SessionArrays(newer.items, values, [0, 4, 6, 7])
+    few = trs.batches.Data(newer.items, trs.batches.Sessions(arrays, "train"), newer.validation, newer.test, {})
+    alike = {item: [] for item in found} | {"anew0": ["a4", "a5"]}
+    check(started(model, few, "neighbours"), alike, model, older)
+
+
+def test_from_the_mean(model, older, newer):
+    found = started(model, newer, "mean")
+    check(found, {item: [] for item in found}, model, older)
+
+
+def test_from_content(model, older, newer):
+    letters = [item[0] for item in newer.items.ids]
+    tags = [["x", "x"] if item in ("a5", "b2", "anew0", "znew0") else None for item in newer.items.ids]
+    content = pa.table({"letter": letters, "tags": tags, "price": np.arange(len(letters))})
+    items = Items(newer.items.ids, newer.items.counts, content)
+    said = trs.batches.Data(items, newer.train, newer.validation, newer.test, {})
+    found = started(model, said, "content")
+    there = [item for item in OLD if item in set(newer.items.ids)]
+    for item, vectors in found.items():
+        groups = [[other for other in there if other[0] == item[0]]] if item[0] != "z" else []
+        groups += [["a5", "b2"]] if item in ("anew0", "znew0") else []
+        means = [by_hand(group, model, older) for group in groups or [[]]]
+        for one, other in zip(vectors, zip(*means, strict=True), strict=True):
+            np.testing.assert_allclose(one, np.mean(other, axis=0), rtol=1e-5, atol=1e-7)
+    with pytest.raises(InputError, match="start='content': this data set says nothing .* start='neighbours'"):
+        training.grow(model, newer, start="content")
+
+
+def test_goes_on_twice(model, older, newer):
+    """What was gone comes back as itself."""
+    grown = training.grow(training.grow(model, newer), older)
+    assert set(grown.items.ids) == set(OLD) | set(NEW)
+    assert (grown.items.ids[: len(OLD)] == older.items.ids).all()
+    assert (grown.output_items.table.numpy()[: older.items.size] == model.output_items.table.numpy()).all()
+
+
+def test_a_grown_model_reads_the_newer_data_and_is_kept(model, older, newer, tmp_path):
+    grown = training.grow(model, newer)
+    grown.fit(newer.train.batches(rows=8, steps=8), epochs=1, verbose=0)
+    found = evaluation.evaluate(grown, newer.test, k=(5,), beyond_accuracy=True)
+    assert 0 < found.metrics["coverage@5"] <= 1 and found.metrics["recall@5"] > 0
+    grown.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    asked = [["a0", "anew1"]]  # gone, and new
+    assert again.recommend(asked, k=5).items.tolist() == grown.recommend(asked, k=5).items.tolist()
+    assert evaluation.evaluate(again, newer.test, k=(5,)).metrics["recall@5"] == found.metrics["recall@5"]
+    with pytest.raises(InputError, match="made for another data set"):
+        again.evaluate(older.test, verbose=0)
+
+
+def test_bad_input(model, older, newer, tmp_path):
+    for arguments, said in (({"start": "zero"}, "start='zero': say one of"), ({"gone": "no"}, "gone='no': say one of")):
+        with pytest.raises(InputError, match=said):
+            training.grow(model, newer, **arguments)
+    with pytest.raises(InputError, match="Popularity does not grow"):
+        training.grow(trs.models.Popularity(older.items), newer)
+    with pytest.raises(InputError, match="no item that the model knows"):
+        training.grow(model, prepared(tmp_path / "data", ["x", "y", "z"], 1))
+
+
+# By the command ------------------------------------------------------------------------------------------------------
+
+QUICK = [word for key, value in SMALL.items() if key != "epochs" for word in ("--set", f"{key}={value}")]
+
+
+@pytest.fixture(scope="module")
+def place(older, newer, tmp_path_factory):
+    place = tmp_path_factory.mktemp("growing")
+    words = ["--model", "gru4rec", "--out", f"{place}/run", "--seed", "1", "--epochs", "1", *QUICK]
+    assert main(["train", older.path, *words]) == 0
+    return place
+
+
+def test_train_from_a_run(place, older, newer, capsys):
+    words = ["train", newer.path, "--from", f"{place}/run", "--out", f"{place}/run2", "--epochs", "2", "--json", "-"]
+    assert main([*words, "--set", "dropout=0.1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    first = json.loads((place / "run" / "run.json").read_text())
+    assert told["settings"] == first["settings"] | {"epochs": 2, "dropout": 0.1} and told["model"] == "gru4rec"
+    assert told["from"]["run"] == first["name"] and (told["from"]["new"], told["from"]["kept"]) == (9, 4)
+    assert told["from"]["start"] == "neighbours" and told["from"]["gone"] == "keep"
+    grown = training.open_run(place / "run2").model()
+    assert int(grown.optimizer.iterations) > 2 * int(training.open_run(place / "run").model().optimizer.iterations)
+    assert main(["evaluate", f"{place}/run2"]) == 0
+    assert main(["export", f"{place}/run2", "--out", f"{place}/saved", "--k", "22"]) == 0
+    assert main(["recommend", f"{place}/saved", "a0", "anew1", "--json", "-"]) == 0
+    capsys.readouterr()
+    assert main(["recommend", f"{place}/saved", "a0", "anew1", "--json", "-"]) == 0
+    best = grown.recommend([["a0", "anew1"]], k=22)
+    assert json.loads(capsys.readouterr().out)["items"] == best.items[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--from", "{place}/run", "--set", "units=[7]"], "units=[7]: the model that goes on was trained with [6]"),
+        (["--from", "{place}/run", "--set", "joined=True"], "joined=True: the model that goes on"),
+        (["--from", "{place}/run", "--model", "narm"], "model=narm: "),
+        (["--from", "{place}/run", "--workers", "2"], "--from: a model that grows goes on with one worker"),
+        (["--from", "{place}/run", "--start", "content"], "start='content'"),
+        (["--from", "{place}/nowhere"], "nowhere is not a run folder"),
+        (["--model", "gru4rec", "--start", "mean"], "--start: is for a training that goes on"),
+        ([], "--model: say which"),
+    ],
+)
+def test_refused(place, newer, tmp_path, capsys, words, said):
+    words = [word.format(place=place) for word in words]
+    assert main(["train", newer.path, "--out", f"{tmp_path}/x", *words]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ") and said in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_models_are_refused(place, older, newer, tmp_path, capsys):
+    assert main(["train", older.path, "--model", "item_knn", "--out", f"{tmp_path}/knn"]) == 0
+    assert main(["train", newer.path, "--from", f"{tmp_path}/knn", "--out", f"{tmp_path}/x"]) == 2
+    assert "item_knn: it does not grow" in capsys.readouterr().err
+
+
+class Killed(BaseException):
+    """Nothing that training could catch."""
+
+
+class Kill(keras.callbacks.Callback):
+    def __init__(self, after):
+        super().__init__()
+        self.left = after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= bool(logs)
+        if self.left < 0:
+            raise Killed
+
+
+def test_goes_on_after_a_kill(place, newer, tmp_path):
+    settings = training.settings_of("gru4rec", training.open_run(place / "run").info["settings"], {"epochs": 2})
+    options = {"grow_from": place / "run", "seed": 4, "checkpoint": 2}
+    whole = training.train(newer, "gru4rec", tmp_path / "whole", settings, **options)
+    with pytest.raises(Killed):
+        after = random.Random(0).randrange(4, 12)
+        training.train(newer, "gru4rec", tmp_path / "broken", settings, **options, callbacks=[Kill(after)])
+    with pytest.raises(InputError, match="another training. from: .*mean"):
+        training.train(newer, "gru4rec", tmp_path / "broken", settings, **options, start="mean")
+    resumed = training.train(newer, "gru4rec", tmp_path / "broken", settings, **options)
+    for one, other in zip(whole.variables, resumed.variables, strict=True):
+        assert (one.numpy() == other.numpy()).all(), one.path

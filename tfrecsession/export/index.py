@@ -1,0 +1,170 @@
+"""How an export finds the items with the highest scores: by all scores, by a smaller table, or by ScaNN."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecsession.errors import InputError
+from tfrecsession.layers.compact_table import CompactTable
+from tfrecsession.layers.gather import standing_in
+from tfrecsession.models.answers import BLOCK_BYTES
+from tfrecsession.models.finding import pairs
+
+STORED = {"exact-bf16": "bfloat16", "exact-int8": "int8"}
+KINDS = ("exact", *STORED, "scann")
+MEASURED = 500  # histories that say the recall of an index
+
+
+class ExactIndex:
+    """All scores, in float32, as the model's own answers.
+
+    Attributes:
+        kind: of KINDS.
+        settings: what it was built with, for people and programs.
+        recall: share of the exact answer's items that it finds, and `measured_on` which histories; None: it is exact.
+    """
+
+    kind = "exact"
+    recall = measured_on = None
+
+    def __init__(self, model):
+        self.model, self.settings = model, {}
+
+    def installed(self):
+        """While it lasts, the model's answers are found by this index; graphs traced then hold it."""
+        return contextlib.nullcontext()
+
+    def nearest(self):
+        return self.model.nearest()
+
+
+class CompactIndex(ExactIndex):
+    """All scores by a smaller table, roughly; the best of them in float32, by the vectors as the table has them.
+
+    The graph holds that table alone: histories and similar items are read from it too.
+    """
+
+    def __init__(self, model, kind: str, k: int):
+        super().__init__(model)
+        self.kind = kind
+        matrix = np.asarray(model.score_vectors(tf.range(model.size)))
+        self.table = CompactTable(matrix, STORED[kind], exact=matrix.shape[1] - model.item_vectors().shape[1])
+        lengths = np.linalg.norm(matrix[:, : self.table.dim], axis=1)
+        self.inverse = tf.Variable(1 / np.maximum(lengths, 1e-6), trainable=False, dtype=tf.float32)
+        self.looked_at = min(4 * k + 16, model.size)
+        self.settings = {"candidates": self.looked_at}
+
+    @contextlib.contextmanager
+    def installed(self):
+        read = tf.function(self.model.score_vectors, autograph=False).get_concrete_function(tf.constant([2])).variables
+        tables = [variable for variable in read if variable.shape.rank == 2 and variable.shape[0] == self.model.size]
+        with found_by(self, self.model), standing_in(tables[0] if tables else None, self.table):
+            yield
+
+    def best(self, encoded, known, k: int, out=None, allowed=None):
+        queries = self.model.queries(encoded)
+        scores = self.model.or_popular(self.table.scores(queries), known)
+        ids, rough = self.model.best_of(scores, self.looked_at, out, allowed)
+        exact = tf.einsum("nd,nmd->nm", queries, self.table.rows(ids))
+        return self.model.best_among(ids, tf.where(known[:, None], exact, rough), k)
+
+    def nearest(self):
+        def nearest(ids, k):
+            dim = self.table.dim
+            mine = self.table.rows(ids)[:, :dim] * tf.gather(self.inverse, ids)[:, None]
+            scores = self.table.scores(mine) * self.inverse
+            found, _ = self.model.best_of(scores, self.looked_at, pairs(ids[:, None]), allowed=(ids > 1)[:, None])
+            exact = tf.einsum("nd,nmd->nm", mine, self.table.rows(found)[..., :dim]) * tf.gather(self.inverse, found)
+            return self.model.best_among(found, exact, k)
+
+        return nearest
+
+
+@contextlib.contextmanager
+def found_by(index, model):
+    """While it lasts, the model's answers are found by the index."""
+    model.finder = index
+    try:
+        yield
+    finally:
+        model.finder = None
+
+
+def make_index(model, kind: str, k: int, exclude_seen: bool, longest: int, target_recall: float, histories=None):
+    """The index of an export, measured where it is not exact.
+
+    Args:
+        model: a Recommender.
+        kind: of KINDS.
+        k, exclude_seen, longest: of the export.
+        target_recall: what `scann` has to reach, above 0 and below 1.
+        histories: lists of item ids, of which the recall is measured; None: of histories of a single item each, which
+            are spread evenly over the catalogue.
+
+    Raises:
+        InputError: an unknown kind, an index that the model cannot have, or that is not installed, or a target out of
+            range or out of reach.
+    """
+    if kind not in KINDS:
+        raise InputError(f"index={kind!r}: say one of {', '.join(KINDS)}")
+    if not 0 < target_recall < 1:
+        raise InputError(f"target_recall={target_recall!r}: say a number above 0 and below 1, such as 0.98")
+    if kind == "exact":
+        return ExactIndex(model)
+    if not model.scores_by_products:
+        raise InputError(
+            f"index={kind!r}: {type(model).__name__} does not score by a dot product, so it has no vectors to search: "
+            "leave index at 'exact'"
+        )
+    if kind in STORED:
+        asked, measured_on = sample(model, histories, longest, MEASURED)
+        index = CompactIndex(model, kind, k)
+    else:
+        from tfrecsession.export.scann_index import ScannIndex  # what it needs is an extra
+
+        both, measured_on = sample(model, histories, longest, 2 * MEASURED)
+        index = ScannIndex(model, k, target_recall, both[::2])
+        asked = both[1::2] if len(both) > 1 else both  # not those that chose the settings
+    index.recall = recall(model, index, asked, k, exclude_seen)
+    index.measured_on = f"{len(asked):,} {measured_on}"
+    return index
+
+
+def sample(model, histories, longest: int, most: int):
+    """int32 [at most `most`, events], 0 where there is none, each with a known item; and what they are, in words."""
+    if histories is None:
+        picked = np.unique(np.linspace(2, model.size - 1, most).astype(np.int32))
+        return np.random.default_rng(0).permutation(picked)[:, None], "items, each a history of its own"
+    encoded = [model.items.encode(list(history)) for history in histories]
+    encoded = [ids[ids > 1][-longest:] for ids in encoded]
+    encoded = [ids for ids in encoded if len(ids)][:most]
+    if not encoded:
+        raise InputError("histories: none of them has an item of the catalogue, so no recall can be measured")
+    padded = np.zeros((len(encoded), max(map(len, encoded))), np.int32)
+    for row, ids in zip(padded, encoded, strict=True):
+        row[: len(ids)] = ids
+    return padded, "histories"
+
+
+def recall(model, index, asked, k: int, exclude_seen: bool = False) -> float:
+    """Mean share of the exact answer's items that are in the index's answer."""
+    with index.installed():
+        answer = tf.function(model.answer, reduce_retracing=True, autograph=False)
+        found = in_blocks(model, answer, asked, k, exclude_seen)
+    return share_of(in_blocks(model, model._answer, asked, k, exclude_seen), found)
+
+
+def in_blocks(model, answer, asked, k: int, exclude_seen: bool = False) -> np.ndarray:
+    """int32 [histories, k], the ids of the answers to some histories at a time."""
+    some = max(1, min(32, BLOCK_BYTES // (4 * model.size)))
+    parts = (tf.constant(asked[first : first + some]) for first in range(0, len(asked), some))
+    return np.concatenate([answer(part, k=k, exclude_seen=exclude_seen)[0].numpy() for part in parts])
+
+
+def share_of(expected: np.ndarray, found: np.ndarray) -> float:
+    """Mean share of each row's ids that are in the other's row; 0 is no id."""
+    hits = (expected[:, :, None] == found[:, None, :]).any(axis=2) & (expected > 1)
+    return float((hits.sum(axis=1) / np.maximum((expected > 1).sum(axis=1), 1)).mean())

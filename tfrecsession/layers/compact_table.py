@@ -1,0 +1,71 @@
+"""A table of vectors in a half or a quarter of its memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+BLOCK = 8192  # int8 rows that are turned to floats at a time: a few megabytes, which a processor keeps at hand
+
+
+class CompactTable:
+    """Vectors in bfloat16, or in int8 with a scale for each row (its largest number over 127).
+
+    What a number loses is at most 1/256 of itself in bfloat16, and 1/254 of its row's largest in int8. No processor
+    reads what plain TensorFlow has no kernel for: bfloat16 is multiplied as it is, int8 is turned to float32 a block
+    after the other, which takes longer than to read float32.
+
+    Args:
+        matrix: float [size, width].
+        kind: "bfloat16" or "int8".
+        exact: how many of the last columns are kept in float32, such as biases.
+    """
+
+    def __init__(self, matrix: np.ndarray, kind: str, exact: int = 0):
+        matrix = np.asarray(matrix, np.float32)
+        self.size, self.width = matrix.shape
+        self.dim = self.width - exact
+        vectors = matrix[:, : self.dim]
+        self.exact = tf.Variable(matrix[:, self.dim :], trainable=False) if exact else None
+        self.scale = None
+        if kind == "bfloat16":
+            self.table = tf.Variable(tf.cast(vectors, tf.bfloat16), trainable=False)
+        else:
+            scale = np.abs(vectors).max(axis=1) / 127
+            self.scale = tf.Variable(scale, trainable=False)
+            blocks = -(-self.size // BLOCK)
+            block = -(-self.size // blocks)
+            codes = np.zeros((blocks * block, self.dim), np.int8)
+            codes[: self.size] = np.rint(vectors / np.where(scale > 0, scale, 1)[:, None])
+            self.table = tf.Variable(codes.reshape(blocks, block, self.dim), trainable=False)
+
+    def rows(self, ids):
+        """int [...] -> float32 [..., width]."""
+        ids = tf.convert_to_tensor(ids)
+        if self.scale is None:
+            vectors = tf.cast(tf.gather(self.table, ids), tf.float32)
+        else:
+            block = self.table.shape[1]
+            codes = tf.gather_nd(self.table, tf.stack([ids // block, ids % block], axis=-1))
+            vectors = tf.cast(codes, tf.float32) * tf.gather(self.scale, ids)[..., None]
+        return vectors if self.exact is None else tf.concat([vectors, tf.gather(self.exact, ids)], axis=-1)
+
+    def scores(self, queries):
+        """float32 [n, width], or [n, dim] for the vectors without the exact columns -> float32 [n, size], rough: in
+        bfloat16 the products are rounded as well."""
+        vectors = queries[:, : self.dim]
+        if self.scale is None:
+            scores = tf.matmul(tf.cast(vectors, tf.bfloat16), self.table, transpose_b=True)
+            scores = tf.cast(scores, tf.float32)
+        else:
+            scores = tf.map_fn(
+                lambda codes: tf.matmul(vectors, tf.cast(codes, tf.float32), transpose_b=True),
+                tf.convert_to_tensor(self.table),
+                fn_output_signature=tf.TensorSpec((None, self.table.shape[1]), tf.float32),
+                parallel_iterations=2,
+            )  # (blocks, n, block)
+            scores = tf.reshape(tf.transpose(scores, (1, 0, 2)), (tf.shape(vectors)[0], -1))
+            scores = scores[:, : self.size] * self.scale
+        if self.exact is None or queries.shape[1] == self.dim:
+            return scores
+        return scores + tf.matmul(queries[:, self.dim :], self.exact, transpose_b=True)
