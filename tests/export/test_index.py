@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
 
 import tfrecsession as trs
 from tfrecsession import InputError, training
@@ -97,6 +99,10 @@ def test_a_compact_export_answers_nearly_as_the_model(fitted, shop, tmp_path, na
     alike = ask["similar_items"](items=tf.constant([shop.items.ids[3], "no-such-item"]))
     assert len({*text(alike["items"])[0]} & {*model.similar_items([shop.items.ids[3]], K).items[0]}) >= K - 2
     assert text(alike["items"])[1] == [""] * K
+    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    ops = {op.name for op in proto.meta_graphs[0].meta_info_def.stripped_op_list.op}
+    assert "MatMul" in ops and all(op_def_registry.get(op) is not None for op in ops)
+    assert not {op for op in ops if ">" in op or "PyFunc" in op}  # core ops have no namespace
     card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
     assert card["index"] == kind and card["recall"] > 0.95 and card["recall_measured_on"] == "300 histories"
     page = (path / "assets.extra" / "README.md").read_text()
