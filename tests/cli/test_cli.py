@@ -65,10 +65,17 @@ def test_recommend_from_the_export(place, tmp_path):
     assert not {"item-1", "item-2"} & set(answer["items"])
 
 
-def test_a_second_version_goes_beside_the_first(place, tmp_path):
-    for version in ("1", "2"):
-        assert main(["export", f"{place}/run", "--out", f"{tmp_path}/gru4rec", "--version", version]) == 0
+def test_a_second_version_goes_beside_the_first(place, tmp_path, capsys):
+    export = ["export", f"{place}/run", "--out", f"{tmp_path}/gru4rec"]
+    assert main([*export, "--json", f"{tmp_path}/one.json"]) == 0
+    other = ["--version", "2", "--index", "exact-int8", "--k", "5", "--json", f"{tmp_path}/other.json"]
+    assert main([*export, *other]) == 0
     assert {path.name for path in (tmp_path / "gru4rec").iterdir()} == {"1", "2"}
+    one, other = (read(tmp_path / f"{name}.json") for name in ("one", "other"))
+    assert one["index"] == "exact" and "recall" not in one
+    assert other["index"] == "exact-int8" and 0.9 < other["recall"] <= 1
+    said = f"recall@5 {other['recall']:.4f} against the exact answer, on {other['recall_measured_on']}"
+    assert other["recall_measured_on"].endswith(" histories") and said in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_compare(place, tmp_path, capsys):
@@ -164,6 +171,7 @@ def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys)
         (["evaluate", "{place}/run", "--data", "{tmp}/nowhere"], "nowhere"),
         (["export", "{place}/run", "--out", "{place}/saved/gru4rec"], "--overwrite"),
         (["export", "{place}/run", "--out", "{tmp}/x", "--k", "5000"], "catalogue"),
+        (["export", "{place}/run", "--out", "{tmp}/x", "--index", "exact-bf16", "--target-recall", "2"], "target_rec"),
         (["recommend", "{tmp}/nowhere", "item-1"], "SavedModel"),
         (["recommend", "{place}/saved/gru4rec", "item-1", "--k", "8"], "--k 8"),
         (["compare", "{place}/data", "--models", "popularity,grubrec", "--out", "{tmp}/x"], "grubrec"),

@@ -10,10 +10,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
 
 import tfrecsession as trs
 from tfrecsession import InputError, training
 from tfrecsession.export.index import CompactIndex, recall, sample, share_of
+from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.layers.compact_table import BLOCK, CompactTable
 from tfrecsession.sessions.vocabulary import Items
 
@@ -97,6 +100,10 @@ def test_a_compact_export_answers_nearly_as_the_model(fitted, shop, tmp_path, na
     alike = ask["similar_items"](items=tf.constant([shop.items.ids[3], "no-such-item"]))
     assert len({*text(alike["items"])[0]} & {*model.similar_items([shop.items.ids[3]], K).items[0]}) >= K - 2
     assert text(alike["items"])[1] == [""] * K
+    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    ops = {op.name for op in proto.meta_graphs[0].meta_info_def.stripped_op_list.op}
+    assert "MatMul" in ops and all(op_def_registry.get(op) is not None for op in ops)
+    assert not {op for op in ops if ">" in op or "PyFunc" in op}  # core ops have no namespace
     card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
     assert card["index"] == kind and card["recall"] > 0.95 and card["recall_measured_on"] == "300 histories"
     page = (path / "assets.extra" / "README.md").read_text()
@@ -171,6 +178,10 @@ def test_scann_says_what_it_needs(shop, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "scann" else find(name, *more))
     with pytest.raises(InputError, match=r"ScaNN is not installed: pip install 'tfrecsession\[scann\]'"):
         mean.export(tmp_path / "1", index="scann")
+    proto = saved_model_pb2.SavedModel()
+    proto.meta_graphs.add().meta_info_def.stripped_op_list.op.add(name="Scann>ScannSearchBatched")
+    with pytest.raises(InputError, match="served/m/1: holds a ScaNN index: ScaNN is not installed: pip install"):
+        load_ops_of(proto, "served/m/1")
     (tmp_path / "scann.py").write_text("raise ImportError('undefined symbol: _ZN')\n")  # as of another TensorFlow
     monkeypatch.setattr(importlib.util, "find_spec", find)
     monkeypatch.syspath_prepend(tmp_path)

@@ -33,6 +33,14 @@ def test_rows_and_scores_equal_numpy():
     np.testing.assert_allclose(layer.score(hidden[0], ids[1]), whole[:, ids[1]], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("number", [0, 1, 4, 5, 48, 49])
+def test_scores_of_any_number_of_vectors(number):
+    layer = embedding(30)
+    vectors, biases = table(layer)
+    hidden = np.random.default_rng(0).normal(size=(number, DIM)).astype("f")
+    np.testing.assert_allclose(layer.score_all(hidden), hidden @ vectors.T + biases, rtol=1e-5, atol=1e-6)
+
+
 def test_without_bias():
     layer = embedding(20, bias=False)
     assert layer.biases is None and len(layer.weights) == 1

@@ -203,3 +203,19 @@ def test_every_ranking_loss_learns_the_shop(shop, loss):
     before = model.evaluate(shop.test, verbose=0, return_dict=True)["recall@20"]
     model.fit(shop.train.batches(rows=16, steps=8), epochs=3, verbose=0)
     assert model.evaluate(shop.test, verbose=0, return_dict=True)["recall@20"] > before + 0.15
+
+
+@pytest.mark.parametrize("make", [lambda: Popularity(16), lambda: Mixture([InBatch(), Uniform(8), Popularity(8)])])
+def test_validation_leaves_the_negatives_of_training_as_they_are(shop, make):
+    def trained(**validation):
+        keras.utils.set_random_seed(3)
+        model = GRU4Rec(shop.items, units=[4], dropout=0.2, negatives=make())
+        model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
+        some = shop.train.only(np.arange(len(shop.train)) < 300)
+        history = model.fit(some.batches(rows=8, steps=8, seed=1), epochs=2, verbose=0, **validation)
+        return model.get_weights(), history.history
+
+    (alone, losses), (watched, more) = trained(), trained(validation_data=shop.validation)
+    assert losses["loss"] == more["loss"] and len(more["val_loss"]) == 2
+    for mine, theirs in zip(alone, watched, strict=True):
+        np.testing.assert_array_equal(mine, theirs)

@@ -154,7 +154,8 @@ def recall(model, index, asked, k: int, exclude_seen: bool = False) -> float:
     with index.installed():
         answer = tf.function(model.answer, reduce_retracing=True, autograph=False)
         found = in_blocks(model, answer, asked, k, exclude_seen)
-    return share_of(in_blocks(model, model._answer, asked, k, exclude_seen), found)
+    exact = tf.function(model.answer, reduce_retracing=True, autograph=False)
+    return share_of(in_blocks(model, exact, asked, k, exclude_seen), found)
 
 
 def in_blocks(model, answer, asked, k: int, exclude_seen: bool = False) -> np.ndarray:

@@ -54,11 +54,12 @@ def write_saved_model(
       [n, width] -> answer and `state`, to be given back with the session's next event. Zeros start a session; the width
       stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
 
-    A model that keeps something of a person between sessions (HRNN) has five more; a user state is all zeros for
+    A model that keeps something of a person between sessions (HRNN) has six more; a user state is all zeros for
     somebody new, its width is `user_width` in `assets.extra/tfrecsession.json`:
 
     - `with_sessions`: `items`, and `sessions` int32 [histories, events], whose number changes where a session starts.
     - `with_user`: `items` of the current session, and `user_state` float32 [n, user_width] -> `items`, `scores`.
+    - `with_user_filtered`: the same, and `exclude` and `only` as in `recommend_filtered`.
     - `advance_user`: `items` of a finished session and the `user_state` before it -> the `user_state` after it.
     - `start_session`: `user_state` -> the `state` that `advance` goes on from.
     - `finish_session`: the `state` that `advance` answered last -> the `user_state` after the session.

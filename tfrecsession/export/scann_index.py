@@ -106,7 +106,7 @@ class ScannIndex(ExactIndex):
     def _choose(self, k: int, target: float, asked: np.ndarray) -> tuple[int, int]:
         """Leaves to search and candidates to score: of the settings that find enough, those of the fastest request."""
         model, leaves = self.model, self.settings["num_leaves"]
-        expected = in_blocks(model, model._answer, asked, k)
+        expected = in_blocks(model, tf.function(model.answer, reduce_retracing=True, autograph=False), asked, k)
         queries = tf.concat([model.query_vectors(tf.constant(asked[i : i + 64])) for i in range(0, len(asked), 64)], 0)
         enough = min(target + 0.5 * (target * (1 - target) / len(asked)) ** 0.5, 1.0)  # it has to hold for others too
         search = tf.function(self._search, autograph=False, reduce_retracing=True)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.export.filters import EXCLUDE, ONLY, read_filters
 from tfrecsession.export.histories import newest
 from tfrecsession.export.index import ExactIndex
 from tfrecsession.export.user_signatures import user_signatures
@@ -57,20 +58,12 @@ class Answers(tf.Module):
             """What comes next: the k best items after each history, best first, and their scores."""
             return self._answer(*model.answer(self._history(items), k, exclude_seen))
 
-        exclude, only = (tf.TensorSpec((None, None), tf.string, name=name) for name in ("exclude", "only"))
-
-        @tf.function(input_signature=[HISTORY, exclude, only], autograph=False)
+        @tf.function(input_signature=[HISTORY, EXCLUDE, ONLY], autograph=False)
         def recommend_filtered(items, exclude, only):
             """As `serving_default`, without the items of `exclude` (out of stock, bought already) and, where a row of
             `only` names any, from those alone (a category). A row of `only` that is all padding stands for the whole
             catalogue. Where fewer than k items are left, the answer ends in `""`."""
-            checks = [
-                tf.debugging.assert_equal(tf.shape(ids)[0], tf.shape(items)[0], f"{name}: say a row for each of items")
-                for ids, name in ((exclude, "exclude"), (only, "only"))
-            ]
-            with tf.control_dependencies(checks):
-                chosen = self._ids(only)
-            filters = {"exclude": self._ids(exclude), "only": chosen}
+            filters = read_filters(items, exclude, only, self._ids)
             return self._answer(*model.answer(self._history(items), k, exclude_seen, **filters))
 
         return {"serving_default": serving_default, "recommend_filtered": recommend_filtered}

@@ -1,10 +1,11 @@
-"""The signatures of a model that keeps something of a person between sessions: `with_sessions`, `with_user`,
-`advance_user`, and for streaming `start_session` and `finish_session`."""
+"""The signatures of a model that keeps something of a person between sessions: `with_sessions`, `with_user` (also
+`with_user_filtered`), `advance_user`, and for streaming `start_session` and `finish_session`."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
+from tfrecsession.export.filters import EXCLUDE, ONLY, read_filters
 from tfrecsession.export.histories import newest
 
 
@@ -58,6 +59,13 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool, longest: 
         user_state = checked(tf.shape(items)[0], user_state)
         return to_answer(*model.answer_user(history(items), user_state, k, exclude_seen))
 
+    @tf.function(input_signature=[items, user_state, EXCLUDE, ONLY], autograph=False)
+    def with_user_filtered(items, user_state, exclude, only):
+        """As `with_user`, with the lists of `recommend_filtered`."""
+        filters = read_filters(items, exclude, only, to_ids)
+        user_state = checked(tf.shape(items)[0], user_state)
+        return to_answer(*model.answer_user(history(items), user_state, k, exclude_seen, **filters))
+
     @tf.function(input_signature=[items, user_state], autograph=False)
     def advance_user(items, user_state):
         """A finished session and the `user_state` before it -> the one after it, to be kept beside the person."""
@@ -75,7 +83,7 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool, longest: 
         state = checked_width(state, tf.shape(state)[0], width, "state", ": what advance answered")
         return {"user_state": model.finish_session(state)}
 
-    named = (with_sessions, with_user, advance_user, start_session, finish_session)
+    named = (with_sessions, with_user, with_user_filtered, advance_user, start_session, finish_session)
     return {signature.python_function.__name__: signature for signature in named}
 
 

@@ -6,6 +6,7 @@ from keras import ops
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers.gather import gather_rows
+from tfrecsession.layers.products import products
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -85,7 +86,7 @@ class ItemEmbedding(keras.layers.Layer):
         For the few vectors of an answer: the biases are added to the scores. `scorer` copies the table to save that.
         """
         table = ops.cast(tf.convert_to_tensor(self.table.value), self.compute_dtype)
-        scores = _matmul(ops.cast(hidden, self.compute_dtype), table)
+        scores = products(ops.cast(hidden, self.compute_dtype), table)
         return scores + ops.cast(self.biases.value, self.compute_dtype) if self.bias else scores
 
     def scorer(self):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfrecsession.batches import Interactions, Sessions
 from tfrecsession.errors import InputError
 from tfrecsession.layers.gather import gather_rows
+from tfrecsession.layers.products import products
 from tfrecsession.models import alternating
 from tfrecsession.models.counting_model import CountingModel
 from tfrecsession.models.fold_in import FoldIn
@@ -222,7 +223,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
     # Answers ---------------------------------------------------------------------------------------------------------
 
     def score_all(self, encoded):
-        return tf.matmul(encoded, self.item_table.value, transpose_b=True)
+        return products(encoded, tf.convert_to_tensor(self.item_table.value))
 
     def item_vectors(self):
         return self.item_table.value[:, : self.factors]

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
-from tfrecsession.models.finding import Finding, pairs
+from tfrecsession.models.finding import Finding, left_out, pairs
 
 BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events x catalogue
 
@@ -46,8 +46,7 @@ class Answers(Finding):
             int32 [histories, k], 0 where nothing is left, and float32 [histories, k].
         """
         encoded, ids, length = self._encode_histories(ids)
-        out = ([ids] if exclude_seen else []) + ([] if exclude is None else [exclude])
-        return self.find(encoded, length > 0, k, pairs(tf.concat(out, axis=1)) if out else None, allowed, only)
+        return self.find(encoded, length > 0, k, left_out(ids, exclude_seen, exclude), allowed, only)
 
     def query_vectors(self, ids):
         """Histories of item ids -> float32 [histories, width], whose products with `score_vectors` are the scores.

@@ -135,6 +135,12 @@ class Finding:
         return tf.reshape(tf.gather(keys, tf.searchsorted(keys, wanted)) == wanted, tf.shape(ids))
 
 
+def left_out(seen, exclude_seen: bool, exclude=None):
+    """int32 [pairs, 2], what an answer leaves out: `exclude`, and, if so wanted, what was seen; None: nothing."""
+    lists = ([seen] if exclude_seen else []) + ([] if exclude is None else [exclude])
+    return pairs(tf.concat(lists, axis=1)) if lists else None
+
+
 def pairs(ids):
     """int32 [n, m] -> int32 [n m, 2]: (row, id)."""
     rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))

@@ -115,6 +115,18 @@ class SequenceModel(Recommender):
         with plainly():
             return super().fit(*args, callbacks=[*(callbacks or []), StopOnNaN()], **kwargs)
 
+    def evaluate(self, *args, **kwargs):
+        """As of `Recommender`. The negatives of its loss are no part of a training's: with validation or without, a
+        training draws the same ones."""
+        layers = self.negatives._flatten_layers() if self.negatives else ()
+        states = [layer.seed_generator.state for layer in layers if hasattr(layer, "seed_generator")]
+        before = [state.numpy() for state in states]
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            for state, value in zip(states, before, strict=True):
+                state.assign(value)
+
     def training_batches(self, sessions, settings: dict, seed: int, memory: int | None = None):
         """The batches that `tfrecsession train` fits to; with `memory`, read from files."""
         if lanes := settings.get("lanes"):  # in parallel: the state carried, of sessions in the order of the log

@@ -10,6 +10,7 @@ from scipy import sparse
 from tfrecsession.errors import InputError
 from tfrecsession.layers import last_items, newest_items, shares
 from tfrecsession.layers.gather import gather_rows
+from tfrecsession.layers.products import products
 from tfrecsession.models.counting_model import CountingModel
 from tfrecsession.models.pairs import session_items
 from tfrecsession.models.search_space import Float, Int
@@ -105,7 +106,7 @@ class SessionAggregation(CountingModel):
         return tf.math.unsorted_segment_sum(rows, there[:, 0], tf.shape(items)[0])
 
     def score_all(self, encoded):
-        return tf.matmul(encoded, self.vectors.value, transpose_b=True)
+        return products(encoded, tf.convert_to_tensor(self.vectors.value))
 
     def item_vectors(self):
         return tf.convert_to_tensor(self.vectors.value)

@@ -10,6 +10,7 @@ from tfrecsession.batches.interactions import Interactions
 from tfrecsession.errors import InputError
 from tfrecsession.layers import Combined, ItemTower, Past, UserEmbedding, first_of_its_session, mean_of
 from tfrecsession.layers.gather import gather_rows
+from tfrecsession.layers.products import products
 from tfrecsession.losses import Evaluated, RankingLoss, sampled_losses
 from tfrecsession.models.known_users import KnownUsers
 from tfrecsession.models.pair_training import LearnsPairs
@@ -211,7 +212,7 @@ class TwoTower(TowerAnswers, LearnsPairs, KnownUsers, Recommender):
         return self.user_tower(tf.math.divide_no_nan(summed[..., :-1], summed[..., -1:]), self.nobody)
 
     def score_all(self, encoded):
-        return tf.matmul(encoded, self.item_table.value, transpose_b=True)
+        return products(encoded, tf.convert_to_tensor(self.item_table.value))
 
     def item_vectors(self):
         return tf.convert_to_tensor(self.item_table.value)

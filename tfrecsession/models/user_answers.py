@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.models.answers import Recommendations
-from tfrecsession.models.finding import pairs
+from tfrecsession.models.finding import left_out
 
 
 class UserAnswers:
@@ -58,16 +58,16 @@ class UserAnswers:
         length = tf.reduce_sum(there, axis=1)
         return self._best(hidden, ids, length, tf.reduce_max(number, axis=1) == current, k, exclude_seen, allowed)
 
-    def answer_user(self, ids, user_state, k: int, exclude_seen: bool = False, allowed=None):
+    def answer_user(self, ids, user_state, k: int, exclude_seen: bool = False, allowed=None, exclude=None, only=None):
         """The current session of somebody who came with a user state -> ids and scores of the k best items.
 
         Args:
             ids: int32 [sessions, events], oldest first.
             user_state: float32 [sessions, user_width].
-            k, exclude_seen, allowed: as in `answer`.
+            k, exclude_seen, allowed, exclude, only: as in `answer`.
         """
         hidden, _, ids, length = self._play(ids, user_state)
-        return self._best(hidden, ids, length, True, k, exclude_seen, allowed)
+        return self._best(hidden, ids, length, True, k, exclude_seen, allowed, exclude, only)
 
     def advance_user(self, ids, user_state):
         """Finished sessions and the user states before them -> the user states after them, float32 [n, user_width]."""
@@ -94,10 +94,10 @@ class UserAnswers:
         hidden, state = self.encode_from(batch, self.state_from_user(user_state))
         return hidden, state, ids, tf.reduce_sum(there, axis=1)
 
-    def _best(self, hidden, ids, length, known, k, exclude_seen, allowed):
+    def _best(self, hidden, ids, length, known, k, exclude_seen, allowed, exclude=None, only=None):
         """The answer after `length` steps of each row; popular items where it is not `known` what goes on."""
         last = tf.gather(hidden, tf.maximum(length - 1, 0), batch_dims=1)
-        return self.find(last, known & (length > 0), k, pairs(ids) if exclude_seen else None, allowed)
+        return self.find(last, known & (length > 0), k, left_out(ids, exclude_seen, exclude), allowed, only)
 
     def recommend_with_sessions(
         self, people, k: int = 20, *, exclude_seen: bool = False, candidates=None
