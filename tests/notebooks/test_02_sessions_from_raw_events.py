@@ -2,7 +2,7 @@
 
 
 def test_what_filters_and_splits_do(run):
-    told = run("02_sessions_from_raw_events", ITEMS=300, SESSIONS=2500, SUPPORTS=[1, 10, 50])
+    told = run("02_sessions_from_raw_events", ITEMS=300, SESSIONS=2500, SUPPORTS=[1, 50])
     assert abs(told.info["steps"][2]["sessions"] / told.raw.session.nunique() - 1) < 0.05  # the gap finds the sessions
     assert (told.kept["items"].diff().dropna() < 0).all()
     assert (told.kept["sequential rules"].diff().dropna() > 0).all()
