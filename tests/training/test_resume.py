@@ -1,5 +1,6 @@
 """A training that dies ends as if nothing had been, bit for bit."""
 
+import csv
 import random
 import resource
 import shutil
@@ -179,6 +180,20 @@ def test_a_run_killed_after_it_was_there(data, broken, monkeypatch):
     with pytest.raises(InputError, match="exists already"):
         training.train(data, "gru4rec", broken, TINY, **OPTIONS)
     assert not broken.with_name("run.unfinished").exists()
+
+
+def test_the_log_misses_no_epoch(data, tmp_path):
+    class DiesBesideTheCheckpoint(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise Killed
+
+    model, settings = settings_of("packed")
+    with pytest.raises(Killed):
+        training.train(data, model, tmp_path / "run", settings, callbacks=[DiesBesideTheCheckpoint()], **OPTIONS)
+    training.train(data, model, tmp_path / "run", settings, **OPTIONS)
+    with (tmp_path / "run" / "log.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
 def test_a_training_that_had_all_but_ended(data, tmp_path):

@@ -180,7 +180,9 @@ def fit(
     callbacks, initial_epoch = [*decay, *callbacks, *([Progress()] if verbose else [])], 0
     if checkpoint:
         batches, initial_epoch = checkpoint.remaining(batches), checkpoint.epoch
-        callbacks = [checkpoint, *callbacks]
+        # a row that its checkpoint does not know of is taken out and comes again; one that is missing would stay so
+        logs, others = ([one for one in callbacks if isinstance(one, CSVLog) is log] for log in (True, False))
+        callbacks = [*logs, checkpoint, *others]
     several = model.distribute_strategy.num_replicas_in_sync > 1
     fitted = (workers.fit_in_step if several else type(model).fit)(
         model,
