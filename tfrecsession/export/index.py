@@ -73,11 +73,11 @@ class CompactIndex(ExactIndex):
 
     def nearest(self):
         def nearest(ids, k):
-            dim = self.table.dim
-            mine = self.table.rows(ids)[:, :dim] * tf.gather(self.inverse, ids)[:, None]
-            scores = self.table.scores(mine) * self.inverse
+            dim, inverse = self.table.dim, tf.convert_to_tensor(self.inverse)
+            mine = self.table.rows(ids)[:, :dim] * tf.gather(inverse, ids)[:, None]
+            scores = self.table.scores(mine) * inverse
             found, _ = self.model.best_of(scores, self.looked_at, pairs(ids[:, None]), allowed=(ids > 1)[:, None])
-            exact = tf.einsum("nd,nmd->nm", mine, self.table.rows(found)[..., :dim]) * tf.gather(self.inverse, found)
+            exact = tf.einsum("nd,nmd->nm", mine, self.table.rows(found)[..., :dim]) * tf.gather(inverse, found)
             return self.model.best_among(found, exact, k)
 
         return nearest

@@ -13,6 +13,7 @@ from tfrecsession.export.filters import EXCLUDE, ONLY, read_filters
 from tfrecsession.export.histories import newest
 from tfrecsession.export.index import ExactIndex
 from tfrecsession.export.user_signatures import user_signatures
+from tfrecsession.layers.gather import answering
 
 ITEM = tf.TensorSpec((None,), tf.string, name="items")
 HISTORY = tf.TensorSpec((None, None), tf.string, name="items")
@@ -48,7 +49,7 @@ class Answers(tf.Module):
             asked |= self._streaming(model, k, exclude_seen)
         self.asked = MappingProxyType(asked)  # of a dict, all functions would be saved too, traced once more
         # Only what the answers read is saved: not the optimizer, not the tables of the negative sampler.
-        with self.index.installed():
+        with self.index.installed(), answering():
             read = [one for signature in self.asked.values() for one in signature.get_concrete_function().variables]
         self.weights = list({id(one): one for one in read}.values())
 

@@ -42,13 +42,18 @@ class CompactTable:
     def rows(self, ids):
         """int [...] -> float32 [..., width]."""
         ids = tf.convert_to_tensor(ids)
-        if self.scale is None:
-            vectors = tf.cast(tf.gather(self.table, ids), tf.float32)
+        # of values, not from the variables, as within `gather.answering`
+        table, scale, exact = (
+            None if variable is None else tf.convert_to_tensor(variable)
+            for variable in (self.table, self.scale, self.exact)
+        )
+        if scale is None:
+            vectors = tf.cast(tf.gather(table, ids), tf.float32)
         else:
-            block = self.table.shape[1]
-            codes = tf.gather_nd(self.table, tf.stack([ids // block, ids % block], axis=-1))
-            vectors = tf.cast(codes, tf.float32) * tf.gather(self.scale, ids)[..., None]
-        return vectors if self.exact is None else tf.concat([vectors, tf.gather(self.exact, ids)], axis=-1)
+            block = table.shape[1]
+            codes = tf.gather_nd(table, tf.stack([ids // block, ids % block], axis=-1))
+            vectors = tf.cast(codes, tf.float32) * tf.gather(scale, ids)[..., None]
+        return vectors if exact is None else tf.concat([vectors, tf.gather(exact, ids)], axis=-1)
 
     def scores(self, queries):
         """float32 [n, width], or [n, dim] for the vectors without the exact columns -> float32 [n, size], rough: in

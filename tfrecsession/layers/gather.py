@@ -8,6 +8,7 @@ import contextvars
 import tensorflow as tf
 
 _stand_in = contextvars.ContextVar("stand_in", default=(None, None))
+_answering = contextvars.ContextVar("answering", default=False)
 
 
 def gather_rows(variable, ids):
@@ -16,7 +17,8 @@ def gather_rows(variable, ids):
     Args:
         variable: a `tf.Variable`: on one itself a gather reads the rows and nothing else. Of a variable that a
             distribution strategy mirrors, TensorFlow would read the whole table first, and the next sparse update would
-            copy it; so this takes the replica's own. Within `standing_in` the other table is read.
+            copy it; so this takes the replica's own. Within `standing_in` the other table is read, within `answering`
+            the variable's value.
         ids: int [...].
     """
     original, table = _stand_in.get()
@@ -24,7 +26,19 @@ def gather_rows(variable, ids):
         return table.rows(ids)[..., : variable.shape[1]]
     if isinstance(variable, tf.distribute.DistributedValues):
         variable = variable._get_on_device_or_primary()
-    return tf.gather(variable, ids)
+    return tf.gather(tf.convert_to_tensor(variable) if _answering.get() else variable, ids)
+
+
+@contextlib.contextmanager
+def answering():
+    """Graphs that are traced while it lasts never change a table, and gather from its value, which costs nothing to
+    read. A gather from the variable itself marks it as one that is updated by rows: from the first one on TensorFlow
+    copies the whole table wherever all scores are computed, which nearly doubles the time of an answer."""
+    token = _answering.set(True)
+    try:
+        yield
+    finally:
+        _answering.reset(token)
 
 
 @contextlib.contextmanager

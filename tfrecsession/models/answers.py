@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.layers.products import products
 from tfrecsession.models.finding import Finding, left_out, pairs
 
 BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events x catalogue
@@ -169,8 +170,9 @@ class Answers(Finding):
 
         def nearest(ids, k):
             vectors = tf.cast(self.item_vectors(), tf.float32)
-            mine = tf.gather(vectors, ids) * tf.gather(inverse, ids)[:, None]
-            scores = tf.matmul(mine, vectors, transpose_b=True) * inverse
+            length = tf.convert_to_tensor(inverse)
+            mine = tf.gather(vectors, ids) * tf.gather(length, ids)[:, None]
+            scores = products(mine, vectors) * length
             return self.best_of(scores, k, pairs(ids[:, None]), allowed=(ids > 1)[:, None])
 
         return nearest
