@@ -18,4 +18,4 @@ def test_baselines_under_one_protocol(run, tmp_path):
     assert next(pair for pair in told.pairs if pair["model"] == "popularity")["p_holm"] < 0.01
     assert (told.adjusted >= told.chances).all() and told.adjusted.max() > told.chances.min()
     assert dict(zip(told.growing.model, told.growing.mrr, strict=True))["sequential_rules"] < mrr["sequential_rules"]
-    assert (tmp_path / "report/report.html").exists()
+    assert (tmp_path / told.report / "report.html").exists()
