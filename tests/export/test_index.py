@@ -261,6 +261,7 @@ print("served")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("scann") is None, reason="the extra `scann` is not installed")
 def test_scann(tmp_path):
     shop = trs.synthetic_sessions(items=3000, sessions=6000, seed=1)
