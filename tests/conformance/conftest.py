@@ -24,6 +24,15 @@ VARIANTS = {
     "narm-raw": ("narm", {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}),
     "slist-whole": ("slist", {"neighbours": None, "direction": "part"}),
 }
+# What takes long, and is left to `make test-all` for the variants.
+LONG = {
+    "test_learns_the_shop_to_near_its_ceiling",
+    "test_stays_at_chance_on_noise",
+    "test_the_same_seed_gives_the_same_model",
+    "test_learns_in_mixed_precision",
+    "test_a_thousand_clicks_equal_the_replay",
+    "test_the_export_streams_a_thousand_clicks_without_us",
+}
 JOINED = {name for name, (_, settings) in VARIANTS.items() if settings.get("joined")}
 BOTH_ENDS = {name for name, (_, settings) in VARIANTS.items() if settings.get("bidirectional")}
 QUICK = {"epochs": 3, "rows": 16, "steps": 8, "negatives": 64}
@@ -194,15 +203,21 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("across", [name for name in neural if models[name].across_sessions or name in JOINED])
 
 
+@pytest.hookimpl(tryfirst=True)  # before what is slow is left out
 def pytest_collection_modifyitems(items):
     """Model by model, so that each is fitted and exported once and the test processes share out models, not tests."""
     order = {name: number for number, name in enumerate(MODELS | VARIANTS)}
     here = [number for number, item in enumerate(items) if item.path.parent == Path(__file__).parent]
 
-    def place(item):
+    def model_of(item):
         params = item.callspec.params if hasattr(item, "callspec") else {}
-        asked = [params[name] for name in ("name", "neural", "recurrent", "across") if name in params]
-        return order[asked[0] if asked else "gru4rec"]
+        return next((params[name] for name in ("name", "neural", "recurrent", "across") if name in params), "gru4rec")
 
+    def place(item):
+        return order[model_of(item)]
+
+    for number in here:
+        if items[number].originalname in LONG and model_of(items[number]) in VARIANTS:
+            items[number].add_marker(pytest.mark.slow)
     for number, item in zip(here, sorted((items[number] for number in here), key=place), strict=True):
         items[number] = item

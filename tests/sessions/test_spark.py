@@ -139,7 +139,9 @@ def leaves_something(case):
     return True
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in ("parquet", "frame") else pytest.mark.slow) for kind in KINDS]
+)
 @settings(max_examples=2, derandomize=True, deadline=None, phases=ONCE, suppress_health_check=list(HealthCheck))
 @given(case=cases().filter(leaves_something))
 def test_both_engines_make_the_same(kind, case, spark, tmp_path_factory):
