@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfrecsession as trs
+from tests.export.strings import strings, text
 from tfrecsession import training
 
 K = 12
@@ -41,15 +42,6 @@ def exported(shop, tmp_path_factory):
         return models[name], made[name, exclude_seen].signatures
 
     return get
-
-
-def strings(rows):
-    longest = max(map(len, rows), default=0)
-    return tf.constant([[*row, *[""] * (longest - len(row))] for row in rows], tf.string, (len(rows), longest))
-
-
-def text(array):
-    return [[item.decode() for item in row] for row in array.numpy()]
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 import tfrecsession as trs
+from tests.training.dying import Kill, Killed
 from tfrecsession import InputError, evaluation, training
 from tfrecsession.cli import main
 from tfrecsession.sessions.store import SessionArrays
@@ -280,21 +281,6 @@ def test_other_models_are_refused(place, older, newer, tmp_path, capsys):
     assert main(["train", older.path, "--model", "item_knn", "--out", f"{tmp_path}/knn"]) == 0
     assert main(["train", newer.path, "--from", f"{tmp_path}/knn", "--out", f"{tmp_path}/x"]) == 2
     assert "item_knn: it does not grow" in capsys.readouterr().err
-
-
-class Killed(BaseException):
-    """Nothing that training could catch."""
-
-
-class Kill(keras.callbacks.Callback):
-    def __init__(self, after):
-        super().__init__()
-        self.left = after
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= bool(logs)
-        if self.left < 0:
-            raise Killed
 
 
 def test_goes_on_after_a_kill(place, newer, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tfrecsession as trs
+from tests.training.dying import Kill, Killed
 from tfrecsession import InputError, training
 from tfrecsession.training import snapshot
 from tfrecsession.training.checkpoint import variables_of
@@ -36,26 +37,6 @@ TRAININGS = {
 OPTIONS = {"seed": 3, "checkpoint": 3}
 QUICK = ("packed", "accumulated", "hrnn", "two towers")
 pytestmark = pytest.mark.filterwarnings("ignore:.*begin before an earlier one")
-
-
-class Killed(BaseException):
-    """Nothing that training could catch."""
-
-
-class Kill(keras.callbacks.Callback):
-    """Dies after so many batches; between batches and the end of an epoch, and after it, too."""
-
-    def __init__(self, after):
-        super().__init__()
-        self.left = after
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= bool(logs)  # not the batches that are passed over
-        if self.left < 0:
-            raise Killed
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.on_train_batch_end(None, logs)
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ def load_ops_of(saved_model, path) -> None:
     Raises:
         InputError: as `load_scann_ops`.
     """
-    ops = (op.name for graph in saved_model.meta_graphs for op in graph.meta_info_def.stripped_op_list.op)
-    if any(name.startswith("Scann>") for name in ops):
+    graphs = [meta_graph.graph_def for meta_graph in saved_model.meta_graphs]
+    nodes = [graph.node for graph in graphs] + [f.node_def for graph in graphs for f in graph.library.function]
+    if any(node.op.startswith("Scann>") for some in nodes for node in some):
         load_scann_ops(f"{path}: holds a ScaNN index")
