@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import socket
 import sys
@@ -16,10 +17,12 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 LATE_SECONDS = 10  # what is not answered by then is an error
+MOST_STOLEN = 0.02  # of a core: from there on a run tells of the machine's other guests
 
 
 @dataclass
@@ -57,7 +60,7 @@ class Load:
     def run(self, send) -> dict:
         """Call `send(number, body)` when each is due, and report."""
         self.start = time.perf_counter() + 0.1
-        busy = time.process_time()
+        busy, stolen = time.process_time(), stolen_seconds()
         late = 0.0
         for number, due in enumerate(self.due):
             wait = self.start + due - time.perf_counter()
@@ -69,7 +72,7 @@ class Load:
         end = time.perf_counter() + LATE_SECONDS
         while self.open() and time.perf_counter() < end:
             time.sleep(0.01)
-        busy = time.process_time() - busy
+        busy, stolen = time.process_time() - busy, stolen_seconds() - stolen
         counted = self.due >= self.skip
         waits = 1000 * (self.ended - self.due)[counted]
         waits = np.where(np.isnan(waits), 1000.0 * LATE_SECONDS, waits)  # an error is as bad as the longest wait
@@ -84,6 +87,7 @@ class Load:
             "what": dict(self.errors),
             "generator_cpu": round(busy / self.due[-1], 3),
             "generator_late_ms": round(1000 * late, 1),
+            "stolen_cpu": round(float(stolen / self.due[-1]), 3),
             "answers": [dict(one) for one in self.answers] if self.keep else [],
         }
 
@@ -94,6 +98,24 @@ class Load:
         self.ended[number] = time.perf_counter() - self.start
         if self.keep:
             self.answers[number % len(self.asked)][body.decode("latin-1")] += 1
+
+
+def stolen_seconds() -> float:
+    """What the cores of a virtual machine have waited for a machine that worked for others, all of them together."""
+    return int(Path("/proc/stat").read_text().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
+def undisturbed(run, tries: int = 10) -> dict:
+    """The report of the first run from which hardly anything was stolen, or of the one that lost least of all tries.
+
+    Where 5% of a core were stolen, the longest waits of the same load were twice and three times as long.
+    """
+    reports = []
+    while len(reports) < tries:
+        reports.append(run())
+        if reports[-1]["stolen_cpu"] < MOST_STOLEN:
+            break
+    return min(reports, key=lambda report: report["stolen_cpu"])
 
 
 class Rest:

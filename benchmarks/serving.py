@@ -6,7 +6,8 @@
     python benchmarks/serving.py killed --folder PATH
 
 `tfrecsession serve` runs as a process of its own, the load generator (`load.py`, open loop) as another, on the same
-cores; `server_cpu` and `generator_cpu` say how much of one each took. The models are trained once, into the folder:
+cores; `server_cpu` and `generator_cpu` say how much of one each took, `stolen_cpu` how much of one other guests of the
+machine took: of `rates` such runs are repeated. The models are trained once, into the folder:
 GRU4Rec (100 units, one epoch) and VSKNN on a synthetic shop of about 50 thousand items. Asked are beginnings of test
 sessions.
 """
@@ -28,6 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
+from load import undisturbed
 from reporting import write_rows
 from served import Serving, load, same
 
@@ -63,7 +65,7 @@ def prepare(folder: Path, items: int, sessions: int) -> list[list[str]]:
 
 
 def rates(options, histories) -> list[dict]:
-    """The highest rate at which 99 of 100 requests are answered within 20 ms, by bisection."""
+    """The highest rate at which 99 of 100 requests are answered within 20 ms, by bisection, to 12%."""
     rows = []
     for model in options.models:
         for batching in options.batching:
@@ -80,12 +82,12 @@ def search(options, serving, api, model, histories) -> dict:
     """A rate is held if one of two runs holds it: a hiccup of the machine is not the server's."""
 
     def run(rate: float) -> dict:
-        found = load(serving, api, model, histories, rate, options.seconds or 10)
+        found = undisturbed(lambda: load(serving, api, model, histories, rate, options.seconds or 10))
         print({"model": model, "api": api, "rate": round(rate), **found}, file=sys.stderr, flush=True)
         return {**found, "held": found["p99_ms"] < MOST_P99 and not found["errors"]}
 
     low, high, rate, best = 0.0, np.inf, options.rate or 100.0, {}
-    while high / max(low, 1) > 1.06 and rate >= 5:
+    while high / max(low, 1) > 1.12 and rate >= 5:
         found = run(rate)
         if not found["held"]:
             found = run(rate)
@@ -94,7 +96,7 @@ def search(options, serving, api, model, histories) -> dict:
         else:
             high = rate
         rate = (low * high) ** 0.5 if low and high < np.inf else 2 * low if low else high / 2
-    told = ("p50_ms", "p90_ms", "p99_ms", "errors", "server_cpu", "generator_cpu", "generator_late_ms")
+    told = ("p50_ms", "p90_ms", "p99_ms", "errors", "server_cpu", "generator_cpu", "generator_late_ms", "stolen_cpu")
     return {"held_per_s": round(low), **{name: best.get(name) for name in told}}
 
 
