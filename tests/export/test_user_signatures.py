@@ -125,23 +125,27 @@ def test_somebody_new_and_sessions_of_nothing(served, shop):
     assert ask["with_sessions"](items=nothing, sessions=sessions)["items"].numpy().tolist() == [popular] * 2
 
 
-def test_filtered_it_is_the_answer_without_and_among(served, shop):
+@pytest.mark.parametrize("signature", ["with_user", "with_sessions"])
+def test_filtered_it_is_the_answer_without_and_among(served, shop, signature):
     model, ask = served
     ids = shop.items.ids.tolist()
-    user = tf.random.stateless_uniform((3, model.user_width), (3, 4))
+    past = {
+        "with_user": {"user_state": tf.random.stateless_uniform((3, model.user_width), (3, 4))},
+        "with_sessions": {"sessions": tf.constant([[0, 1], [0, 0], [0, 0]])},
+    }[signature]
     items = tf.constant([[ids[3], ids[9]], [ids[5], ""], ["", ""]])
-    whole = ask["with_user"](items=items, user_state=user)
+    whole = ask[signature](items=items, **past)
     nothing = tf.fill((3, 1), "")
-    same = ask["with_user_filtered"](items=items, user_state=user, exclude=nothing, only=nothing)
+    same = ask[f"{signature}_filtered"](items=items, **past, exclude=nothing, only=nothing)
     np.testing.assert_array_equal(same["items"], whole["items"])
     first = whole["items"].numpy()
     only = tf.constant([["", ""], [first[1, 4].decode(), first[1, 2].decode()], ["", ""]])
     lists = {"exclude": tf.constant(first[:, :3].tolist()), "only": only}
-    answer = ask["with_user_filtered"](items=items, user_state=user, **lists)["items"].numpy()
+    answer = ask[f"{signature}_filtered"](items=items, **past, **lists)["items"].numpy()
     assert answer[0, : K - 3].tolist() == first[0, 3:].tolist() and answer[2, : K - 3].tolist() == first[2, 3:].tolist()
     assert answer[1].tolist() == [first[1, 4], *[b""] * (K - 1)]  # the other one is excluded
     with pytest.raises(tf.errors.InvalidArgumentError, match="only: say a row for each of items"):
-        ask["with_user_filtered"](items=items, user_state=user, exclude=nothing, only=nothing[:2])
+        ask[f"{signature}_filtered"](items=items, **past, exclude=nothing, only=nothing[:2])
 
 
 @pytest.mark.parametrize("signature", ["with_user", "advance_user"])

@@ -316,6 +316,21 @@ def test_the_export_answers_who_is_known_who_is_new_and_nobody(known, tmp_path):
     assert [[item.decode() for item in row] for row in users["items"].numpy()] == expected.items.tolist()
     np.testing.assert_allclose(users["scores"].numpy(), expected.scores, rtol=1e-5)
     assert loaded.signatures["users"](users=tf.zeros([0], tf.string))["items"].shape == (0, 3)
+
+    def filtered(exclude, only):
+        lists = {"exclude": tf.constant(exclude), "only": tf.constant(only)}
+        answer = loaded.signatures["users_filtered"](users=tf.constant(["u2", "nobody"]), **lists)["items"].numpy()
+        return [[item.decode() for item in row] for row in answer]
+
+    best, popular = expected.items.tolist()
+    assert filtered([[""], [""]], [[""], [""]]) == [best, popular]
+    assert filtered([[best[0]], [popular[1]]], [[""], [""]])[0][:2] == best[1:]
+    assert filtered([["", ""], ["", popular[0]]], [[best[2], "i5"], popular[:2]]) == [  # i5 is what u2 had
+        [best[2], "", ""],
+        [popular[1], "", ""],
+    ]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="exclude: say a row for each of users"):
+        filtered([[""]], [[""], [""]])
     histories = loaded.signatures["serving_default"](items=tf.constant([["i5", "i6"], ["", ""]]))
     expected = known.recommend([["i5", "i6"], []], k=3, exclude_seen=True)
     assert [[item.decode() for item in row] for row in histories["items"].numpy()] == expected.items.tolist()

@@ -50,16 +50,17 @@ def write_saved_model(
     - `encode`, of a model that scores by dot products: `items` string [n, events] -> `vector` float32 [n, width], and
       `encode_items`: `items` string [n] -> `vector`; products of the two are the scores, biases the last component.
     - `users`, of a model that knows people by name: `users` string [n] -> answer; who is unknown gets popular items.
+      `users_filtered`: the same, and `exclude` and `only` as in `recommend_filtered`.
     - `advance`, of a recurrent model, one event further in each of n sessions: `items` string [n] and `state` float32
       [n, width] -> answer and `state`, to be given back with the session's next event. Zeros start a session; the width
       stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
 
-    A model that keeps something of a person between sessions (HRNN) has six more; a user state is all zeros for
+    A model that keeps something of a person between sessions (HRNN) has seven more; a user state is all zeros for
     somebody new, its width is `user_width` in `assets.extra/tfrecsession.json`:
 
     - `with_sessions`: `items`, and `sessions` int32 [histories, events], whose number changes where a session starts.
     - `with_user`: `items` of the current session, and `user_state` float32 [n, user_width] -> `items`, `scores`.
-    - `with_user_filtered`: the same, and `exclude` and `only` as in `recommend_filtered`.
+    - `with_sessions_filtered`, `with_user_filtered`: the same, and `exclude` and `only` as in `recommend_filtered`.
     - `advance_user`: `items` of a finished session and the `user_state` before it -> the `user_state` after it.
     - `start_session`: `user_state` -> the `state` that `advance` goes on from.
     - `finish_session`: the `state` that `advance` answered last -> the `user_state` after the session.

@@ -105,12 +105,20 @@ class Answers(tf.Module):
         return named | {"encode": encode, "encode_items": encode_items}
 
     def _of_users(self, model, k, exclude_seen):
-        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="users")], autograph=False)
+        people = tf.TensorSpec((None,), tf.string, name="users")
+
+        @tf.function(input_signature=[people], autograph=False)
         def users(users):
             """The k best items of people whom training knew by name; who is unknown gets popular items."""
             return self._answer(*model.answer_users(self.to_user.lookup(users), k, exclude_seen))
 
-        return {"users": users}
+        @tf.function(input_signature=[people, EXCLUDE, ONLY], autograph=False)
+        def users_filtered(users, exclude, only):
+            """As `users`, with the lists of `recommend_filtered`."""
+            filters = read_filters(users, exclude, only, self._ids, "users")
+            return self._answer(*model.answer_users(self.to_user.lookup(users), k, exclude_seen, **filters))
+
+        return {"users": users, "users_filtered": users_filtered}
 
     def _streaming(self, model, k, exclude_seen):
         width = model.initial_state().shape[1]  # static, so that a client reads it off the signature

@@ -1,5 +1,5 @@
-"""The signatures of a model that keeps something of a person between sessions: `with_sessions`, `with_user` (also
-`with_user_filtered`), `advance_user`, and for streaming `start_session` and `finish_session`."""
+"""The signatures of a model that keeps something of a person between sessions: `with_sessions` and `with_user` (each
+also `..._filtered`), `advance_user`, and for streaming `start_session` and `finish_session`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool, longest: 
         ids = to_ids(items)
         return newest(longest, ids > 1, ids)[0]
 
+    def history_of_sessions(items, sessions):
+        says = "sessions must have the shape of items: the number of the session of each event"
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), says)]):
+            ids = to_ids(items)
+        # unknown items are kept: where the current session has no others, it has just started
+        return newest(longest, ids > 0, ids, sessions)
+
     def to_answer(best, scores):
         return {"items": to_item.lookup(tf.cast(best, tf.int64) - 2), "scores": scores}
 
@@ -47,11 +54,14 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool, longest: 
     def with_sessions(items, sessions):
         """What comes next for people with earlier sessions: a new one starts where the number in `sessions` changes,
         the last is the one going on. `items` and `sessions` have the same shape."""
-        says = "sessions must have the shape of items: the number of the session of each event"
-        with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), says)]):
-            ids = to_ids(items)
-        # unknown items are kept: where the current session has no others, it has just started
-        return to_answer(*model.answer_sessions(*newest(longest, ids > 0, ids, sessions), k, exclude_seen))
+        return to_answer(*model.answer_sessions(*history_of_sessions(items, sessions), k, exclude_seen))
+
+    @tf.function(input_signature=[items, sessions, EXCLUDE, ONLY], autograph=False)
+    def with_sessions_filtered(items, sessions, exclude, only):
+        """As `with_sessions`, with the lists of `recommend_filtered`."""
+        filters = read_filters(items, exclude, only, to_ids)
+        ids, sessions = history_of_sessions(items, sessions)
+        return to_answer(*model.answer_sessions(ids, sessions, k, exclude_seen, **filters))
 
     @tf.function(input_signature=[items, user_state], autograph=False)
     def with_user(items, user_state):
@@ -83,7 +93,8 @@ def user_signatures(model, to_id, to_item, k: int, exclude_seen: bool, longest: 
         state = checked_width(state, tf.shape(state)[0], width, "state", ": what advance answered")
         return {"user_state": model.finish_session(state)}
 
-    named = (with_sessions, with_user, with_user_filtered, advance_user, start_session, finish_session)
+    answers = (with_sessions, with_sessions_filtered, with_user, with_user_filtered)
+    named = (*answers, advance_user, start_session, finish_session)
     return {signature.python_function.__name__: signature for signature in named}
 
 

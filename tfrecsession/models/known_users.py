@@ -14,6 +14,7 @@ from tfrecsession.batches import Interactions
 from tfrecsession.errors import InputError
 from tfrecsession.layers.session_index import spread
 from tfrecsession.models.answers import BLOCK_BYTES, Recommendations
+from tfrecsession.models.finding import pairs
 
 HELD = {"user_vectors": np.float32, "seen_offsets": np.int64, "seen": np.int32}
 
@@ -68,20 +69,26 @@ class KnownUsers:
     def user_vectors(self) -> tf.Variable:
         return self._people.user_vectors
 
-    def answer_users(self, rows, k: int, exclude_seen: bool = False):
-        """int64 [n], places in `users`, -1: unknown -> ids and scores of the k best; popular items for whom nothing is
-        known."""
+    def answer_users(self, rows, k: int, exclude_seen: bool = False, exclude=None, only=None):
+        """People -> ids and scores of the k best items; popular ones for whom nothing is known.
+
+        Args:
+            rows: int64 [n], places in `users`, -1: unknown.
+            k, exclude, only: as in `answer`.
+            exclude_seen: leave out what the person had in training.
+        """
         known = rows >= 0
         rows = tf.where(known, rows, 0)
         ends = tf.cast(tf.pad(self._people.seen_offsets, [[0, 1]]), tf.int32)  # a row to look at where there is nobody
         first = tf.gather(ends, rows)
         counts = tf.where(known, tf.gather(ends, rows + 1) - first, 0)
         vectors = tf.pad(self.user_vectors, [[0, 1], [0, 0]])
-        seen = None
+        out = [] if exclude is None else [pairs(exclude)]
         if exclude_seen:
             at, who = spread(first, counts)
-            seen = tf.stack([who, tf.gather(self._people.seen, at)], axis=1)
-        return self.find(tf.gather(vectors, rows), counts > 0, k, seen)
+            out.append(tf.stack([who, tf.gather(self._people.seen, at)], axis=1))
+        out = tf.concat(out, axis=0) if out else None
+        return self.find(tf.gather(vectors, rows), counts > 0, k, out, only=only)
 
     def recommend_users(self, users, k: int = 20, *, exclude_seen: bool = False) -> Recommendations:
         """The k best items of each person, by the vector that training gave; whoever it did not know gets the popular

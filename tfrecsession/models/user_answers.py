@@ -23,13 +23,13 @@ class UserAnswers:
 
     user_width: int
 
-    def answer_sessions(self, ids, sessions, k: int, exclude_seen: bool = False, allowed=None):
+    def answer_sessions(self, ids, sessions, k: int, exclude_seen: bool = False, allowed=None, exclude=None, only=None):
         """Histories with session boundaries -> ids and scores of the k best items; the last session is going on.
 
         Args:
             ids: int32 [histories, events], oldest first.
             sessions: int32 [histories, events]; where the number changes, a new session starts.
-            k, exclude_seen, allowed: as in `answer`; what is seen is the items of all sessions given.
+            k, exclude_seen, allowed, exclude, only: as in `answer`; what is seen is the items of all sessions given.
 
         Returns:
             int32 [histories, k], 0 where nothing is left, and float32 [histories, k].
@@ -56,7 +56,8 @@ class UserAnswers:
         }
         hidden, _ = self.encode_from(batch, tf.zeros([tf.shape(ids)[0], self.state_width]))
         length = tf.reduce_sum(there, axis=1)
-        return self._best(hidden, ids, length, tf.reduce_max(number, axis=1) == current, k, exclude_seen, allowed)
+        known = tf.reduce_max(number, axis=1) == current
+        return self._best(hidden, ids, length, known, k, exclude_seen, allowed, exclude, only)
 
     def answer_user(self, ids, user_state, k: int, exclude_seen: bool = False, allowed=None, exclude=None, only=None):
         """The current session of somebody who came with a user state -> ids and scores of the k best items.
@@ -94,7 +95,7 @@ class UserAnswers:
         hidden, state = self.encode_from(batch, self.state_from_user(user_state))
         return hidden, state, ids, tf.reduce_sum(there, axis=1)
 
-    def _best(self, hidden, ids, length, known, k, exclude_seen, allowed, exclude=None, only=None):
+    def _best(self, hidden, ids, length, known, k, exclude_seen, allowed, exclude, only):
         """The answer after `length` steps of each row; popular items where it is not `known` what goes on."""
         last = tf.gather(hidden, tf.maximum(length - 1, 0), batch_dims=1)
         return self.find(last, known & (length > 0), k, left_out(ids, exclude_seen, exclude), allowed, only)
