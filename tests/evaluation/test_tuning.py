@@ -186,6 +186,7 @@ def test_not_one_trial_that_ends(data, tmp_path):
     assert not (tmp_path / "s" / "best.json").exists()
 
 
+@pytest.mark.slow
 def test_gru4rec_reports_its_epochs_and_train_repeats_the_best(data, tmp_path):
     seen = []
     options = {"settings": {**QUICK, "epochs": 2}, "seed": 5, "metric": "recall@10"}

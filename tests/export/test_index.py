@@ -71,9 +71,9 @@ def test_a_compact_table_is_near_what_it_was_made_of(kind, most):
     [
         ("gru4rec", "exact-bf16"),
         ("gru4rec", "exact-int8"),
-        ("als", "exact-int8"),
-        ("two_tower", "exact-bf16"),
-        ("matrix_factorization", "exact-int8"),
+        pytest.param("als", "exact-int8", marks=pytest.mark.slow),
+        pytest.param("two_tower", "exact-bf16", marks=pytest.mark.slow),
+        pytest.param("matrix_factorization", "exact-int8", marks=pytest.mark.slow),
     ],
 )
 def test_a_compact_export_answers_nearly_as_the_model(fitted, shop, tmp_path, name, kind):

@@ -12,7 +12,7 @@ import tfrecsession as trs
 FORMS = [
     {},
     {"form": "all", "units": [8, 6], "user_units": [5, 4]},
-    {"units": [8, 6], "initialize": "first", "last_event": False},
+    pytest.param({"units": [8, 6], "initialize": "first", "last_event": False}, marks=pytest.mark.slow),
 ]
 K = 10
 

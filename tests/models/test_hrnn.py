@@ -149,7 +149,15 @@ def shoppers(people, seed):
     return tastes, [[[first + taste, filler], [common, wanted + taste]] for taste in tastes.tolist()]
 
 
-@pytest.mark.parametrize("settings", [{"form": "init"}, {"form": "all"}, {"form": "init", "lanes": 16}, None])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"form": "init"},
+        pytest.param({"form": "all"}, marks=pytest.mark.slow),
+        pytest.param({"form": "init", "lanes": 16}, marks=pytest.mark.slow),
+        None,
+    ],
+)
 def test_learns_what_the_last_session_says_of_this_one(settings):
     """A model of one session at a time cannot know (None: GRU4Rec)."""
     keras.utils.set_random_seed(0)

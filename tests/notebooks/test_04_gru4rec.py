@@ -1,6 +1,9 @@
 """Losses and negatives decide, and the network beats counting."""
 
+import pytest
 
+
+@pytest.mark.slow  # left to `make notebooks`
 def test_losses_negatives_and_the_baseline(run):
     told = run(
         "04_gru4rec",

@@ -1,6 +1,9 @@
 """Intervals, tests that know how many they are, and when a network pays."""
 
+import pytest
 
+
+@pytest.mark.slow  # left to `make notebooks`
 def test_baselines_under_one_protocol(run, tmp_path):
     told = run(
         "05_watch_your_baselines",

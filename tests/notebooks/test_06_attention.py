@@ -6,6 +6,7 @@ import pytest
 SMALL = {"ITEMS": 100, "SESSIONS": 1500, "EPOCHS": 2, "LOOKED_AT": 20}
 
 
+@pytest.mark.slow  # left to `make notebooks`
 def test_weights_are_shares_of_one_and_both_models_learn(run):
     told = run("06_attention", **SMALL)
     assert told.weights.shape == (len(told.history),) and told.weights.sum() == pytest.approx(1, abs=1e-4)

@@ -6,6 +6,7 @@ import pytest
 SMALL = {"ITEMS": 100, "USERS": 120, "SESSIONS": 1500, "EPOCHS": 2, "ASKED": 20}
 
 
+@pytest.mark.slow  # left to `make notebooks`
 def test_who_is_shown_a_persons_past_moves_to_the_persons_taste(run):
     told = run("07_returning_visitors", **SMALL)
     assert (told.past > 0).mean() > 0.5

@@ -13,6 +13,7 @@ def check(told):
     assert not told.unfinished.exists()
 
 
+@pytest.mark.slow  # left to `make notebooks`: many processes; workers and kills have tests of their own
 def test_workers_agree_and_a_killed_training_ends_alike(run):
     told = run("09_scale", SPARK=False, **SMALL)
     check(told)

@@ -88,7 +88,7 @@ def test_what_is_refused_is_said_at_once(url):
         trs.serving.Client("localhost:8501")
 
 
-@pytest.mark.parametrize("kind", ["http", "grpc"])
+@pytest.mark.parametrize("kind", ["http", pytest.param("grpc", marks=pytest.mark.slow)])
 def test_it_waits_for_a_server_up_to_its_deadline(kind, exports, shop):
     with trs.serving.Server(exports, rest_port=0, grpc_port=0) as server:
         ports = {"rest_port": server.url, "grpc_port": server.grpc_address}

@@ -140,7 +140,7 @@ def leaves_something(case):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind in ("parquet", "frame") else pytest.mark.slow) for kind in KINDS]
+    "kind", [pytest.param(kind, marks=() if kind == "parquet" else pytest.mark.slow) for kind in KINDS]
 )
 @settings(max_examples=2, derandomize=True, deadline=None, phases=ONCE, suppress_health_check=list(HealthCheck))
 @given(case=cases().filter(leaves_something))
@@ -176,7 +176,14 @@ def typed_log():
     return pa.table({"item": ["a", "b"] * 10, "session": sessions, "time": texts, **context}), tuple(context)
 
 
-@pytest.mark.parametrize(("kind", "time"), [("parquet", "time"), ("frame", "zoned"), ("csv", "time")])
+@pytest.mark.parametrize(
+    ("kind", "time"),
+    [
+        ("parquet", "time"),
+        pytest.param("frame", "zoned", marks=pytest.mark.slow),
+        pytest.param("csv", "time", marks=pytest.mark.slow),
+    ],
+)
 def test_types_come_out_as_they_went_in(kind, time, spark, tmp_path):
     log, context = typed_log()
     if kind == "csv":
@@ -225,6 +232,7 @@ def test_a_running_session_is_used_and_left_alone(spark, tmp_path):
     assert spark.range(3).count() == 3
 
 
+@pytest.mark.slow
 def test_a_session_of_its_own_leaves_nothing_behind(spark, tmp_path):
     program = """
 import pathlib, signal, sys

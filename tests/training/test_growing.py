@@ -24,7 +24,7 @@ GROWING = {
     "narm": ("narm", SMALL | {"dim": 6, "sampler": "full"}),
     "hrnn": ("hrnn", SMALL | {"lanes": 4, "user_units": [6]}),
 }
-QUICKLY = ("tied", "separate", "narm", "hrnn")
+QUICKLY = ("tied", "hrnn")
 pytestmark = pytest.mark.filterwarnings("ignore:.*begin before an earlier one")
 
 

@@ -15,7 +15,7 @@ TRAININGS = {
     "narm": ("narm", {"dim": 16}),
     "hrnn": ("hrnn", {"lanes": 16, "user_units": [16]}),
 }
-QUICK = ("adam", "hrnn")
+QUICK = ("adam",)
 pytestmark = pytest.mark.filterwarnings("ignore:.*begin before an earlier one")
 
 

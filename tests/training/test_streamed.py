@@ -110,6 +110,7 @@ def test_what_cannot_be_is_refused(folder, tmp_path, model, more, memory, named)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_workers_read_their_own_shards_and_end_alike(folder, tmp_path):
     (tmp_path / "data").symlink_to(folder)
     (first, histories), (second, others) = run_all(tmp_path, ["first", "second"], DATA_MEMORY="300000")

@@ -101,6 +101,7 @@ def test_workers_that_were_told_different_things_say_which(two):
         )
 
 
+@pytest.mark.slow
 def test_two_devices_of_one_process_are_one_with_the_joint_batch(place, joint):
     devices = run_all(place, ["devices"], LOGICAL_CPUS="2")[0]
     assert_equal_to_joint(devices, joint)
