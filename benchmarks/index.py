@@ -171,7 +171,7 @@ def main(options) -> None:
         row |= {"load_average": busy, "settings": json.dumps(one.card.get("index_settings", {}))}
         rows.append(row)
         print(row, flush=True)
-    write_rows("index", rows)
+    write_rows(options.name, rows)
 
 
 if __name__ == "__main__":
@@ -181,5 +181,6 @@ if __name__ == "__main__":
     parser.add_argument("--sessions", type=int, default=4_000_000)
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS), help="exact among them")
     parser.add_argument("--requests", type=int, default=200, help="single ones, of every index in turn")
+    parser.add_argument("--name", default="index", help="of the file of results")
     parser.add_argument("--seconds", type=float, default=30.0, help="of the load at 100 requests/s")
     main(parser.parse_args())
