@@ -174,7 +174,12 @@ def test_the_full_softmax_of_a_large_catalogue_warns_once(shop, monkeypatch):
 
 @pytest.mark.parametrize(
     "negatives",
-    [InBatch, lambda: Mixture([InBatch(), Popularity(32)], correction="pooled"), lambda: LogUniform(32), lambda: None],
+    [
+        InBatch,
+        lambda: Mixture([InBatch(), Popularity(32)], correction="pooled"),
+        pytest.param(lambda: LogUniform(32), marks=pytest.mark.slow),
+        pytest.param(lambda: None, marks=pytest.mark.slow),
+    ],
     ids=["in_batch", "mixture", "log_uniform", "full"],
 )
 def test_trains_in_half_precision_and_comes_back(shop, tmp_path, negatives):
@@ -194,7 +199,14 @@ def test_trains_in_half_precision_and_comes_back(shop, tmp_path, negatives):
 
 
 @pytest.mark.parametrize(
-    "loss", [LOSSES.BPR(), LOSSES.TOP1(), LOSSES.TOP1Max(elu=0.5), LOSSES.BPRMax()], ids=lambda loss: loss.name
+    "loss",
+    [
+        pytest.param(LOSSES.BPR(), marks=pytest.mark.slow),
+        pytest.param(LOSSES.TOP1(), marks=pytest.mark.slow),
+        LOSSES.TOP1Max(elu=0.5),
+        LOSSES.BPRMax(),
+    ],
+    ids=lambda loss: loss.name,
 )
 def test_every_ranking_loss_learns_the_shop(shop, loss):
     keras.utils.set_random_seed(0)

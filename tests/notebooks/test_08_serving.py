@@ -5,6 +5,7 @@ import pytest
 SMALL = {"ITEMS": 100, "SESSIONS": 1000, "EPOCHS": 1, "QUESTIONS": 24}
 
 
+@pytest.mark.slow  # left to `make notebooks`
 def test_the_server_answers_and_ends(run):
     pytest.importorskip("aiohttp", reason="the server needs pip install 'tfrecsession[serving]'")
     told = run("08_serving", **SMALL)

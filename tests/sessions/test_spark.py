@@ -179,7 +179,7 @@ def typed_log():
 @pytest.mark.parametrize(
     ("kind", "time"),
     [
-        ("parquet", "time"),
+        pytest.param("parquet", "time", marks=pytest.mark.slow),
         pytest.param("frame", "zoned", marks=pytest.mark.slow),
         pytest.param("csv", "time", marks=pytest.mark.slow),
     ],

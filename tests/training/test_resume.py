@@ -177,6 +177,7 @@ def test_the_log_misses_no_epoch(data, tmp_path):
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
+@pytest.mark.slow
 def test_a_training_that_had_all_but_ended(data, tmp_path):
     whole = training.train(data, "gru4rec", tmp_path / "whole", TINY, seed=3)
 

@@ -165,6 +165,7 @@ LOOPBACK = re.compile("0100007F|0{16}FFFF00000100007F|0{24}01000000")
 
 
 @LINUX
+@pytest.mark.slow
 def test_a_worker_that_dies_stops_the_others(place):
     with launched(place) as process:
         pids = children(process)
