@@ -2,7 +2,8 @@
 
 Arrivals are a Poisson process of a fixed rate. A request's latency counts from the moment it was due, also where the
 generator itself came late, so that a server that stalls is charged for everybody who would have come. Asked by
-`benchmarks/serving.py` (`benchmarks/index.py` calls it in its own process): a JSON object of `Load`'s fields through stdin, the findings as JSON through stdout.
+`benchmarks/serving.py`: a JSON object of `Load`'s fields through stdin, the findings as JSON through stdout.
+`benchmarks/index.py` calls it in its own process.
 """
 
 from __future__ import annotations
