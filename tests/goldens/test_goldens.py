@@ -1,0 +1,26 @@
+"""No number changes: every golden, loaded from its file, answers and learns as on the day it was made."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.conformance.conftest import VARIANTS
+from tests.goldens import goldens
+from tfrecsession.models import MODELS
+
+
+@pytest.fixture(scope="module")
+def data():
+    data, folder = goldens.prepared()
+    yield data
+    folder.cleanup()
+
+
+@pytest.mark.parametrize("name", list(MODELS | VARIANTS))
+def test_golden(name, data):
+    model = keras.models.load_model(goldens.FOLDER / f"{name}.keras")
+    found = goldens.outputs(model, data, goldens.settings_of(name)[1])
+    with np.load(goldens.FOLDER / f"{name}.npz") as expected:
+        assert set(found) == set(expected)
+        for key in expected:
+            np.testing.assert_allclose(found[key], expected[key], rtol=1e-6, atol=1e-6, err_msg=f"{name}: {key}")
