@@ -3,9 +3,9 @@
     python -m tests.goldens.goldens            # every golden that is missing
     python -m tests.goldens.goldens narm slist # these, also where they exist
 
-A golden is `NAME.keras`, a model, and `NAME.npz`, its outputs. `test_goldens.py` loads the one and expects the other, so
-that a refactoring or a new Keras or TensorFlow that changes a number is noticed. Make a golden again only in a commit
-that means to change its numbers.
+A golden is `NAME.keras`, a model, and `NAME.npz`, its outputs. `test_goldens.py` loads the first and expects the second:
+it fails where a refactoring, or a new Keras or TensorFlow, changes a number. Remake a golden only in a commit that
+changes its numbers on purpose.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import keras
 import numpy as np
 
 import tfrecsession as trs
+from tests.conformance.conftest import VARIANTS
 from tfrecsession import training
 from tfrecsession.models import MODELS, Streaming
-from tests.conformance.conftest import VARIANTS
 
 FOLDER = Path(__file__).parent
 LOG = FOLDER / "log.csv"  # 150 sessions of 40 users over 30 items
