@@ -28,7 +28,8 @@ from load import Load, undisturbed
 from reporting import write_rows
 
 import tfrecsession as trs
-from tfrecsession.export.index import KINDS, share_of
+from tfrecsession.export.index import share_of
+from tfrecsession.export.make_index import KINDS
 from tfrecsession.export.scann_ops import load_scann_ops
 
 UNITS, K = 100, 20

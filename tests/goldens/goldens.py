@@ -3,9 +3,9 @@
     python -m tests.goldens.goldens            # every golden that is missing
     python -m tests.goldens.goldens narm slist # these, also where they exist
 
-A golden is `NAME.keras`, a model, and `NAME.npz`, its outputs. `test_goldens.py` loads the first and expects the second:
-it fails where a refactoring, or a new Keras or TensorFlow, changes a number. Remake a golden only in a commit that
-changes its numbers on purpose.
+A golden is `NAME.keras`, a model, and `NAME.npz`, its outputs. `test_goldens.py` loads the first and expects the
+second: it fails where a refactoring, or a new Keras or TensorFlow, changes a number. Remake a golden only in a commit
+that changes its numbers on purpose.
 """
 
 from __future__ import annotations

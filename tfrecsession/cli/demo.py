@@ -15,14 +15,13 @@ def demo_command(commands, every):
 
 def demo(options) -> int:
     from tfrecsession import batches
-    from tfrecsession.cli.program import main
 
     out = options.out
     data, report, saved = f"{out}/data", f"{out}/report", f"{out}/saved_models/gru4rec"
 
     def step(*words: str) -> None:
         print("\n$ tfrecsession " + " ".join(words), flush=True)
-        if code := main(words):
+        if code := options.run_command(words):
             sys.exit(code)
 
     step("prepare", options.source, "--out", data, "--overwrite", *options.rest)

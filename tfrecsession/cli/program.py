@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and not getattr(options, "takes_the_rest", False):
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest  # the demo hands them to prepare
+    options.run_command = main  # and runs the other commands
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)  # a training to its workers
     try:
         return options.run(options) or 0

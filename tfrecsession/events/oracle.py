@@ -13,15 +13,13 @@ ranking by p.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.catalogue import SUCCESSOR_WEIGHTS, Day
-
-if TYPE_CHECKING:
-    from tfrecsession.events.synthetic import Shop
+from tfrecsession.events.law import Law
 
 BLOCK = 1 << 14  # events worked on at a time
 
@@ -74,7 +72,7 @@ class Oracle:
     where users are loyal. They raise an InputError for a first item that was not yet sold, or users that are needed.
     """
 
-    def __init__(self, shop: Shop, known: np.ndarray | None = None):
+    def __init__(self, shop: Law, known: np.ndarray | None = None):
         self.shop = shop
         self.known = np.ones(shop.items, bool) if known is None else np.asarray(known)
         if self.known.shape != (shop.items,) or self.known.dtype != bool:

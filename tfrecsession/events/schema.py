@@ -57,6 +57,16 @@ class Columns:
                 )
         return replace(self, **found, context=tuple(dict.fromkeys(self.context)))
 
+    def needed(self, existing: list[str], source: str) -> list[str]:
+        """Returns the columns that an event table is made of; raises InputError where one occurs twice."""
+        found = self.resolve(existing, source)
+        named = (found.item, found.time, found.session, found.user, found.event, *found.context)
+        needed = dict.fromkeys(name for name in named if name is not None)
+        for name in needed:
+            if existing.count(name) > 1:
+                raise InputError(f"{source}: two columns are called {name!r}: rename one")
+        return list(needed)
+
     def sought(self, existing: Iterable[str]) -> list[str]:
         """The names beside `existing` that `resolve` would take, were they there."""
         existing = list(existing)

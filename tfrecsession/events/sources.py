@@ -81,14 +81,14 @@ def _open_shop(spec: str, columns: Columns, connection) -> RawLog:
 
 
 def _open_arrow(table: pa.Table, columns: Columns, connection, source: str) -> RawLog:
-    table = table.select(needed(columns, table.column_names, source))
+    table = table.select(columns.needed(table.column_names, source))
     with reading(source):
         return RawLog(number_rows(register(table, connection)), source, connection)
 
 
 def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: str) -> RawLog:
     """A stream can be read once, a log is read several times: its columns go into a table of `connection`."""
-    names = needed(columns, stream.schema.names, source)
+    names = columns.needed(stream.schema.names, source)
     with reading(source):
         log = register(stream, connection)
         stored = connection.create_table(gen_name("events"), number_rows(log.select(names)))
@@ -96,21 +96,10 @@ def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: s
     return RawLog(stored, source, connection)
 
 
-def needed(columns: Columns, existing: list[str], source: str) -> list[str]:
-    """The columns that an event table is made of. Raises InputError for one that is there twice."""
-    found = columns.resolve(existing, source)
-    named = (found.item, found.time, found.session, found.user, found.event, *found.context)
-    needed = dict.fromkeys(name for name in named if name is not None)
-    for name in needed:
-        if existing.count(name) > 1:
-            raise InputError(f"{source}: two columns are called {name!r}: rename one")
-    return list(needed)
-
-
 def _arrow_from_pandas(frame, columns: Columns) -> pa.Table:
     frame = frame.rename(columns=str)
     arrays = {}
-    for name in needed(columns, list(frame.columns), "DataFrame"):
+    for name in columns.needed(list(frame.columns), "DataFrame"):
         try:
             arrays[name] = pa.Array.from_pandas(frame[name])
         except (pa.ArrowException, TypeError, OverflowError):

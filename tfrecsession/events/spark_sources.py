@@ -29,7 +29,6 @@ from tfrecsession.events.formats import choose_format
 from tfrecsession.events.parquet import PARQUET, parquet_files
 from tfrecsession.events.raw_log import ROW, RawLog, reading
 from tfrecsession.events.schema import Columns
-from tfrecsession.events.sources import needed
 from tfrecsession.events.spark import SparkConnection, check_context
 
 PATTERN = re.compile(r"([\\*?\[\]{},])")  # what Hadoop takes for a pattern in a path
@@ -114,7 +113,7 @@ def _number(frame: DataFrame, source: str, columns: Columns, connection: SparkCo
 
 
 def _needed(frame: DataFrame, source: str, columns: Columns) -> list[Column]:
-    return [F.col(f"`{name.replace('`', '``')}`") for name in needed(columns, frame.columns, source)]
+    return [F.col(f"`{name.replace('`', '``')}`") for name in columns.needed(frame.columns, source)]
 
 
 def _over(frame: DataFrame, connection: SparkConnection) -> DataFrame:

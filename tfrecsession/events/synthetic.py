@@ -30,9 +30,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrecsession.errors import InputError
-from tfrecsession.events.catalogue import NEVER, Catalogue, Day, stream
+from tfrecsession.events.catalogue import NEVER, Day, stream
+from tfrecsession.events.law import Law
 from tfrecsession.events.oracle import Oracle
-from tfrecsession.events.walks import Walks, hashed_uniform
+from tfrecsession.events.walks import Walks
 
 SECOND = 1_000_000  # microseconds
 DAY = 86_400 * SECOND
@@ -52,7 +53,7 @@ HOURLY = [3, 2, 1, 1, 1, 2, 4, 6, 8, 9, 10, 11, 12, 11, 10, 10, 11, 12, 14, 16, 
 
 
 @dataclass(frozen=True)
-class Shop(Catalogue):
+class Shop(Law):
     """A seeded click log: `items` for sale, `sessions` over `days` days from `start`, by `users` (default: a third).
 
     The same arguments give the same log, bit for bit. `Catalogue` tells what it sells. The law of a session: it starts
@@ -155,17 +156,6 @@ class Shop(Catalogue):
         always = ("items", "sessions", "seed", "days")
         said = [name for name in default if name in always or getattr(self, name) != default[name]]
         return "synthetic:" + ",".join(f"{name}={getattr(self, name)}" for name in said)
-
-    @property
-    def wide(self) -> float:
-        """Probability that the next item is from the whole shop."""
-        return max(1 - self.follow - self.taste - self.loyal, 0.0)
-
-    def own_cluster(self, user) -> np.ndarray:
-        """int64 [n]: the cluster that users, numbers as in the log, are loyal to; hashed, so that no table is held."""
-        clusters = len(self.cluster_start) - 1
-        key = stream(self.seed, 8).integers(0, 2**64, dtype=np.uint64)
-        return (hashed_uniform(np.asarray(user).astype(np.uint64) + key) * clusters).astype(np.int64)
 
     def day(self, times) -> np.ndarray:
         """Microseconds since 1970 -> int64 day numbers. The law asks for the day a session began."""

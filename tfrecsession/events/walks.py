@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from tfrecsession.events.catalogue import SUCCESSOR_WEIGHTS, SUCCESSORS, Day, stream
-
-if TYPE_CHECKING:
-    from tfrecsession.events.synthetic import Shop
+from tfrecsession.events.law import Law, hashed_uniform
 
 
 class Walks:
@@ -19,7 +15,7 @@ class Walks:
     [sessions] unless said otherwise; items and clusters are int32 indices.
     """
 
-    def __init__(self, shop: Shop):
+    def __init__(self, shop: Law):
         self.shop = shop
         self._ever = np.cumsum(shop.weight)  # float64 [items]: summed weight, whatever the births
         self._key = stream(shop.seed, 6).integers(0, 2**64, dtype=np.uint64)
@@ -109,10 +105,3 @@ def _draw(cumulative, low, width, chance) -> np.ndarray:
     """int32 [n]: indices drawn by weight from stretches of `cumulative`, a sum of whole numbers; all others [n]."""
     point = low + np.minimum(np.floor(chance * width), width - 1)
     return np.searchsorted(cumulative, point, side="right").astype(np.int32)
-
-
-def hashed_uniform(key: np.ndarray) -> np.ndarray:
-    """uint64 [n] -> float64 [n] in [0, 1) by the finaliser of SplitMix64 (Steele, Lea and Flood, 2014)."""
-    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((key ^ (key >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53

@@ -13,9 +13,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfrecsession.errors import InputError
-from tfrecsession.export.index import make_index
 from tfrecsession.export.item_table import FILE as ITEM_TABLE
 from tfrecsession.export.item_table import write_item_table
+from tfrecsession.export.make_index import make_index
 from tfrecsession.export.readme import readme
 from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.export.signatures import Answers
