@@ -20,6 +20,7 @@ ORDER = [
     "negatives",
     "metrics",
     "optimizers",
+    "recommender",
     "models",
     "training",
     "evaluation",

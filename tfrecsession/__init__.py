@@ -25,6 +25,7 @@ _FOLDERS = [
     "negatives",
     "metrics",
     "optimizers",
+    "recommender",
     "models",
     "training",
     "evaluation",

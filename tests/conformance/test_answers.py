@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfrecsession import InputError
-from tfrecsession.models.counting_model import CountingModel
+from tfrecsession.recommender.counting_model import CountingModel
 
 
 def packed(*rows):

@@ -11,7 +11,7 @@ import tfrecsession as trs
 from tfrecsession import InputError, evaluation, presets, training
 from tfrecsession.evaluation import tune, tuning
 from tfrecsession.evaluation.study import Study
-from tfrecsession.models.search_space import Choice, Float, Int, walk
+from tfrecsession.recommender.search_space import Choice, Float, Int, walk
 
 SHOP = "synthetic:items=100,sessions=600,seed=3"
 QUICK = {"epochs": 1, "rows": 16, "steps": 8, "negatives": 32, "units": [8]}

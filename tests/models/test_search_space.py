@@ -5,7 +5,7 @@ import pytest
 
 from tfrecsession import InputError, presets, training
 from tfrecsession.models import MODELS, SequenceModel
-from tfrecsession.models.search_space import Choice, Float, Int, starting_at, walk
+from tfrecsession.recommender.search_space import Choice, Float, Int, starting_at, walk
 
 
 def ranges(space):

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 import tfrecsession as trs
 from tfrecsession import InputError
-from tfrecsession.models import GRU4Rec, sequence_model
+from tfrecsession.models import GRU4Rec
 from tfrecsession.negatives import InBatch, LogUniform, Mixture, Popularity, Uniform
+from tfrecsession.recommender import sequence_model
 
 LOSSES = trs.losses
 

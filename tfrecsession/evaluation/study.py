@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrecsession.errors import InputError
-from tfrecsession.models.search_space import Choice, Float, Int
+from tfrecsession.recommender.search_space import Choice, Float, Int
 
 FILE = "study.db"
 

@@ -23,7 +23,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.evaluation.measures import metrics_of
 from tfrecsession.evaluation.ranking import evaluate
 from tfrecsession.evaluation.study import Study
-from tfrecsession.models.search_space import starting_at, walk
+from tfrecsession.recommender.search_space import starting_at, walk
 from tfrecsession.version import __version__
 
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from tfrecsession.errors import InputError
 from tfrecsession.layers.compact_table import CompactTable
 from tfrecsession.layers.gather import standing_in
-from tfrecsession.models.answers import BLOCK_BYTES
-from tfrecsession.models.finding import pairs
+from tfrecsession.recommender.recommend import BLOCK_BYTES
+from tfrecsession.recommender.top_items import pairs
 
 STORED = {"exact-bf16": "bfloat16", "exact-int8": "int8"}
 

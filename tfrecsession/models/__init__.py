@@ -6,7 +6,6 @@ import tfrecsession.metrics
 import tfrecsession.optimizers  # what a saved model is compiled with: Keras finds only what was imported  # noqa: F401
 from tfrecsession.errors import InputError
 from tfrecsession.models.als import ALS
-from tfrecsession.models.answers import Recommendations
 from tfrecsession.models.association_rules import AssociationRules
 from tfrecsession.models.gru4rec import GRU4Rec
 from tfrecsession.models.hrnn import HRNN
@@ -16,18 +15,19 @@ from tfrecsession.models.matrix_factorization import MatrixFactorization
 from tfrecsession.models.narm import NARM
 from tfrecsession.models.popularity import Popularity
 from tfrecsession.models.random_order import Random
-from tfrecsession.models.recommender import Recommender
-from tfrecsession.models.sequence_model import SequenceModel
 from tfrecsession.models.sequential_rules import SequentialRules
 from tfrecsession.models.session_aggregation import SessionAggregation
 from tfrecsession.models.session_popularity import SessionPopularity
 from tfrecsession.models.sknn import SKNN
 from tfrecsession.models.slist import SLIST
 from tfrecsession.models.stan import STAN
-from tfrecsession.models.streaming import Streaming
 from tfrecsession.models.two_tower import TwoTower
 from tfrecsession.models.vsknn import VSKNN
 from tfrecsession.models.vstan import VSTAN
+from tfrecsession.recommender.recommend import Recommendations
+from tfrecsession.recommender.recommender import Recommender
+from tfrecsession.recommender.sequence_model import SequenceModel
+from tfrecsession.recommender.streaming import Streaming
 
 MODELS = {
     "random": Random,

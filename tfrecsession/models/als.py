@@ -11,11 +11,11 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.gather import gather_rows
 from tfrecsession.layers.products import products
 from tfrecsession.models import alternating
-from tfrecsession.models.counting_model import CountingModel
 from tfrecsession.models.fold_in import FoldIn
-from tfrecsession.models.known_users import KnownUsers
 from tfrecsession.models.observed import Observed, check, observe
-from tfrecsession.models.search_space import Float, Int
+from tfrecsession.recommender.counting_model import CountingModel
+from tfrecsession.recommender.known_users import KnownUsers
+from tfrecsession.recommender.search_space import Float, Int
 
 OWN = ("factors", "unobserved_weight", "regularization", "exponent", "alpha", "sweeps", "block", "cg_steps", "value")
 OWN += ("init_std", "duplicates", "explicit", "scale", "damping", "history_value", "fold_in", "window", "seed")

@@ -14,9 +14,9 @@ from tfrecsession.layers import (
     SessionLSTM,
     SessionRNN,
 )
-from tfrecsession.models.search_space import Choice, Float
-from tfrecsession.models.sequence_model import SequenceModel
-from tfrecsession.models.streaming import Streaming
+from tfrecsession.recommender.search_space import Choice, Float
+from tfrecsession.recommender.sequence_model import SequenceModel
+from tfrecsession.recommender.streaming import Streaming
 
 CELLS = {"gru": SessionGRU, "lstm": SessionLSTM, "rnn": SessionRNN}
 EMBEDDINGS = ("tied", "separate", "one_hot")

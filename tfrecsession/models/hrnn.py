@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding, SessionHierarchy
-from tfrecsession.models.search_space import Choice, Float
-from tfrecsession.models.sequence_model import SequenceModel
-from tfrecsession.models.streaming import Streaming
-from tfrecsession.models.user_answers import UserAnswers
+from tfrecsession.recommender.search_space import Choice, Float
+from tfrecsession.recommender.sequence_model import SequenceModel
+from tfrecsession.recommender.streaming import Streaming
+from tfrecsession.recommender.user_states import UserAnswers
 
 CHOICES = {
     "form": ("init", "all"),

@@ -7,8 +7,8 @@ import numpy as np
 from scipy import sparse
 
 from tfrecsession.models.pairs import session_items
-from tfrecsession.models.search_space import Float
 from tfrecsession.models.table_model import BLOCK, TableModel
+from tfrecsession.recommender.search_space import Float
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")

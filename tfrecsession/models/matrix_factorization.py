@@ -10,13 +10,13 @@ from tfrecsession.batches.interactions import Interactions, is_scale
 from tfrecsession.errors import InputError
 from tfrecsession.layers import FoldIn, ItemEmbedding, UserEmbedding
 from tfrecsession.losses import AllPairs, RankingLoss, sampled_losses
-from tfrecsession.models.known_users import KnownUsers
-from tfrecsession.models.pair_training import LearnsPairs
-from tfrecsession.models.rated import Rated
-from tfrecsession.models.recommender import Recommender
-from tfrecsession.models.search_space import Choice, Float, Int
 from tfrecsession.models.seen_items import SeenItems
 from tfrecsession.negatives import Popularity
+from tfrecsession.recommender.known_users import KnownUsers
+from tfrecsession.recommender.pair_model import LearnsPairs
+from tfrecsession.recommender.rating_prediction import Rated
+from tfrecsession.recommender.recommender import Recommender
+from tfrecsession.recommender.search_space import Choice, Float, Int
 
 OWN = ("dim", "rating", "scale", "duplicates", "l2", "bias_l2", "fold_in_weight", "ridge", "deviation", "mask_seen")
 OWN += ("score_dtype",)

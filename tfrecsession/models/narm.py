@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding, SessionAttention, SessionGRU
-from tfrecsession.models.search_space import Choice, Float
-from tfrecsession.models.sequence_model import SequenceModel
+from tfrecsession.recommender.search_space import Choice, Float
+from tfrecsession.recommender.sequence_model import SequenceModel
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")

@@ -11,7 +11,7 @@ from keras import ops
 from tfrecsession.errors import InputError
 from tfrecsession.layers.session_index import SessionIndex, spread
 from tfrecsession.layers.session_window import last_items, newest_items
-from tfrecsession.models.counting_model import CountingModel
+from tfrecsession.recommender.counting_model import CountingModel
 
 SIMILARITIES = ("cosine", "vec", "jaccard")
 

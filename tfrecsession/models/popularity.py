@@ -8,8 +8,8 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.errors import InputError
-from tfrecsession.models.counting_model import CountingModel
 from tfrecsession.models.pairs import age_in_days
+from tfrecsession.recommender.counting_model import CountingModel
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")

@@ -6,8 +6,8 @@ import keras
 
 from tfrecsession.layers import step_weights
 from tfrecsession.models.pairs import successions
-from tfrecsession.models.search_space import Choice, Int
 from tfrecsession.models.table_model import TableModel
+from tfrecsession.recommender.search_space import Choice, Int
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")

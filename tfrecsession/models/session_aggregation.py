@@ -11,9 +11,9 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers import last_items, newest_items, shares
 from tfrecsession.layers.gather import gather_rows
 from tfrecsession.layers.products import products
-from tfrecsession.models.counting_model import CountingModel
 from tfrecsession.models.pairs import session_items
-from tfrecsession.models.search_space import Float, Int
+from tfrecsession.recommender.counting_model import CountingModel
+from tfrecsession.recommender.search_space import Float, Int
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")

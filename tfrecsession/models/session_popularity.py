@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.layers import last_items, newest_items
-from tfrecsession.models.counting_model import CountingModel
+from tfrecsession.recommender.counting_model import CountingModel
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from tfrecsession.models.neighbour_model import NeighbourModel
-from tfrecsession.models.search_space import Choice, Int
+from tfrecsession.recommender.search_space import Choice, Int
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")

@@ -10,9 +10,9 @@ from scipy import sparse
 from tfrecsession.errors import InputError
 from tfrecsession.layers import NeighbourTable, last_items, newest_items, shares
 from tfrecsession.models import closed_form
-from tfrecsession.models.counting_model import CountingModel
 from tfrecsession.models.pairs import age_in_days
-from tfrecsession.models.search_space import Choice, Float
+from tfrecsession.recommender.counting_model import CountingModel
+from tfrecsession.recommender.search_space import Choice, Float
 
 BLOCK = 128  # rows of B made at once
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tfrecsession.layers import NeighbourTable
-from tfrecsession.models.counting_model import CountingModel
-from tfrecsession.models.search_space import Choice, Int
+from tfrecsession.recommender.counting_model import CountingModel
+from tfrecsession.recommender.search_space import Choice, Int
 
 BLOCK = 1024  # items whose neighbours are counted at once: memory does not grow with the catalogue squared
 DECAYED = ("mean", "div", "linear", "log", "quadratic")

@@ -12,12 +12,12 @@ from tfrecsession.layers import Combined, ItemTower, Past, UserEmbedding, first_
 from tfrecsession.layers.gather import gather_rows
 from tfrecsession.layers.products import products
 from tfrecsession.losses import Evaluated, RankingLoss, sampled_losses
-from tfrecsession.models.known_users import KnownUsers
-from tfrecsession.models.pair_training import LearnsPairs
-from tfrecsession.models.recommender import Recommender
-from tfrecsession.models.search_space import Choice, Float, Int
 from tfrecsession.models.tower_answers import TowerAnswers, check
 from tfrecsession.negatives import InBatch, Mixture, Popularity
+from tfrecsession.recommender.known_users import KnownUsers
+from tfrecsession.recommender.pair_model import LearnsPairs
+from tfrecsession.recommender.recommender import Recommender
+from tfrecsession.recommender.search_space import Choice, Float, Int
 
 BLOCK = 8192  # items and people that go through their tower at once
 OWN = ("dim", "layers", "features", "words", "window", "user_dropout", "item_dropout", "l2", "deviation")

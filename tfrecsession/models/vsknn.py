@@ -7,7 +7,7 @@ from keras import ops
 
 from tfrecsession.errors import InputError
 from tfrecsession.models.neighbour_model import NeighbourModel
-from tfrecsession.models.search_space import Choice, Float, Int
+from tfrecsession.recommender.search_space import Choice, Float, Int
 
 # Of the event at `position` (1 is the oldest) of `length`.
 WEIGHTINGS = {

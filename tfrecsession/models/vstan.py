@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfrecsession.models.neighbour_model import NeighbourModel, check_decays
-from tfrecsession.models.search_space import Choice, Float, Int
+from tfrecsession.recommender.search_space import Choice, Float, Int
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")

@@ -10,7 +10,7 @@ import keras
 from tfrecsession import losses, metrics, negatives, optimizers
 from tfrecsession.errors import InputError
 from tfrecsession.models import MatrixFactorization, SequenceModel, TwoTower, by_name
-from tfrecsession.models.precision import made_in
+from tfrecsession.recommender.mixed_precision import made_in
 from tfrecsession.training.decay import DECAYS
 
 LOSSES = {
@@ -89,7 +89,7 @@ def defaults_of(model: str) -> dict:
 
 
 def space_of(model: str) -> dict:
-    """Setting -> what tuning may try, see `tfrecsession.models.search_space`: the model's own, then its training's."""
+    """Setting -> what `tfrecsession tune` may try: the model's own settings, then those of its training."""
     cls = by_name(model)
     return {**cls.search_space, **(cls.training_space if issubclass(cls, LEARNED) else {})}
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 from tfrecsession.batches import Sessions
 from tfrecsession.errors import InputError
 from tfrecsession.metrics import best_items, conservative_ranks
-from tfrecsession.models.answers import BLOCK_BYTES, Answers
-from tfrecsession.models.precision import InPrecision
+from tfrecsession.recommender.mixed_precision import InPrecision
+from tfrecsession.recommender.recommend import BLOCK_BYTES, Answers
 from tfrecsession.sessions.vocabulary import Items
 
 
@@ -30,7 +30,7 @@ class Recommender(Answers, InPrecision, keras.Model):
     columns: tuple[str, ...] = ()  # further columns of the log, a value per event, that `target_ranks` finds in a batch
     fitted = False  # by `fit`, or in the file that it was read from
     longest_history = 1000  # newest items of a history that an export reads, unless told otherwise
-    search_space: dict = {}  # setting -> what `tfrecsession tune` may try, see `tfrecsession.models.search_space`
+    search_space: dict = {}  # setting -> what `tfrecsession tune` may try, see `tfrecsession.recommender.search_space`
     causal = True  # whether what `encode` says at a step is free of the steps after it, so that each can have a target
 
     def __init__(self, items: Items | int, **kwargs):

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
-from tfrecsession.models.answers import Recommendations
-from tfrecsession.models.finding import left_out
+from tfrecsession.recommender.recommend import Recommendations
+from tfrecsession.recommender.top_items import left_out
 
 
 class UserAnswers:

@@ -12,9 +12,9 @@ from tfrecsession.batches.epochs import plainly
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding
 from tfrecsession.losses import CrossEntropy, RankingLoss, full_softmax, sampled_losses
-from tfrecsession.models.recommender import Recommender
-from tfrecsession.models.search_space import Choice, Float, Int
 from tfrecsession.negatives import Negatives, Popularity
+from tfrecsession.recommender.recommender import Recommender
+from tfrecsession.recommender.search_space import Choice, Float, Int
 
 SLOW_FROM = 100_000  # items, from which the full softmax deserves a warning
 POPULAR = ("popularity", "in_batch+popularity")  # the samplers that draw by popularity

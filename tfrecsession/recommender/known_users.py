@@ -13,8 +13,8 @@ import tensorflow as tf
 from tfrecsession.batches import Interactions
 from tfrecsession.errors import InputError
 from tfrecsession.layers.session_index import spread
-from tfrecsession.models.answers import BLOCK_BYTES, Recommendations
-from tfrecsession.models.finding import pairs
+from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommendations
+from tfrecsession.recommender.top_items import pairs
 
 HELD = {"user_vectors": np.float32, "seen_offsets": np.int64, "seen": np.int32}
 

@@ -10,7 +10,7 @@ from tfrecsession.batches.interactions import Interactions
 from tfrecsession.batches.triples import triples
 from tfrecsession.errors import InputError
 from tfrecsession.losses import AllPairs
-from tfrecsession.models.sequence_model import StopOnNaN
+from tfrecsession.recommender.sequence_model import StopOnNaN
 
 
 class LearnsPairs:

@@ -6,7 +6,7 @@ import keras
 
 from tfrecsession.batches import Sessions
 from tfrecsession.errors import InputError
-from tfrecsession.models.recommender import Recommender
+from tfrecsession.recommender.recommender import Recommender
 
 
 class CountingModel(Recommender):

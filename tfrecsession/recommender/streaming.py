@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.errors import InputError
-from tfrecsession.models.answers import Recommendations
+from tfrecsession.recommender.recommend import Recommendations
 
 
 def checked_state(state, rows, width: int, name: str = "state"):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers.products import products
-from tfrecsession.models.finding import Finding, left_out, pairs
+from tfrecsession.recommender.top_items import Finding, left_out, pairs
 
 BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events x catalogue
 
