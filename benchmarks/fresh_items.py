@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 import tfrecsession as trs
-from tfrecsession.events.synthetic import DAY, Shop
+from tfrecsession.events.shop.shop import DAY, Shop
 from tfrecsession.sessions.content import aligned
 
 

@@ -142,7 +142,7 @@ def main():
     given = Path(folder) / "yoochoose1_64"
     train = sessions_of(given / "train_sessions.txt")
     test = known_only(sessions_of(given / "test_sessions.txt"), train)
-    from tfrecsession.cli.model_commands import settings as said
+    from tfrecsession.cli.run_commands import settings as said
 
     preset = trs.presets.read(options.preset)["settings"]
     settings = trs.training.settings_of("gru4rec", preset, said(options.set), {"epochs": options.epochs})

@@ -19,9 +19,9 @@ import pytest
 
 import tfrecsession as trs
 from tfrecsession.cli import main
-from tfrecsession.cli.model_commands import settings
 from tfrecsession.cli.program import parser
-from tfrecsession.events.synthetic import Shop
+from tfrecsession.cli.run_commands import settings
+from tfrecsession.events.shop.shop import Shop
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

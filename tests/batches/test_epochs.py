@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.logs import sessions_of
+from tests.logs import sessions_of
 from tfrecsession import InputError
 from tfrecsession.batches import datasets
 from tfrecsession.batches.epochs import starting_at

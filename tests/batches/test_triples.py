@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.models.logs import sessions_of
+from tests.logs import sessions_of
 from tfrecsession import InputError
 from tfrecsession.batches.interactions import Interactions
 from tfrecsession.batches.triples import triples

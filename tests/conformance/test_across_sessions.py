@@ -5,7 +5,7 @@ import pytest
 
 from tfrecsession import evaluation
 from tfrecsession.batches import Sessions
-from tfrecsession.batches.people import People
+from tfrecsession.batches.user_sequences import People
 from tfrecsession.sessions.store import SessionArrays
 
 

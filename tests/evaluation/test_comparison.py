@@ -6,8 +6,8 @@ import pytest
 
 import tfrecsession as trs
 from tfrecsession import InputError, evaluation, training
-from tfrecsession.evaluation import comparison, cost, rows
-from tfrecsession.evaluation.pairs import against_the_best
+from tfrecsession.evaluation import compared_model, comparison, cost
+from tfrecsession.evaluation.best_model_tests import against_the_best
 from tfrecsession.evaluation.protocol import filters
 
 MODELS = ["popularity", "item_knn"]
@@ -37,7 +37,7 @@ def finished(data, tmp_path_factory):
 def done(monkeypatch):
     """What is fitted and what is scored while a test runs; the page is not drawn, it has tests of its own."""
     seen = {"fitted": [], "scored": []}
-    train, score = training.train, rows._score
+    train, score = training.train, compared_model._score
 
     def train_seen(data, model, out, *args, **kwargs):
         seen["fitted"].append(Path(out).name)
@@ -48,7 +48,7 @@ def done(monkeypatch):
         return score(entry, *args)
 
     monkeypatch.setattr(training, "train", train_seen)
-    monkeypatch.setattr(rows, "_score", score_seen)
+    monkeypatch.setattr(compared_model, "_score", score_seen)
     monkeypatch.setattr(cost, "HISTORIES", 3)
     monkeypatch.setattr(comparison, "write_report", lambda results, path: None)
     return seen

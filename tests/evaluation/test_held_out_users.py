@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfrecsession as trs
-from tests.models.test_als import sessions_of
+from tests.models.factorization.test_als import sessions_of
 from tfrecsession import InputError
 from tfrecsession.evaluation import evaluate_users, hold_out_users
 from tfrecsession.evaluation.held_out_users import means_of, scores_of

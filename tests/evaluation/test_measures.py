@@ -6,7 +6,7 @@ import pytest
 import tfrecsession as trs
 from tfrecsession import InputError, evaluation
 from tfrecsession.batches import Sessions
-from tfrecsession.metrics.lists import average_precision, beyond_accuracy, hits_of_the_rest, precision
+from tfrecsession.metrics.beyond_accuracy import average_precision, beyond_accuracy, hits_of_the_rest, precision
 from tfrecsession.sessions.store import SessionArrays
 
 

@@ -4,7 +4,7 @@ import pytest
 import tfrecsession as trs
 from tfrecsession import evaluation
 from tfrecsession.batches import layout
-from tfrecsession.models import recommender
+from tfrecsession.recommender import recommender
 
 
 @pytest.mark.parametrize("kind", ["item_knn", "gru4rec"])

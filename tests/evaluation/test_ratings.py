@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.models.logs import DAY
+from tests.logs import DAY
 from tfrecsession import InputError
 from tfrecsession.batches import Interactions, Sessions
 from tfrecsession.evaluation import Ratings, evaluate_ratings, random_folds

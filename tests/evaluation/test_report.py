@@ -10,7 +10,7 @@ import pytest
 
 from tfrecsession import InputError
 from tfrecsession.evaluation import read_results, write_report
-from tfrecsession.evaluation.report import page, wording
+from tfrecsession.evaluation.report import html, wording
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 CHROMIUM = next(
@@ -53,7 +53,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def text(by_hand):
-    return page.render(by_hand)
+    return html.render(by_hand)
 
 
 def test_sections_in_the_order_of_the_story(text):
@@ -153,7 +153,7 @@ def test_the_findings_say_what_the_numbers_say(results):
 def test_more_models_than_colours(results):
     for number in range(9):
         results["models"].append({**results["models"][0], "model": f"further_{number}"})
-    text = page.render(results)
+    text = html.render(results)
     assert "13 models compared" in text and "Thin grey lines are the other 7 models" in text
 
 
@@ -161,18 +161,18 @@ def test_results_without_slices_intervals_and_tests(results):
     results["pairs"] = []
     for row in results["models"]:
         row["slices"], row["intervals"] = {}, {}
-    read = Page(page.render(results))
+    read = Page(html.render(results))
     assert len(read.all("svg")) == 4  # costs and bias
     assert read.texts("section")[3].endswith("These results do not hold what this section shows.")
 
 
 def test_one_model_alone(results):
     results["models"], results["pairs"], results["bounds"] = results["models"][:1], [], []
-    assert "popularity evaluated" in page.render(results)
+    assert "popularity evaluated" in html.render(results)
 
 
 def test_the_same_results_give_the_same_page(results, text):
-    assert page.render(json.loads(json.dumps(results))) == text
+    assert html.render(json.loads(json.dumps(results))) == text
 
 
 def test_written_beside_and_read_again(results, tmp_path):
@@ -202,7 +202,7 @@ def test_a_missing_library_is_named(results, monkeypatch, module):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=f"pip install {module}"):
-        page.render(results)
+        html.render(results)
 
 
 # In a browser --------------------------------------------------------------------------------------------------------

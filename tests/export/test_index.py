@@ -17,9 +17,9 @@ import tfrecsession as trs
 from tests.conformance.test_saving import graph_ops
 from tests.export.strings import strings, text
 from tfrecsession import InputError, training
+from tfrecsession.export.compact_table import BLOCK, CompactTable
 from tfrecsession.export.index import CompactIndex, recall, sample, share_of
 from tfrecsession.export.scann_ops import load_ops_of
-from tfrecsession.layers.compact_table import BLOCK, CompactTable
 from tfrecsession.sessions.vocabulary import Items
 
 K = 10

@@ -15,7 +15,7 @@ def test_gru4rec_lies_between_the_baselines_and_the_ceiling(run, tmp_path):
 
 @pytest.mark.slow  # left to `make notebooks`
 def test_a_log_of_ones_own(run, tmp_path):
-    from tfrecsession.events.synthetic import Shop
+    from tfrecsession.events.shop.shop import Shop
 
     Shop(items=60, sessions=500, seed=2).write_parquet(tmp_path / "clicks.parquet")
     told = run("01_quickstart", EVENTS="clicks.parquet", COLUMNS={"min_item_support": 3}, EPOCHS=1)

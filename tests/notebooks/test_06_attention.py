@@ -21,7 +21,7 @@ def test_weights_are_shares_of_one_and_both_models_learn(run):
 
 @pytest.mark.slow  # left to `make notebooks`
 def test_a_log_of_ones_own(run, tmp_path):
-    from tfrecsession.events.synthetic import Shop
+    from tfrecsession.events.shop.shop import Shop
 
     Shop(items=60, sessions=600, seed=2).write_parquet(tmp_path / "clicks.parquet")
     told = run("06_attention", EVENTS="clicks.parquet", **SMALL)

@@ -20,7 +20,7 @@ def test_who_is_shown_a_persons_past_moves_to_the_persons_taste(run):
 
 @pytest.mark.slow  # left to `make notebooks`
 def test_a_log_of_ones_own(run, tmp_path):
-    from tfrecsession.events.synthetic import Shop
+    from tfrecsession.events.shop.shop import Shop
 
     Shop(items=60, sessions=800, users=90, seed=2).write_parquet(tmp_path / "clicks.parquet")
     columns = {"item": "item", "time": "time", "session": "session", "user": "user"}

@@ -21,7 +21,7 @@ def test_the_server_answers_and_ends(run):
 
 @pytest.mark.slow  # left to `make notebooks`
 def test_a_log_of_ones_own(run, tmp_path):
-    from tfrecsession.events.synthetic import Shop
+    from tfrecsession.events.shop.shop import Shop
 
     Shop(items=260, sessions=2500, seed=2).write_parquet(tmp_path / "clicks.parquet")
     told = run("08_serving", EVENTS="clicks.parquet", COLUMNS={"min_item_support": 1}, **SMALL)

@@ -22,7 +22,7 @@ def test_workers_agree_and_a_killed_training_ends_alike(run):
 
 @pytest.mark.slow  # left to `make notebooks`
 def test_with_spark_on_a_log_of_ones_own(run, tmp_path, capsys):
-    from tfrecsession.events.synthetic import Shop
+    from tfrecsession.events.shop.shop import Shop
 
     Shop(items=60, sessions=500, seed=2).write_parquet(tmp_path / "clicks.parquet")
     told = run("09_scale", EVENTS="clicks.parquet", COLUMNS={"min_item_support": 3}, **SMALL)

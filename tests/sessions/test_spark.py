@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.sessions.test_prepare_reference import TYPES, NothingLeft, cases, expected
 from tfrecsession.cli import main
 from tfrecsession.errors import InputError
-from tfrecsession.events import spark_session as spark_session_module
+from tfrecsession.events.spark import spark_context as spark_session_module
 from tfrecsession.sessions import write
 from tfrecsession.sessions.prepare import prepare
 

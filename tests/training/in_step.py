@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import tfrecsession as trs
 from tfrecsession import InputError, training
-from tfrecsession.batches import streamed
+from tfrecsession.batches import out_of_core
 from tfrecsession.training import cluster, workers
 
 SETTINGS = {"units": [8], "rows": 16, "steps": 8, "negatives": 32, "epochs": 2, "dropout": 0.0, "decay": "linear"}
@@ -43,13 +43,13 @@ def reads_of(model, data):
 
 def read_shards():
     """The shards that are read into windows from now on."""
-    found, read = [], streamed._Stream._window
+    found, read = [], out_of_core._Stream._window
 
     def window(stream, shards, *number):
         found.extend([str(shard.part), shard.group] for shard in shards)
         return read(stream, shards, *number)
 
-    streamed._Stream._window = window
+    out_of_core._Stream._window = window
     return found
 
 

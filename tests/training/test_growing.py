@@ -159,7 +159,7 @@ def test_from_neighbours(model, older, newer, tmp_path, monkeypatch):
     alike = {item: [o for s in sessions if item in s for o in sorted(set(s)) if o in OLD] for item in found}
     assert len(found) == 9 and all(alike.values())
     check(found, alike, model, older)
-    monkeypatch.setattr("tfrecsession.training.newcomers.BLOCK", 7)
+    monkeypatch.setattr("tfrecsession.training.new_item_vectors.BLOCK", 7)
     check(started(model, newer, "neighbours"), alike, model, older)
     # in memory, and alone with other new items
     values = newer.items.encode(["anew0", "a4", "a4", "a5", "anew0", "bnew0", "znew0"])

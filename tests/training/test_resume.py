@@ -15,7 +15,7 @@ from tests.training.dying import Kill, Killed
 from tfrecsession import InputError, training
 from tfrecsession.training import snapshot
 from tfrecsession.training.checkpoint import variables_of
-from tfrecsession.training.unfinished import unfinished
+from tfrecsession.training.unfinished_run import unfinished
 
 SMALL = {"epochs": 3, "negatives": 16}
 PACKED = {**SMALL, "rows": 16, "steps": 8}
@@ -154,7 +154,7 @@ def test_only_what_is_left_is_done(data, broken):
 
 def test_a_run_killed_after_it_was_there(data, broken, monkeypatch):
     """Published, but what it went on from is still beside it."""
-    monkeypatch.setattr("tfrecsession.training.unfinished.shutil.rmtree", lambda *where, **how: None)
+    monkeypatch.setattr("tfrecsession.training.unfinished_run.shutil.rmtree", lambda *where, **how: None)
     training.train(data, "gru4rec", broken, TINY, **OPTIONS)
     monkeypatch.undo()
     assert broken.with_name("run.unfinished").exists()

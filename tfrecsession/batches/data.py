@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrecsession.errors import InputError
-from tfrecsession.events.synthetic import Shop
+from tfrecsession.events.shop.shop import Shop
 from tfrecsession.sessions.prepare import prepare
 from tfrecsession.sessions.store import SessionArrays, read_prepared
 from tfrecsession.sessions.vocabulary import Items
@@ -111,7 +111,7 @@ class Sessions:
 
         `memory` ("512MB", or bytes) is for data larger than memory: packed batches as above, read from the files a
         window of shards at a time, so that no more than that is held; with `shard`, (i, n), worker i of n reads only
-        its part of them. See `tfrecsession.batches.streamed`.
+        its part of them. See `tfrecsession.batches.out_of_core`.
 
         Raises:
             InputError: `one_target` with `carry` or `by_user`, `by_user` where the log names no users, `memory` where
@@ -128,7 +128,7 @@ class Sessions:
         if memory is None and tuple(shard) != (0, 1):
             raise InputError("shard: is for data that is read from its files part by part; say memory= too")
         if memory is not None:
-            from tfrecsession.batches.streamed import streamed
+            from tfrecsession.batches.out_of_core import streamed
 
             for name, said in (("carry", carry), ("every_event", every_event), ("by_user", by_user)):
                 if said:
@@ -156,7 +156,7 @@ class Sessions:
 
     def _batches_by_user(self, rows, steps, carry, one_target, every_event, by_user, options):
         from tfrecsession.batches import datasets
-        from tfrecsession.batches.people import People
+        from tfrecsession.batches.user_sequences import People
 
         if by_user not in (True, "joined"):
             raise InputError(f"by_user={by_user!r}: say True, 'joined' or False")

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfrecsession.batches import lanes, layout
 from tfrecsession.batches.epochs import ahead, in_epochs
 from tfrecsession.batches.packing import pack, rows_needed
-from tfrecsession.batches.people import People
+from tfrecsession.batches.user_sequences import People
 from tfrecsession.errors import InputError
 
 NOTHING = "no session has two events or more: there is nothing to train on"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tfrecsession.cli.model_commands import lengths, settings
 from tfrecsession.cli.output import comparison_table, console, write_json
+from tfrecsession.cli.run_commands import lengths, settings
 from tfrecsession.errors import InputError
 
 DEFAULT = "popularity,item_knn,gru4rec"

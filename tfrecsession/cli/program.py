@@ -42,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
         compare_commands,
         data_commands,
         demo,
-        model_commands,
-        models_command,
+        list_models,
+        run_commands,
         serve_command,
         tune_commands,
     )
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     every = argparse.ArgumentParser(add_help=False)
     every.add_argument("--debug", action="store_true", help="show the traceback of an error")
     every.add_argument("--json", metavar="FILE", help="write the result for programs ('-': standard output)")
-    groups = (data_commands, models_command, model_commands, tune_commands, compare_commands, serve_command, demo)
+    groups = (data_commands, list_models, run_commands, tune_commands, compare_commands, serve_command, demo)
     for add in (command for group in groups for command in group.COMMANDS):
         add(commands, every)
     return top

@@ -7,8 +7,8 @@ import logging
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tfrecsession.cli.model_commands import settings
 from tfrecsession.cli.output import console, write_json
+from tfrecsession.cli.run_commands import settings
 
 SHOWN = 10  # trials in the table, best first; --json has them all
 

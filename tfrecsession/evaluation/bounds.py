@@ -8,7 +8,7 @@ from tfrecsession.batches import Sessions
 from tfrecsession.batches.layout import whole
 from tfrecsession.batches.packing import ranges
 from tfrecsession.evaluation.measures import Evaluation, measure
-from tfrecsession.events.synthetic import Shop
+from tfrecsession.events.shop.shop import Shop
 
 
 def chance(catalogue: int, events: int, k=(20,)) -> Evaluation:

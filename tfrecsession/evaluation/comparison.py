@@ -22,12 +22,12 @@ import numpy as np
 from tfrecsession import training
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
+from tfrecsession.evaluation.best_model_tests import against_the_best
 from tfrecsession.evaluation.bounds import ceiling, chance
+from tfrecsession.evaluation.compared_model import Entry, finished, row_of, warm_up
 from tfrecsession.evaluation.measures import Evaluation
-from tfrecsession.evaluation.pairs import against_the_best
 from tfrecsession.evaluation.protocol import dataset, headline, protocol
 from tfrecsession.evaluation.report import write_report
-from tfrecsession.evaluation.rows import Entry, finished, row_of, warm_up
 from tfrecsession.staging import replace_file
 from tfrecsession.version import __version__
 

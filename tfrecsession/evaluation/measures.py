@@ -13,7 +13,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.evaluation.bootstrap import Averages, Group, averages
 from tfrecsession.evaluation.slices import slicings
 from tfrecsession.metrics import MRR, NDCG, Recall
-from tfrecsession.metrics.lists import average_precision, beyond_accuracy, hits_of_the_rest, precision
+from tfrecsession.metrics.beyond_accuracy import average_precision, beyond_accuracy, hits_of_the_rest, precision
 
 BY_RANK = {metric.label: metric for metric in (Recall, MRR, NDCG)}
 BY_LIST = ("precision", "map")

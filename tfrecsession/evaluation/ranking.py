@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from tfrecsession.batches import Sessions, layout
 from tfrecsession.batches.packing import ranges
-from tfrecsession.batches.people import People
+from tfrecsession.batches.user_sequences import People
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.measures import Evaluation, measure
 from tfrecsession.models import Recommender

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from tfrecsession.batches import Sessions
 from tfrecsession.batches.packing import ranges
-from tfrecsession.batches.people import People
+from tfrecsession.batches.user_sequences import People
 
 TYPES = 20  # event types shown by themselves, the most frequent; the others are taken together
 

@@ -5,7 +5,7 @@ from importlib import import_module
 _NAMES = {
     "Columns": "tfrecsession.events.schema",
     "EventTable": "tfrecsession.events.schema",
-    "Shop": "tfrecsession.events.synthetic",
+    "Shop": "tfrecsession.events.shop.shop",
     "read_events": "tfrecsession.events.readers",
 }
 __all__ = list(_NAMES)

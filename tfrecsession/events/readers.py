@@ -41,7 +41,7 @@ def read_events(
             separated by white space, in time order), each also .gz; GroupLens' u.data or ratings.dat, of the columns
             user, item, rating and time; a .parquet file or a folder of them; a pandas DataFrame; a pyarrow Table or
             RecordBatchReader or any other Arrow stream; an Ibis table; "synthetic:items=1000,..."
-            (`tfrecsession.events.synthetic.Shop`); or "tfds:movielens/100k-ratings", a data set that TensorFlow
+            (`tfrecsession.events.shop.shop.Shop`); or "tfds:movielens/100k-ratings", a data set that TensorFlow
             Datasets has prepared on this machine. A stream is copied into a table of `connection`, once.
         columns: which column is what; default: found by their usual names.
         connection: an Ibis DuckDB connection, or a `SparkConnection` for what Spark `reads`; default: DuckDB in

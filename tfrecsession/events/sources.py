@@ -12,10 +12,10 @@ import pyarrow as pa
 from ibis.util import gen_name
 
 from tfrecsession.errors import InputError
-from tfrecsession.events.formats import open_path
+from tfrecsession.events.formats.formats import open_path
+from tfrecsession.events.formats.tensorflow_datasets import PREFIX, open_tfds
 from tfrecsession.events.raw_log import RawLog, number_rows, reading, register
 from tfrecsession.events.schema import Columns
-from tfrecsession.events.tensorflow_datasets import PREFIX, open_tfds
 
 
 def is_synthetic(source: Any) -> bool:
@@ -32,7 +32,7 @@ def connection_for(source: Any):
 def open_log(source: Any, columns: Columns, connection, format: str | None = None) -> RawLog:
     """The raw log of any source that `read_events` takes; `columns` says what to copy from a stream."""
     if connection.name == "pyspark":
-        from tfrecsession.events.spark_sources import open_on_spark  # Spark is an extra
+        from tfrecsession.events.spark.sources import open_on_spark  # Spark is an extra
 
         return open_on_spark(source, columns, connection, format)
     if is_synthetic(source):
@@ -72,7 +72,7 @@ def _stream(table: ir.Table) -> pa.RecordBatchReader:
 
 
 def _open_shop(spec: str, columns: Columns, connection) -> RawLog:
-    from tfrecsession.events.synthetic import Shop
+    from tfrecsession.events.shop.shop import Shop
 
     shop = Shop.from_spec(spec)
     log = _store(shop.reader(), columns, connection, spec)

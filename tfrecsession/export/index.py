@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
-from tfrecsession.layers.compact_table import CompactTable
-from tfrecsession.layers.gather import standing_in
+from tfrecsession.export.compact_table import CompactTable
+from tfrecsession.layers.items.gather import standing_in
 from tfrecsession.recommender.recommend import BLOCK_BYTES
 from tfrecsession.recommender.top_items import pairs
 

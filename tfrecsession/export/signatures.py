@@ -13,7 +13,7 @@ from tfrecsession.export.filters import EXCLUDE, ONLY, read_filters
 from tfrecsession.export.histories import newest
 from tfrecsession.export.index import ExactIndex
 from tfrecsession.export.user_signatures import user_signatures
-from tfrecsession.layers.gather import answering
+from tfrecsession.layers.items.gather import answering
 
 ITEM = tf.TensorSpec((None,), tf.string, name="items")
 HISTORY = tf.TensorSpec((None, None), tf.string, name="items")

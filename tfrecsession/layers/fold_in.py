@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.layers.gather import gather_rows
+from tfrecsession.layers.items.gather import gather_rows
 
 STEPS = 64  # of a history that are solved together
 

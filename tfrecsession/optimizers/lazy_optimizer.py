@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
-from tfrecsession.layers.gather import gather_rows
+from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.optimizers.sparse_sums import GradientSum
 
 REFUSED = {

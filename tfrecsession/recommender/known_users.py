@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfrecsession.batches import Interactions
 from tfrecsession.errors import InputError
-from tfrecsession.layers.session_index import spread
+from tfrecsession.layers.ragged import spread
 from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommendations
 from tfrecsession.recommender.top_items import pairs
 

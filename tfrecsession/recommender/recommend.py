@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
-from tfrecsession.layers.products import products
+from tfrecsession.layers.items.matmul import products
 from tfrecsession.recommender.top_items import Finding, left_out, pairs
 
 BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events x catalogue

@@ -11,8 +11,8 @@ import time
 from aiohttp import web
 from google.protobuf import json_format
 
+from tfrecsession.serving.demo_page import add_page
 from tfrecsession.serving.json_tensors import answer_of, arrays_of, parse
-from tfrecsession.serving.page import add_page
 from tfrecsession.serving.refusal import Refusal
 
 log = logging.getLogger("tfrecsession.serving")

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import ibis.expr.types as ir
 
+from tfrecsession.sessions.scratch_db import Workbench
 from tfrecsession.sessions.split import Split, session_table
 from tfrecsession.sessions.vocabulary import encode_events
-from tfrecsession.sessions.workbench import Workbench
 
 
 def encode_split(split: Split, vocabulary: ir.Table, unknown: str, length: int, bench: Workbench) -> Split:

@@ -7,9 +7,9 @@ from itertools import count
 
 import ibis.expr.types as ir
 
-from tfrecsession.sessions.ledger import Ledger
-from tfrecsession.sessions.log import CONTEXT, Log
-from tfrecsession.sessions.workbench import Workbench
+from tfrecsession.sessions.coded_log import CONTEXT, Log
+from tfrecsession.sessions.scratch_db import Workbench
+from tfrecsession.sessions.step_counts import Ledger
 
 
 def drop_duplicates(log: Log, bench: Workbench, ledger: Ledger) -> Log:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tfrecsession.events.synthetic import Shop
+from tfrecsession.events.shop.shop import Shop
 from tfrecsession.sessions.options import Options
 from tfrecsession.sessions.spans import iso
 from tfrecsession.sessions.store import FORMAT

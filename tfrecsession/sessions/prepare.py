@@ -14,18 +14,18 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.raw_log import reading
 from tfrecsession.events.readers import read_events
 from tfrecsession.events.schema import EventTable
-from tfrecsession.events.spark_session import SparkSettings, check_spark
+from tfrecsession.events.spark.spark_context import SparkSettings, check_spark
+from tfrecsession.sessions.coded_log import Log, code
 from tfrecsession.sessions.encode import encode_split
 from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, long_and_frequent
-from tfrecsession.sessions.ledger import Ledger, Progress
-from tfrecsession.sessions.log import Log, code
 from tfrecsession.sessions.manifest import manifest
 from tfrecsession.sessions.options import Options
+from tfrecsession.sessions.scratch_db import Workbench
 from tfrecsession.sessions.sessionize import gap_for, session_names, sessionize
 from tfrecsession.sessions.split import Split, session_table, split_sessions
+from tfrecsession.sessions.step_counts import Ledger, Progress
 from tfrecsession.sessions.store import MARK, SPLITS
 from tfrecsession.sessions.vocabulary import make_vocabulary
-from tfrecsession.sessions.workbench import Workbench
 from tfrecsession.sessions.write import DatasetWriter
 from tfrecsession.staging import staged
 

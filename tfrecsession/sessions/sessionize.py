@@ -9,10 +9,10 @@ import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.schema import EventTable
-from tfrecsession.sessions.ledger import Ledger
-from tfrecsession.sessions.log import Log
+from tfrecsession.sessions.coded_log import Log
+from tfrecsession.sessions.scratch_db import Workbench
 from tfrecsession.sessions.spans import parse_duration
-from tfrecsession.sessions.workbench import Workbench
+from tfrecsession.sessions.step_counts import Ledger
 
 USUAL_GAP = "30m"
 

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrecsession.errors import InputError
-from tfrecsession.events.spark import SparkConnection
-from tfrecsession.events.spark_session import SparkSettings, spark_session
-from tfrecsession.events.spark_sources import reads
+from tfrecsession.events.spark.connection import SparkConnection
+from tfrecsession.events.spark.sources import reads
+from tfrecsession.events.spark.spark_context import SparkSettings, spark_session
+from tfrecsession.sessions.scratch_db import Workbench, connect
 from tfrecsession.sessions.split import Split
 from tfrecsession.sessions.vocabulary import UNKNOWN
-from tfrecsession.sessions.workbench import Workbench, connect
 from tfrecsession.sessions.write import DatasetWriter, columns_on_disk, of_sessions
 
 

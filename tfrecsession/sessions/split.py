@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
-from tfrecsession.sessions.ledger import Ledger
-from tfrecsession.sessions.log import Log
+from tfrecsession.sessions.coded_log import Log
+from tfrecsession.sessions.scratch_db import Workbench
 from tfrecsession.sessions.spans import Span, in_words, iso
+from tfrecsession.sessions.step_counts import Ledger
 from tfrecsession.sessions.store import SPLITS
-from tfrecsession.sessions.workbench import Workbench
 
 
 @dataclass(frozen=True)

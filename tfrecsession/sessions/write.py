@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tfrecsession.sessions.coded_log import CONTEXT, Log
 from tfrecsession.sessions.digest import Digest
-from tfrecsession.sessions.log import CONTEXT, Log
+from tfrecsession.sessions.scratch_db import Workbench
 from tfrecsession.sessions.split import Split
 from tfrecsession.sessions.vocabulary import UNKNOWN
-from tfrecsession.sessions.workbench import Workbench
 
 PART = 5_000_000  # events; what of a split is in memory at a time
 BLOCK = 4096  # sessions; parts end at multiples of it

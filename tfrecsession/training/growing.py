@@ -13,7 +13,7 @@ from tfrecsession.layers import ItemEmbedding
 from tfrecsession.models import SequenceModel, by_name
 from tfrecsession.optimizers import LazyOptimizer
 from tfrecsession.sessions.vocabulary import Items
-from tfrecsession.training.newcomers import STARTS, Kin
+from tfrecsession.training.new_item_vectors import STARTS, Kin
 
 GONE = ("keep", "drop")
 # of a model's own arguments those that may differ from the trained model's: no weight's shape or meaning hangs on them

@@ -37,7 +37,7 @@ from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
 from tfrecsession.training.tensorboard import TensorBoard
-from tfrecsession.training.unfinished import folder_of, name_of, unfinished
+from tfrecsession.training.unfinished_run import folder_of, name_of, unfinished
 from tfrecsession.version import __version__
 
 
@@ -81,7 +81,7 @@ def train(
         callbacks: further Keras callbacks, for models that are learned by gradient.
         strategy: `training.strategy()`, to train with other workers; of these the chief keeps the run. None: alone.
         data_memory: of the training data no more than this is held, as "1GB" or a number of bytes, and the rest read
-            from its files, see `tfrecsession.batches.streamed`; of several workers each reads its part. For sequence
+            from its files, see `tfrecsession.batches.out_of_core`; of several workers each reads its part. For sequence
             models without lanes and without memory of people. None: all of it is loaded.
         grow_from: the folder of a run, whose model goes on with this, newer, log, by one worker; `data` may have other
             items. Settings of its architecture have to be that run's. None: a new model.

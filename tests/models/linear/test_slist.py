@@ -1,0 +1,184 @@
+"""SLIST against its closed form in NumPy, one session and one step after the other."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.logs import known, logs, scores_after, sessions_of
+from tfrecsession import InputError, evaluation
+from tfrecsession.models import SLIST
+from tfrecsession.models.linear import session_regression
+
+SIZE = 9
+decays = st.sampled_from([None, 0.25, 1.0, 4.0])
+
+
+def training_rows(log, ends, alpha, direction, position_decay, session_decay):
+    """(input, target, weight) of every row of the two least squares, [size] each."""
+
+    def weigh(distance):
+        return 1.0 if position_decay is None else math.exp(-distance / position_decay)
+
+    for session, end in zip(known(log), ends, strict=True):
+        weight = 1.0 if session_decay is None else math.exp(-(max(ends) - end) / session_decay)
+        if session:
+            whole = np.zeros(SIZE)
+            whole[list(set(session))] = 1
+            yield whole / whole.sum(), whole, alpha * weight
+        for t in range(len(session) - 1):
+            past, future = np.zeros(SIZE), np.zeros(SIZE)
+            for s, item in enumerate(session):
+                if direction == "all" or (s <= t if direction == "part" else s == t):
+                    past[item] += weigh(abs(t - s))
+                if direction == "all" or s > t:
+                    future[item] += weigh(abs(t + 1 - s))
+            yield past / past.sum(), future, (1 - alpha) * weight
+
+
+def closed(log, ends, alpha, direction, position_decay, session_decay, regularization, dense=SIZE):
+    """B, float64 [size, size]."""
+    gram, cross = np.zeros((SIZE, SIZE)), np.zeros((SIZE, SIZE))
+    for row, target, weight in training_rows(log, ends, alpha, direction, position_decay, session_decay):
+        gram += weight * np.outer(row, row)
+        cross += weight * np.outer(row, target)
+    for i in range(SIZE):
+        for j in range(SIZE):
+            if i != j and max(i, j) >= dense:
+                gram[i, j] = 0
+    return np.linalg.inv(gram + regularization * np.eye(SIZE)) @ cross
+
+
+@settings(max_examples=30)
+@given(
+    log=logs,
+    alpha=st.sampled_from([0, 0.2, 0.5, 1]),
+    direction=st.sampled_from(["sr", "part", "all"]),
+    position_decay=decays,
+    session_decay=decays,
+    regularization=st.sampled_from([0.5, 10.0]),
+    dense=st.sampled_from([None, 1, 4]),
+    data=st.data(),
+)
+def test_equals_the_closed_form(log, alpha, direction, position_decay, session_decay, regularization, dense, data):
+    ends = sorted(data.draw(st.lists(st.integers(0, 9), min_size=len(log), max_size=len(log))))
+    times = [end for end, session in zip(ends, log, strict=True) for _ in session]
+    sessions = sessions_of(log, times=times)
+    model = SLIST(
+        sessions.items,
+        alpha=alpha,
+        direction=direction,
+        position_decay=position_decay,
+        session_decay=session_decay,
+        regularization=regularization,
+        dense_items=dense,
+        neighbours=None,
+    )
+    model.fit(sessions)
+    held = SIZE if dense is None else dense + 2
+    expected = closed(log, ends, alpha, direction, position_decay, session_decay, regularization, held)
+    np.testing.assert_allclose(model.b.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=20)
+@given(
+    log=logs,
+    history=st.lists(st.integers(1, 8), min_size=1, max_size=7),
+    inference_decay=decays,
+    window=st.sampled_from([None, 1, 3]),
+    neighbours=st.sampled_from([None, 7]),
+)
+def test_scores(log, history, inference_decay, window, neighbours):
+    sessions = sessions_of(log)
+    model = SLIST(
+        sessions.items, neighbours=neighbours, inference_decay=inference_decay, window=window, regularization=1.0
+    )
+    model.fit(sessions)
+    b = closed(log, [0] * len(log), 0.2, "sr", 1.0, None, 1.0)
+    v = np.zeros(SIZE)
+    newest = known([history])[0][::-1][:window]
+    for ago, item in enumerate(newest):
+        v[item] += 1 if inference_decay is None else math.exp(-ago / inference_decay)
+    expected = v @ b / max(v.sum(), 1e-9)
+    np.testing.assert_allclose(scores_after(model, history)[2:], expected[2:], rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_of_sessions_change_nothing(shop, monkeypatch):
+    def found():
+        return [
+            m.toarray()
+            for m in session_regression.sums(
+                shop.train, np.ones(len(shop.train)), len(shop.items) + 2, 0.3, "part", 1.0
+            )
+        ]
+
+    whole = found()
+    monkeypatch.setattr(session_regression, "CELLS", 3000)
+    for one, many in zip(whole, found(), strict=True):
+        np.testing.assert_allclose(many, one, rtol=1e-9)
+
+
+def test_the_inverse_of_more_than_a_block():
+    matrix = np.random.default_rng(0).standard_normal((2100, 60))
+    gram = session_regression.sparse.csr_matrix(matrix @ matrix.T / 60)
+    found = session_regression.inverse(gram, 2.0)
+    np.testing.assert_allclose(found @ (gram.toarray() + 2 * np.eye(2100)), np.eye(2100), atol=1e-4)
+    np.testing.assert_array_equal(found, found.T)
+
+
+def test_pruned_rows_keep_their_largest_numbers(shop):
+    whole, pruned = SLIST(shop.items, neighbours=None), SLIST(shop.items, neighbours=10)
+    for model in (whole, pruned):
+        model.fit(shop.train)
+    np.testing.assert_allclose(
+        pruned.best.strengths.numpy(), -np.sort(-whole.b.numpy()[:, 2:])[:, :10], rtol=1e-5, atol=1e-7
+    )
+    assert sum(np.prod(w.shape) for w in pruned.weights) < sum(np.prod(w.shape) for w in whole.weights) / 5
+
+
+def test_a_few_dense_items_score_nearly_as_all(shop):
+    scored = []
+    for dense in (None, 20):
+        model = SLIST(shop.items, dense_items=dense, neighbours=100)
+        model.fit(shop.train)
+        scored.append(evaluation.evaluate(model, shop.test).metrics["mrr@20"])
+    assert scored[1] > 0.95 * scored[0]
+
+
+def test_what_does_not_fit_is_refused_with_the_way_out(shop, monkeypatch):
+    monkeypatch.setattr(session_regression, "free_memory", lambda: 150_000)
+    with pytest.raises(InputError, match=rf"B of {len(shop.items)} items needs [\d,]+ bytes .* say neighbours=200"):
+        SLIST(shop.items, neighbours=None)
+    model = SLIST(shop.items, neighbours=20)
+    with pytest.raises(
+        InputError, match=rf"inverse of {len(shop.items)} items needs [\d,]+ bytes .* say dense_items=\d+"
+    ) as refused:
+        model.fit(shop.train)
+    fits = int(str(refused.value).split("dense_items=")[1].split(",")[0])
+    SLIST(shop.items, neighbours=20, dense_items=fits).fit(shop.train)
+
+
+def test_a_log_without_times(shop):
+    sessions = sessions_of([[2, 3]], timed=False)
+    with pytest.raises(InputError, match="^session_decay: needs the times"):
+        SLIST(sessions.items, session_decay=4).fit(sessions)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("alpha", 1.5),
+        ("direction", "back"),
+        ("regularization", 0),
+        ("position_decay", 0),
+        ("session_decay", -1),
+        ("dense_items", 0),
+        ("window", 2.5),
+        ("neighbours", 0),
+    ],
+)
+def test_bad_arguments(shop, argument, value):
+    with pytest.raises(InputError, match=f"^{argument}={value!r}"):
+        SLIST(shop.items, **{argument: value})

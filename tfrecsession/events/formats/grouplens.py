@@ -1,0 +1,50 @@
+"""The ratings files of GroupLens' MovieLens: four fields a line, no header."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfrecsession.errors import InputError
+from tfrecsession.events.formats.delimited import open_text
+from tfrecsession.events.formats.first_bytes import is_text
+from tfrecsession.events.raw_log import Format, RawLog, literally, number_rows
+from tfrecsession.events.schema import Columns
+
+NAMES = ("user", "item", "rating", "time")
+
+
+def open_grouplens(path: Path, columns: Columns, connection) -> RawLog:
+    """`user`, `item`, `rating`, `time` (seconds), separated by :: (`ratings.dat`) or tabs (`u.data`).
+
+    Raises InputError for a first line that is something else, such as the header of another .dat file.
+    """
+    with open_text(path) as file:
+        line = file.readline().rstrip("\r\n")
+    delimiter = "::" if "::" in line else "\t"
+    fields = line.split(delimiter)
+    if len(fields) != len(NAMES) or not all(_is_number(field) for field in fields[2:]):
+        raise InputError(
+            f"{path}: its first line is not user, item, rating and time, separated by tabs or :: and without a header, "
+            f"as in GroupLens' u.data and ratings.dat: {line[:80]!r}; for a table with a header say --format tsv or csv"
+        )
+    table = connection.read_csv(
+        literally(path),
+        auto_detect=False,
+        header=False,
+        columns=dict.fromkeys(NAMES, "VARCHAR"),
+        delim=delimiter,
+        quote="",
+        escape="",
+    )
+    return RawLog(number_rows(table), str(path), connection, text=True)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+GROUPLENS = Format("grouplens", (".data", ".dat"), "a ratings file of GroupLens in UTF-8", open_grouplens, is_text)

@@ -1,0 +1,1 @@
+"""The synthetic shop: a log generator whose best attainable score is known."""

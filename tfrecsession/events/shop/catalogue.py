@@ -1,0 +1,156 @@
+"""The items of the synthetic shop: their clusters, popularity, births, successors, names and content."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfrecsession.errors import InputError
+
+SUCCESSORS = 8
+SUCCESSOR_WEIGHTS = np.cumprod(np.r_[1.0, np.full(SUCCESSORS - 1, 0.7)])  # how often each slot is followed
+NEVER = np.iinfo(np.int16).max  # birth day of the item that fills empty successor slots
+TITLE_WORDS = 6  # words a category has for its titles
+
+
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """The random numbers of one purpose, `key`, independent of those of any other.
+
+    The catalogue has the keys 0 to 4 and 7, the log (5, day, chunk), the users' tastes 6 and 8.
+    """
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+class Day(NamedTuple):
+    """Popularity on one day. Weights are whole numbers below 2**52 in all, so that these sums are exact."""
+
+    number: int
+    cumulative: np.ndarray  # float64 [items]: summed weight of the items alive, in index order
+    cluster_low: np.ndarray  # float64 [clusters]: summed weight before the cluster
+    cluster_weight: np.ndarray  # float64 [clusters]: 0 where nothing is alive
+    weight: float  # of all items alive
+
+
+class Catalogue:
+    """The item side of `tfrecsession.events.shop.shop.Shop`, which says the arguments below.
+
+    Indices: items are numbered 0.. by cluster; an item's name carries another, shuffled number. Arrays are by item
+    index, [items], unless said otherwise.
+    """
+
+    items: int
+    seed: int
+    days: int
+    zipf: float
+    late: float
+    spec: str  # names the shop in errors
+
+    @cached_property
+    def cluster_start(self) -> np.ndarray:
+        """int64 [clusters + 1]: cluster c holds the items `cluster_start[c]:cluster_start[c + 1]`, at least one."""
+        clusters = max(4, self.items // 100)
+        share = np.cumsum(stream(self.seed, 0).random(clusters) + 0.2)
+        spread = (share / share[-1] * (self.items - clusters)).astype(np.int64)
+        return np.r_[0, spread + np.arange(1, clusters + 1)]
+
+    @cached_property
+    def cluster(self) -> np.ndarray:
+        """int32: the cluster of each item."""
+        sizes = np.diff(self.cluster_start)
+        return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """float64: popularity, rank ** -zipf scaled to whole numbers (see `Day`), ranks dealt at random."""
+        rank = stream(self.seed, 1).permutation(self.items) + 1.0
+        law = rank**-self.zipf
+        scale = 2.0 ** (51 - np.frexp(law.sum())[1])
+        return np.maximum(np.rint(law * scale), 1.0)
+
+    @cached_property
+    def birth(self) -> np.ndarray:
+        """int16 [items + 1]: the day from which an item is sold; the extra, last one is never born."""
+        birth = np.zeros(self.items + 1, np.int16)
+        birth[-1] = NEVER
+        if self.days > 1:
+            late = stream(self.seed, 2).permutation(self.items)[: int(self.late * self.items)]
+            birth[late] = self.days - 1 - np.arange(len(late)) % (self.days - 1)
+        return birth
+
+    @cached_property
+    def successors(self) -> np.ndarray:
+        """int32 [items, 8]: distinct other items of the same cluster; `items` (never born) fills empty slots.
+
+        Drawn by the square root of popularity, so that what is popular is also led to more often.
+        """
+        reach = np.r_[0.0, np.cumsum(np.rint(np.sqrt(self.weight)))]
+        low, high = (reach[self.cluster_start[self.cluster + side]] for side in (0, 1))
+        slots = np.empty((self.items, SUCCESSORS), np.int32)
+        generator = stream(self.seed, 3)
+        for slot in range(SUCCESSORS):
+            point = low + np.floor(generator.random(self.items) * (high - low))
+            drawn = np.searchsorted(reach, point, side="right") - 1
+            again = (slots[:, :slot] == drawn[:, None]).any(1) | (drawn == np.arange(self.items))
+            slots[:, slot] = np.where(again, self.items, drawn)
+        return slots
+
+    def popularity(self, day: int) -> Day:
+        """What is alive on a day, and how popular."""
+        cumulative = np.cumsum(np.where(self.birth[:-1] <= day, self.weight, 0.0))
+        edges = np.r_[0.0, cumulative][self.cluster_start]
+        return Day(day, cumulative, edges[:-1], np.diff(edges), cumulative[-1])
+
+    @cached_property
+    def _number(self) -> np.ndarray:
+        """int64: the number in the name of each item."""
+        return stream(self.seed, 4).permutation(self.items)
+
+    @cached_property
+    def names(self) -> pa.Array:
+        """string: the name of each item, `item-<n>`."""
+        return pc.binary_join_element_wise("item", pc.cast(self._number, pa.string()), "-")
+
+    def item_table(self) -> pa.Table:
+        """The items: item string, category string, price float64 (lognormal by category), title string."""
+        generator, clusters = stream(self.seed, 7), len(self.cluster_start) - 1
+        category = _words(np.arange(clusters)).take(pa.array(self.cluster))
+        one = generator.integers(0, TITLE_WORDS, self.items)
+        other = (one + generator.integers(1, TITLE_WORDS, self.items)) % TITLE_WORDS
+        vocabulary = _words(np.arange(clusters, clusters * (1 + TITLE_WORDS)))
+        first, second = (vocabulary.take(pa.array(self.cluster * TITLE_WORDS + word)) for word in (one, other))
+        level = 3.0 + generator.standard_normal(clusters)
+        price = np.exp(level[self.cluster] + 0.4 * generator.standard_normal(self.items))
+        return pa.table(
+            {
+                "item": self.names,
+                "category": category,
+                "price": np.maximum(np.round(price, 2), 0.01),
+                "title": pc.binary_join_element_wise(first, second, category, " "),
+            }
+        )
+
+    def index(self, names) -> np.ndarray:
+        """Item names (a sequence or an Arrow array of strings) -> int64 indices; InputError for a stranger."""
+        names = pa.array(names, pa.string()) if not isinstance(names, pa.Array) else names
+        inverse = np.empty(self.items, np.int64)
+        inverse[self._number] = np.arange(self.items)
+        ours = pc.fill_null(pc.match_substring_regex(names, r"^item-(0|[1-9]\d{0,17})$"), False)
+        number = np.full(len(names), self.items)
+        digits = pc.utf8_slice_codeunits(names.filter(ours), len("item-"))
+        number[np.asarray(ours)] = pc.cast(digits, pa.int64())
+        if (number >= self.items).any():
+            stranger = names[int(np.argmax(number >= self.items))].as_py()
+            raise InputError(f"{self.spec}: {stranger!r} is not an item of this shop")
+        return inverse[number]
+
+
+def _words(number: np.ndarray) -> pa.Array:
+    """int64 [n] -> string [n]: distinct pronounceable words for distinct numbers below 70**3, in no visible order."""
+    syllables = pa.array([a + b for a in "bdfgklmnprstvz" for b in "aeiou"])
+    code = (number * 104_729 + 31_337) % 70**3  # a prime: a permutation of the codes
+    parts = [syllables.take(pa.array(code // 70**place % 70)) for place in range(3)]
+    return pc.binary_join_element_wise(*parts, "")

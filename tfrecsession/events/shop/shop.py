@@ -1,0 +1,254 @@
+"""The synthetic shop: click logs of any size whose best attainable score is known, because their law is.
+
+Each item belongs to a cluster (its category) and has a Zipf popularity, a birth day and a few fixed successors inside
+its cluster. A session starts with an item of the user's lasting or passing taste; the cluster `c` of that first item is
+the taste of the whole session, so a model can observe it. From item `i`, on the day `d` the session began, the next is
+
+    with probability follow           one of i's successors alive on d (none alive: as taste)
+    with probability taste            an item of c alive on d, by popularity
+    with probability loyal            an item of the user's own cluster alive on d, by popularity (none alive: any item)
+    otherwise                         any item alive on d, by popularity
+
+The user's own cluster is drawn evenly among all, whatever the sessions are about. The first item tells nothing of it,
+the loyal steps of a session do, one after the other: with `loyal` above 0 (it is 0 unless said) who remembers a user
+knows at the start of a session what it would show only later. p(next | first, i, d, user) is known in closed form:
+`walks.py` draws from it, `oracle.py` ranks by it, and `catalogue.py` has the items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from functools import cache, cached_property
+from statistics import NormalDist
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfrecsession.errors import InputError
+from tfrecsession.events.shop.catalogue import NEVER, Day, stream
+from tfrecsession.events.shop.law import Law
+from tfrecsession.events.shop.oracle import Oracle
+from tfrecsession.events.shop.walks import Walks
+
+SECOND = 1_000_000  # microseconds
+DAY = 86_400 * SECOND
+EVENTS = ("view", "cart", "purchase")
+CHUNK = 1 << 17  # sessions generated at a time, about 650,000 events
+SCHEMA = pa.schema(
+    [
+        ("session", pa.int64()),
+        ("user", pa.int64()),
+        ("item", pa.string()),
+        ("time", pa.int64()),
+        ("event", pa.string()),
+    ]
+)
+# Visits by hour of the day, UTC: a quiet night, a lunch bump, a busy evening.
+HOURLY = [3, 2, 1, 1, 1, 2, 4, 6, 8, 9, 10, 11, 12, 11, 10, 10, 11, 12, 14, 16, 17, 15, 10, 6]
+
+
+@dataclass(frozen=True)
+class Shop(Law):
+    """A seeded click log: `items` for sale, `sessions` over `days` days from `start`, by `users` (default: a third).
+
+    The same arguments give the same log, bit for bit. `Catalogue` tells what it sells. The law of a session: it starts
+    with an item of a cluster c, and from item i, on the day d the session began, the next is
+
+        with probability follow   one of i's successors alive on d (none alive: as taste)
+        with probability taste    an item of c alive on d, by popularity
+        with probability loyal    one of the user's own cluster (none alive: any item)
+        otherwise                 any item alive on d, by popularity
+
+    Args:
+        items, sessions, seed, days, users, start: see above; `start` as 2026-01-01.
+        zipf: exponent of the popularity law, weight = rank ^ -zipf.
+        late: share of the items that are born after day 0.
+        home: probability that a session follows its user's lasting taste.
+        follow, taste, loyal: of the law; together at most 1.
+        cart, purchase: shares of the events that are not views.
+
+    Raises:
+        InputError: arguments out of range.
+
+    Examples:
+        >>> shop = Shop(items=20, sessions=100, seed=1)
+        >>> shop.spec
+        'synthetic:items=20,sessions=100,seed=1,days=8'
+        >>> Shop.from_spec(shop.spec) == shop
+        True
+        >>> shop.reader().read_all().num_rows > 100
+        True
+    """
+
+    items: int = 1000
+    sessions: int = 10_000
+    seed: int = 0
+    days: int = 8
+    users: int | None = None
+    start: str = "2026-01-01"
+    zipf: float = 0.8
+    late: float = 0.1
+    home: float = 0.7
+    follow: float = 0.5
+    taste: float = 0.35
+    loyal: float = 0.0
+    cart: float = 0.08
+    purchase: float = 0.03
+
+    def __post_init__(self):
+        for name, least in {"items": 4, "sessions": 1, "seed": 0, "days": 1, "users": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"synthetic: {name}={value} must be at least {least}")
+        for name in ("home", "follow", "taste", "loyal", "cart", "purchase"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"synthetic: {name}={getattr(self, name)} must be between 0 and 1")
+        if not 0 <= self.late <= 0.9:
+            raise InputError(f"synthetic: late={self.late} must be between 0 and 0.9")
+        if not 0 <= self.zipf <= 3:
+            raise InputError(f"synthetic: zipf={self.zipf} must be between 0 and 3")
+        if self.days >= NEVER:
+            raise InputError(f"synthetic: days={self.days} must be below {NEVER}")
+        for names in (("follow", "taste", "loyal"), ("cart", "purchase")):
+            shares = [getattr(self, name) for name in names]
+            if sum(shares) > 1 + 1e-9:
+                said = ", ".join(f"{name}={share}" for name, share in zip(names, shares, strict=True))
+                raise InputError(f"synthetic: {' + '.join(names)} must not exceed 1; lower one of {said}")
+        try:
+            datetime.strptime(self.start, "%Y-%m-%d")
+        except ValueError:
+            raise InputError(f"synthetic: start={self.start!r} must be a date as 2026-01-01") from None
+        if self.users is None:
+            object.__setattr__(self, "users", max(1, self.sessions // 3))
+
+    @classmethod
+    def from_spec(cls, spec: str) -> Shop:
+        """The shop of a string as `synthetic:items=1000,sessions=5000,seed=1`; InputError names what is wrong."""
+        kinds = {"int": int, "int | None": int, "float": float, "str": str}
+        known = {field.name: kinds[field.type] for field in fields(cls)}
+        keys = f"(known keys: {', '.join(known)})"
+        arguments = {}
+        for part in filter(None, spec.removeprefix("synthetic:").split(",")):
+            key, _, text = (piece.strip() for piece in part.partition("="))
+            if key not in known:
+                nearest = get_close_matches(key, known, 1)
+                hint = f", did you mean {nearest[0]}?" if nearest else ""
+                raise InputError(f"{spec!r}: unknown key {key!r}{hint} {keys}")
+            if key in arguments:
+                raise InputError(f"{spec!r}: {key} is given twice")
+            try:
+                arguments[key] = known[key](text)
+            except ValueError:
+                wanted = "a whole number" if known[key] is int else "a number"
+                raise InputError(f"{spec!r}: {key} needs {wanted}, not {text!r} {keys}") from None
+        return cls(**arguments)
+
+    @property
+    def spec(self) -> str:
+        """The string that `from_spec` turns back into an equal shop."""
+        default = {field.name: field.default for field in fields(self)}
+        default["users"] = max(1, self.sessions // 3)
+        always = ("items", "sessions", "seed", "days")
+        said = [name for name in default if name in always or getattr(self, name) != default[name]]
+        return "synthetic:" + ",".join(f"{name}={getattr(self, name)}" for name in said)
+
+    def day(self, times) -> np.ndarray:
+        """Microseconds since 1970 -> int64 day numbers. The law asks for the day a session began."""
+        return (np.asarray(times, np.int64) - self._origin) // DAY
+
+    @cached_property
+    def _origin(self) -> int:
+        start = datetime.strptime(self.start, "%Y-%m-%d").replace(tzinfo=UTC)
+        return int(start.timestamp()) * SECOND
+
+    def oracle(self, known=None) -> Oracle:
+        """What a perfect model would score; `known`: bool [items], those that can be recommended (None: all)."""
+        return Oracle(self, known)
+
+    def reader(self) -> pa.RecordBatchReader:
+        """The log, generated as it is read, in bounded memory.
+
+        Columns session int64, user int64, item string, time int64 (microseconds since 1970-01-01 UTC), event string.
+        Sessions come in the order of their start and are numbered so; the events of a session stand together, in
+        strictly rising time. Sessions overlap, so the rows as a whole are not in time order.
+        """
+        return pa.RecordBatchReader.from_batches(SCHEMA, self._batches())
+
+    def write_parquet(self, path) -> None:
+        """Write the log to a Parquet file, batch by batch."""
+        with pq.ParquetWriter(path, SCHEMA) as writer:
+            for batch in self._batches():
+                writer.write_batch(batch)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        walks = Walks(self)
+        for number in range(self.days):
+            first, last = (self.sessions * day // self.days for day in (number, number + 1))
+            day = self.popularity(number) if last > first else None
+            for chunk, low in enumerate(range(first, last, CHUNK)):
+                high = min(low + CHUNK, last)
+                generator = stream(self.seed, 5, number, chunk)
+                began = self._starts(generator, number, (low - first, high - first), last - first)
+                yield self._chunk(generator, walks, day, np.arange(low, high), began)
+
+    def _starts(self, generator, day: int, span: tuple[int, int], of: int) -> np.ndarray:
+        """int64 microseconds: rising start times of the sessions `span` among the `of` sessions of a day."""
+        rank = np.arange(*span)
+        part = (rank + generator.random(len(rank))) / of
+        hours = np.cumsum(np.r_[0, HOURLY]) / np.sum(HOURLY)
+        hour = np.minimum(np.searchsorted(hours, part, side="right") - 1, 23)
+        within = (part - hours[hour]) / (hours[hour + 1] - hours[hour])
+        offset = np.minimum(np.floor((hour + within) * (DAY // 24)).astype(np.int64), DAY - 1)
+        return self._origin + day * DAY + offset
+
+    def _chunk(self, generator, walks: Walks, day: Day, session: np.ndarray, began: np.ndarray) -> pa.RecordBatch:
+        """The events of sessions that begin on `day`; session, began: int64 [sessions], numbers and start times."""
+        lengths = 2 + np.searchsorted(_length_law(), generator.random(len(session)), side="right")
+        ends = np.cumsum(lengths)
+        user = np.floor(generator.random(len(session)) ** 2 * self.users).astype(np.int64)
+        item = walks.items(generator, day, user, lengths, ends - lengths)
+        steps = _quantiles(_step_law(), generator.random(ends[-1], np.float32))
+        clock = np.cumsum(steps)
+        time = clock + np.repeat(began - clock[ends - lengths], lengths)
+        draw = generator.random(ends[-1], np.float32)
+        event = (draw < self.cart + self.purchase).astype(np.int8) + (draw < self.purchase)
+        columns = [
+            pa.array(np.repeat(session, lengths)),
+            pa.array(np.repeat(user, lengths)),
+            self.names.take(pa.array(item)),
+            pa.array(time),
+            pa.array(EVENTS).take(pa.array(event)),
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+@cache
+def _length_law() -> np.ndarray:
+    """float64 [198]: cumulative chance of the lengths 2..200: mostly geometric, with a heavy tail; 4.8 on average."""
+    length = np.arange(2, 201)
+    geometric = np.cumprod(np.r_[0.3, np.full(len(length) - 1, 0.7)])
+    tail = 1.0 / (length * length)
+    return np.cumsum(0.85 * geometric / geometric.sum() + 0.15 * tail / tail.sum())[:-1]
+
+
+@cache
+def _step_law() -> np.ndarray:
+    """float64 [1024]: quantiles of the lognormal time between events, in whole ms: median 40 s, at most 18 min."""
+    points = (np.arange(1024) + 0.5) / 1024
+    normal = np.array([NormalDist().inv_cdf(point) for point in points])
+    return np.rint(np.exp(normal) * 40_000)
+
+
+def _quantiles(table: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """int64 [n] microseconds: linear interpolation in `table` of milliseconds at `chance`, [n].
+
+    No exponential is taken per event: its last bit differs between processors, and the log must not.
+    """
+    place = chance.astype(np.float64) * (len(table) - 1)
+    below = place.astype(np.int64)
+    step = table[below] + (place - below) * (table[below + 1] - table[below])
+    return (step * 1000).astype(np.int64)

@@ -1,0 +1,1 @@
+"""Logs that Spark reads, and the connection that runs the pipeline on it."""

@@ -1,0 +1,1 @@
+"""Attention layers over packed rows of sessions."""

@@ -1,0 +1,1 @@
+"""Item and user tables: embeddings, towers, and the products that score items."""

@@ -1,0 +1,156 @@
+"""The table of item vectors, read and scored at a cost that follows the rows touched."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tfrecsession.errors import InputError
+from tfrecsession.layers.items.gather import gather_rows
+from tfrecsession.layers.items.matmul import products
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class ItemEmbedding(keras.layers.Layer):
+    """Item vectors (and biases): looked up as inputs, scored against as outputs, or both (tied).
+
+    Keras' `Embedding` reads the whole table at every step. Here every method but `score_all` gathers straight from
+    the variable, and the gradient is a `tf.IndexedSlices` of the rows gathered: with a lazy optimizer
+    (`tfrecsession.optimizers`) a step costs the same at ten thousand items and at ten million. The table stays float32
+    under mixed precision; rows are cast to the compute dtype after they are gathered.
+
+    Args:
+        size: rows of the table: the items + 2. Row 0 is padding, row 1 the unknown item.
+        dim: width of a vector.
+        bias: whether every item also has a learned offset, starting at zero, that is added to its score.
+        initializer: of the table. The default, uniform within sqrt(3 / dim), gives rows a length near 1 whatever the
+            size of the catalogue. `"glorot_uniform"` is what GRU4Rec's authors use (arXiv 1706.03847): uniform within
+            sqrt(6 / (size + dim)), so that the vectors of a large catalogue start close to zero.
+
+    Raises:
+        InputError: `size` below 3 (no item) or `dim` below 1.
+    """
+
+    def __init__(self, size, dim, bias=False, initializer=None, **kwargs):
+        super().__init__(**kwargs)
+        if size < 3:
+            raise InputError(f"size={size}: an item table needs at least 3 rows (padding, unknown, one item)")
+        if dim < 1:
+            raise InputError(f"dim={dim}: an item vector needs at least 1 number")
+        self.size = size
+        self.dim = dim
+        self.bias = bias
+        self.initializer = keras.initializers.get(initializer or _unit_rows(dim))
+        self.build()
+
+    def build(self, input_shape=None):
+        # autocast would read and convert the whole table wherever one row is wanted
+        self.table = self.add_weight(
+            shape=(self.size, self.dim), initializer=self.initializer, dtype="float32", autocast=False, name="table"
+        )
+        self.biases = None
+        if self.bias:
+            self.biases = self.add_weight(
+                shape=(self.size,), initializer="zeros", dtype="float32", autocast=False, name="biases"
+            )
+
+    def call(self, ids):
+        """ids int [...] -> vectors [..., dim] in the compute dtype."""
+        return self._rows(ids)
+
+    def score(self, hidden, ids, shift=None, dtype=None):
+        """Every hidden vector against the same items.
+
+        Args:
+            hidden: [n, dim].
+            ids: int [m].
+            shift: float [m], added to every score of the item beside its bias; None: nothing.
+            dtype: of the product and the scores, None: the compute dtype. In "bfloat16" they take half the time on
+                hardware that multiplies it, with three digits of every score.
+
+        Returns:
+            [n, m] in `dtype`.
+        """
+        offsets = _gather(self.biases, ids) if self.bias else None
+        if shift is not None:
+            offsets = shift if offsets is None else offsets + shift
+        return _product(hidden, _gather(self.table, ids), offsets, dtype or self.compute_dtype)
+
+    def score_each(self, hidden, ids):
+        """Every hidden vector against the item beside it: hidden [..., dim], ids int [...] -> [...], compute dtype."""
+        scores = ops.sum(ops.cast(hidden, self.compute_dtype) * self._rows(ids), axis=-1)
+        return scores + ops.cast(_gather(self.biases, ids), scores.dtype) if self.bias else scores
+
+    def score_all(self, hidden):
+        """Every hidden vector against the whole table, read once: hidden [n, dim] -> [n, size], compute dtype.
+
+        For the few vectors of an answer: the biases are added to the scores. `scorer` copies the table to save that.
+        """
+        table = ops.cast(tf.convert_to_tensor(self.table.value), self.compute_dtype)
+        scores = products(ops.cast(hidden, self.compute_dtype), table)
+        return scores + ops.cast(self.biases.value, self.compute_dtype) if self.bias else scores
+
+    def scorer(self):
+        """`score_all` for many vectors, in blocks: reads the table now, once. (After a sparse update every read of a
+        variable copies it.)"""
+        table = tf.convert_to_tensor(self.table.value)
+        offsets = tf.convert_to_tensor(self.biases.value) if self.bias else None
+        columns = ops.cast(_with_offsets(table, offsets), self.compute_dtype)
+        return lambda hidden: _matmul(_with_ones(ops.cast(hidden, self.compute_dtype), offsets), columns)
+
+    def with_biases(self, ids):
+        """int [n] -> float32 [n, dim], and where there are biases one more column that holds them."""
+        vectors = _gather(self.table, ids)
+        return tf.concat([vectors, _gather(self.biases, ids)[:, None]], axis=1) if self.bias else vectors
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.dim)
+
+    def get_config(self):
+        return super().get_config() | {
+            "size": self.size,
+            "dim": self.dim,
+            "bias": self.bias,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
+
+    def _rows(self, ids):
+        return ops.cast(_gather(self.table, ids), self.compute_dtype)
+
+
+def _gather(variable, ids):
+    return gather_rows(variable.value, ids)
+
+
+def _product(hidden, vectors, offsets, dtype):
+    """hidden [n, dim] . vectors [m, dim] + offsets [m] (or None) -> [n, m], multiplied in `dtype`."""
+    hidden, vectors = _with_ones(ops.cast(hidden, dtype), offsets), ops.cast(_with_offsets(vectors, offsets), dtype)
+    return _matmul(hidden, vectors)
+
+
+def _matmul(hidden, vectors):
+    return tf.matmul(hidden, vectors, transpose_b=True)
+
+
+# Offsets enter as one more column of the vectors, against a one in every hidden vector: added afterwards, they would
+# cost a pass over all scores, and their gradient another. The width is filled up to what processors multiply fastest.
+
+
+def _with_offsets(vectors, offsets):
+    if offsets is None:
+        return vectors
+    return tf.pad(tf.concat([vectors, offsets[:, None]], axis=1), [[0, 0], [0, _filling(vectors)]])
+
+
+def _with_ones(hidden, offsets):
+    if offsets is None:
+        return hidden
+    return tf.pad(tf.pad(hidden, [[0, 0], [0, 1]], constant_values=1), [[0, 0], [0, _filling(hidden)]])
+
+
+def _filling(vectors):
+    return -(vectors.shape[-1] + 1) % 16
+
+
+def _unit_rows(dim):
+    limit = (3.0 / dim) ** 0.5
+    return keras.initializers.RandomUniform(-limit, limit)

@@ -1,0 +1,71 @@
+"""Two recurrences over the same packed rows, one of them from the end of each session."""
+
+import keras
+from keras import ops
+
+from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession.layers")
+class SessionBidirectional(keras.layers.Layer):
+    """`[forward | backward]` outputs of every step (Schuster and Paliwal, 1997).
+
+    A step's output knows the steps after it. It may therefore be compared only with what follows the session's last
+    step: a target in between would be read off the input.
+
+    Args:
+        forward, backward: recurrent layers of the same kind and width.
+    """
+
+    def __init__(self, forward: SessionRecurrent, backward: SessionRecurrent, **kwargs):
+        super().__init__(**kwargs)
+        self.forward = forward
+        self.backward = backward
+
+    @property
+    def units(self) -> int:
+        return 2 * self.forward.units
+
+    def build(self, input_shape):
+        width = input_shape[-1]
+        for direction in (self.forward, self.backward):
+            if not direction.built:  # as it is when it comes from a file
+                direction.build((*input_shape[:-1], width if direction.project else width // 2))
+        self.built = True
+
+    def call(self, inputs, starts, training=False):
+        """inputs [rows, steps, width], starts bool [rows, steps] -> [rows, steps, 2 units].
+
+        Inputs that are not to be projected hold the products of both directions side by side.
+        """
+        ahead, back = (inputs, inputs) if self.forward.project else ops.split(inputs, 2, axis=-1)
+        ends = ops.concatenate([starts[:, 1:], ops.ones_like(starts[:, :1])], axis=1)
+        forward, _ = self.forward(ahead, starts, training=training)
+        backward, _ = self.backward(ops.flip(back, axis=1), ops.flip(ends, axis=1), training=training)
+        return ops.concatenate([forward, ops.flip(backward, axis=1)], axis=-1)
+
+    @staticmethod
+    def finished(outputs, position):
+        """Where each direction ends: `[forward at this step | backward at the session's first step]`.
+
+        At the last step of a session, both have read all of it.
+
+        Args:
+            outputs: [rows, steps, 2 units], from `call`.
+            position: int [rows, steps], 0 at the first step of a session.
+        """
+        forward, backward = ops.split(outputs, 2, axis=-1)
+        first = ops.arange(ops.shape(position)[1], dtype="int32") - ops.cast(position, "int32")
+        return ops.concatenate([forward, ops.take_along_axis(backward, first[..., None], axis=1)], axis=-1)
+
+    def compute_output_shape(self, inputs_shape, starts_shape=None):
+        return (*inputs_shape[:2], self.units)
+
+    def get_config(self):
+        nested = keras.saving.serialize_keras_object
+        return super().get_config() | {"forward": nested(self.forward), "backward": nested(self.backward)}
+
+    @classmethod
+    def from_config(cls, config):
+        nested = keras.saving.deserialize_keras_object
+        return cls(**config | {"forward": nested(config["forward"]), "backward": nested(config["backward"])})

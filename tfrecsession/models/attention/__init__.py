@@ -1,0 +1,1 @@
+"""Session networks with attention."""

@@ -1,0 +1,1 @@
+"""Matrix factorization, by gradient and by alternating least squares."""

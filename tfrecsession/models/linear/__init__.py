@@ -1,0 +1,1 @@
+"""Linear models over the items of a session."""

@@ -1,0 +1,1 @@
+"""Session neighbours: k nearest past sessions."""

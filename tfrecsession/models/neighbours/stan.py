@@ -1,0 +1,67 @@
+"""STAN: session neighbours weighted by where items stand and how old the sessions are."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from tfrecsession.models.neighbours.session_neighbours import NeighbourModel, check_decays
+from tfrecsession.recommender.search_space import Float, Int
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession.models")
+class STAN(NeighbourModel):
+    """Sequence and time aware neighbourhood (Garg et al., SIGIR 2019).
+
+        w(p)     = exp((p - l) / position_decay),  of the history's item at p of l
+        sim(n)   = cosine of w with the items of n, times exp(-(now - end of n) / session_decay)
+        score(i) = sum over neighbours n with i of sim(n) exp(-|pos(i) - pos(i*)| / item_decay)
+
+    i* is the last item of n that the history has; `now` shifts all sessions alike and changes no order.
+
+    Args:
+        position_decay: events, lambda_1 of the paper; None: all items of the history count alike.
+        session_decay: days, lambda_2; None: age does not matter.
+        item_decay: events, lambda_3; None: all items of a neighbour count alike.
+        others: see `NeighbourModel`.
+
+    Example:
+
+        model = trs.models.STAN(data.items, session_decay=5.0)
+        model.fit(data.train)
+    """
+
+    search_space = {
+        "neighbours": Int(50, 2000, log=True),
+        "recent": Int(100, 10_000, log=True),
+        "position_decay": Float(0.1, 20.0, log=True),
+        "session_decay": Float(0.5, 100.0, log=True),
+        "item_decay": Float(0.1, 20.0, log=True),
+    }
+
+    def __init__(
+        self,
+        items,
+        neighbours=500,
+        recent=5000,
+        position_decay=1.02,
+        session_decay=5.0,
+        item_decay=2.05,
+        window=None,
+        **kwargs,
+    ):
+        check_decays(position_decay=position_decay, item_decay=item_decay)
+        super().__init__(items, neighbours, recent, "cosine", window, session_decay, **kwargs)
+        self.position_decay = position_decay
+        self.item_decay = item_decay
+        self.place_decay = 0.0 if item_decay is None else 1.0 / item_decay
+
+    def position_weight(self, position, length):
+        if self.position_decay is None:
+            return ops.ones_like(position)
+        return ops.exp((position - length) / self.position_decay)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["similarity"]
+        return {**config, "position_decay": self.position_decay, "item_decay": self.item_decay}

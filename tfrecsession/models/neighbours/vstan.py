@@ -1,0 +1,84 @@
+"""VSTAN: STAN with the choices of VSKNN."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from tfrecsession.models.neighbours.session_neighbours import NeighbourModel, check_decays
+from tfrecsession.recommender.search_space import Choice, Float, Int
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession.models")
+class VSTAN(NeighbourModel):
+    """STAN and VSKNN in one (Ludewig, Mauro, Latifi, Jannach, arXiv 1910.12781).
+
+        score(i) = sum over neighbours n with i of
+                   sim(n) exp(-|pos(i) - pos(i*)| / item_decay) exp(-(step_n - 1) / match_decay)
+                   (1 + idf log(sessions / events of i))
+
+    with sim, pos and i* of STAN, and step_n of VSKNN: how many events ago the newest shared item was, 1 for the last.
+
+    Args:
+        position_decay: events, lambda_spw of the authors' code; None: all items of the history count alike.
+        session_decay: days, lambda_snh; None: age does not matter.
+        item_decay: events, lambda_inh; None: all items of a neighbour count alike.
+        match_decay: events, lambda_ipw; None: it does not matter which item is shared.
+        idf: lambda_idf.
+        others: see `NeighbourModel`.
+
+    Example:
+
+        model = trs.models.VSTAN(data.items, session_decay=5.0)
+        model.fit(data.train)
+    """
+
+    search_space = {
+        "neighbours": Int(50, 2000, log=True),
+        "recent": Int(100, 10_000, log=True),
+        "similarity": Choice("cosine", "vec"),
+        "position_decay": Float(0.1, 20.0, log=True),
+        "session_decay": Float(0.5, 100.0, log=True),
+        "item_decay": Float(0.1, 20.0, log=True),
+        "match_decay": Float(0.1, 20.0, log=True),
+        "idf": Float(0.0, 10.0),
+    }
+
+    def __init__(
+        self,
+        items,
+        neighbours=500,
+        recent=5000,
+        similarity="cosine",
+        position_decay=1.02,
+        session_decay=5.0,
+        item_decay=2.05,
+        match_decay=1.02,
+        idf=5.0,
+        window=None,
+        **kwargs,
+    ):
+        check_decays(position_decay=position_decay, item_decay=item_decay, match_decay=match_decay)
+        super().__init__(items, neighbours, recent, similarity, window, session_decay, idf, **kwargs)
+        self.position_decay = position_decay
+        self.item_decay = item_decay
+        self.match_decay = match_decay
+        self.place_decay = 0.0 if item_decay is None else 1.0 / item_decay
+
+    def position_weight(self, position, length):
+        if self.position_decay is None:
+            return ops.ones_like(position)
+        return ops.exp((position - length) / self.position_decay)
+
+    def step_weight(self, step):
+        if self.match_decay is None:
+            return ops.ones_like(step)
+        return ops.exp((1.0 - step) / self.match_decay)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "position_decay": self.position_decay,
+            "item_decay": self.item_decay,
+            "match_decay": self.match_decay,
+        }

@@ -1,0 +1,1 @@
+"""Baselines without personal signal: popularity and chance."""

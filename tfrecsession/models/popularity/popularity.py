@@ -1,0 +1,71 @@
+"""Popularity: everybody gets what most people took."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from tfrecsession.batches.co_occurrence import age_in_days
+from tfrecsession.errors import InputError
+from tfrecsession.recommender.counting_model import CountingModel
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession.models")
+class Popularity(CountingModel):
+    """Scores an item by the logarithm of its number of events in train, whatever the history.
+
+        score(i) = log(1 + support_i),  support_i = sum over the events of i in train of weight(age)
+
+    `age` is the time in days from an event to the last one of train. All events weigh 1 unless said otherwise:
+
+        weight(age) = 2^(-age / half_life) where age < days, else 0
+
+    Args:
+        items: the vocabulary.
+        days: only events younger than this count: 7 is what was popular in the last week. None: all.
+        half_life: days in which the weight of an event falls to a half. None: no decay.
+
+    Raises:
+        InputError: `days` or `half_life` is not above 0; at `fit`, one of them on a log without times.
+
+    Example:
+
+        model = trs.models.Popularity(data.items, half_life=3)
+        model.fit(data.train)
+        model.recommend([["item-17"]], k=20)
+    """
+
+    search_space = {}
+
+    def __init__(self, items, days=None, half_life=None, **kwargs):
+        super().__init__(items, **kwargs)
+        for name, number in (("days", days), ("half_life", half_life)):
+            if number is not None and not (isinstance(number, int | float) and number > 0):
+                raise InputError(f"{name}={number!r}: say a number of days above 0, or None")
+        self.days, self.half_life = days, half_life
+        self.support = self.add_weight(
+            name="support", shape=(self.size,), dtype="float32", initializer="zeros", trainable=False, autocast=False
+        )
+
+    def count(self, sessions):
+        weights = np.ones(sessions.events)
+        if self.days is not None:
+            weights *= age_in_days(sessions, "days") < self.days
+        if self.half_life is not None:
+            weights *= 0.5 ** (age_in_days(sessions, "half_life") / self.half_life)
+        support = np.bincount(sessions.values, weights, minlength=self.size)
+        self.support.assign(support * (np.arange(self.size) > 1))
+
+    def encode(self, batch, training=False):
+        return ops.zeros_like(batch["items"])[..., None]  # nothing is known of a session
+
+    def score_all(self, encoded):
+        return tf.broadcast_to(self.score_without_history()[None], (tf.shape(encoded)[0], self.size))
+
+    def score_without_history(self):
+        return tf.math.log1p(self.support.value)
+
+    def get_config(self):
+        return {**super().get_config(), "days": self.days, "half_life": self.half_life}

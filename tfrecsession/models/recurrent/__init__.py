@@ -1,0 +1,1 @@
+"""Recurrent session networks."""

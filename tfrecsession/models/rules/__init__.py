@@ -1,0 +1,1 @@
+"""Rules: item-to-item tables counted from sessions."""

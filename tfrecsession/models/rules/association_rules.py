@@ -1,0 +1,45 @@
+"""AssociationRules: who took this also took that."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from scipy import sparse
+
+from tfrecsession.batches.co_occurrence import session_items
+from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession.models")
+class AssociationRules(TableModel):
+    """Rules of size two, AR of Ludewig & Jannach (arXiv 1803.09587, section 3.1).
+
+        weight(i, j) = ordered pairs of two different events of one session, one of i and one of j
+        score(j)     = sum over the items i of the history of share(i) * weight(i, j)
+
+    Order and distance do not count. An item taken twice in a session is a rule of the item to itself, as in the
+    authors' framework, session-rec. By default the history is its last item alone.
+
+    Args:
+        items: the vocabulary.
+        neighbours, history, window: see `TableModel`.
+
+    Raises:
+        InputError: an argument out of range.
+
+    Example:
+
+        model = trs.models.AssociationRules(data.items)
+        model.fit(data.train)
+    """
+
+    search_space = TableModel.table_space
+
+    def blocks(self, sessions):
+        by_session = session_items(sessions, self.size)
+        by_item = by_session.T.tocsr()
+        support = np.asarray(by_session.sum(axis=0)).ravel()
+        for first in range(0, self.size, BLOCK):
+            rows = np.arange(first, min(first + BLOCK, self.size))
+            itself = sparse.csr_matrix((support[rows], (rows - first, rows)), (len(rows), self.size))
+            yield by_item[rows] @ by_session - itself  # c * c pairs of an item's c events, less those with itself

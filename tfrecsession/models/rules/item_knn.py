@@ -1,0 +1,69 @@
+"""Item-kNN: what is often taken in the same session as this item."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from scipy import sparse
+
+from tfrecsession.batches.co_occurrence import session_items
+from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
+from tfrecsession.recommender.search_space import Float
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession.models")
+class ItemKNN(TableModel):
+    """Co-occurrence neighbours, the baseline of the GRU4Rec papers (arXiv 1511.06939, section 4).
+
+        sim(i, j) = cooc_ij / ((support_i + shrinkage)^alpha (support_j + shrinkage)^(1 - alpha)),  sim(i, i) = 0
+        score(j)  = sum over the items i of the history of share(i) * sim(i, j)
+
+    `cooc_ij` counts pairs of events of one session, supports count events; alpha=0.5 and shrinkage=0 is the cosine.
+
+    Args:
+        items: the vocabulary.
+        shrinkage: weakens similarities that rest on few events.
+        alpha: how the penalty of popularity is shared between the two items.
+        neighbours, history, window: see `TableModel`.
+
+    Raises:
+        InputError: an argument out of range.
+
+    Example:
+
+        model = trs.models.ItemKNN(data.items, neighbours=100)
+        model.fit(data.train)
+    """
+
+    search_space = {
+        "shrinkage": Float(0.0, 100.0),
+        "alpha": Float(0.0, 1.0),
+        **TableModel.table_space,
+    }
+
+    def __init__(self, items, neighbours=100, shrinkage=20.0, alpha=0.5, history="last", window=20, **kwargs):
+        super().__init__(items, neighbours, history, window, **kwargs)
+        self.shrinkage = shrinkage
+        self.alpha = alpha
+
+    def blocks(self, sessions):
+        by_session = session_items(sessions, self.size)
+        by_item = by_session.T.tocsr()
+        support = np.asarray(by_session.sum(axis=0)).ravel() + self.shrinkage
+        with np.errstate(divide="ignore"):
+            row_norm, column_norm = support**-self.alpha, support ** (self.alpha - 1)
+        for first in range(0, self.size, BLOCK):
+            block = (by_item[first : first + BLOCK] @ by_session).tocoo()
+            row, column = block.row + first, block.col
+            similar = np.where(row == column, 0, block.data * row_norm[row] * column_norm[column])
+            yield sparse.csr_matrix((similar, (block.row, column)), block.shape)
+
+    def similar_items(self, items, k=20):
+        """The k nearest neighbours of each item, as counted."""
+        return self.recommend([[item] for item in items], k=k, exclude_seen=True)
+
+    def nearest(self):
+        return lambda ids, k: self.answer(ids[:, None], k, exclude_seen=True, allowed=(ids > 1)[:, None])
+
+    def get_config(self):
+        return {**super().get_config(), "shrinkage": self.shrinkage, "alpha": self.alpha}

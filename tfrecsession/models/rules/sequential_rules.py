@@ -1,0 +1,55 @@
+"""SequentialRules: who took this took that later on."""
+
+from __future__ import annotations
+
+import keras
+
+from tfrecsession.batches.co_occurrence import successions
+from tfrecsession.layers import step_weights
+from tfrecsession.models.rules.item_table_model import TableModel
+from tfrecsession.recommender.search_space import Choice, Int
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession.models")
+class SequentialRules(TableModel):
+    """Rules of size two from an item to a later one, SR of Ludewig & Jannach (arXiv 1803.09587, section 3.1).
+
+        weight(i, j) = sum over the pairs of an event of i and a later one of j in the same session,
+                       at most `steps` apart, of decay(events from one to the other)
+        score(j)     = sum over the items i of the history of share(i) * weight(i, j)
+
+    The decay of a distance of n events:
+
+        same 1    div 1/n    linear max(0, 1 - n/10)    log 1/log10(n + 1.7)    quadratic 1/n^2
+
+    Args:
+        items: the vocabulary.
+        steps: the longest distance, in events, that makes a rule.
+        decay: one of those above.
+        neighbours, history, window: see `TableModel`.
+
+    Raises:
+        InputError: an argument out of range.
+
+    Example:
+
+        model = trs.models.SequentialRules(data.items, steps=4, decay="quadratic")
+        model.fit(data.train)
+    """
+
+    search_space = {
+        "steps": Int(1, 30, log=True),
+        "decay": Choice("same", "div", "linear", "log", "quadratic"),
+        **TableModel.table_space,
+    }
+
+    def __init__(self, items, steps=10, decay="div", neighbours=100, history="last", window=20, **kwargs):
+        super().__init__(items, neighbours, history, window, **kwargs)
+        self.steps, self.decay = steps, decay
+        self.weights_by_distance = step_weights(decay, steps)
+
+    def blocks(self, sessions):
+        return [successions(sessions, self.size, self.weights_by_distance)]
+
+    def get_config(self):
+        return {**super().get_config(), "steps": self.steps, "decay": self.decay}
