@@ -16,8 +16,8 @@ PROMISED = json.loads((Path(__file__).parent / "public_names.json").read_text())
 @pytest.mark.parametrize("folder", PROMISED["python"])
 def test_python(folder):
     module = import_module(f"tfrecsession.{folder}") if folder else trs
-    missing = [name for name in PROMISED["python"][folder] if not hasattr(module, name)]
-    assert not missing and set(PROMISED["python"][folder]) <= set(module.__all__ if folder != "sessions" else [])
+    assert set(PROMISED["python"][folder]) <= set(getattr(module, "__all__", ()))
+    assert all(hasattr(module, name) for name in PROMISED["python"][folder])
 
 
 def test_models():

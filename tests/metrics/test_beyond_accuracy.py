@@ -41,7 +41,7 @@ def test_by_hand():
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("k", [1, 3, 6])
 def test_the_same_as_one_at_a_time(seed, k, monkeypatch):
-    from tfrecsession.metrics import beyond_accuracy as lists as module
+    from tfrecsession.metrics import beyond_accuracy as module
 
     monkeypatch.setattr(module, "BLOCK", 7)
     rng = np.random.default_rng(seed)
