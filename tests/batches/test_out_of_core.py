@@ -9,7 +9,7 @@ import pytest
 import tfrecsession as trs
 from tfrecsession import InputError
 from tfrecsession.batches import out_of_core
-from tfrecsession.batches.epochs import plainly, starting_at
+from tfrecsession.batches.epochs import input_errors_of, starting_at
 from tfrecsession.sessions import write
 from tfrecsession.sessions.store import StoredSessions
 
@@ -129,8 +129,8 @@ def test_workers_share_the_shards_without_overlap_or_loss(data, count):
     assert sum(found, Counter()) == pieces_in(taken(one))
     assert len({len(some) for some in batches}) == 1
     for index, some in enumerate(batches):
-        assert same(taken(one.share(index, count)), some)
-        assert same(taken(one.start(1, 3).share(index, count)), taken(shares[index].start(1, 3)))
+        assert same(taken(one.of_worker(index, count)), some)
+        assert same(taken(one.starting_at(1, 3).of_worker(index, count)), taken(shares[index].starting_at(1, 3)))
 
 
 def test_no_array_of_the_split_is_loaded(data):
@@ -172,10 +172,10 @@ def test_a_shard_that_goes_is_named_when_it_is_read(folder, tmp_path):
     victim = train.arrays.shards[-1][0]
     content = victim.read_bytes()
     victim.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=f"{victim.name}: is damaged"), plainly():
+    with pytest.raises(InputError, match=f"{victim.name}: is damaged"), input_errors_of(dataset):
         taken(dataset)
     victim.unlink()
-    with pytest.raises(InputError, match=f"{victim.name}: is missing"), plainly():
+    with pytest.raises(InputError, match=f"{victim.name}: is missing"), input_errors_of(dataset):
         taken(dataset)
     with pytest.raises(InputError, match=f"{victim.name}: is missing"):
         train.batches(**SHAPE, memory="1MB")

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrecsession.batches import Sessions, datasets
-from tfrecsession.batches.user_sequences import People
+from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.store import SessionArrays
 from tfrecsession.sessions.vocabulary import Items
@@ -30,7 +30,7 @@ TRAIN = [("a", 0, [2, 3]), ("b", 1, [4]), (None, 2, [5, 6]), ("a", 10, [7, 8, 9]
 
 
 def test_people_by_hand():
-    people = People.of(split(TRAIN))
+    people = UserSequences.of(split(TRAIN))
     assert people.values.tolist() == [2, 3, 7, 8, 9, 4, 5, 6]
     assert people.offsets.tolist() == [0, 5, 6, 8]
     assert people.position.tolist() == [0, 1, 0, 1, 2, 0, 0, 1]
@@ -39,7 +39,7 @@ def test_people_by_hand():
 
 
 def test_lanes_by_hand():
-    people = People.of(split(TRAIN))
+    people = UserSequences.of(split(TRAIN))
     batches = list(datasets.user_parallel(people, rows=2, steps=4, shuffle=False))
     found = [{name: array.numpy().tolist() for name, array in batch.items()} for batch, _ in batches]
     assert [batch["items"] for batch in found] == [[[2, 3, 7, 8], [4, 5, 6, 0]], [[9, 0, 0, 0], [0, 0, 0, 0]]]
@@ -52,7 +52,7 @@ def test_lanes_by_hand():
 
 
 def test_joined_sessions_are_one():
-    people = People.of(split(TRAIN), joined=True)
+    people = UserSequences.of(split(TRAIN), joined=True)
     (batch, targets), *rest = datasets.user_parallel(people, rows=1, steps=8, shuffle=False)
     assert not rest and "visit" not in batch
     assert batch["position"].numpy().tolist() == [[0, 1, 2, 3, 4, 0, 0, 1]]
@@ -60,8 +60,8 @@ def test_joined_sessions_are_one():
 
 
 def test_the_newest_events_of_a_person_are_packed():
-    people = People.of(split(TRAIN))
-    ((batch, targets),) = datasets.of_people(people, rows=2, steps=4, shuffle=False)
+    people = UserSequences.of(split(TRAIN))
+    ((batch, targets),) = datasets.packed_users(people, rows=2, steps=4, shuffle=False)
     assert batch["items"].numpy().tolist() == [[3, 7, 8, 9], [5, 6, 0, 0]]  # who has no target is left out
     assert batch["position"].numpy().tolist() == [[0, 0, 1, 2], [0, 1, 0, 0]]
     assert batch["visit"].numpy().tolist() == [[0, 1, 1, 1], [0, 0, 0, 0]]
@@ -69,15 +69,15 @@ def test_the_newest_events_of_a_person_are_packed():
 
 
 def test_a_cut_inside_a_session_begins_afresh():
-    people = People.of(split([("a", 0, [2, 3, 4, 5])]))
-    ((batch, targets),) = datasets.of_people(people, rows=1, steps=3, shuffle=False)
+    people = UserSequences.of(split([("a", 0, [2, 3, 4, 5])]))
+    ((batch, targets),) = datasets.packed_users(people, rows=1, steps=3, shuffle=False)
     assert batch["position"].numpy().tolist() == [[0, 1, 2]]
     assert batch["visit"].numpy().tolist() == [[0, 0, 0]]
     assert targets.numpy().tolist() == [[4, 5, 0]]
 
 
 def test_a_session_that_overlaps_is_played_alone():
-    people = People.of(split([("a", 0, [2, 3, 4, 5]), ("a", 2, [6, 7]), ("a", 3, [8, 9]), ("a", 4, [10, 11])]))
+    people = UserSequences.of(split([("a", 0, [2, 3, 4, 5]), ("a", 2, [6, 7]), ("a", 3, [8, 9]), ("a", 4, [10, 11])]))
     chains = [
         people.values[first:last].tolist() for first, last in zip(people.offsets[:-1], people.offsets[1:], strict=True)
     ]
@@ -87,14 +87,14 @@ def test_a_session_that_overlaps_is_played_alone():
 
 
 def test_without_times_the_order_of_the_log_counts():
-    people = People.of(split([("a", 5, [2, 3]), ("a", 0, [4, 5])], timed=False))
+    people = UserSequences.of(split([("a", 5, [2, 3]), ("a", 0, [4, 5])], timed=False))
     assert people.values.tolist() == [2, 3, 4, 5] and people.overlapping == 0
 
 
 def test_earlier_splits_come_first_and_are_not_scored():
     train = split(TRAIN)
     test = split([("a", 20, [11, 12]), ("c", 21, [13, 14]), (None, 22, [15, 16])], "test", (train,))
-    people = People.of(test, test.earlier)
+    people = UserSequences.of(test, test.earlier)
     assert people.values.tolist() == [2, 3, 7, 8, 9, 11, 12, 13, 14, 15, 16]
     assert people.event.tolist() == [-1] * 5 + [0, 1, 2, 3, 4, 5]
     assert people.scored().tolist() == [False] * 6 + [True, False, True, False, True]
@@ -118,7 +118,7 @@ def test_earlier_splits_come_first_and_are_not_scored():
 def test_a_column_follows_its_events():
     train = split(TRAIN)
     test = split([("a", 20, [11, 12])], "test", (train,))
-    people = People.of(test, test.earlier)
+    people = UserSequences.of(test, test.earlier)
     assert (people.column("times") // MINUTE).tolist() == [0, 1, 10, 11, 12, 20, 21]
 
 
@@ -165,7 +165,7 @@ def test_every_event_once_in_its_persons_order(log, rows, steps, shuffle):
         number += length
     if all(user is None for user, _, _ in sessions) or all(length < 2 for _, _, length in log):
         return
-    people = People.of(split(sessions))
+    people = UserSequences.of(split(sessions))
     dataset = datasets.user_parallel(people, rows, steps, shuffle=shuffle)
     for _ in range(2):  # epochs
         batches = list(dataset)

@@ -205,7 +205,7 @@ def pytest_generate_tests(metafunc):
     if "recurrent" in metafunc.fixturenames:
         metafunc.parametrize("recurrent", recurrent)
     if "across" in metafunc.fixturenames:
-        metafunc.parametrize("across", [name for name in neural if models[name].across_sessions or name in JOINED])
+        metafunc.parametrize("across", [name for name in neural if models[name].reads.users or name in JOINED])
 
 
 @pytest.hookimpl(tryfirst=True)  # before what is slow is left out

@@ -5,7 +5,7 @@ import pytest
 
 from tfrecsession import evaluation
 from tfrecsession.batches import Sessions
-from tfrecsession.batches.user_sequences import People
+from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.sessions.store import SessionArrays
 
 
@@ -66,7 +66,7 @@ def test_the_past_is_played(across, fitted, shop):
     model = fitted(across)
     with_past = evaluation.evaluate(model, shop.test, draws=0)
     without = evaluation.evaluate(model, shop.test, draws=0, earlier=())
-    people = People.of(shop.test, shop.test.earlier)
+    people = UserSequences.of(shop.test, shop.test.earlier)
     past = np.zeros(shop.test.events, bool)
     past[people.event[people.event >= 0]] = people.visit[people.event >= 0] > 0
     past = past[with_past.event]
@@ -87,7 +87,7 @@ def test_evaluation_is_the_encoding_of_the_whole_history(across, fitted, shop):
     cells = [(item, n, visit) for visit, (*_, items) in enumerate(sessions) for n, item in enumerate(items)]
     items, position, visit = (np.array([cell[i] for cell in cells], np.int32)[None] for i in range(3))
     batch = {"items": items, "position": position, "segment": visit + 1, "visit": visit}
-    if model.across_sessions == "joined":
+    if model.reads.users == "joined":
         batch = {
             "items": items,
             "position": np.arange(len(cells), dtype=np.int32)[None],
@@ -107,6 +107,6 @@ def test_evaluation_is_the_encoding_of_the_whole_history(across, fitted, shop):
 @pytest.mark.parametrize("by_user", [False, True, "joined"])
 def test_other_batches_are_refused(across, fitted, shop, by_user):
     model = fitted(across)
-    if by_user != model.across_sessions:
+    if by_user != model.reads.by_user:
         with pytest.raises(ValueError, match="by_user"):
             model.fit(shop.train.batches(rows=16, steps=8, by_user=by_user), verbose=0)

@@ -30,7 +30,7 @@ def prefixes(batch):
 
 def scores(model, batch):
     """float [rows, steps, items]; of a model that reads a session from both ends, what it says of every prefix."""
-    if not model.causal:
+    if model.reads.one_target:
         alone, cells = prefixes(batch)
         found = step_scores(model, alone)
         whole = np.zeros((*batch["items"].shape, found.shape[-1]), np.float32)

@@ -64,7 +64,7 @@ def test_another_data_set_is_refused(name, fitted, another_shop):
     other = another_shop
     for use in (
         lambda model: model.evaluate(other.test),
-        lambda model: model.fit(other.train.batches(rows=4, steps=4, one_target=not model.causal)),
+        lambda model: model.fit(other.train.batches(rows=4, steps=4, one_target=model.reads.one_target)),
     ):
         with pytest.raises(InputError, match="another data set"):
             use(fitted(name))

@@ -4,6 +4,7 @@ import pytest
 import tfrecsession as trs
 from tfrecsession import evaluation
 from tfrecsession.batches import layout
+from tfrecsession.batches.batch import Reads
 from tfrecsession.recommender import recommender
 
 
@@ -20,7 +21,7 @@ def test_events_alike_are_ranked_once_and_all_have_their_rank(shop, kind):
     scored = evaluation.evaluate(model, shop.test)
     assert sum(calls) < scored.events == shop.test.scored_events
     calls.clear()
-    model.history_alone = False
+    model.reads = Reads(context=("times",))  # each event by itself
     again = evaluation.evaluate(model, shop.test)
     assert sum(calls) == scored.events and (again.ranks != scored.ranks).mean() < 1e-3
 

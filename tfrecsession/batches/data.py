@@ -144,9 +144,7 @@ class Sessions:
             dataset = datasets.session_parallel(self.values, self.offsets, rows, steps)
         else:
             dataset = datasets.packed(self.values, self.offsets, rows, steps, one_target=one_target, **options)
-        dataset.sessions = self  # models that count whole sessions look here
-        dataset.one_target, dataset.by_user = one_target, by_user
-        return dataset
+        return dataset.of(sessions=self, one_target=one_target, by_user=by_user)
 
     def beginnings(self, most: int, seed: int = 0) -> list[list[str]]:
         """At most `most` sessions, drawn evenly, each up to one of its events: histories that a model may be asked."""
@@ -156,22 +154,22 @@ class Sessions:
 
     def _batches_by_user(self, rows, steps, carry, one_target, every_event, by_user, options):
         from tfrecsession.batches import datasets
-        from tfrecsession.batches.user_sequences import People
+        from tfrecsession.batches.user_sequences import UserSequences
 
         if by_user not in (True, "joined"):
             raise InputError(f"by_user={by_user!r}: say True, 'joined' or False")
         if one_target:
             raise InputError("by_user, one_target: a prefix by itself has no earlier sessions; say one of them")
-        people = People.of(self, self.earlier if every_event else (), joined=by_user == "joined")
+        people = UserSequences.of(self, self.earlier if every_event else (), joined=by_user == "joined")
         if every_event:
-            return datasets.every_event_of_people(people)
+            return datasets.every_event_of_users(people)
         if people.overlapping:
             warnings.warn(
                 f"{people.overlapping:,} of {len(self):,} sessions begin before an earlier one of their user has "
                 "ended: each is played alone, without a past",
                 stacklevel=3,
             )
-        return (datasets.user_parallel if carry else datasets.of_people)(people, rows, steps, **options)
+        return (datasets.user_parallel if carry else datasets.packed_users)(people, rows, steps, **options)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,4 @@
-"""Encoded sessions -> tf.data: the one batch format of every sequence model.
-
-An element is `(batch, targets)`: a dict of int32 `[rows, steps]` arrays and the int32 targets of the same shape, 0
-where there is none. `items`; `position`, 0 starts a session; `segment`, another number for each session of a row, 0 is
-padding; where rows hold persons (`batches.people`) also `visit`, the number of the session among its person's: where
-position and visit are 0 a person starts.
-"""
+"""Encoded sessions -> tf.data. An element is `(batch, targets)`, see `tfrecsession.batches.batch`."""
 
 from __future__ import annotations
 
@@ -12,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches import lanes, layout
-from tfrecsession.batches.epochs import ahead, in_epochs
+from tfrecsession.batches.batch import spec
+from tfrecsession.batches.epochs import Batches, ahead, in_epochs
 from tfrecsession.batches.packing import pack, rows_needed
-from tfrecsession.batches.user_sequences import People
+from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.errors import InputError
 
 NOTHING = "no session has two events or more: there is nothing to train on"
@@ -90,7 +85,7 @@ def every_event(
     return _once(all_of_them, len(values))
 
 
-def of_people(people: People, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
+def packed_users(people: UserSequences, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
     """As `packed`, but persons end to end, each by their newest `steps` events."""
     _check_shape(rows, steps)
     pieces = people.newest(steps)
@@ -102,7 +97,7 @@ def of_people(people: People, rows: int = 64, steps: int = 20, *, shuffle: bool 
     return _dealt(pieces, lay_out, rows, steps, shuffle, seed, visits=not people.joined)
 
 
-def user_parallel(people: People, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
+def user_parallel(people: UserSequences, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
     """Batches of static shape `[rows, steps]` whose rows go on from batch to batch: a lane plays the sessions of one
     person in order, then those of the next (arXiv 1706.04148, section 3.3)."""
     _check_shape(rows, steps)
@@ -127,7 +122,7 @@ def user_parallel(people: People, rows: int = 64, steps: int = 20, *, shuffle: b
     return _in_lanes(windows, int((begin + lengths[plan]).max()), rows, steps, visits=not people.joined)
 
 
-def every_event_of_people(people: People, cells: int = 8192) -> tf.data.Dataset:
+def every_event_of_users(people: UserSequences, cells: int = 8192) -> tf.data.Dataset:
     """Batches for evaluation: every person's events in order, those that are scored targets exactly once."""
     scored = people.scored()
 
@@ -144,11 +139,10 @@ def _once(all_of_them, events: int, visits: bool = False) -> tf.data.Dataset:
         for laid in all_of_them():
             yield laid.batch, laid.targets
 
-    array = tf.TensorSpec((None, None), tf.int32)
-    dataset = tf.data.Dataset.from_generator(once, output_signature=(dict.fromkeys(_names(visits), array), array))
+    dataset = tf.data.Dataset.from_generator(once, output_signature=spec((None, None), visits))
     if events < 10_000_000:  # known for the progress bar where counting is cheap
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in all_of_them())))
-    return ahead(dataset)
+    return Batches(ahead(dataset))
 
 
 def _dealt(pieces: layout.Pieces, lay_out, rows: int, steps: int, shuffle: bool, seed: int, visits: bool = False):
@@ -166,7 +160,7 @@ def _dealt(pieces: layout.Pieces, lay_out, rows: int, steps: int, shuffle: bool,
             shape = (full // rows, rows, steps)
             yield {name: array.reshape(shape) for name, array in laid.batch.items()}, laid.targets.reshape(shape)
 
-    return in_epochs(chunks, cells_of(rows, steps, visits), batches, chunk)
+    return in_epochs(chunks, spec((None, rows, steps), visits), batches, chunk)
 
 
 def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False):
@@ -184,22 +178,12 @@ def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False):
             }
             yield cut, cut.pop("targets")
 
-    return in_epochs(chunks, cells_of(rows, steps, visits), batches, chunk)
-
-
-def _names(visits: bool) -> tuple[str, ...]:
-    return ("items", "position", "segment", "visit") if visits else ("items", "position", "segment")
+    return in_epochs(chunks, spec((None, rows, steps), visits), batches, chunk)
 
 
 def _check_some(pieces: layout.Pieces) -> None:
     if not len(pieces.lengths):
         raise InputError(NOTHING)
-
-
-def cells_of(rows: int, steps: int, visits: bool = False):
-    """The specification of many batches at once."""
-    cells = tf.TensorSpec((None, rows, steps), tf.int32)
-    return dict.fromkeys(_names(visits), cells), cells
 
 
 def _check_shape(rows: int, steps: int) -> None:

@@ -1,9 +1,7 @@
 """Passes over the training data, one an epoch, that can begin at any batch.
 
-What comes in which epoch follows from the seed and the number of the epoch alone, so that a training that was broken
-off goes on with the very batches that it would have seen. The contract is one attribute of a data set of batches,
-`start(epoch, batch)`: the same batches from there on. Who makes batches in another way gives them that attribute, and
-`starting_at` does the rest.
+The batches of an epoch follow from the seed and the epoch's number alone. An interrupted training therefore resumes
+with the very batches that it would have seen.
 """
 
 from __future__ import annotations
@@ -17,95 +15,155 @@ import tensorflow as tf
 from tfrecsession.errors import InputError
 
 AHEAD = 8  # batches that wait for the training step
-FAILED: list[InputError] = []  # what could not be read while batches were made, see `plainly`
-MARKS = ("sessions", "one_target", "by_user", "interactions")  # what models read of a data set of batches
+
+
+class Batches(tf.data.Dataset):
+    """A `tf.data.Dataset` of batches that knows its data, and can begin at any batch.
+
+    Transformations (`map`, `take`, ...) return plain datasets without these attributes.
+
+    Args:
+        dataset: the batches.
+        restart: (epoch, batch) -> `Batches` that begin there; None: they cannot.
+        split: (index, count) -> the `Batches` of worker `index` of `count`, which read their part of the data alone;
+            None: a worker reads all of it.
+        per_epoch: batches in a whole epoch; None: as many as `dataset` has.
+        failures: InputErrors raised while batches are read, appended by the reading thread.
+
+    Attributes:
+        sessions: the split that the batches are of, `Sessions`; None for pairs.
+        interactions: the users x items that the batches are of; None for sessions.
+        one_target, by_user: how the batches were made, see `Sessions.batches`.
+    """
+
+    sessions = interactions = None
+    one_target, by_user = False, False
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        restart: Callable[[int, int], Batches] | None = None,
+        split: Callable[[int, int], Batches] | None = None,
+        per_epoch: int | None = None,
+        failures: list[InputError] | None = None,
+    ):
+        self._dataset, self._per_epoch = dataset, per_epoch
+        self.restart, self.split, self.failures = restart, split, [] if failures is None else failures
+        super().__init__(dataset._variant_tensor)
+
+    @property
+    def element_spec(self):
+        return self._dataset.element_spec
+
+    def _inputs(self):
+        return [self._dataset]
+
+    def cardinality(self):
+        """int64 scalar tensor: the batches of a whole epoch, also where the first epoch begins later."""
+        return self._dataset.cardinality() if self._per_epoch is None else tf.constant(self._per_epoch, tf.int64)
+
+    def of(self, **attributes) -> Batches:
+        """Sets attributes (`sessions`, `interactions`, `one_target`, `by_user`) and returns the batches."""
+        for name, value in attributes.items():
+            setattr(self, name, value)
+        return self
+
+    def starting_at(self, epoch: int, batch: int = 0) -> Batches:
+        """Returns the batches of `epoch` from number `batch` on, then those of later epochs; see `starting_at`."""
+        return self.restart(int(epoch), int(batch)).of(**self._attributes)
+
+    def of_worker(self, index: int, count: int) -> Batches:
+        """Returns the batches of worker `index` of `count`: its part of the data, or all of it where there is no `split`."""
+        return self.split(index, count).of(**self._attributes) if self.split else self
+
+    @property
+    def _attributes(self) -> dict:
+        return {name: getattr(self, name) for name in ("sessions", "interactions", "one_target", "by_user")}
 
 
 def in_epochs(
-    chunks: Callable[[int, int], Iterator], spec, batches: int, chunk: int, share: Callable | None = None
-) -> tf.data.Dataset:
-    """An epoch at each pass.
+    chunks: Callable[[int, int], Iterator], spec, batches: int, chunk: int, split: Callable | None = None
+) -> Batches:
+    """Returns batches, a new epoch at each pass: the first pass is epoch 0, the second epoch 1, and so on.
 
     Args:
-        chunks: (epoch, first) -> the chunks of that epoch from number `first` on, each some `chunk` batches stacked:
-            nested arrays [batches, ...]. What lies before `first` should cost nothing.
+        chunks: (epoch, first) -> the chunks of that epoch from number `first` on, each `chunk` batches stacked: nested
+            arrays [batches, ...]. Chunks before `first` should cost nothing.
         spec: of a chunk, a `TensorSpec` for each array.
         batches: how many there are in every epoch.
         chunk: batches in a chunk, all but the last.
-        share: (index, count) -> the data set of worker `index` of `count`, where each reads only its part of the data.
-
-    Returns:
-        A data set of batches. Its first pass is epoch 0, its second epoch 1, and so on; `start(epoch, batch)` makes one
-        that begins elsewhere, whose first pass is that much shorter.
+        split: as in `Batches`.
     """
 
-    def start(epoch: int = 0, batch: int = 0) -> tf.data.Dataset:
+    def start(epoch: int = 0, batch: int = 0) -> Batches:
         passes, skipped = itertools.count(epoch), itertools.chain([batch], itertools.repeat(0))
+        failures: list[InputError] = []
 
         def one_pass():
             first, left_out = divmod(next(skipped), chunk)
             try:
-                for some in chunks(next(passes), first):
-                    yield tf.nest.map_structure(lambda array, begin=left_out: array[begin:], some)
+                for stack in chunks(next(passes), first):
+                    yield tf.nest.map_structure(lambda array, begin=left_out: array[begin:], stack)
                     left_out = 0
             except InputError as error:
-                FAILED.append(error)
+                failures.append(error)
                 raise
 
         dataset = tf.data.Dataset.from_generator(one_pass, output_signature=spec).unbatch()
         if not batch:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
         dataset = ahead(dataset)
-        if batch:  # an epoch has them all, whatever is left of this one
-            dataset.cardinality = lambda: tf.constant(batches, tf.int64)
-        dataset.start = start
-        if share:
-            dataset.share = lambda index, count: share(index, count).start(epoch, batch)
-        return dataset
+        part = split and (lambda index, count: split(index, count).starting_at(epoch, batch))
+        return Batches(dataset, start, part, batches if batch else None, failures)
 
     return start()
 
 
-def starting_at(dataset: tf.data.Dataset, epoch: int, batch: int = 0) -> tf.data.Dataset:
-    """The batches of a training that goes on: of `epoch` those from number `batch` on, then the later epochs.
+def starting_at(dataset: tf.data.Dataset, epoch: int, batch: int = 0) -> Batches:
+    """Returns the batches of a resumed training: of `epoch` those from number `batch` on, then the later epochs.
 
-    `cardinality()` still says how many batches a whole epoch has: Keras counts those of the first one from 0, and
-    `training.Checkpoint` passes over the ones that were.
+    `cardinality()` stays that of a whole epoch: Keras counts the batches of the first one from 0.
 
     Args:
-        dataset: of `data.train.batches(...)` or `batches.triples`.
+        dataset: of `data.train.batches(...)` or `batches.triples`, or any `Batches` with a `restart`.
         epoch, batch: from 0, counted as if `dataset` had not been read yet.
 
     Raises:
         InputError: the data set cannot begin there.
     """
-    if not hasattr(dataset, "start"):
+    if not isinstance(dataset, Batches) or dataset.restart is None:
         raise InputError(
-            "x: these batches cannot begin in the middle; take data.train.batches(...) as it is, or give yours an "
-            "attribute start(epoch, batch), see tfrecsession.batches.epochs"
+            "x: these batches cannot begin in the middle of an epoch: must be data.train.batches(...) as it is, or "
+            "tfrecsession.batches.epochs.Batches(dataset, restart=...)"
         )
-    begins = dataset.start(int(epoch), int(batch))
-    for mark in MARKS:
-        if hasattr(dataset, mark):
-            setattr(begins, mark, getattr(dataset, mark))
-    return begins
+    return dataset.starting_at(epoch, batch)
 
 
 @contextlib.contextmanager
-def plainly() -> Iterator[None]:
-    """An InputError met while batches are read comes out as itself, not as the text of an error of TensorFlow."""
-    FAILED.clear()
+def input_errors_of(*batches) -> Iterator[None]:
+    """Raises an InputError met while batches are read as itself, not as the text of a TensorFlow error.
+
+    Args:
+        batches: what is read within; only `Batches` know their errors.
+    """
+    known = [it for it in batches if isinstance(it, Batches)]
+    for it in known:
+        it.failures.clear()
     try:
         yield
     except tf.errors.OpError:
-        if FAILED:
-            raise FAILED.pop() from None
+        for it in known:
+            if it.failures:
+                raise it.failures.pop() from None
         raise
 
 
 def ahead(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Made while the step before is computed. Without tf.data's autotuning: the end of an epoch would wait for its
-    thread, which sleeps 10 ms, 20 ms, 40 ms ... between looks (an epoch of 6 seconds took 10)."""
+    """Prepares batches while the step before is computed.
+
+    tf.data's autotuning is off: at the end of an epoch it would wait for its thread, which sleeps 10 ms, 20 ms, 40 ms
+    ... between looks (an epoch of 6 seconds took 10).
+    """
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(AHEAD).with_options(options)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfrecsession.batches.batch import batch_of
 from tfrecsession.batches.packing import Packing, pack, ranges
 
 
@@ -34,8 +35,11 @@ class Layout(NamedTuple):
 
     @property
     def batch(self) -> dict[str, np.ndarray]:
-        batch = {"items": self.items, "position": self.position, "segment": self.segment}
-        return batch if self.visit is None else {**batch, "visit": self.visit}
+        return self.batch_with({})
+
+    def batch_with(self, context: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the batch with columns of the input events, [rows, steps] each."""
+        return batch_of(self.items, self.position, self.segment, self.visit, context=context)
 
 
 def whole(offsets: np.ndarray) -> Pieces:

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches import datasets, layout
+from tfrecsession.batches.batch import names, spec
 from tfrecsession.batches.epochs import in_epochs
 from tfrecsession.batches.packing import Packing, pack, ranges, rows_needed
 from tfrecsession.errors import InputError
@@ -132,7 +133,7 @@ class _Stream:
                 raise InputError(f"rows={rows}: {of} workers share the rows of a batch, say a multiple of {of}")
             return self.batches(rows // of, index, of)
 
-        return in_epochs(chunks, datasets.cells_of(rows, self.steps), number, chunk, share)
+        return in_epochs(chunks, spec((None, rows, self.steps)), number, chunk, share)
 
     def _dealt(self, count: int) -> list[list[_Shard]]:
         """The shards of each worker, about as many rows for each: the largest first, to whom has the fewest rows."""
@@ -166,7 +167,7 @@ class _Stream:
             del window  # before the one after the next is read
         while held or at < batches * rows:
             empty = np.zeros((min(size - at % size, batches * rows - at), self.steps), np.int32)
-            held.append(dict.fromkeys(("items", "position", "segment", "targets"), empty))
+            held.append(dict.fromkeys((*names(), "targets"), empty))
             at += len(empty)
             yield stacked()
 

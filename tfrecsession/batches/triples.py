@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches.epochs import in_epochs
+from tfrecsession.batches.epochs import Batches, in_epochs
 from tfrecsession.batches.interactions import Interactions
 from tfrecsession.errors import InputError
 
@@ -20,7 +20,7 @@ COLUMNS = {
 }
 
 
-def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = True, seed: int = 0) -> tf.data.Dataset:
+def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = True, seed: int = 0) -> Batches:
     """Every pair of a person and an item once an epoch, in batches of static shape `[rows]`.
 
     The last batch is filled up with its own first pair at weight 0, so that a lazy optimizer touches no row that the
@@ -66,6 +66,4 @@ def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = Tru
             yield {name: arrays[name].astype(kind.as_numpy_dtype).reshape(-1, rows) for name, kind in COLUMNS.items()}
 
     spec = {name: tf.TensorSpec((None, rows), kind) for name, kind in COLUMNS.items()}
-    dataset = in_epochs(chunks, spec, batches, chunk)
-    dataset.interactions = interactions
-    return dataset
+    return in_epochs(chunks, spec, batches, chunk).of(interactions=interactions)

@@ -19,7 +19,7 @@ from tfrecsession.errors import InputError
 
 
 @dataclass(frozen=True)
-class People:
+class UserSequences:
     """Events person by person, `values[offsets[p]:offsets[p + 1]]`; sessions in the order of their start.
 
     A session without a user is a person of its own. So is a session that begins before an earlier one of its person has
@@ -48,7 +48,7 @@ class People:
     _place: np.ndarray = field(repr=False)  # among the events of all splits
 
     @classmethod
-    def of(cls, sessions, earlier: Iterable = (), joined: bool = False) -> People:
+    def of(cls, sessions, earlier: Iterable = (), joined: bool = False) -> UserSequences:
         """Collect the sessions of every person of a split, after those that the splits before it have of them.
 
         Args:

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from tfrecsession.batches import Sessions, layout
 from tfrecsession.batches.packing import ranges
-from tfrecsession.batches.user_sequences import People
+from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.measures import Evaluation, measure
 from tfrecsession.models import Recommender
@@ -65,10 +65,10 @@ def evaluate(
     start = time.perf_counter()
     earlier = sessions.earlier if earlier is None else tuple(earlier)
     every = np.arange(len(values))
-    columns = {name: sessions.column(name) for name in model.columns}
+    columns = {name: sessions.column(name) for name in model.reads.context}
     if not sessions.timed and sessions.role != "train":  # its rows are numbered anew; it comes after train as a whole
         columns.pop("times", None)
-    alike = layout.first_alike(values, offsets) if model.history_alone and not columns else every
+    alike = every if model.reads.users or columns else layout.first_alike(values, offsets)
     scored = alike == every  # the others get what the event like them gets
     number = np.cumsum(scored) - 1
     ranks = np.zeros(number[-1] + 1, np.int32)
@@ -102,18 +102,21 @@ def evaluate(
 
 def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray, columns: dict) -> Iterator[tuple]:
     """A batch, its targets, and the places of these among the events of the split, -1 where there is none."""
-    if model.across_sessions:
-        people = People.of(sessions, earlier, joined=model.across_sessions == "joined")
+    if model.reads.users:
+        people = UserSequences.of(sessions, earlier, joined=model.reads.users == "joined")
         layouts, into = people.every_event(people.scored()), people.event
         columns = {name: people.column(name) for name in columns}
     else:
-        layouts = layout.every_event(sessions.values, sessions.offsets, scored=scored, one_target=not model.causal)
+        layouts = layout.every_event(
+            sessions.values, sessions.offsets, scored=scored, one_target=model.reads.one_target
+        )
         into = np.arange(len(sessions.values))
     for laid in layouts:
-        batch = laid.batch
-        for name, column in columns.items():  # of the event that is the input
-            batch[name] = column[laid.source]
-        yield batch, laid.targets, np.where(laid.event >= 0, into[laid.event], -1)
+        yield (
+            laid.batch_with({name: column[laid.source] for name, column in columns.items()}),
+            laid.targets,
+            np.where(laid.event >= 0, into[laid.event], -1),
+        )
 
 
 def _checked(model: Recommender, k) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from tfrecsession.batches import Sessions
 from tfrecsession.batches.packing import ranges
-from tfrecsession.batches.user_sequences import People
+from tfrecsession.batches.user_sequences import UserSequences
 
 TYPES = 20  # event types shown by themselves, the most frequent; the others are taken together
 
@@ -54,7 +54,7 @@ def slicings(sessions: Sessions, event: np.ndarray, earlier: Iterable[Sessions] 
     if "user" in columns and any(user is not None for user in sessions.column("user")):
         history = history_lengths(sessions, earlier)[event]
         found["history_length"] = _by_length(history, (1, 2, 3, 6, 11, 21, 51))
-        people = People.of(sessions, earlier)
+        people = UserSequences.of(sessions, earlier)
         past, here = np.zeros(len(values), np.int64), people.event >= 0
         past[people.event[here]] = people.visit[here]
         found["past_sessions"] = _by_length(past[event], (0, 1, 2, 3, 5, 10))

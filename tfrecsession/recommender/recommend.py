@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.batches.batch import of_histories
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.matmul import products
+from tfrecsession.layers.ragged import wanted_first
 from tfrecsession.recommender.top_items import Finding, left_out, pairs
 
 BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events x catalogue
@@ -63,14 +65,10 @@ class Answers(Finding):
     def _encode_histories(self, ids):
         """`[histories, dim]`, the ids without what is unknown, padded to the right, and how many each history has."""
         known = tf.cast(ids > 1, tf.int32)
-        ids = tf.gather(ids * known, tf.argsort(1 - known, axis=1, stable=True), batch_dims=1)
+        (ids,) = wanted_first(ids > 1, ids * known)
         ids = tf.pad(ids, [[0, 0], [0, 1]])  # at least one step, also for no history at all
         length = tf.reduce_sum(known, axis=1)
-        there = tf.cast(ids > 0, tf.int32)
-        batch = {"items": ids, "position": tf.cumsum(there, axis=1, exclusive=True) * there, "segment": there}
-        if self.across_sessions is True:
-            batch["visit"] = tf.zeros_like(ids)  # one session, of somebody of whom nothing else is known
-        return self.encode_last(batch, length), ids, length
+        return self.encode_last(of_histories(ids, self.reads), length), ids, length
 
     def encode_last(self, batch: dict, length):
         """What is known after the last event of each row, a session that starts at its first step: `[rows, dim]`.

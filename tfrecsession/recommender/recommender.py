@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches import Sessions
+from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.recommender.mixed_precision import InPrecision
@@ -25,13 +26,10 @@ class Recommender(Answers, InPrecision, keras.Model):
             reads them back from its file.
     """
 
-    history_alone = True  # scores follow from the items of the session so far and nothing else, such as the user
-    across_sessions: bool | str = False  # earlier sessions are read: True, "visit" counts them; "joined": as one
-    columns: tuple[str, ...] = ()  # further columns of the log, a value per event, that `target_ranks` finds in a batch
+    reads = Reads()  # what a batch holds beside the items
     fitted = False  # by `fit`, or in the file that it was read from
     longest_history = 1000  # newest items of a history that an export reads, unless told otherwise
     search_space: dict = {}  # setting -> what `tfrecsession tune` may try, see `tfrecsession.recommender.search_space`
-    causal = True  # whether what `encode` says at a step is free of the steps after it, so that each can have a target
 
     def __init__(self, items: Items | int, **kwargs):
         super().__init__(**kwargs)
@@ -87,10 +85,10 @@ class Recommender(Answers, InPrecision, keras.Model):
         if sessions is not None:
             self.check_vocabulary(sessions.items)
         if isinstance(x, Sessions):
-            return x.batches(one_target=not self.causal, by_user=self.across_sessions)
-        if sessions is not None and x.by_user != self.across_sessions:
-            raise InputError(f"by_user={x.by_user!r}: this model reads batches(by_user={self.across_sessions!r})")
-        if sessions is not None and not (self.causal or x.one_target):
+            return x.batches(one_target=self.reads.one_target, by_user=self.reads.by_user)
+        if sessions is not None and x.by_user != self.reads.by_user:
+            raise InputError(f"by_user={x.by_user!r}: must be {self.reads.by_user!r} for this {type(self).__name__}")
+        if sessions is not None and self.reads.one_target and not x.one_target:
             raise InputError(
                 f"this {type(self).__name__} reads a session from both ends: with a target after every event it would "
                 "see the next item before it has to name it. Say batches(one_target=True), one target after each prefix"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches.epochs import plainly
+from tfrecsession.batches.epochs import input_errors_of
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding
 from tfrecsession.losses import CrossEntropy, RankingLoss, full_softmax, sampled_losses
@@ -78,12 +79,13 @@ class SequenceModel(Recommender):
         **kwargs,
     ):
         super().__init__(items, **kwargs)
-        if joined and self.across_sessions:
-            raise InputError(f"joined={joined}: {type(self).__name__} tells a person's sessions apart, say False")
+        if joined and self.reads.users:
+            raise InputError(
+                f"joined={joined}: must be False, {type(self).__name__} tells the sessions of a user apart"
+            )
         self.joined = joined
         if joined:
-            self.across_sessions = "joined"
-        self.history_alone = not self.across_sessions
+            self.reads = replace(self.reads, users="joined")
         if isinstance(negatives, str):
             if negatives != "popularity":
                 raise InputError(f"negatives={negatives!r}: say 'popularity', None or one of trs.negatives")
@@ -111,9 +113,10 @@ class SequenceModel(Recommender):
             )
         super().compile(optimizer, loss, metrics, **kwargs)
 
-    def fit(self, *args, callbacks=None, **kwargs):
-        with plainly():
-            return super().fit(*args, callbacks=[*(callbacks or []), StopOnNaN()], **kwargs)
+    def fit(self, x=None, *args, callbacks=None, **kwargs):
+        x = self._batches(x)
+        with input_errors_of(x):
+            return super().fit(x, *args, callbacks=[*(callbacks or []), StopOnNaN()], **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """As of `Recommender`. The negatives of its loss are no part of a training's: with validation or without, a
@@ -130,10 +133,10 @@ class SequenceModel(Recommender):
     def training_batches(self, sessions, settings: dict, seed: int, memory: int | None = None):
         """The batches that `tfrecsession train` fits to; with `memory`, read from files."""
         if lanes := settings.get("lanes"):  # in parallel: the state carried, of sessions in the order of the log
-            order = {"by_user": self.across_sessions, "seed": seed} if self.across_sessions else {}
+            order = {"by_user": self.reads.by_user, "seed": seed} if self.reads.by_user else {}
             return sessions.batches(rows=lanes, steps=settings["steps"], carry=True, memory=memory, **order)
         shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory}
-        return sessions.batches(**shape, seed=seed, one_target=not self.causal, by_user=self.across_sessions)
+        return sessions.batches(**shape, seed=seed, one_target=self.reads.one_target, by_user=self.reads.by_user)
 
     def score_all(self, encoded):
         return self.output_items.score_all(encoded)
@@ -178,7 +181,7 @@ class SequenceModel(Recommender):
 
     def _check_targets(self, batch, targets):
         """The batches of anybody's own making: a model that reads ahead may have no target before a session's end."""
-        if self.causal:
+        if not self.reads.one_target:
             return
         goes_on = tf.pad(batch["position"][:, 1:] > 0, [[0, 0], [0, 1]])
         tf.debugging.assert_equal(

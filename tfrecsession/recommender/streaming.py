@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfrecsession.batches.batch import of_continuations
 from tfrecsession.errors import InputError
 from tfrecsession.recommender.recommend import Recommendations
 
@@ -100,13 +101,7 @@ class Streaming:
         state = checked_state(state, tf.shape(ids)[0], self.state_width + 1)
         before, events = state[:, :-1], state[:, -1:]
         known = ids[:, None] > 1
-        batch = {
-            "items": tf.where(known, ids[:, None], 0),
-            "position": tf.ones_like(ids[:, None]),  # never 0: the state says what was before, zeros say nothing
-            "segment": tf.ones_like(ids[:, None]),
-        }
-        if self.across_sessions is True:
-            batch["visit"] = tf.zeros_like(ids[:, None])
+        batch = of_continuations(tf.where(known, ids[:, None], 0), visits=self.reads.users == "visits")
         after = tf.where(known, self.encode_from(batch, before)[1], before)
         events += tf.cast(known, tf.float32)
         clicked = tf.stack([tf.range(tf.shape(ids)[0]), ids], axis=1) if exclude_seen else None

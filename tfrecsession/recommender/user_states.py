@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.batches.batch import of_continuations, of_users
 from tfrecsession.errors import InputError
+from tfrecsession.layers.ragged import wanted_first
 from tfrecsession.recommender.recommend import Recommendations
 from tfrecsession.recommender.top_items import left_out
 
@@ -34,28 +36,18 @@ class UserAnswers:
         Returns:
             int32 [histories, k], 0 where nothing is left, and float32 [histories, k].
         """
-        ids, sessions = _first(ids > 0, ids, sessions)
+        ids, sessions = wanted_first(ids > 0, ids, sessions)
         changes = tf.cast(sessions[:, 1:] != sessions[:, :-1], tf.int32)
         number = tf.cumsum(tf.pad(changes, [[0, 0], [1, 0]])[:, : tf.shape(ids)[1]], axis=1)  # 0, 1, ... of a row
         current = tf.reduce_max(tf.where(ids > 0, number, -1), axis=1)
         number = tf.where(ids > 1, number, -1)
-        ids, number = _first(ids > 1, ids, number)
+        ids, number = wanted_first(ids > 1, ids, number)
         ids = tf.pad(ids, [[0, 0], [0, 1]])  # at least one step
         number = tf.pad(number, [[0, 0], [0, 1]], constant_values=-1)
 
-        there = tf.cast(ids > 1, tf.int32)
-        first = tf.pad(number[:, 1:] != number[:, :-1], [[0, 0], [1, 0]], constant_values=True)
-        segment = tf.cumsum(tf.cast(first, tf.int32), axis=1) * there
-        began = tf.argsort(tf.cast(~first, tf.int32), axis=1, stable=True)  # the first steps, session by session
-        began = tf.gather(began, tf.maximum(segment - 1, 0), batch_dims=1)
-        batch = {
-            "items": ids * there,
-            "position": (tf.range(tf.shape(ids)[1]) - began) * there,
-            "segment": segment,
-            "visit": tf.maximum(segment - 1, 0),
-        }
+        batch = of_users(ids, number)
         hidden, _ = self.encode_from(batch, tf.zeros([tf.shape(ids)[0], self.state_width]))
-        length = tf.reduce_sum(there, axis=1)
+        length = tf.math.count_nonzero(ids > 1, axis=1, dtype=tf.int32)
         known = tf.reduce_max(number, axis=1) == current
         return self._best(hidden, ids, length, known, k, exclude_seen, allowed, exclude, only)
 
@@ -87,13 +79,11 @@ class UserAnswers:
         return tf.where(state[:, -1:] > 0, ended, state[:, : self.user_width])
 
     def _play(self, ids, user_state):
-        (ids,) = _first(ids > 1, ids)
+        (ids,) = wanted_first(ids > 1, ids)
         ids = tf.pad(ids, [[0, 0], [0, 1]])  # at least one step
-        there = tf.cast(ids > 1, tf.int32)
-        # no position is 0: the session has started, from the user state
-        batch = {"items": ids * there, "position": tf.cumsum(there, axis=1) * there, "segment": there, "visit": there}
+        batch = of_continuations(tf.where(ids > 1, ids, 0), visits=True)
         hidden, state = self.encode_from(batch, self.state_from_user(user_state))
-        return hidden, state, ids, tf.reduce_sum(there, axis=1)
+        return hidden, state, ids, tf.math.count_nonzero(ids > 1, axis=1, dtype=tf.int32)
 
     def _best(self, hidden, ids, length, known, k, exclude_seen, allowed, exclude, only):
         """The answer after `length` steps of each row; popular items where it is not `known` what goes on."""
@@ -128,9 +118,3 @@ class UserAnswers:
             ids.append(np.concatenate([*encoded, np.zeros(0, np.int32)]))
             sessions.append(np.repeat(np.arange(len(encoded)), list(map(len, encoded))))
         return self.recommend_ids(self.answer_sessions, [ids, sessions], k, exclude_seen, candidates)
-
-
-def _first(wanted, *arrays):
-    """The wanted cells of every row first, in their order, the others after them."""
-    order = tf.argsort(tf.cast(~wanted, tf.int32), axis=1, stable=True)
-    return [tf.gather(array, order, batch_dims=1) for array in arrays]

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.batches.epochs import Batches
 from tfrecsession.errors import InputError
 from tfrecsession.models import SequenceModel, by_name
 from tfrecsession.negatives import InBatch, Negatives
@@ -107,9 +108,10 @@ def _shares(batches: tf.data.Dataset, together: tf.distribute.Strategy):
     if rows is None or rows % replicas:
         raise InputError(f"rows={rows}: {replicas} workers share the rows of a batch, say a multiple of {replicas}")
 
-    own = across(together) and hasattr(batches, "share")  # each worker reads its part of the files, not all rows
+    # each worker reads its part of the files, not all rows
+    own = across(together) and isinstance(batches, Batches) and batches.split is not None
     if own:
-        batches = batches.share(worker_of(together), workers_of(together))
+        batches = batches.of_worker(worker_of(together), workers_of(together))
 
     def of_worker(where):
         here = replicas // where.num_input_pipelines

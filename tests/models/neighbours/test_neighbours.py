@@ -149,7 +149,7 @@ def batch_of(history, target, now=None):
         "segment": np.ones((1, length), np.int32),
     }
     if now is not None:
-        batch["times"] = np.full((1, length), now, np.int64)
+        batch["context/times"] = np.full((1, length), now, np.int64)
     targets = np.zeros((1, length), np.int32)
     targets[0, -1] = target
     return batch, targets

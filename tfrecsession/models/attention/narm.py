@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.batches.batch import of_histories
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding, SessionAttention, SessionGRU
 from tfrecsession.recommender.search_space import Choice, Float
@@ -135,8 +136,8 @@ class NARM(SequenceModel):
 
     def _attended_by(self, ids, per_step: bool):
         """int32 [events], known items -> the weights of the last event, [events], or of every one, [events, events]."""
-        position = tf.range(tf.size(ids))[None]
-        states = self._states({"items": ids[None], "position": position})
+        batch = of_histories(ids[None], self.reads)
+        states, position = self._states(batch), batch["position"]
         if per_step:
             return self.local.matrix(states, position)[0]
         return self.local.last_weights(states, tf.size(ids)[None])[0]

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.layers.ragged import spread
 from tfrecsession.layers.session_window import last_items, newest_items
@@ -45,7 +46,7 @@ class NeighbourModel(CountingModel):
         idf: the weight of log(sessions / events of the item) on top of 1; never below 0.
     """
 
-    columns = ("times",)
+    reads = Reads(context=("times",))  # finds only sessions that ended before
 
     def __init__(
         self, items, neighbours, recent, similarity="cosine", window=None, session_decay=None, idf=0.0, **kwargs
@@ -185,8 +186,8 @@ class NeighbourModel(CountingModel):
         position = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + 1.0
         weights = np.asarray(self.position_weight(position, np.repeat(lengths, lengths).astype(float)))
         past = np.full(len(starts), len(self.index.ends))
-        if "times" in batch:
-            past = np.searchsorted(self.index.ends, batch["times"][there])
+        if "context/times" in batch:
+            past = np.searchsorted(self.index.ends, batch["context/times"][there])
         scheme = session_search.Scheme(
             recent=self.recent,
             neighbours=self.neighbours,

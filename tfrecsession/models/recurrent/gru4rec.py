@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 from keras import ops
 
@@ -96,7 +98,8 @@ class GRU4Rec(Streaming, SequenceModel):
         self.bidirectional = bidirectional
         self.lanes = lanes
         self.initializer = initializer
-        self.causal = not bidirectional
+        if bidirectional:
+            self.reads = replace(self.reads, targets="last_step")
 
         self.recurrent = [self._layer(number) for number in range(len(units))]
         dims = self.recurrent[-1].units

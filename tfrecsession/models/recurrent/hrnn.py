@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding, SessionHierarchy
 from tfrecsession.recommender.search_space import Choice, Float
@@ -57,7 +58,7 @@ class HRNN(UserAnswers, Streaming, SequenceModel):
         model.recommend_with_sessions([[["item-4", "item-7"], ["item-17"]]], k=20)  # one person, two sessions
     """
 
-    across_sessions = True
+    reads = Reads(users="visits")
     training_defaults = {**SequenceModel.training_defaults, "lanes": 64, "steps": 20}
     search_space = {
         "form": Choice("init", "all"),

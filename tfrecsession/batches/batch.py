@@ -1,0 +1,135 @@
+"""The batch: the one input format of every sequence model. No other module makes one.
+
+A batch is a flat dict of arrays or tensors, each `[rows, steps]`:
+
+    items         int32, the item of an event; 0 is padding, 1 an unknown item
+    position      int32, 0 at the first event of a session
+    segment       int32, numbers the sessions of a row; 0 is padding
+    visit         int32, the number of the session among those of its user, from 0; position 0 and visit 0 start a user
+    user          int32, the user
+    context/NAME  a column of the log, of the input event
+    request/NAME  a column of the event to be predicted, as far as it is known when the recommendation is requested
+    weight        float32, how much the target counts
+
+Sessions stand end to end in a row. The targets of a batch are int32 of the same shape, 0 where there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tfrecsession.errors import InputError
+
+USERS = (None, "visits", "joined", "ids")
+TARGETS = ("every_step", "last_step")
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Declares what a model reads of a log beside the items of the session so far.
+
+    Args:
+        context: columns of the input event, as `context/NAME` in the batch.
+        request: columns of the event to be predicted, as `request/NAME`.
+        users: earlier sessions of the user: None, not read; "visits", as sessions, which `visit` numbers; "joined", as
+            if they were one session; "ids", the user's number, as `user`.
+        targets: "every_step"; "last_step" for a model that reads a session from both ends: only the last step of a
+            prefix may have a target.
+
+    Raises:
+        InputError: an unknown value of `users` or `targets`.
+    """
+
+    context: tuple[str, ...] = ()
+    request: tuple[str, ...] = ()
+    users: str | None = None
+    targets: str = "every_step"
+
+    def __post_init__(self):
+        if self.users not in USERS:
+            raise InputError(f"users={self.users!r}: must be one of {', '.join(map(repr, USERS))}")
+        if self.targets not in TARGETS:
+            raise InputError(f"targets={self.targets!r}: must be one of {', '.join(map(repr, TARGETS))}")
+
+    @property
+    def one_target(self) -> bool:
+        """The argument of `Sessions.batches`."""
+        return self.targets == "last_step"
+
+    @property
+    def by_user(self) -> bool | str:
+        """The argument of `Sessions.batches`: False, True or "joined"."""
+        return {"visits": True, "joined": "joined"}.get(self.users, False)
+
+
+def batch_of(items, position, segment, visit=None, *, context=None, request=None) -> dict:
+    """Returns the batch of these cells, NumPy arrays or tensors of one shape.
+
+    Args:
+        items, position, segment, visit: see the module; `visit=None` for sessions that stand alone.
+        context, request: column name -> values.
+    """
+    batch = {"items": items, "position": position, "segment": segment}
+    if visit is not None:
+        batch["visit"] = visit
+    for side, columns in (("context", context), ("request", request)):
+        batch.update({f"{side}/{name}": values for name, values in (columns or {}).items()})
+    return batch
+
+
+def names(visits: bool = False) -> tuple[str, ...]:
+    """Returns the keys of a batch, in their order."""
+    return tuple(batch_of(None, None, None, True if visits else None))
+
+
+def spec(shape: tuple, visits: bool = False):
+    """Returns the TensorSpecs of a batch and of its targets, int32 of `shape` each."""
+    import tensorflow as tf  # reading a data set does not need it
+
+    cells = tf.TensorSpec(shape, tf.int32)
+    return dict.fromkeys(names(visits), cells), cells
+
+
+def of_histories(ids, reads: Reads) -> dict:
+    """Returns the batch of one session a row, for the recommendation after its last event.
+
+    Args:
+        ids: int32 [rows, steps], known items, 0 behind the last one.
+        reads: what the model reads; earlier sessions of the user are unknown.
+    """
+    import tensorflow as tf
+
+    mask = tf.cast(ids > 0, tf.int32)
+    position = tf.cumsum(mask, axis=1, exclusive=True) * mask
+    return batch_of(ids, position, mask, tf.zeros_like(ids) if reads.users == "visits" else None)
+
+
+def of_continuations(ids, visits: bool) -> dict:
+    """Returns the batch of sessions that have begun before: no position is 0, so that a state carries over.
+
+    Args:
+        ids: int32 [rows, steps], known items, 0 behind the last one.
+        visits: whether the sessions are those of known users.
+    """
+    import tensorflow as tf
+
+    mask = tf.cast(ids > 0, tf.int32)
+    return batch_of(ids, tf.cumsum(mask, axis=1) * mask, mask, mask if visits else None)
+
+
+def of_users(ids, session) -> dict:
+    """Returns the batch of users, a row each: their sessions end to end.
+
+    Args:
+        ids: int32 [users, steps], known items, 0 or 1 behind the last one.
+        session: int32 [users, steps], the session of each event, rising; -1 behind the last one.
+    """
+    import tensorflow as tf
+
+    mask = tf.cast(ids > 1, tf.int32)
+    first = tf.pad(session[:, 1:] != session[:, :-1], [[0, 0], [1, 0]], constant_values=True)
+    segment = tf.cumsum(tf.cast(first, tf.int32), axis=1) * mask
+    began = tf.argsort(tf.cast(~first, tf.int32), axis=1, stable=True)  # the first steps, session by session
+    began = tf.gather(began, tf.maximum(segment - 1, 0), batch_dims=1)
+    position = (tf.range(tf.shape(ids)[1]) - began) * mask
+    return batch_of(ids * mask, position, segment, tf.maximum(segment - 1, 0))
