@@ -73,7 +73,7 @@ class Batches(tf.data.Dataset):
         return self.restart(int(epoch), int(batch)).of(**self._attributes)
 
     def of_worker(self, index: int, count: int) -> Batches:
-        """Returns the batches of worker `index` of `count`: its part of the data, or all of it where there is no `split`."""
+        """Returns the batches of worker `index` of `count`: those of its part of the data, where there is a `split`."""
         return self.split(index, count).of(**self._attributes) if self.split else self
 
     @property

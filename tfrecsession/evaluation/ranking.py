@@ -107,16 +107,12 @@ def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray
         layouts, into = people.every_event(people.scored()), people.event
         columns = {name: people.column(name) for name in columns}
     else:
-        layouts = layout.every_event(
-            sessions.values, sessions.offsets, scored=scored, one_target=model.reads.one_target
-        )
+        one_target = model.reads.one_target
+        layouts = layout.every_event(sessions.values, sessions.offsets, scored=scored, one_target=one_target)
         into = np.arange(len(sessions.values))
     for laid in layouts:
-        yield (
-            laid.batch_with({name: column[laid.source] for name, column in columns.items()}),
-            laid.targets,
-            np.where(laid.event >= 0, into[laid.event], -1),
-        )
+        batch = laid.batch_with({name: column[laid.source] for name, column in columns.items()})
+        yield batch, laid.targets, np.where(laid.event >= 0, into[laid.event], -1)
 
 
 def _checked(model: Recommender, k) -> tuple[int, ...]:

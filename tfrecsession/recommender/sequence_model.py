@@ -80,9 +80,7 @@ class SequenceModel(Recommender):
     ):
         super().__init__(items, **kwargs)
         if joined and self.reads.users:
-            raise InputError(
-                f"joined={joined}: must be False, {type(self).__name__} tells the sessions of a user apart"
-            )
+            raise InputError(f"joined={joined}: must be False, {type(self).__name__} tells a user's sessions apart")
         self.joined = joined
         if joined:
             self.reads = replace(self.reads, users="joined")
