@@ -60,7 +60,7 @@ def test_halves_of_a_batch_step_as_the_whole(shop):
         np.testing.assert_allclose(mine.numpy(), yours.numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", training.recipe.LOSSES)
+@pytest.mark.parametrize("loss", MODELS["gru4rec"].learning.losses)
 def test_every_loss_has_its_settings(shop, loss):
     given = {"loss": loss, "regularization": 0.7, "elu": 0.5, "logq": 0.25}
     made = training.build("gru4rec", shop.items, training.settings_of("gru4rec", given)).ranking_loss
@@ -71,7 +71,7 @@ def test_every_loss_has_its_settings(shop, loss):
     assert config.get("regularization", 0.7) == 0.7 and config.get("elu", 0.5) == 0.5
 
 
-@pytest.mark.parametrize("loss", training.recipe.FACTORIZATION_LOSSES)
+@pytest.mark.parametrize("loss", MODELS["matrix_factorization"].learning.losses)
 def test_a_factorization_learns_with_every_loss_and_two_more(shop, loss):
     given = {"loss": loss, "unobserved_weight": 0.3, "l2": 0.2, "dim": 4}
     if loss == "mean_squared_error":

@@ -42,7 +42,7 @@ class CompactTable:
     def rows(self, ids):
         """int [...] -> float32 [..., width]."""
         ids = tf.convert_to_tensor(ids)
-        # of values, not from the variables, as within `gather.answering`
+        # of values, not from the variables, as everywhere in an export, see `gather.serving`
         table, scale, exact = (
             None if variable is None else tf.convert_to_tensor(variable)
             for variable in (self.table, self.scale, self.exact)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.export.compact_table import CompactTable
-from tfrecsession.layers.items.gather import standing_in
+from tfrecsession.layers.items.gather import serving
 from tfrecsession.recommender.recommend import BLOCK_BYTES
 from tfrecsession.recommender.top_items import pairs
 
@@ -32,8 +30,8 @@ class ExactIndex:
         self.model, self.settings = model, {}
 
     def installed(self):
-        """While it lasts, the model's answers are found by this index; graphs traced then hold it."""
-        return contextlib.nullcontext()
+        """Graphs traced within hold this index, and the model's answers come from it."""
+        return serving()
 
     def nearest(self):
         return self.model.nearest()
@@ -55,12 +53,10 @@ class CompactIndex(ExactIndex):
         self.looked_at = min(4 * k + 16, model.size)
         self.settings = {"candidates": self.looked_at}
 
-    @contextlib.contextmanager
     def installed(self):
         read = tf.function(self.model.score_vectors, autograph=False).get_concrete_function(tf.constant([2])).variables
         tables = [variable for variable in read if variable.shape.rank == 2 and variable.shape[0] == self.model.size]
-        with found_by(self, self.model), standing_in(tables[0] if tables else None, self.table):
-            yield
+        return serving(self, tables[0] if tables else None, self.table)
 
     def best(self, encoded, known, k: int, out=None, allowed=None):
         queries = self.model.queries(encoded)
@@ -79,16 +75,6 @@ class CompactIndex(ExactIndex):
             return self.model.best_among(found, exact, k)
 
         return nearest
-
-
-@contextlib.contextmanager
-def found_by(index, model):
-    """While it lasts, the model's answers are found by the index."""
-    model.finder = index
-    try:
-        yield
-    finally:
-        model.finder = None
 
 
 def sample(model, histories, longest: int, most: int):

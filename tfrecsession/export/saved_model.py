@@ -18,7 +18,7 @@ from tfrecsession.export.item_table import write_item_table
 from tfrecsession.export.make_index import make_index
 from tfrecsession.export.readme import readme
 from tfrecsession.export.scann_ops import load_ops_of
-from tfrecsession.export.signatures import Answers
+from tfrecsession.export.signatures import ServedModel
 from tfrecsession.export.warm_up import write_warm_up
 from tfrecsession.staging import NO_ROOM, staged
 from tfrecsession.version import __version__
@@ -104,8 +104,8 @@ def write_saved_model(
     warn_unfitted(model)
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
         index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories)
-        answers = Answers(model, Path(assets), k, exclude_seen, int(longest), index)
-        _save(answers, folder)
+        served = ServedModel(model, Path(assets), k, exclude_seen, int(longest), index)
+        _save(served, folder)
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)
         card = {
@@ -117,16 +117,16 @@ def write_saved_model(
             "longest": int(longest),
             "index": index.kind,
             **({} if index.recall is None else measured(index)),
-            **({"state_width": model.initial_state().shape[1]} if getattr(model, "state_width", 0) else {}),
+            **({"state_width": model.initial_state().shape[1]} if "advance" in model.abilities else {}),
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
-            **({"user_width": model.user_width} if hasattr(model, "user_width") else {}),
+            **({"user_width": model.user_width} if "user_states" in model.abilities else {}),
             **(about or {}),
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
         name = next(part for part in reversed(Path(path).absolute().parts) if not part.isdigit())  # .../gru4rec/1
         write_item_table(model.items, extra / ITEM_TABLE, content)
-        write_warm_up(model, answers.asked, extra, name)
-        (extra / "README.md").write_text(readme(model, answers.asked, name, card), encoding="utf-8")
+        write_warm_up(model, served.signatures, extra, name)
+        (extra / "README.md").write_text(readme(model, served.signatures, name, card), encoding="utf-8")
     return Path(path)
 
 
@@ -141,17 +141,17 @@ def measured(index) -> dict:
 
 def warn_unfitted(model) -> None:
     """Warn of a model that neither `fit`, nor a training loop with its optimizer, nor a file has told anything."""
-    if not model.fitted and not (getattr(model, "optimizer", None) and int(model.optimizer.iterations) > 0):
+    if not model.fitted and not (model.compiled and int(model.optimizer.iterations) > 0):
         text = f"this {type(model).__name__} has never been fitted: what is exported knows nothing of any log"
         warnings.warn(text, stacklevel=4)
 
 
-def _save(answers: Answers, folder: Path) -> None:
-    concrete = {name: signature.get_concrete_function() for name, signature in answers.asked.items()}
+def _save(served: ServedModel, folder: Path) -> None:
+    concrete = {name: signature.get_concrete_function() for name, signature in served.signatures.items()}
     try:
         custom = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"])  # its ops, if there are any
         # as tf.functions they would be traced again
-        tf.saved_model.save(answers, str(folder), signatures=concrete, options=custom)
+        tf.saved_model.save(served, str(folder), signatures=concrete, options=custom)
     except tf.errors.OpError as error:  # TensorFlow's own writers say by text what Python says by number
         for number in NO_ROOM:
             if os.strerror(number) in str(error):

@@ -8,9 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
-from tfrecsession.export.index import ExactIndex, found_by, in_blocks, share_of
+from tfrecsession.export.index import ExactIndex, in_blocks, share_of
 from tfrecsession.export.retrieval_index import recommenders_layers
 from tfrecsession.export.scann_ops import load_scann_ops
+from tfrecsession.layers.items.gather import serving
 
 CANDIDATES = (3, 5, 10, 20, 40)  # times k
 TIMED = 30  # single requests that say which of the settings is the fastest
@@ -62,7 +63,7 @@ class ScannIndex(ExactIndex):
         self.settings |= {"num_leaves_to_search": self.leaves, "num_reordering_candidates": self.candidates}
 
     def installed(self):
-        return found_by(self, self.model)
+        return serving(self)
 
     def best(self, encoded, known, k: int, out=None, allowed=None):
         model = self.model

@@ -32,8 +32,8 @@ def write_warm_up(model, signatures: dict, folder: Path, name: str) -> None:
 
 def example(model, signature, rows: int, events: int) -> dict[str, np.ndarray]:
     """What one may ask a signature: an array for each input, of `rows` rows."""
-    width_of = {"user_state": getattr(model, "user_width", 0)}
-    if getattr(model, "state_width", 0):
+    width_of = {"user_state": model.user_width} if "user_states" in model.abilities else {}
+    if "advance" in model.abilities:
         width_of["state"] = model.initial_state().shape[1]
     items = np.resize(model.items.ids.astype(object), (rows, events))
     if events > 1:

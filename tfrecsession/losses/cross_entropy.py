@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfrecsession.losses.full_softmax import full_softmax
 from tfrecsession.losses.ranking_loss import RankingLoss, hide
 
 
@@ -21,6 +22,13 @@ class CrossEntropy(RankingLoss):
         >>> round(float(CrossEntropy()(np.ones_like(scores), scores)), 4)
         0.4076
     """
+
+    def losses(self, hidden, targets, items, negatives=None, score_dtype=None):
+        """As `RankingLoss.losses`; without negatives the full softmax, see `full_softmax`."""
+        if negatives is not None:
+            return super().losses(hidden, targets, items, negatives, score_dtype)
+        vectors, biases = items.all_vectors()
+        return full_softmax(ops.cast(hidden, items.compute_dtype), vectors, targets, biases)
 
     def compare(self, positive, negatives, keep=None):
         return ops.softplus(log_sum_exp(hide(negatives, keep), ops.cast(positive, "float32")))

@@ -1,10 +1,12 @@
-"""What every ranking loss shares: a positive score against negative ones, with a mask."""
+"""The base of ranking losses: a positive score against negative ones, with a mask."""
 
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 from keras import ops
+
+from tfrecsession.errors import InputError
 
 # Stands in for the score of a masked column: far below any real score, and its square is still finite in float32.
 MASKED = -1e15
@@ -58,6 +60,23 @@ class RankingLoss(keras.losses.Loss):
         """
         raise NotImplementedError
 
+    def losses(self, hidden, targets, items, negatives=None, score_dtype=None):
+        """Computes the loss of every vector against its target and one draw of negatives, see `sampled_losses`.
+
+        Args:
+            hidden: [n, dim].
+            targets: int32 [n], 0 is padding; the returned loss is undefined there and must be masked.
+            items: the `ItemScores` of the model.
+            negatives: the sampler, one of `tfrecsession.negatives`; None: all items, where the loss can.
+            score_dtype: of the scores of the negatives, see `ItemScores.score`.
+
+        Returns:
+            float32 [n].
+        """
+        if negatives is None:
+            raise InputError(f"negatives=None: {type(self).__name__} compares with a sample, see trs.negatives")
+        return sampled_losses(self, hidden, targets, negatives.draw(targets), items, negatives, score_dtype)
+
     def call(self, y_true, y_pred):
         counts = ops.not_equal(y_true, 0)
         losses = self.compare(y_pred[..., 0], y_pred[..., 1:], keep=counts[..., 1:])
@@ -92,3 +111,55 @@ def hide(values, keep, instead=MASKED):
     if isinstance(keep, Hits):
         return tf.tensor_scatter_nd_update(values, keep.cells, tf.fill([tf.shape(keep.cells)[0]], instead))
     return values if keep is None else ops.where(keep, values, instead)
+
+
+def sampled_losses(loss, hidden, targets, drawn, items, negatives, score_dtype=None, hidden_cells=None):
+    """Computes the loss of every vector, its target compared with negatives that all of them share.
+
+    Args:
+        loss: a `RankingLoss`; its `logq` says how much of the logQ correction is taken from the scores.
+        hidden: [n, dim].
+        targets: int32 [n], 0 is padding; the returned loss is undefined there and must be masked.
+        drawn: int32 [count], `negatives.draw(targets)`.
+        items: the `ItemScores` that scores, or `Evaluated`.
+        negatives: the sampler, one of `tfrecsession.negatives`.
+        score_dtype: of the scores of the negatives, see `ItemScores.score`.
+        hidden_cells: int32 [cells, 2], (index of the vector, index in the draw) that do not count either; None.
+
+    Returns:
+        float32 [n].
+    """
+    positive, shift = tf.cast(items.score_each(hidden, targets), tf.float32), None
+    if loss.logq:
+        of_targets, of_drawn = negatives.log_q(targets, drawn)
+        positive -= loss.logq * of_targets
+        shift = -loss.logq * of_drawn
+    negative = tf.cast(items.score(hidden, drawn, shift, score_dtype), tf.float32)
+    hits = negatives.hits(targets, drawn)
+    keep = negatives.keep(targets, drawn) if hits is None else Hits(hits)
+    if hidden_cells is not None:
+        keep = _hide_besides(keep, hidden_cells, tf.shape(negative))
+    return tf.cast(loss.compare(positive, negative, keep), tf.float32)
+
+
+def _hide_besides(keep, cells, shape):
+    if keep is None:
+        return Hits(cells)
+    if isinstance(keep, Hits):
+        return Hits(tf.concat([keep.cells, cells], axis=0))
+    return tf.tensor_scatter_nd_update(tf.broadcast_to(keep, shape), cells, tf.fill([tf.shape(cells)[0]], False))
+
+
+class Evaluated(NamedTuple):
+    """Scores as `sampled_losses` needs them, of items whose vectors a network has computed already."""
+
+    of_targets: tf.Tensor  # float32 [n, dim]
+    of_drawn: tf.Tensor  # float32 [count, dim]
+
+    def score_each(self, hidden, ids):
+        return tf.reduce_sum(hidden * self.of_targets, axis=1)
+
+    def score(self, hidden, ids, shift=None, dtype=None):
+        dtype = dtype or hidden.dtype
+        scores = tf.matmul(tf.cast(hidden, dtype), tf.cast(self.of_drawn, dtype), transpose_b=True)
+        return scores if shift is None else scores + tf.cast(shift, dtype)

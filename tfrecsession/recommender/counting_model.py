@@ -12,8 +12,6 @@ from tfrecsession.recommender.recommender import Recommender
 class CountingModel(Recommender):
     """A model says how it counts, in `count(sessions)`; fit, evaluate and the rest work as for any other."""
 
-    training_defaults: dict = {}
-
     def __init__(self, items, **kwargs):
         super().__init__(items, **kwargs)
         self.compile()

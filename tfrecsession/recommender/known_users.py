@@ -62,6 +62,10 @@ class KnownUsers:
         self._people.users, self._people.row_of = users, row_of
 
     @property
+    def abilities(self) -> tuple[str, ...]:
+        return (*super().abilities, *(("users",) if len(self.users) else ()))
+
+    @property
     def users(self) -> np.ndarray:
         return self._people.users
 

@@ -13,7 +13,7 @@ from tfrecsession.losses import AllPairs
 from tfrecsession.recommender.sequence_model import StopOnNaN
 
 
-class LearnsPairs:
+class PairModel:
     """Mixed in before `Recommender`. The model says `losses_of_pairs(batch)` and `settle(people)`, what its answers
     take from the tables; it has `user_table`, `output_items`, `mean`, `rating`, `scale`, `duplicates`, and `grams`, the
     Gramians of items and of people, which `AllPairs` needs up to date."""

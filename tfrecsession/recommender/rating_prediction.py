@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfrecsession.errors import InputError
 
 
-class Rated:
+class PredictsRatings:
     """Mixed in before `KnownUsers`, whose vectors then end with the person's bias; the model has `output_items`, `mean`
     (the mean rating), `scale` and `rating` (the column of ratings, None where it learned none)."""
 
@@ -36,10 +36,8 @@ class Rated:
         known = (rows >= 0) & (np.diff(self._people.seen_offsets.numpy())[rows] > 0)
         there = (np.bincount(self._people.seen.numpy(), minlength=self.size) > 0)[ids]
         person = tf.gather(self.user_vectors, np.maximum(rows, 0)).numpy() * known[:, None]
-        vectors, biases = (
-            tf.gather(table.value, ids).numpy() for table in (self.output_items.table, self.output_items.biases)
-        )
+        vectors, biases = np.split(self.output_items.vectors(ids).numpy(), [-1], axis=1)  # (n, dim), (n, 1)
         product = np.einsum("nd,nd->n", person[:, :-1], vectors)
-        rated = float(self.mean.value) + person[:, -1] + there * (biases + product)
+        rated = float(self.mean.value) + person[:, -1] + there * (biases[:, 0] + product)
         scale = self.scale if scale is None else scale
         return rated if scale is None else np.clip(rated, *scale)

@@ -11,7 +11,7 @@ from tfrecsession.batches.batch import of_histories
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.layers.ragged import wanted_first
-from tfrecsession.recommender.top_items import Finding, left_out, pairs
+from tfrecsession.recommender.top_items import TopItems, left_out, pairs
 
 BLOCK_BYTES = 256 << 20  # scores held at once: memory does not grow with events x catalogue
 
@@ -28,7 +28,7 @@ class Recommendations(NamedTuple):
     scores: np.ndarray
 
 
-class Answers(Finding):
+class Recommending(TopItems):
     """The answering half of `Recommender`, on its `encode`, `score_all`, `items` and `item_counts`."""
 
     def answer(self, ids, k: int, exclude_seen: bool = False, allowed=None, exclude=None, only=None):

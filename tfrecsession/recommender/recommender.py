@@ -13,12 +13,13 @@ from tfrecsession.batches import Sessions
 from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.metrics import best_items, conservative_ranks
+from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.mixed_precision import InPrecision
-from tfrecsession.recommender.recommend import BLOCK_BYTES, Answers
+from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommending
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Answers, InPrecision, keras.Model):
+class Recommender(Recommending, InPrecision, keras.Model):
     """The shared base. A model says two things, `encode` and `score_all`; the rest follows from them.
 
     Args:
@@ -27,6 +28,8 @@ class Recommender(Answers, InPrecision, keras.Model):
     """
 
     reads = Reads()  # what a batch holds beside the items
+    learning: Learning | None = None  # how it learns by gradient; None: it is counted
+    training_state = ()  # variables that training changes beside the weights that Keras knows
     fitted = False  # by `fit`, or in the file that it was read from
     longest_history = 1000  # newest items of a history that an export reads, unless told otherwise
     search_space: dict = {}  # setting -> what `tfrecsession tune` may try, see `tfrecsession.recommender.search_space`
@@ -49,22 +52,40 @@ class Recommender(Answers, InPrecision, keras.Model):
         raise NotImplementedError(f"{type(self).__name__} does not say how it encodes a batch")
 
     def score_all(self, encoded):
-        """`[n, dim]` -> float32 `[n, size]`: the score of every item id (columns 0 and 1 are never looked at)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it scores the items")
+        """`[n, dim]` -> float32 `[n, size]`: the score of every item id; columns 0 and 1 are ignored."""
+        if self.output_items is None:
+            raise NotImplementedError(f"{type(self).__name__} does not define how it scores the items")
+        return self.output_items.score_all(encoded)
 
     def scorer(self):
-        """`score_all` as a function that has read its tables: what several blocks of events share."""
-        return self.score_all
+        """Returns `score_all` as a function that has read its tables once, for several blocks of events."""
+        return self.score_all if self.output_items is None else self.output_items.scorer()
 
     def score_without_history(self):
         """float32 [size]: how items score after a history without a known item, the popular ones best."""
         return tf.math.log1p(tf.cast(self.item_counts.value, tf.float32))
 
     def item_vectors(self):
-        """float `[size, dim]`, a vector per item id, or an InputError where a model has none."""
-        raise InputError(f"{type(self).__name__} has no item vectors, so it cannot say which items are similar")
+        """Returns float `[size, dim]`, a vector per item id; raises InputError where a model has none."""
+        if self.output_items is None:
+            raise InputError(f"{type(self).__name__} has no item vectors, so it cannot find similar items")
+        return self.output_items.all_vectors()[0]
 
-    # What follows ----------------------------------------------------------------------------------------------------
+    # Follows from it -------------------------------------------------------------------------------------------------
+
+    @property
+    def abilities(self) -> tuple[str, ...]:
+        """What can be requested of this model: "recommend", "similar_items", "vectors", "advance", "users", ...
+
+        Exports and reports go by it; a signature of an export belongs to an ability.
+        """
+        found = {"recommend": True, "similar_items": self.finds_similar_items, "vectors": self.scores_by_products}
+        return tuple(name for name, able in found.items() if able)
+
+    @property
+    def finds_similar_items(self) -> bool:
+        """Whether `similar_items` answers."""
+        return self.scores_by_products
 
     def call(self, batch, training=False):
         return self.encode(batch, training=training)
@@ -87,7 +108,9 @@ class Recommender(Answers, InPrecision, keras.Model):
         if isinstance(x, Sessions):
             return x.batches(one_target=self.reads.one_target, by_user=self.reads.by_user)
         if sessions is not None and x.by_user != self.reads.by_user:
-            raise InputError(f"by_user={x.by_user!r}: must be {self.reads.by_user!r} for this {type(self).__name__}")
+            raise InputError(
+                f"by_user={x.by_user!r}: this {type(self).__name__} reads batches(by_user={self.reads.by_user!r})"
+            )
         if sessions is not None and self.reads.one_target and not x.one_target:
             raise InputError(
                 f"this {type(self).__name__} reads a session from both ends: with a target after every event it would "

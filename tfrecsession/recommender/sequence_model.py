@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tfrecsession.batches.epochs import input_errors_of
 from tfrecsession.errors import InputError
-from tfrecsession.layers import ItemEmbedding
-from tfrecsession.losses import CrossEntropy, RankingLoss, full_softmax, sampled_losses
+from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
+from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
 
@@ -23,7 +23,7 @@ MAXIMAL = ("bpr_max", "top1_max")
 
 
 class SequenceModel(Recommender):
-    """A model whose `encode` is learned against `output_items`, an embedding of the items.
+    """A model whose `encode` is learned against `output_items`, an `ItemScores`.
 
     Args:
         items: the vocabulary.
@@ -37,38 +37,42 @@ class SequenceModel(Recommender):
             that the person did.
     """
 
-    # What `tfrecsession train` takes where neither a preset nor --set says otherwise.
-    training_defaults = {
-        "rows": 64,
-        "steps": 16,
-        "epochs": 5,
-        "negatives": 2048,
-        "alpha": 0.5,
-        "loss": "cross_entropy",
-        "logq": 1.0,
-        "optimizer": "adagrad",
-        "learning_rate": 0.1,
-        "joined": False,
-    }
+    learning = Learning(
+        defaults={
+            "rows": 64,
+            "steps": 16,
+            "epochs": 5,
+            "negatives": 2048,
+            "alpha": 0.5,
+            "loss": "cross_entropy",
+            "logq": 1.0,
+            "optimizer": "adagrad",
+            "learning_rate": 0.1,
+            "joined": False,
+        },
+        space={
+            "loss": Choice("cross_entropy", *MAXIMAL, when={"sampler": POPULAR}),
+            "logq": Float(0.0, 1.0, when={"loss": "cross_entropy", "sampler": POPULAR}),
+            "regularization": Float(0.0, 2.0, when={"loss": MAXIMAL}),
+            "elu": Choice(0.0, 0.5, 1.0, when={"loss": MAXIMAL}),
+            "negatives": Int(512, 4096, log=True, when={"sampler": POPULAR}),
+            "alpha": Float(0.0, 1.0, when={"sampler": POPULAR}),
+            "rows": Int(32, 256, log=True, when={"lanes": None}),
+            "learning_rate": (
+                Float(0.01, 0.3, log=True, when={"optimizer": "adagrad"}),
+                Float(0.0003, 0.01, log=True, when={"optimizer": "adam"}),
+            ),
+            "momentum": Float(0.0, 0.7, when={"optimizer": "adagrad"}),
+            "decay": Choice(None, "linear"),
+        },
+        arguments=("score_dtype", "joined"),
+        shares_rows=True,
+        streams_from_disk=True,
+        grows=True,
+        half_precision=True,
+    )
 
-    # What `tfrecsession tune` tries for them, beside the model's own search space.
-    training_space = {
-        "loss": Choice("cross_entropy", *MAXIMAL, when={"sampler": POPULAR}),
-        "logq": Float(0.0, 1.0, when={"loss": "cross_entropy", "sampler": POPULAR}),
-        "regularization": Float(0.0, 2.0, when={"loss": MAXIMAL}),
-        "elu": Choice(0.0, 0.5, 1.0, when={"loss": MAXIMAL}),
-        "negatives": Int(512, 4096, log=True, when={"sampler": POPULAR}),
-        "alpha": Float(0.0, 1.0, when={"sampler": POPULAR}),
-        "rows": Int(32, 256, log=True, when={"lanes": None}),
-        "learning_rate": (
-            Float(0.01, 0.3, log=True, when={"optimizer": "adagrad"}),
-            Float(0.0003, 0.01, log=True, when={"optimizer": "adam"}),
-        ),
-        "momentum": Float(0.0, 0.7, when={"optimizer": "adagrad"}),
-        "decay": Choice(None, "linear"),
-    }
-
-    output_items: ItemEmbedding  # scores are dot products with its rows
+    carried = ()  # a weight [lanes, width] per layer, where lanes carry the state from batch to batch
 
     def __init__(
         self,
@@ -136,18 +140,6 @@ class SequenceModel(Recommender):
         shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory}
         return sessions.batches(**shape, seed=seed, one_target=self.reads.one_target, by_user=self.reads.by_user)
 
-    def score_all(self, encoded):
-        return self.output_items.score_all(encoded)
-
-    def scorer(self):
-        return self.output_items.scorer()
-
-    def item_vectors(self):
-        return tf.convert_to_tensor(self.output_items.table.value)
-
-    def score_vectors(self, ids):
-        return self.output_items.with_biases(ids)
-
     def training_loss(self, encoded, targets):
         """Mean loss of the targets there are, and how many there are.
 
@@ -157,25 +149,11 @@ class SequenceModel(Recommender):
         """
         targets = tf.reshape(targets, [-1])
         hidden = tf.reshape(encoded, [-1, encoded.shape[-1]])
-        each = self._sampled_losses(hidden, targets) if self.negatives else self._full_losses(hidden, targets)
+        each = self.output_items.losses(hidden, targets, self.ranking_loss, self.negatives, self.score_dtype)
         weight = tf.cast(targets > 1, tf.float32)
         # where, not a product: an empty cell must not bring in a NaN of its own
         total = tf.reduce_sum(tf.where(weight > 0, each, 0.0))
         return total / tf.maximum(tf.reduce_sum(weight), 1.0), tf.reduce_sum(weight)
-
-    def _sampled_losses(self, hidden, targets):
-        """[n], every target against one draw of negatives shared by all."""
-        drawn = self.negatives.draw(targets)
-        return sampled_losses(
-            self.ranking_loss, hidden, targets, drawn, self.output_items, self.negatives, self.score_dtype
-        )
-
-    def _full_losses(self, hidden, targets):
-        """[n], every target against the whole catalogue."""
-        items = self.output_items
-        biases = tf.convert_to_tensor(items.biases.value) if items.bias else None
-        table = tf.convert_to_tensor(items.table.value)
-        return full_softmax(tf.cast(hidden, items.compute_dtype), table, targets, biases)
 
     def _check_targets(self, batch, targets):
         """The batches of anybody's own making: a model that reads ahead may have no target before a session's end."""
@@ -201,9 +179,9 @@ class SequenceModel(Recommender):
             scaled = self.optimizer.scale_loss(loss * share)
         gradients = tape.gradient(scaled, variables)
         if self.negatives is None:  # a tied table's gradient comes as a list of all its rows, and some twice
-            whole = self.output_items.table
+            whole = {id(variable) for variable in self.output_items.item_variables()}
             gradients = [
-                tf.convert_to_tensor(gradient) if variable is whole else gradient
+                tf.convert_to_tensor(gradient) if id(variable) in whole else gradient
                 for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
             ]
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))

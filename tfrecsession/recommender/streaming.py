@@ -38,7 +38,6 @@ class Streaming:
 
     state_width = 0  # of all states of the model together; 0: it cannot go on from a state
     lanes = None
-    carried = ()  # a weight [lanes, width] per layer, where lanes carry the state from batch to batch
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -64,7 +63,11 @@ class Streaming:
         """float32 [rows, state_width] -> `[rows, dim]`: what `encode_from` says of the step that left this state."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its state tells")
 
-    # What follows ----------------------------------------------------------------------------------------------------
+    # Follows from it -------------------------------------------------------------------------------------------------
+
+    @property
+    def abilities(self) -> tuple[str, ...]:
+        return (*super().abilities, *(("advance",) if self.state_width else ()))
 
     def keep_states(self, layers) -> None:
         """One vector of the states of these layers, in this order; with `lanes` also the weights that carry it."""

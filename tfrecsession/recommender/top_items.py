@@ -1,38 +1,40 @@
-"""From what a model knows of a history to the items with the highest scores."""
+"""Turns encoded histories into top-k items: score, filter, select."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.layers.items.gather import serving_index
+from tfrecsession.layers.items.item_scores import ItemScores
 from tfrecsession.metrics import top_k
 
-WORTH = 8  # chosen items of a request that cost as much as a look at WORTH times as many in their order
+CANDIDATE_COST = 8  # scoring one listed item costs about as much as 8 items of a full pass
 
 
-class Finding:
-    """The last step of every answer of a `Recommender`, on its `score_all`, `score_vectors` and
-    `score_without_history`.
+class TopItems:
+    """The last step of every recommendation: score, filter, select. Mixed into `Recommender`."""
 
-    Attributes:
-        finder: what looks for the items in place of a pass over all scores, an index of `tfrecsession.export.index`;
-            None: the pass. Its `best` takes what `find` takes but for `only`.
-    """
-
-    finder = None
-
-    def score_vectors(self, ids):
-        """int32 [n] -> float32 [n, width], where scores are dot products of what `encode` says with a vector of each
-        item, or an InputError where they are not. A column more than `encode` has: what is added, as biases are."""
-        raise InputError(f"{type(self).__name__} does not score by a dot product, so it has no vectors for a history")
+    output_items: ItemScores | None = None  # scores the items, where a model has such a layer
 
     @property
     def scores_by_products(self) -> bool:
-        try:
-            self.score_vectors([0])
-        except InputError:
-            return False
-        return True
+        """Whether scores are dot products of queries and `score_vectors`, so that an index may search them."""
+        return self.output_items is not None and self.output_items.by_products
+
+    def score_vectors(self, ids):
+        """int32 [n] -> float32 [n, width], whose dot products with `queries` are the scores.
+
+        A column more than `encode` has is added to the score, as biases are.
+
+        Raises:
+            InputError: scores are no dot products.
+        """
+        if self.output_items is None:
+            raise InputError(
+                f"{type(self).__name__} does not score by a dot product, so it has no vectors for a history"
+            )
+        return self.output_items.vectors(ids)
 
     def queries(self, encoded):
         """[n, dim] -> float32 [n, width], whose products with `score_vectors` are the scores."""
@@ -56,7 +58,8 @@ class Finding:
         Returns:
             int32 [n, k], 0 where nothing is left, and float32 [n, k].
         """
-        best = self.scan if self.finder is None else self.finder.best
+        index = serving_index()
+        best = self.scan if index is None else index.best
         if only is None:
             return best(encoded, known, k, out, allowed)
 
@@ -68,7 +71,7 @@ class Finding:
 
         if allowed is not None or not self.scores_by_products:
             return among_all()
-        few = WORTH * tf.math.count_nonzero(only > 1, dtype=tf.int32) <= self.size
+        few = CANDIDATE_COST * tf.math.count_nonzero(only > 1, dtype=tf.int32) <= self.size
         every = tf.reduce_all(tf.reduce_any(only > 0, axis=1))
         return tf.cond(few & every, lambda: self._among(encoded, known, k, out, only), among_all)
 

@@ -12,7 +12,7 @@ from tfrecsession.recommender.recommend import Recommendations
 from tfrecsession.recommender.top_items import left_out
 
 
-class UserAnswers:
+class UserStates:
     """For a Recommender that has `encode_from`, `end_session`, `state_from_user`, `state_width` and `user_width`.
 
     Padding and unknown items may stand anywhere and change nothing; a session without a known item has not happened,
@@ -24,6 +24,10 @@ class UserAnswers:
     """
 
     user_width: int
+
+    @property
+    def abilities(self) -> tuple[str, ...]:
+        return (*super().abilities, "user_states")
 
     def answer_sessions(self, ids, sessions, k: int, exclude_seen: bool = False, allowed=None, exclude=None, only=None):
         """Histories with session boundaries -> ids and scores of the k best items; the last session is going on.

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfrecsession.batches.epochs import starting_at
 from tfrecsession.errors import InputError
+from tfrecsession.recommender import Recommender
 from tfrecsession.sessions.spans import parse_duration
 from tfrecsession.training import snapshot
 from tfrecsession.training.cluster import across, worker_of
@@ -208,7 +209,9 @@ class Checkpoint(keras.callbacks.Callback):
 def variables_of(model: keras.Model) -> list:
     """Everything that a training step may change, each once: weights, states of random generators, running means, the
     optimizer's; and the plain variables that model and optimizer name in `training_state`."""
-    found = [*model.variables, *model.metrics_variables, *getattr(model, "training_state", ())]
+    found = [*model.variables, *model.metrics_variables]
+    if isinstance(model, Recommender):
+        found += model.training_state
     if model.optimizer is not None:
         found += [*model.optimizer.variables, *getattr(model.optimizer, "training_state", ())]
     return list({id(variable): variable for variable in found}.values())
@@ -216,8 +219,9 @@ def variables_of(model: keras.Model) -> list:
 
 def described(model: keras.Model) -> dict:
     """What has to be the same in a model that goes on: {name: what JSON can say}."""
-    optimizer, loss = model.optimizer, getattr(model, "ranking_loss", model.loss)
-    vocabulary = getattr(getattr(model, "items", None), "fingerprint", None)
+    optimizer, ours = model.optimizer, isinstance(model, Recommender)  # any Keras model may have a checkpoint
+    loss = model.ranking_loss if ours else model.loss
+    vocabulary = model.items.fingerprint if ours else None
     return {
         "model": type(model).__name__,
         **{f"model's {name}": value for name, value in _nameless(model.get_config()).items()},

@@ -9,15 +9,13 @@ import numpy as np
 
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
-from tfrecsession.layers import ItemEmbedding
+from tfrecsession.layers.items.item_scores import ItemScores
 from tfrecsession.models import SequenceModel, by_name
 from tfrecsession.optimizers import LazyOptimizer
 from tfrecsession.sessions.vocabulary import Items
 from tfrecsession.training.new_item_vectors import STARTS, Kin
 
 GONE = ("keep", "drop")
-# of a model's own arguments those that may differ from the trained model's: no weight's shape or meaning hangs on them
-FREE = ("embedding_dropout", "dropout", "user_dropout", "init_dropout", "lanes", "negatives", "score_dtype")
 
 
 def grow(model: SequenceModel, newer: Data, start: str = "neighbours", gone: str = "keep") -> SequenceModel:
@@ -75,7 +73,7 @@ class Growth:
     @classmethod
     def of(cls, model: SequenceModel, newer: Data, start: str, gone: str) -> Growth:
         """See `grow`."""
-        if not isinstance(model, SequenceModel):
+        if not (model.learning and model.learning.grows):
             raise InputError(f"{type(model).__name__} does not grow: train it anew on the newer log")
         if start not in STARTS:
             raise InputError(f"start={start!r}: say one of {', '.join(STARTS)}")
@@ -159,12 +157,12 @@ def earlier_run(run, model: str, settings: dict):
     cls, trained = by_name(model), run.info["settings"]
     if run.info["model"] != model:
         raise InputError(f"model={model}: {run.path} is a {run.info['model']}, which cannot go on as another model")
-    if not issubclass(cls, SequenceModel):
+    if not (cls.learning and cls.learning.grows):
         raise InputError(f"model={model}: it does not grow; train it anew on the newer log")
-    own = [*inspect.signature(cls.__init__).parameters, "joined"]
+    own = [*inspect.signature(cls.__init__).parameters, *cls.learning.arguments]
     for name in own:
         then, now = (_listed(said.get(name)) for said in (trained, settings))
-        if name in trained and name not in FREE and then != now:
+        if name in trained and name not in cls.learning.harmless and then != now:
             raise InputError(
                 f"{name}={now!r}: the model that goes on was trained with {then!r}, and its weights fit no other; "
                 "leave it out, or train anew"
@@ -178,17 +176,15 @@ def _listed(value):
 
 def _learned(model) -> list:
     """The weights that hold what was learned: not the counts, the samplers' tables, or the states that lanes carry."""
-    other = [model.item_counts, *getattr(model, "carried", ()), *(model.negatives.weights if model.negatives else ())]
+    other = [model.item_counts, *model.carried, *(model.negatives.weights if model.negatives else ())]
     known = {id(variable) for variable in other}
     return [variable for variable in model.weights if id(variable) not in known]
 
 
 def _tables(model) -> set[int]:
-    """The ids of the variables that have a row for every item."""
-    layers = [
-        layer for layer in model._flatten_layers() if isinstance(layer, ItemEmbedding) and layer.size == model.size
-    ]
-    return {id(variable) for layer in layers for variable in layer.weights}
+    """Returns the ids of the variables that have a row for every item."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, ItemScores) and layer.size == model.size]
+    return {id(variable) for layer in layers for variable in layer.item_variables()}
 
 
 def _unbuilt(config):

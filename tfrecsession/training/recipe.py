@@ -9,7 +9,7 @@ import keras
 
 from tfrecsession import losses, metrics, negatives, optimizers
 from tfrecsession.errors import InputError
-from tfrecsession.models import MatrixFactorization, SequenceModel, TwoTower, by_name
+from tfrecsession.models import by_name
 from tfrecsession.recommender.mixed_precision import made_in
 from tfrecsession.training.decay import DECAYS
 
@@ -19,10 +19,6 @@ LOSSES = {
     "bpr_max": lambda s: losses.BPRMax(regularization=s["regularization"], elu=s["elu"]),
     "top1": lambda s: losses.TOP1(regularization=s["regularization"], elu=s["elu"]),
     "top1_max": lambda s: losses.TOP1Max(regularization=s["regularization"], elu=s["elu"]),
-}
-# What a factorization can learn besides.
-FACTORIZATION_LOSSES = {
-    **LOSSES,
     "all_pairs": lambda s: losses.AllPairs(s["unobserved_weight"]),
     "mean_squared_error": lambda s: keras.losses.MeanSquaredError(),
 }
@@ -39,9 +35,8 @@ OPTIMIZERS = {
     ),
     "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"], **_steps(s)),
 }
-LEARNED = (SequenceModel, MatrixFactorization, TwoTower)  # by gradient: with a loss, an optimizer and negatives
-FROM_ELSEWHERE = ("negatives", "users", "content")  # arguments that no setting says: the sampler, the data
-# What every model that is learned by gradient can be told about its training, beside its own arguments.
+NOT_SETTINGS = ("negatives", "users", "content")  # constructor arguments that are not settings
+# Settings of every training by gradient, beside the model's own.
 TRAINING = {
     "sampler": "popularity",  # a mixture: in_batch+popularity; every item, the full softmax: full
     "correction": "parts",  # of logQ, where samplers are mixed: parts or pooled
@@ -81,17 +76,15 @@ def defaults_of(model: str) -> dict:
     own = {
         name: argument.default
         for name, argument in arguments.items()
-        if argument.default is not inspect.Parameter.empty and name not in FROM_ELSEWHERE
+        if argument.default is not inspect.Parameter.empty and name not in NOT_SETTINGS
     }
-    shared = SequenceModel.training_defaults if issubclass(cls, SequenceModel) else {}
-    training = {**TRAINING, **shared, **cls.training_defaults} if issubclass(cls, LEARNED) else {}
-    return {**own, **training}
+    return {**own, **({**TRAINING, **cls.learning.defaults} if cls.learning else {})}
 
 
 def space_of(model: str) -> dict:
     """Setting -> what `tfrecsession tune` may try: the model's own settings, then those of its training."""
     cls = by_name(model)
-    return {**cls.search_space, **(cls.training_space if issubclass(cls, LEARNED) else {})}
+    return {**cls.search_space, **(cls.learning.space if cls.learning else {})}
 
 
 def build(model: str, items, settings: dict, k=(20,)):
@@ -105,26 +98,25 @@ def build(model: str, items, settings: dict, k=(20,)):
     """
     cls = by_name(model)
     own = {name: value for name, value in settings.items() if name in inspect.signature(cls.__init__).parameters}
-    for name in FROM_ELSEWHERE:
+    for name in NOT_SETTINGS:
         own.pop(name, None)
     reported = [metric(length) for length in k for metric in (metrics.Recall, metrics.MRR, metrics.NDCG)]
-    if not issubclass(cls, LEARNED):
+    learning = cls.learning
+    if learning is None:
         built = cls(items, **own)
         built.compile(metrics=reported)
         return built
     if settings["decay"] not in (None, *DECAYS):
         raise InputError(f"decay={settings['decay']!r}: say one of {', '.join(DECAYS)}, or None")
-    own["score_dtype"] = settings["score_dtype"]
-    if issubclass(cls, SequenceModel):
-        own["joined"] = settings["joined"]
+    own |= {name: settings[name] for name in learning.arguments}
     precision = settings["precision"]
     if precision is not None and precision not in PRECISIONS:
         raise InputError(f"precision={precision!r}: say one of {', '.join(PRECISIONS)}, or None")
-    if precision not in (None, "float32") and not issubclass(cls, SequenceModel):
+    if precision not in (None, "float32") and not learning.half_precision:
         raise InputError(f"precision={precision!r}: {model} learns in float32, leave it out")
     with made_in(precision):
         built = cls(items, negatives=_sampler(settings), **own)
-    known = FACTORIZATION_LOSSES if issubclass(cls, MatrixFactorization) else LOSSES
+    known = {name: LOSSES[name] for name in learning.losses}
     built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(known, "loss", settings), reported)
     return built
 

@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from tfrecsession.batches import Data, load
 from tfrecsession.errors import InputError
-from tfrecsession.models import Recommender, SequenceModel, by_name
+from tfrecsession.models import Recommender, by_name
 from tfrecsession.sessions.options import bytes_of
 from tfrecsession.staging import staged
 from tfrecsession.training import cluster, growing, workers
@@ -95,7 +95,8 @@ def train(
     together = workers.suited(strategy, model, settings, grows=earlier is not None)
     if data_memory is not None:
         data_memory = bytes_of(data_memory)
-        if not issubclass(by_name(model), SequenceModel):
+        learning = by_name(model).learning
+        if not (learning and learning.streams_from_disk):
             raise InputError(f"data-memory: {model} needs all training data at once, leave it out")
     told = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
     if earlier:

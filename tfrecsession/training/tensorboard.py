@@ -79,7 +79,7 @@ class TensorBoard(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._writer.close()
-        if self.items and hasattr(self.model, "item_vectors"):
+        if self.items and "vectors" in self.model.abilities:
             self._project()
 
     def _now(self) -> dict:

@@ -34,7 +34,8 @@ def suited(
     if together is None or together.num_replicas_in_sync == 1:
         return alone
     reason = None
-    if not issubclass(by_name(name), SequenceModel):
+    learning = by_name(name).learning
+    if not (learning and learning.shares_rows):
         reason = f"model={name}: does not learn from rows of batches, which workers could share: train on one worker"
     elif settings.get("lanes"):
         reason = (
@@ -83,7 +84,7 @@ def fit_in_step(model: SequenceModel, batches: tf.data.Dataset, validation_data=
     validation_data = model._batches(validation_data)
     if replicas == 1:
         return model.fit(batches, validation_data=validation_data, callbacks=list(callbacks), **options)
-    if getattr(model, "carried", ()):
+    if model.carried:
         raise InputError("lanes: a state that is carried from batch to batch is not shared among workers, say None")
     if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
         raise InputError("optimizer: workers would scale their losses each for itself; say mixed_bfloat16, or float32")

@@ -25,7 +25,7 @@ def draw_attention(model, history, per_step: bool = False):
         A `matplotlib.figure.Figure`: a bar for each event, oldest on top, or a square of steps and events. Raw weights
         may be negative; they have the other colour.
     """
-    if not hasattr(model, "attention"):
+    if "attention" not in model.abilities:
         raise InputError(f"{type(model).__name__} has no attention to draw; NARM has")
     history = list(history) if not isinstance(history, str | bytes) else history
     weights = model.attention(history, per_step=per_step)  # refuses a bare string

@@ -1,52 +1,64 @@
-"""Some rows of a variable, without a pass over all of it."""
+"""Some rows of a variable, without a pass over all of it; and the tables that an export reads instead."""
 
 from __future__ import annotations
 
 import contextlib
-import contextvars
+from contextvars import ContextVar
+from typing import NamedTuple
 
 import tensorflow as tf
 
-_stand_in = contextvars.ContextVar("stand_in", default=(None, None))
-_answering = contextvars.ContextVar("answering", default=False)
+
+class Serving(NamedTuple):
+    """How graphs of an export read the items, while they are traced.
+
+    Attributes:
+        index: searches the items in place of a pass over all scores; None: the pass.
+        original: the variable that `table` replaces; None: none is replaced.
+        table: a smaller table with a method `rows(ids)`; the graphs then hold no copy of `original`.
+    """
+
+    index: object = None
+    original: object = None
+    table: object = None
+
+
+_serving: ContextVar[Serving | None] = ContextVar("serving", default=None)
+
+
+@contextlib.contextmanager
+def serving(index=None, original=None, table=None):
+    """Traces graphs for an export within: see `Serving`.
+
+    Such graphs never change a table, so they gather from its value, which costs nothing to read. A gather from the
+    variable itself marks it as updated by rows, and from then on TensorFlow copies the whole table wherever all scores
+    are computed: that nearly doubles the time of an answer.
+    """
+    token = _serving.set(Serving(index, original, table))
+    try:
+        yield
+    finally:
+        _serving.reset(token)
+
+
+def serving_index():
+    """Returns the index of the export that is traced now, or None."""
+    state = _serving.get()
+    return state and state.index
 
 
 def gather_rows(variable, ids):
-    """Rows `ids` int [...] of a table [size, ...] -> [..., ...], at a cost that follows them.
+    """Gathers rows `ids` int [...] of a table [size, ...] -> [..., ...], at a cost that follows them.
 
     Args:
-        variable: a `tf.Variable`: on one itself a gather reads the rows and nothing else. Of a variable that a
-            distribution strategy mirrors, TensorFlow would read the whole table first, and the next sparse update would
-            copy it; so this takes the replica's own. Within `standing_in` the other table is read, within `answering`
-            the variable's value.
+        variable: a `tf.Variable`: a gather on it reads the rows and nothing else. Of a variable that a distribution
+            strategy mirrors, TensorFlow would read the whole table first, and the next sparse update would copy it; so
+            this takes the replica's own.
         ids: int [...].
     """
-    original, table = _stand_in.get()
-    if variable is original and table is not None:
-        return table.rows(ids)[..., : variable.shape[1]]
+    state = _serving.get()
+    if state and state.table is not None and variable is state.original:
+        return state.table.rows(ids)[..., : variable.shape[1]]
     if isinstance(variable, tf.distribute.DistributedValues):
         variable = variable._get_on_device_or_primary()
-    return tf.gather(tf.convert_to_tensor(variable) if _answering.get() else variable, ids)
-
-
-@contextlib.contextmanager
-def answering():
-    """Graphs that are traced while it lasts never change a table, and gather from its value, which costs nothing to
-    read. A gather from the variable itself marks it as one that is updated by rows: from the first one on TensorFlow
-    copies the whole table wherever all scores are computed, which nearly doubles the time of an answer."""
-    token = _answering.set(True)
-    try:
-        yield
-    finally:
-        _answering.reset(token)
-
-
-@contextlib.contextmanager
-def standing_in(variable, table):
-    """While it lasts, graphs that are traced gather from `table` (a `CompactTable`) where they name `variable`, which
-    they then hold no copy of."""
-    token = _stand_in.set((variable, table))
-    try:
-        yield
-    finally:
-        _stand_in.reset(token)
+    return tf.gather(tf.convert_to_tensor(variable) if state else variable, ids)

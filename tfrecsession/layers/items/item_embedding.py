@@ -6,11 +6,12 @@ from keras import ops
 
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.gather import gather_rows
+from tfrecsession.layers.items.item_scores import ItemScores
 from tfrecsession.layers.items.matmul import products
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
-class ItemEmbedding(keras.layers.Layer):
+class ItemEmbedding(ItemScores):
     """Item vectors (and biases): looked up as inputs, scored against as outputs, or both (tied).
 
     Keras' `Embedding` reads the whole table at every step. Here every method but `score_all` gathers straight from
@@ -29,6 +30,8 @@ class ItemEmbedding(keras.layers.Layer):
     Raises:
         InputError: `size` below 3 (no item) or `dim` below 1.
     """
+
+    by_products = True
 
     def __init__(self, size, dim, bias=False, initializer=None, **kwargs):
         super().__init__(**kwargs)
@@ -97,10 +100,14 @@ class ItemEmbedding(keras.layers.Layer):
         columns = ops.cast(_with_offsets(table, offsets), self.compute_dtype)
         return lambda hidden: _matmul(_with_ones(ops.cast(hidden, self.compute_dtype), offsets), columns)
 
-    def with_biases(self, ids):
+    def vectors(self, ids):
         """int [n] -> float32 [n, dim], and where there are biases one more column that holds them."""
         vectors = _gather(self.table, ids)
         return tf.concat([vectors, _gather(self.biases, ids)[:, None]], axis=1) if self.bias else vectors
+
+    def all_vectors(self):
+        biases = tf.convert_to_tensor(self.biases.value) if self.bias else None
+        return tf.convert_to_tensor(self.table.value), biases
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.dim)

@@ -53,7 +53,9 @@ class NARM(SequenceModel):
         "dropout": Float(0.0, 0.7),
     }
 
-    training_defaults = {**SequenceModel.training_defaults, "epochs": 10, "decay": "linear"}
+    learning = SequenceModel.learning.but(
+        defaults={"epochs": 10, "decay": "linear"}, harmless=("embedding_dropout", "dropout")
+    )
 
     def __init__(
         self,
@@ -96,6 +98,10 @@ class NARM(SequenceModel):
         self.decoder.build((None, None, 2 * units[-1]))
         self.build()
         self._attended = tf.function(self._attended_by, reduce_retracing=True, autograph=False)
+
+    @property
+    def abilities(self):
+        return (*super().abilities, "attention")
 
     def encode(self, batch, training=False):
         states = self._states(batch, training)

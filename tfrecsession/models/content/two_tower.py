@@ -15,7 +15,8 @@ from tfrecsession.losses import Evaluated, RankingLoss, sampled_losses
 from tfrecsession.models.tower_answers import TowerAnswers, check
 from tfrecsession.negatives import InBatch, Mixture, Popularity
 from tfrecsession.recommender.known_users import KnownUsers
-from tfrecsession.recommender.pair_model import LearnsPairs
+from tfrecsession.recommender.learning import Learning
+from tfrecsession.recommender.pair_model import PairModel
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
 
@@ -24,7 +25,7 @@ OWN = ("dim", "layers", "features", "words", "window", "user_dropout", "item_dro
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
-class TwoTower(TowerAnswers, LearnsPairs, KnownUsers, Recommender):
+class TwoTower(TowerAnswers, PairModel, KnownUsers, Recommender):
     """score(u, i) = x_u . v_i, two-tower retrieval (Yi et al., RecSys 2019, sampling-bias-corrected).
 
         v_i = item tower (e_i, embeddings of the item's categories and words, its numbers)
@@ -67,35 +68,38 @@ class TwoTower(TowerAnswers, LearnsPairs, KnownUsers, Recommender):
         model.encode_users([["item-17"]]) @ model.encode_items(new_items).T
     """
 
+    scores_by_products = True
     search_space = {
         "dim": Int(16, 256, log=True),
         "layers": Choice([], [64], [128]),
         "user_dropout": Float(0.1, 1.0),
         "l2": Float(1e-6, 0.1, log=True),
     }
-    training_defaults = {
-        "rows": 1024,
-        "epochs": 20,
-        "sampler": "in_batch+popularity",
-        "correction": "pooled",
-        "negatives": 512,
-        "alpha": 0.5,
-        "loss": "cross_entropy",
-        "logq": 1.0,
-        "optimizer": "adagrad",
-        "learning_rate": 0.1,
-    }
-    training_space = {
-        "loss": Choice("cross_entropy", "bpr_max", "bpr"),
-        "logq": Float(0.0, 1.0, when={"loss": "cross_entropy"}),
-        "regularization": Float(0.0, 2.0, when={"loss": "bpr_max"}),
-        "alpha": Float(0.0, 1.0),
-        "rows": Int(256, 8192, log=True),
-        "learning_rate": (
-            Float(0.01, 0.5, log=True, when={"optimizer": "adagrad"}),
-            Float(0.0003, 0.03, log=True, when={"optimizer": "adam"}),
-        ),
-    }
+    learning = Learning(
+        defaults={
+            "rows": 1024,
+            "epochs": 20,
+            "sampler": "in_batch+popularity",
+            "correction": "pooled",
+            "negatives": 512,
+            "alpha": 0.5,
+            "loss": "cross_entropy",
+            "logq": 1.0,
+            "optimizer": "adagrad",
+            "learning_rate": 0.1,
+        },
+        space={
+            "loss": Choice("cross_entropy", "bpr_max", "bpr"),
+            "logq": Float(0.0, 1.0, when={"loss": "cross_entropy"}),
+            "regularization": Float(0.0, 2.0, when={"loss": "bpr_max"}),
+            "alpha": Float(0.0, 1.0),
+            "rows": Int(256, 8192, log=True),
+            "learning_rate": (
+                Float(0.01, 0.5, log=True, when={"optimizer": "adagrad"}),
+                Float(0.0003, 0.03, log=True, when={"optimizer": "adam"}),
+            ),
+        },
+    )
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.models.factorization import als_sweeps
-from tfrecsession.models.factorization.als_fold_in import FoldIn
+from tfrecsession.models.factorization.als_fold_in import FoldInByLeastSquares
 from tfrecsession.models.factorization.als_targets import Observed, check, observe
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.known_users import KnownUsers
@@ -22,7 +22,7 @@ OWN += ("init_std", "duplicates", "explicit", "scale", "damping", "history_value
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
-class ALS(FoldIn, KnownUsers, CountingModel):
+class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
     """Vectors x of people and y of items whose product says how much an item suits a person.
 
     Implicit feedback (iALS, Rendle, Krichene, Zhang, Koren, arXiv 2110.14037): all pairs count, those seen once more.
@@ -87,6 +87,7 @@ class ALS(FoldIn, KnownUsers, CountingModel):
         model.explain(["item-17", "item-4"], "item-2")
     """
 
+    scores_by_products = True
     search_space = {
         "factors": Int(16, 512, log=True),
         "unobserved_weight": Float(0.001, 1.0, log=True),

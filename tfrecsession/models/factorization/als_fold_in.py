@@ -12,7 +12,7 @@ from tfrecsession.layers.items.gather import gather_rows
 CELLS = 1 << 22  # numbers gathered at once, 16 MB: memory does not grow with the batch
 
 
-class FoldIn:
+class FoldInByLeastSquares:
     """The half of `ALS` that answers; histories in plain TensorFlow ops, as it is exported.
 
     Padding and unknown items change nothing, nor does the order. An item that occurs twice counts as in training: once,

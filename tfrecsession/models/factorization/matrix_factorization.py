@@ -13,8 +13,9 @@ from tfrecsession.losses import AllPairs, RankingLoss, sampled_losses
 from tfrecsession.models.factorization.known_positives import SeenItems
 from tfrecsession.negatives import Popularity
 from tfrecsession.recommender.known_users import KnownUsers
-from tfrecsession.recommender.pair_model import LearnsPairs
-from tfrecsession.recommender.rating_prediction import Rated
+from tfrecsession.recommender.learning import Learning
+from tfrecsession.recommender.pair_model import PairModel
+from tfrecsession.recommender.rating_prediction import PredictsRatings
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
 
@@ -23,7 +24,7 @@ OWN += ("score_dtype",)
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
-class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
+class MatrixFactorization(PairModel, PredictsRatings, KnownUsers, Recommender):
     """People and items as vectors; the loss that it is compiled with says what their product stands for.
 
         "mean_squared_error"        ratings: r = mu + b_u + b_i + p_u . q_i  (Koren, Bell, Volinsky, Computer 42(8))
@@ -72,29 +73,32 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
         "fold_in_weight": Float(0.003, 1.0, log=True),
         "ridge": Float(0.01, 10.0, log=True),
     }
-    training_defaults = {
-        "rows": 1024,
-        "epochs": 20,
-        "negatives": 512,
-        "alpha": 0.5,
-        "loss": "cross_entropy",
-        "logq": 1.0,
-        "unobserved_weight": 0.1,
-        "optimizer": "adagrad",
-        "learning_rate": 0.1,
-    }
-    training_space = {
-        "loss": Choice("cross_entropy", "bpr_max", "bpr", "all_pairs"),
-        "logq": Float(0.0, 1.0, when={"loss": "cross_entropy"}),
-        "regularization": Float(0.0, 2.0, when={"loss": "bpr_max"}),
-        "unobserved_weight": Float(0.003, 1.0, log=True, when={"loss": "all_pairs"}),
-        "alpha": Float(0.0, 1.0, when={"loss": ("cross_entropy", "bpr_max", "bpr")}),
-        "rows": Int(256, 8192, log=True),
-        "learning_rate": (
-            Float(0.01, 0.5, log=True, when={"optimizer": "adagrad"}),
-            Float(0.0003, 0.03, log=True, when={"optimizer": "adam"}),
-        ),
-    }
+    learning = Learning(
+        defaults={
+            "rows": 1024,
+            "epochs": 20,
+            "negatives": 512,
+            "alpha": 0.5,
+            "loss": "cross_entropy",
+            "logq": 1.0,
+            "unobserved_weight": 0.1,
+            "optimizer": "adagrad",
+            "learning_rate": 0.1,
+        },
+        space={
+            "loss": Choice("cross_entropy", "bpr_max", "bpr", "all_pairs"),
+            "logq": Float(0.0, 1.0, when={"loss": "cross_entropy"}),
+            "regularization": Float(0.0, 2.0, when={"loss": "bpr_max"}),
+            "unobserved_weight": Float(0.003, 1.0, log=True, when={"loss": "all_pairs"}),
+            "alpha": Float(0.0, 1.0, when={"loss": ("cross_entropy", "bpr_max", "bpr")}),
+            "rows": Int(256, 8192, log=True),
+            "learning_rate": (
+                Float(0.01, 0.5, log=True, when={"optimizer": "adagrad"}),
+                Float(0.0003, 0.03, log=True, when={"optimizer": "adam"}),
+            ),
+        },
+        losses=(*Learning().losses, "all_pairs", "mean_squared_error"),
+    )
 
     def __init__(
         self,
@@ -219,11 +223,8 @@ class MatrixFactorization(LearnsPairs, Rated, KnownUsers, Recommender):
             return score
         return lambda encoded: score(encoded[:, :-1]) + encoded[:, -1:] + mean
 
-    def item_vectors(self):
-        return tf.convert_to_tensor(self.output_items.table.value)
-
     def score_vectors(self, ids):
-        table = self.output_items.with_biases(ids)
+        table = self.output_items.vectors(ids)
         if self.rating is None:
             return table
         vectors, biases = table[:, :-1], table[:, -1:]

@@ -51,6 +51,7 @@ class SessionAggregation(CountingModel):
         model.similar_items(["item-17"], k=5)
     """
 
+    scores_by_products = True
     search_space = {
         "dim": Int(50, 800, log=True),
         "discount": Float(0.0, 1.0),

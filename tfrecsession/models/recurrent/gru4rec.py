@@ -58,6 +58,7 @@ class GRU4Rec(Streaming, SequenceModel):
         model.fit(data.train.batches(rows=64, steps=16), validation_data=data.validation.batches(), epochs=5)
     """
 
+    learning = SequenceModel.learning.but(harmless=("embedding_dropout", "dropout", "lanes"))
     search_space = {
         "units": Choice([100], [200], [400]),
         "embedding_dropout": Float(0.0, 0.5, when={"embedding": ("tied", "separate")}),

@@ -11,7 +11,7 @@ from tfrecsession.layers import ItemEmbedding, SessionHierarchy
 from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel
 from tfrecsession.recommender.streaming import Streaming
-from tfrecsession.recommender.user_states import UserAnswers
+from tfrecsession.recommender.user_states import UserStates
 
 CHOICES = {
     "form": ("init", "all"),
@@ -22,7 +22,7 @@ CHOICES = {
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession.models")
-class HRNN(UserAnswers, Streaming, SequenceModel):
+class HRNN(UserStates, Streaming, SequenceModel):
     """The hierarchical recurrent network of arXiv 1706.04148: GRU4Rec that remembers who returns.
 
     When a session ends, the user GRU reads its last state; the next session of that person starts from what the user
@@ -59,7 +59,10 @@ class HRNN(UserAnswers, Streaming, SequenceModel):
     """
 
     reads = Reads(users="visits")
-    training_defaults = {**SequenceModel.training_defaults, "lanes": 64, "steps": 20}
+    learning = SequenceModel.learning.but(
+        defaults={"lanes": 64, "steps": 20},
+        harmless=("embedding_dropout", "dropout", "user_dropout", "init_dropout", "lanes"),
+    )
     search_space = {
         "form": Choice("init", "all"),
         "units": Choice([100], [200], [400]),

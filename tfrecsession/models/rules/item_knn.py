@@ -35,6 +35,7 @@ class ItemKNN(TableModel):
         model.fit(data.train)
     """
 
+    finds_similar_items = True
     search_space = {
         "shrinkage": Float(0.0, 100.0),
         "alpha": Float(0.0, 1.0),

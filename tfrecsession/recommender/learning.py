@@ -1,0 +1,44 @@
+"""How a model learns by gradient: a model class declares it, and no code outside asks for a class by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Declares the training of a model class; a model that is counted has `learning = None`.
+
+    Args:
+        defaults: setting -> default, of the training settings that the model has beside those of every training
+            (`tfrecsession.training.recipe.TRAINING`); an entry may replace one of those.
+        space: setting -> range that `tfrecsession tune` tries, beside the model's own `search_space`.
+        losses: names of the losses that the model can learn, of `tfrecsession.training.recipe.LOSSES`.
+        arguments: constructor arguments that are settings without being named in the model's own signature.
+        harmless: constructor arguments that may differ between a trained model and one that resumes from it: no
+            weight's shape or meaning depends on them.
+        shares_rows: whether several workers can share the rows of a batch.
+        streams_from_disk: whether batches may be read from files while training.
+        grows: whether a trained model can continue on a newer log with other items.
+        half_precision: whether the model can compute in bfloat16 or float16.
+    """
+
+    defaults: dict = field(default_factory=dict)
+    space: dict = field(default_factory=dict)
+    losses: tuple[str, ...] = ("cross_entropy", "bpr", "bpr_max", "top1", "top1_max")
+    arguments: tuple[str, ...] = ("score_dtype",)
+    harmless: tuple[str, ...] = ("negatives", "score_dtype")
+    shares_rows: bool = False
+    streams_from_disk: bool = False
+    grows: bool = False
+    half_precision: bool = False
+
+    def but(self, defaults: dict | None = None, space: dict | None = None, harmless=(), **changes) -> Learning:
+        """Returns a copy with further defaults, ranges and harmless arguments, and with other values of the rest."""
+        return replace(
+            self,
+            defaults={**self.defaults, **(defaults or {})},
+            space={**self.space, **(space or {})},
+            harmless=(*self.harmless, *harmless),
+            **changes,
+        )
