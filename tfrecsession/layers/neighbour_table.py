@@ -13,7 +13,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.session_window import STEP_DECAYS, newest_items, shares, step_weights
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.layers")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class NeighbourTable(keras.layers.Layer):
     """Scores items by the weights that the items of a session give them.
 

@@ -8,7 +8,7 @@ from tfrecsession.negatives.alias_table import alias_table
 from tfrecsession.negatives.negatives import Negatives, log_support
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession")
+@keras.saving.register_keras_serializable(package="tfrecsession", name="PopularityNegatives")  # Popularity: a model
 class Popularity(Negatives):
     """P(i) ~ support_i^alpha, with replacement: alpha 0 is uniform, 1 is popularity (arXiv 1706.03847, section 3.1).
 

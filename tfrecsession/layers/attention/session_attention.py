@@ -15,7 +15,7 @@ ACTIVATIONS = {
 }
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.layers")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SessionAttention(keras.layers.Layer):
     """The local encoder of NARM (arXiv 1711.04725, section 3.4), for every step of every session at once.
 

@@ -7,7 +7,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.layers")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class DiscountedMean(SessionRecurrent):
     """y_t = sum_j discount^(t - j) x_j / sum_j discount^(t - j), over the events j <= t of the session.
 

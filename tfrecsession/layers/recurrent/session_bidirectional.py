@@ -6,7 +6,7 @@ from keras import ops
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.layers")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SessionBidirectional(keras.layers.Layer):
     """`[forward | backward]` outputs of every step (Schuster and Paliwal, 1997).
 

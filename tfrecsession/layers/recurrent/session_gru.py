@@ -8,7 +8,7 @@ from keras import ops
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.layers")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SessionGRU(SessionRecurrent):
     """The gated recurrent unit of GRU4Rec (arXiv 1511.06939, section 3).
 

@@ -10,7 +10,7 @@ from tfrecsession.layers.recurrent.session_gru import SessionGRU
 from tfrecsession.layers.recurrent.session_recurrent import UNROLLED
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.layers")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SessionHierarchy(keras.layers.Layer):
     """The recurrence of HRNN (arXiv 1706.04148), for session m of a person and its event n.
 

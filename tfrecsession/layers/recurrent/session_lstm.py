@@ -6,7 +6,7 @@ from keras import ops
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.layers")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SessionLSTM(SessionRecurrent):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997, with the forget gate of Gers et al., 2000).
 

@@ -6,7 +6,7 @@ from keras import ops
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.layers")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SessionRNN(SessionRecurrent):
     """h' = tanh(x W + h U + b)  (Elman, 1990)
 

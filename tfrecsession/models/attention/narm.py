@@ -13,7 +13,7 @@ from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class NARM(SequenceModel):
     """Neural attentive session-based recommendation (Li et al., CIKM 2017, arXiv 1711.04725).
 

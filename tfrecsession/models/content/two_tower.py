@@ -24,7 +24,7 @@ BLOCK = 8192  # items and people that go through their tower at once
 OWN = ("dim", "layers", "features", "words", "window", "user_dropout", "item_dropout", "l2", "deviation")
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class TwoTower(TowerAnswers, PairModel, KnownUsers, Recommender):
     """score(u, i) = x_u . v_i, two-tower retrieval (Yi et al., RecSys 2019, sampling-bias-corrected).
 

@@ -21,7 +21,7 @@ OWN = ("factors", "unobserved_weight", "regularization", "exponent", "alpha", "s
 OWN += ("init_std", "duplicates", "explicit", "scale", "damping", "history_value", "fold_in", "window", "seed")
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
     """Vectors x of people and y of items whose product says how much an item suits a person.
 

@@ -23,7 +23,7 @@ OWN = ("dim", "rating", "scale", "duplicates", "l2", "bias_l2", "fold_in_weight"
 OWN += ("score_dtype",)
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class MatrixFactorization(PairModel, PredictsRatings, KnownUsers, Recommender):
     """People and items as vectors; the loss that it is compiled with says what their product stands for.
 

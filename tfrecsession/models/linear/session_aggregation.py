@@ -16,7 +16,7 @@ from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.search_space import Float, Int
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SessionAggregation(CountingModel):
     """Items near the discounted mean of the session's item vectors.
 

@@ -17,7 +17,7 @@ from tfrecsession.recommender.search_space import Choice, Float
 BLOCK = 128  # rows of B made at once
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SLIST(CountingModel):
     """Session-aware linear item-item models (Choi, Kim, Lee, Shim, Lee, WWW 2021, arXiv 2103.16104).
 

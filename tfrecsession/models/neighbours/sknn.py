@@ -8,7 +8,7 @@ from tfrecsession.models.neighbours.session_neighbours import NeighbourModel
 from tfrecsession.recommender.search_space import Choice, Int
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SKNN(NeighbourModel):
     """Session-kNN (Jannach and Ludewig, RecSys 2017): sessions as sets of items.
 

@@ -9,7 +9,7 @@ from tfrecsession.models.neighbours.session_neighbours import NeighbourModel, ch
 from tfrecsession.recommender.search_space import Float, Int
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class STAN(NeighbourModel):
     """Sequence and time aware neighbourhood (Garg et al., SIGIR 2019).
 

@@ -27,7 +27,7 @@ SCORE_WEIGHTINGS = {
 }
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class VSKNN(NeighbourModel):
     """Vector multiplication session-kNN (Ludewig and Jannach, arXiv 1803.09587).
 

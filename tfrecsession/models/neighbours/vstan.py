@@ -9,7 +9,7 @@ from tfrecsession.models.neighbours.session_neighbours import NeighbourModel, ch
 from tfrecsession.recommender.search_space import Choice, Float, Int
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class VSTAN(NeighbourModel):
     """STAN and VSKNN in one (Ludewig, Mauro, Latifi, Jannach, arXiv 1910.12781).
 

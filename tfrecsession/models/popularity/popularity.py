@@ -12,7 +12,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.recommender.counting_model import CountingModel
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class Popularity(CountingModel):
     """Scores an item by the logarithm of its number of events in train, whatever the history.
 

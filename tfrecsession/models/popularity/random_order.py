@@ -9,7 +9,7 @@ from tfrecsession.layers import last_items, newest_items
 from tfrecsession.recommender.counting_model import CountingModel
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class Random(CountingModel):
     """Puts the catalogue in a random order, another one for every history and the same one for the same history.
 

@@ -10,7 +10,7 @@ from tfrecsession.layers import last_items, newest_items
 from tfrecsession.recommender.counting_model import CountingModel
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SessionPopularity(CountingModel):
     """S-POP, a baseline of the GRU4Rec paper (arXiv 1511.06939, section 4).
 

@@ -24,7 +24,7 @@ CELLS = {"gru": SessionGRU, "lstm": SessionLSTM, "rnn": SessionRNN}
 EMBEDDINGS = ("tied", "separate", "one_hot")
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class GRU4Rec(Streaming, SequenceModel):
     """Session-based recommendation with a GRU (arXiv 1511.06939), as refined in arXiv 1706.03847.
 

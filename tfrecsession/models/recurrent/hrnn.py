@@ -21,7 +21,7 @@ CHOICES = {
 }
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class HRNN(UserStates, Streaming, SequenceModel):
     """The hierarchical recurrent network of arXiv 1706.04148: GRU4Rec that remembers who returns.
 

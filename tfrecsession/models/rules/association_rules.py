@@ -10,7 +10,7 @@ from tfrecsession.batches.co_occurrence import session_items
 from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class AssociationRules(TableModel):
     """Rules of size two, AR of Ludewig & Jannach (arXiv 1803.09587, section 3.1).
 

@@ -11,7 +11,7 @@ from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
 from tfrecsession.recommender.search_space import Float
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class ItemKNN(TableModel):
     """Co-occurrence neighbours, the baseline of the GRU4Rec papers (arXiv 1511.06939, section 4).
 

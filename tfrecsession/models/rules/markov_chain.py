@@ -9,7 +9,7 @@ from tfrecsession.batches.co_occurrence import successions
 from tfrecsession.models.rules.item_table_model import TableModel
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class MarkovChain(TableModel):
     """A first-order Markov chain, MC of Ludewig & Jannach (arXiv 1803.09587, section 3.1).
 

@@ -10,7 +10,7 @@ from tfrecsession.models.rules.item_table_model import TableModel
 from tfrecsession.recommender.search_space import Choice, Int
 
 
-@keras.saving.register_keras_serializable(package="tfrecsession.models")
+@keras.saving.register_keras_serializable(package="tfrecsession")
 class SequentialRules(TableModel):
     """Rules of size two from an item to a later one, SR of Ludewig & Jannach (arXiv 1803.09587, section 3.1).
 
