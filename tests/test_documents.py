@@ -1,4 +1,4 @@
-"""What README, CONTRIBUTING and the pages of docs/ show, run as it stands there."""
+"""Runs the code and commands of README, CONTRIBUTING and docs/, and checks their figures."""
 
 import csv
 import doctest
@@ -34,20 +34,20 @@ def blocks(document, language):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with the click log that the README speaks of."""
+def folder(tmp_path_factory):
+    """A folder with the click log that the README uses."""
     import pyarrow.parquet as pq
 
-    place = tmp_path_factory.mktemp("readme")
+    folder = tmp_path_factory.mktemp("readme")
     log = Shop(items=60, sessions=600, seed=1).reader().read_all()
     names = {"item": "click_article_id", "time": "click_timestamp", "session": "session_id", "user": "user_id"}
-    pq.write_table(log.rename_columns([names.get(name, name) for name in log.column_names]), place / "clicks.parquet")
-    return place
+    pq.write_table(log.rename_columns([names.get(name, name) for name in log.column_names]), folder / "clicks.parquet")
+    return folder
 
 
-def test_the_readme_from_top_to_bottom(place, monkeypatch, capfd):
-    """Every block, in order, in one folder: code, our commands, what make would do, and requests to a server."""
-    monkeypatch.chdir(place)
+def test_every_block_of_the_readme_runs(folder, monkeypatch, capfd):
+    """Runs all blocks in order, in one folder: code, commands, make targets, and requests to a server."""
+    monkeypatch.chdir(folder)
     names, server = {}, None
     try:
         for language, block in re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.S | re.M):
@@ -59,16 +59,16 @@ def test_the_readme_from_top_to_bottom(place, monkeypatch, capfd):
             for line in block.strip().splitlines():
                 program, *words = shlex.split(line)
                 if program == "make":
-                    making(words)
+                    run_make(words)
                 elif words[0] == "serve":
-                    server, port = serving(words)
+                    server, port = start_server(words)
                 elif program == "curl":
                     url, flag, body = words
                     assert flag == "-d" and (url := urllib.parse.urlsplit(url)).port == 8501
-                    there = f"http://127.0.0.1:{port}{url.path}"
-                    with urllib.request.urlopen(urllib.request.Request(there, body.encode()), timeout=60) as answer:
-                        said = json.load(answer)
-                    assert said.get("predictions") or len(said["outputs"]["items"][0]) == 20, said
+                    request = urllib.request.Request(f"http://127.0.0.1:{port}{url.path}", body.encode())
+                    with urllib.request.urlopen(request, timeout=60) as response:
+                        answer = json.load(response)
+                    assert answer.get("predictions") or len(answer["outputs"]["items"][0]) == 20, answer
                 else:
                     assert program == "tfrecsession"
                     assert main(words) == 0, line
@@ -76,17 +76,17 @@ def test_the_readme_from_top_to_bottom(place, monkeypatch, capfd):
         if server:
             server.terminate()
             server.wait(60)
-    assert (place / "saved_models/again/1/saved_model.pb").exists() and server
-    assert "[0." in capfd.readouterr().out  # what the code prints: a score's interval
+    assert (folder / "saved_models/again/1/saved_model.pb").exists() and server
+    assert "[0." in capfd.readouterr().out  # the code prints the interval of a score
 
 
-def making(words):
-    """What make would do: for `demo` with a log of one's own it is done; the rest is what other tests and CI run."""
-    told = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+def run_make(words):
+    """Checks the commands of a make target; runs them for `demo` with a log (other tests and CI run the rest)."""
+    dry_run = subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     if words == ["test"]:
-        assert "pytest" in told
+        assert "pytest" in dry_run
         return
-    ((program, *command),) = (shlex.split(line) for line in told.splitlines() if "tfrecsession demo" in line)
+    ((program, *command),) = (shlex.split(line) for line in dry_run.splitlines() if "tfrecsession demo" in line)
     assert program.endswith("/tfrecsession")
     if len(words) > 1:
         assert main([*command, "--epochs", "1"]) == 0, words
@@ -94,8 +94,8 @@ def making(words):
         assert command == ["demo"]
 
 
-def serving(words):
-    """The server of `tfrecsession serve ...` as a process, on ports that are free."""
+def start_server(words):
+    """Starts `tfrecsession serve ...` as a process on free ports; returns it and its REST port."""
     ports = []
     for option in ("--rest-port", "--grpc-port"):
         with socket.socket() as free:
@@ -110,15 +110,15 @@ def serving(words):
             return server, ports[0]
         except OSError:
             time.sleep(0.2)
-    raise AssertionError("the server did not come up")
+    raise AssertionError("the server did not start")
 
 
 @pytest.fixture(scope="module")
-def readied(place, tmp_path_factory):
-    """What the pages of docs/ begin with: the log, prepared; a small GRU4Rec, trained and exported."""
-    readied = tmp_path_factory.mktemp("docs")
-    shutil.copy(place / "clicks.parquet", readied)
-    log, clicks, run = readied / "clicks.parquet", readied / "clicks", readied / "runs/gru4rec"
+def trained_folder(folder, tmp_path_factory):
+    """The state that the pages of docs/ assume: a prepared log, and a small GRU4Rec, trained and exported."""
+    trained = tmp_path_factory.mktemp("docs")
+    shutil.copy(folder / "clicks.parquet", trained)
+    log, clicks, run = trained / "clicks.parquet", trained / "clicks", trained / "runs/gru4rec"
     columns = [
         "--item",
         "click_article_id",
@@ -133,21 +133,20 @@ def readied(place, tmp_path_factory):
     for words in (
         ["prepare", log, "--out", clicks, *columns],
         ["train", clicks, "--out", run, *small],
-        ["export", run, "--out", readied / "saved_models/gru4rec", "--k", 20],
+        ["export", run, "--out", trained / "saved_models/gru4rec", "--k", 20],
     ):
         assert main([str(word) for word in words]) == 0
-    return readied
+    return trained
 
 
-def with_code(page):
+def has_code(page):
     return any(blocks(page, language) for language in ("python", "pycon"))
 
 
-@pytest.mark.parametrize("page", filter(with_code, PAGES))
-def test_the_code_of_a_page(page, readied, tmp_path, monkeypatch):
-    """Every python block, and every pycon block with what it prints, in one namespace from top to bottom."""
-    place = shutil.copytree(readied, tmp_path / "place")
-    monkeypatch.chdir(place)
+@pytest.mark.parametrize("page", filter(has_code, PAGES))
+def test_the_code_of_a_page_runs(page, trained_folder, tmp_path, monkeypatch):
+    """Runs every python block, and every pycon block with its output, in one namespace from top to bottom."""
+    monkeypatch.chdir(shutil.copytree(trained_folder, tmp_path / "folder"))
     text, names = (ROOT / page).read_text(), {"__name__": "__main__"}
     for block in re.finditer(r"^```(python|pycon)\n(.*?)^```", text, flags=re.S | re.M):
         line, (language, code) = text[: block.start(2)].count("\n"), block.groups()
@@ -160,17 +159,17 @@ def test_the_code_of_a_page(page, readied, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")])
-def test_the_commands_of_a_page(page):
-    """Every `tfrecsession ...` line is one that the program understands, every `make ...` one that there is."""
+def test_the_commands_of_a_page_are_valid(page):
+    """Every `tfrecsession ...` line parses, and every `make ...` line names a target."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     for block in blocks(page, "sh"):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["tfrecsession"]:
-                options, rest = parser().parse_known_args(words[1:])  # SystemExit for what it does not understand
+                options, rest = parser().parse_known_args(words[1:])  # SystemExit for an unknown option
                 assert not rest or getattr(options, "takes_the_rest", False), line
-                if words[1] in ("train", "tune"):  # InputError for a model, preset or setting that is not there
-                    if getattr(options, "earlier", None):  # --from the run that there is
+                if words[1] in ("train", "tune"):  # InputError for an unknown model, preset or setting
+                    if getattr(options, "earlier", None):  # --from an existing run
                         options.model = "gru4rec"
                     preset = options.preset or "none.json"
                     preset = {} if preset.endswith(".json") else trs.presets.read(preset, options.model)["settings"]
@@ -179,55 +178,54 @@ def test_the_commands_of_a_page(page):
                 assert words[1] in targets, line
 
 
-@pytest.mark.parametrize("folder", API)
-def test_a_page_of_the_reference_has_all_that_is_public(folder):
-    module = importlib.import_module(f"tfrecsession.{folder}")
-    shown = re.findall(r"^::: tfrecsession\.(\S+)$", (DOCS / f"api/{folder}.md").read_text(), flags=re.M)
-    assert shown and all(name.startswith(f"{folder}.") for name in shown)
-    own = {name for name in getattr(module, "__all__", ()) if station_of(getattr(module, name), folder) == folder}
+@pytest.mark.parametrize("station", API)
+def test_a_page_of_the_reference_has_all_public_names(station):
+    module = importlib.import_module(f"tfrecsession.{station}")
+    shown = re.findall(r"^::: tfrecsession\.(\S+)$", (DOCS / f"api/{station}.md").read_text(), flags=re.M)
+    assert shown and all(name.startswith(f"{station}.") for name in shown)
+    own = {name for name in getattr(module, "__all__", ()) if station_of(getattr(module, name), station) == station}
     assert own <= {name.rpartition(".")[2] for name in shown}
 
 
-def station_of(value, otherwise):
-    """The folder of the package that defines a class or function; `otherwise` for a plain value."""
+def station_of(value, default):
+    """Returns the folder of the package that defines a class or function; `default` for a plain value."""
     module = getattr(value, "__module__", None) or ""
-    return module.split(".")[1] if module.startswith("tfrecsession.") else otherwise
+    return module.split(".")[1] if module.startswith("tfrecsession.") else default
 
 
 def numbers_of(file):
-    """The numbers of a file of results, and half of every interval."""
+    """Yields the numbers of a result file, and half of every interval."""
     rows = list(csv.reader(line for line in file.open() if not line.startswith("#")))
     for row in rows[1:]:
-        told = dict(zip(rows[0], row, strict=True))
-        for name, cell in told.items():
+        cells = dict(zip(rows[0], row, strict=True))
+        for name, cell in cells.items():
             try:
                 yield float(cell)
                 if name.endswith("_low"):
-                    yield (float(told[f"{name[:-4]}_high"]) - float(cell)) / 2
+                    yield (float(cells[f"{name[:-4]}_high"]) - float(cell)) / 2
             except ValueError:
                 continue
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/which_model.md", "docs/measured.md"])
-def test_figures_are_those_of_the_files_that_a_page_cites(page):
+def test_the_figures_of_a_page_are_in_the_result_files_it_cites(page):
     text = (ROOT / page).read_text()
     results = ROOT / "benchmarks/results"
-    # `name.csv`, or the `name.py` that writes files which begin so
+    # `name.csv`, or `name.py`, which writes files of that prefix
     cited = {results / name for name in re.findall(r"`(?:results/)?([\w.-]+\.csv)`", text)}
     cited |= {file for name in re.findall(r"(\w+)\.py", text) for file in results.glob(f"{name}*.csv")}
     numbers = [number for file in cited for number in numbers_of(file)]
     figures = set(re.findall(r"(?<![\w.-])-?\d+\.\d{3,4}(?![\w.])", text))
-    figures -= {"0.6832", "0.2863"}  # what the NARM paper reports
+    figures -= {"0.6832", "0.2863"}  # reported by the NARM paper
     assert figures
     for figure in figures:
         digits = len(figure.partition(".")[2])
-        near = 0.5001 * 10**-digits  # a file's own last digit may stand for either rounding
+        near = 0.5001 * 10**-digits  # the last digit of a file may be rounded either way
         assert any(abs(abs(number) - abs(float(figure))) <= near for number in numbers), figure
 
 
-def test_the_site_is_built_without_a_warning_and_asks_nobody(tmp_path):
-    """With everything heavy out of reach, for the reference is read from the files; and what was built loads nothing
-    from other hosts."""
+def test_the_site_builds_without_warnings_and_loads_nothing_from_other_hosts(tmp_path):
+    """Builds without TensorFlow, Keras and Ibis, because the reference is read from the source files."""
     pytest.importorskip("mkdocs")
     code = (
         "import sys; sys.modules.update(dict.fromkeys(['tensorflow', 'keras', 'ibis'])); "
@@ -241,8 +239,8 @@ def test_the_site_is_built_without_a_warning_and_asks_nobody(tmp_path):
         assert not loaded.search(file.read_text()), file
 
 
-def test_the_contributors_model(place, shop, monkeypatch, tmp_path):
-    """The toy of CONTRIBUTING is a model like any other, by one file and one line."""
+def test_the_example_model_of_contributing_works(shop, monkeypatch, tmp_path):
+    """The example model of CONTRIBUTING needs one file and one line, then trains, saves and exports."""
     import keras
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""A notebook run as Jupyter would, on settings small enough for every change."""
+"""Runs notebooks as Jupyter would, on small settings."""
 
 import json
 import warnings
@@ -18,18 +18,19 @@ def code_cells(name: str) -> list[dict]:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """`run("04_gru4rec", EPOCHS=1)`: its code cells one after the other, in a folder of their own; what its cell of
-    parameters says is replaced by the arguments. Returns the notebook's names as attributes, and `figures`: how many
-    it showed."""
+    """`run("04_gru4rec", EPOCHS=1)` executes the notebook's code cells in order, in a temporary folder.
+
+    The arguments replace the values of the cell of parameters. Returns the notebook's names as attributes, and
+    `figures`, the number of figures shown."""
     import matplotlib.pyplot as plt
 
     def shown(*_, **__):
         for number in plt.get_fignums():
             figure = plt.figure(number)
-            figure.canvas.draw()  # a picture that cannot be drawn fails here
+            figure.canvas.draw()  # fails here if the figure cannot be drawn
             for axes in figure.axes:
-                said = (axes.get_title(), axes.get_xlabel(), axes.get_ylabel())
-                assert any(said) or not axes.axison, f"figure {len(figures) + 1} has axes without a title or a label"
+                labels = (axes.get_title(), axes.get_xlabel(), axes.get_ylabel())
+                assert any(labels) or not axes.axison, f"figure {len(figures) + 1} has axes without a title or a label"
             figures.append(figure)
         plt.close("all")
 
@@ -40,8 +41,8 @@ def run(tmp_path, monkeypatch):
             if number == 1:
                 assert small.keys() <= names.keys(), f"no parameters of {name}: {sorted(small.keys() - names.keys())}"
                 names.update(small)
-        assert not plt.get_fignums(), "a figure that is drawn and never shown: end its cell with plt.show()"
-        assert figures, f"{name} shows no picture"
+        assert not plt.get_fignums(), "a figure is drawn but never shown: end its cell with plt.show()"
+        assert figures, f"{name} shows no figure"
         return SimpleNamespace(**names, figures=len(figures))
 
     figures = []

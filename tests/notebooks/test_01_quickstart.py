@@ -1,23 +1,26 @@
-"""Click log to served answers."""
+"""Notebook 1: from a click log to recommendations."""
 
 import pytest
 
 
 def test_gru4rec_lies_between_the_baselines_and_the_ceiling(run, tmp_path):
-    told = run("01_quickstart", ITEMS=150, SESSIONS=2000, EPOCHS=3)
-    recall = {name: metrics["recall@20"] for name, metrics in told.scores.items()}
+    notebook = run("01_quickstart", ITEMS=150, SESSIONS=2000, EPOCHS=3)
+    recall = {name: metrics["recall@20"] for name, metrics in notebook.scores.items()}
     assert recall["chance"] < recall["popularity"] < recall["GRU4Rec"] < recall["ceiling"]
-    names, _ = told.answers
-    assert names.shape == (3, 5) and not set(names[0]) & set(told.session)
-    assert (names[1] == names[2]).all()  # nothing is known of either: the popular items
+    names, _ = notebook.answers
+    assert names.shape == (3, 5) and not set(names[0]) & set(notebook.session)
+    assert (names[1] == names[2]).all()  # neither has a known item: the popular items
     assert (tmp_path / "saved_models/quickstart/1/saved_model.pb").exists()
 
 
 @pytest.mark.slow  # left to `make notebooks`
-def test_a_log_of_ones_own(run, tmp_path):
+def test_a_log_in_a_file(run, tmp_path):
     from tfrecsession.events.shop.shop import Shop
 
     Shop(items=60, sessions=500, seed=2).write_parquet(tmp_path / "clicks.parquet")
-    told = run("01_quickstart", EVENTS="clicks.parquet", COLUMNS={"min_item_support": 3}, EPOCHS=1)
-    assert told.data.info["source"].endswith("clicks.parquet")
-    assert "ceiling" not in told.scores and told.scores["GRU4Rec"]["recall@20"] > told.scores["chance"]["recall@20"]
+    notebook = run("01_quickstart", EVENTS="clicks.parquet", COLUMNS={"min_item_support": 3}, EPOCHS=1)
+    assert notebook.data.info["source"].endswith("clicks.parquet")
+    assert (
+        "ceiling" not in notebook.scores
+        and notebook.scores["GRU4Rec"]["recall@20"] > notebook.scores["chance"]["recall@20"]
+    )

@@ -1,4 +1,4 @@
-"""HRNN remembers who returns."""
+"""Notebook 7: HRNN remembers returning users."""
 
 import numpy as np
 import pytest
@@ -7,22 +7,22 @@ SMALL = {"ITEMS": 100, "USERS": 120, "SESSIONS": 1500, "EPOCHS": 2, "ASKED": 20}
 
 
 @pytest.mark.slow  # left to `make notebooks`
-def test_who_is_shown_a_persons_past_moves_to_the_persons_taste(run):
-    told = run("07_returning_visitors", **SMALL)
-    assert (told.past > 0).mean() > 0.5
-    assert told.found["HRNN"].metrics["recall@20"] < told.found["ceiling"].metrics["recall@20"]
-    session_alone = told.shares["GRU4Rec"]
-    assert session_alone == [session_alone[0]] * len(session_alone)  # it is shown nothing of the past
+def test_models_with_memory_react_to_the_users_past(run):
+    notebook = run("07_returning_visitors", **SMALL)
+    assert (notebook.past > 0).mean() > 0.5
+    assert notebook.found["HRNN"].metrics["recall@20"] < notebook.found["ceiling"].metrics["recall@20"]
+    session_alone = notebook.shares["GRU4Rec"]
+    assert session_alone == [session_alone[0]] * len(session_alone)  # it is given nothing of the past
     for name in ("GRU4Rec, joined", "HRNN"):
-        assert len(set(told.shares[name])) > 1 and np.ptp(told.shares[name]) < 1
-    assert told.kept.shape == (1, 64) and told.kept.any()
+        assert len(set(notebook.shares[name])) > 1 and np.ptp(notebook.shares[name]) < 1
+    assert notebook.kept.shape == (1, 64) and notebook.kept.any()
 
 
 @pytest.mark.slow  # left to `make notebooks`
-def test_a_log_of_ones_own(run, tmp_path):
+def test_a_log_in_a_file(run, tmp_path):
     from tfrecsession.events.shop.shop import Shop
 
     Shop(items=60, sessions=800, users=90, seed=2).write_parquet(tmp_path / "clicks.parquet")
     columns = {"item": "item", "time": "time", "session": "session", "user": "user"}
-    told = run("07_returning_visitors", EVENTS="clicks.parquet", COLUMNS=columns, **SMALL)
-    assert "ceiling" not in told.found and told.found["HRNN"].slices["past_sessions"]
+    notebook = run("07_returning_visitors", EVENTS="clicks.parquet", COLUMNS=columns, **SMALL)
+    assert "ceiling" not in notebook.found and notebook.found["HRNN"].slices["past_sessions"]

@@ -1,4 +1,4 @@
-"""How every notebook is kept: without output, with its settings in front, with a test that runs it."""
+"""Every notebook is stored without output, begins with its settings and has a test that runs it."""
 
 import ast
 import json
@@ -30,17 +30,17 @@ def test_is_stored_without_output(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_settings_stand_in_front_and_a_real_log_may_be_named(name):
+def test_the_first_cell_has_the_settings_and_accepts_a_log(name):
     first, *others = code_cells(name)
     assert first["metadata"]["tags"] == ["parameters"]
     assert not any(cell["metadata"] for cell in others)
-    said = ast.parse("".join(first["source"])).body
-    assert all(isinstance(line, ast.Assign) and line.targets[0].id.isupper() for line in said)
-    values = {line.targets[0].id: ast.literal_eval(line.value) for line in said}
+    lines = ast.parse("".join(first["source"])).body
+    assert all(isinstance(line, ast.Assign) and line.targets[0].id.isupper() for line in lines)
+    values = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
     assert values["EVENTS"] is None and values["COLUMNS"] == {} and isinstance(values["SEED"], int)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_is_run_by_a_test_of_its_own(name):
+def test_has_a_test_that_runs_it(name):
     test = (Path(__file__).parent / f"test_{name}.py").read_text(encoding="utf-8")
     assert re.search(rf'\brun\(\s*"{name}"', test)
