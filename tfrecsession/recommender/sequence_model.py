@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.batches.batch import of_histories
 from tfrecsession.batches.epochs import input_errors_of
 from tfrecsession.errors import InputError
 from tfrecsession.losses import CrossEntropy, RankingLoss
@@ -104,6 +105,12 @@ class SequenceModel(Recommender):
                 "trs.negatives.Popularity(2048, alpha=0.5) trains many times faster",
                 stacklevel=3,  # where the model is made, not its own constructor
             )
+
+    def build(self, input_shape=None):
+        """Builds the layers that are not built yet, by encoding one empty session; call it last in the constructor."""
+        if not self.built:
+            self.encode(of_histories(tf.zeros([1, 1], tf.int32), self.reads))
+        super().build(input_shape)
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         if not isinstance(loss, RankingLoss):

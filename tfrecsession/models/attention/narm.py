@@ -89,13 +89,9 @@ class NARM(SequenceModel):
         self.recurrent = [
             SessionGRU(width, reset_after=reset_after, name=f"gru_{number}") for number, width in enumerate(units)
         ]
-        for layer, width in zip(self.recurrent, [dim, *units], strict=False):
-            layer.build((None, None, width))
         self.local = SessionAttention(units[-1], activation, normalize, name="attention")
-        self.local.build((None, None, units[-1]))
         self.output_dropout = keras.layers.Dropout(dropout)
         self.decoder = keras.layers.Dense(dim, use_bias=False, name="decoder")  # B
-        self.decoder.build((None, None, 2 * units[-1]))
         self.build()
         self._attended = tf.function(self._attended_by, reduce_retracing=True, autograph=False)
 

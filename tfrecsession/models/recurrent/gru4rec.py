@@ -111,14 +111,10 @@ class GRU4Rec(Streaming, SequenceModel):
             dims = one_hot if embedding == "one_hot" else dim or units[0]
             self.input_items = ItemEmbedding(self.size, dims, initializer=initializer, name="input_items")
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
-        self.mean = DiscountedMean(discount, name="mean") if discount else None
+        self.mean = DiscountedMean(discount, units=dims, name="mean") if discount else None
         self.output_dropout = keras.layers.Dropout(0.0 if carry_dropout else dropout)
-        stateful = [*([self.mean] if self.mean else []), *self.recurrent]
-        for layer in stateful:
-            layer.build((None, None, dims))
-            dims = layer.units
         if not bidirectional:
-            self.keep_states(stateful)
+            self.keep_states([*([self.mean] if self.mean else []), *self.recurrent])
         self.build()
 
     def _layer(self, number: int):

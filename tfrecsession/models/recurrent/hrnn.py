@@ -121,7 +121,6 @@ class HRNN(UserStates, Streaming, SequenceModel):
             project=embedding != "one_hot",
             name="hierarchy",
         )
-        self.hierarchy.build((None, None, dims))
         self.keep_states([self.hierarchy])
         self.build()
 

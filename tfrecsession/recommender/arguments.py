@@ -1,0 +1,65 @@
+"""Checks of constructor arguments, in one style: `name=value: must be ...`."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from tfrecsession.errors import InputError
+
+
+def refuse(name: str, value, expected: str) -> None:
+    """Raises InputError: `name=value: must be expected`."""
+    raise InputError(f"{name}={value!r}: must be {expected}")
+
+
+def check_choice(name: str, value, choices: Iterable) -> None:
+    """Checks that a value is one of `choices`; the error proposes the nearest."""
+    choices = list(choices)
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), map(str, choices), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        refuse(name, value, f"one of {', '.join(map(str, choices))}{hint}")
+
+
+def check_whole(name: str, value, least: int = 1, optional: bool = False) -> None:
+    """Checks that a value is a whole number of at least `least`, or None where `optional`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least
+    if not (whole or (optional and value is None)):
+        refuse(name, value, f"a whole number, at least {least}{', or None' if optional else ''}")
+
+
+def check_number(
+    name: str, value, least: float = -math.inf, most: float = math.inf, above: bool = False, optional: bool = False
+) -> None:
+    """Checks that a value is a finite number within [least, most]; `above`: and not `least` itself."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+    if number and (least < value if above else least <= value) and value <= most:
+        return
+    if optional and value is None:
+        return
+    if most < math.inf:
+        expected = f"a number from {least:g} to {most:g}"
+    elif least > -math.inf:
+        expected = f"a number above {least:g}" if above else f"a number, at least {least:g}"
+    else:
+        expected = "a number"
+    refuse(name, value, expected + (", or None" if optional else ""))
+
+
+def checked_widths(name: str, value, optional: bool = False) -> list[int]:
+    """Returns the widths of a stack of layers as a list; one whole number stands for one layer.
+
+    Args:
+        name: of the argument.
+        value: a whole number, or whole numbers.
+        optional: whether there may be no layer.
+    """
+    widths = [value] if isinstance(value, int) else list(value)
+    whole = all(isinstance(width, int | np.integer) and width > 0 for width in widths)
+    if not whole or not (widths or optional):
+        refuse(name, value, "a list of layer widths, e.g. [100]")
+    return widths
