@@ -357,7 +357,7 @@ def test_missing_ids_are_told_with_column_count_and_row(tmp_path):
     path = write(tmp_path / "log.csv", f"sku,time,visit\na,{START},1\n,{START},1\nb,{START},\n,{START},2\n")
     said = message(path, Columns(item="sku", session="visit"))
     assert said == (
-        f"{path}: 2 rows have no usable item in column 'sku', the first is row 2, which is empty; mend them, or leave "
+        f"{path}: 2 rows have no usable item in column 'sku', the first is row 2, which is empty; fix them, or leave "
         "them out with --drop-bad-rows"
     )
     path = write(tmp_path / "log.csv", f"sku,time,visit\na,{START},1\nb,{START},\n")

@@ -280,7 +280,7 @@ def test_pyspark_is_missing(tmp_path, monkeypatch):
     [
         ("spark://127.0.0.1:1", "--spark-master spark://127.0.0.1:1: cannot be reached"),
         ("k8s://https://127.0.0.1:1", "cannot be reached"),
-        ("spark://somewhere", "--spark-master spark://somewhere: write it with its port, as spark://host:7077"),
+        ("spark://somewhere", "--spark-master spark://somewhere: must have a port, e.g. spark://host:7077"),
     ],
 )
 def test_a_master_that_does_not_answer(master, says):
@@ -291,8 +291,8 @@ def test_a_master_that_does_not_answer(master, says):
 @pytest.mark.parametrize(
     ("said", "says"),
     [
-        ({"spark_conf": ["a=b"]}, "spark_conf: write it as a dict"),
-        ({"spark": "local"}, "spark=: a SparkSession is wanted, not a str"),
+        ({"spark_conf": ["a=b"]}, "spark_conf: must be a dict"),
+        ({"spark": "local"}, "spark=: must be a SparkSession, not a str"),
     ],
 )
 def test_settings_that_mean_nothing(said, says, tmp_path):

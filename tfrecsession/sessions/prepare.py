@@ -122,8 +122,8 @@ def prepare(
         memory=memory,
     ).checked()
     settings = SparkSettings(spark_master, spark_conf, spark)
-    if engine != "spark" and settings.said:
-        raise InputError(f"{settings.said} is for --engine spark, and the engine is {engine}")
+    if engine != "spark" and settings.first_given:
+        raise InputError(f"{settings.first_given} is for --engine spark, and the engine is {engine}")
     with staged(out, marker=MARK, overwrite=overwrite) as folder:
         if progress and engine == "spark":
             progress("starting Spark", None)

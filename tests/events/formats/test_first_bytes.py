@@ -78,10 +78,10 @@ PARQUET = parquet_bytes()
         ("a.jsonl", '[{"item": 1}]', "like a JSON array (write one object per line)"),
         ("a.json", '{\n  "item": 1\n}\n', "like indented JSON (write one object per line)"),
         ("a.jsonl", '{"item": 1}\n{"item": \n', "Malformed JSON"),
-        ("a.jsonl", '{"item": 1}\n5\n', "some lines hold something else than an object"),
+        ("a.jsonl", '{"item": 1}\n5\n', "some lines are not objects"),
         ("a.txt", PARQUET, "not a text file in UTF-8 with a session per line; it begins like Parquet"),
         ("a.xlsx", "x", "unknown suffix '.xlsx'; known are .csv, .tsv, .jsonl"),
-        ("a", "x", "say --format csv|tsv|jsonl|parquet|txt"),
+        ("a", "x", "give --format csv|tsv|jsonl|parquet|txt"),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says(name, content, said, tmp_path):

@@ -208,7 +208,7 @@ def test_bad_arguments():
     unborn = int(np.flatnonzero(shop.birth[:-1] == 3)[0])
     with pytest.raises(InputError, match="before it is sold"):
         shop.oracle().ranks([unborn], [0], [2], [0])
-    with pytest.raises(InputError, match="users are loyal.*say who it is"):
+    with pytest.raises(InputError, match="user=None: must be .* users of .* are loyal"):
         Shop(items=40, taste=0.1, loyal=0.2).oracle().ranks([0], [0], [0], [0])
     for known in (np.ones(39, bool), np.ones(40, int)):
         with pytest.raises(InputError, match="40 booleans"):
