@@ -233,7 +233,9 @@ class _Preparation:
         ):
             if in_main != in_test:
                 has, lacks = (main, log) if in_main else (log, main)
-                raise InputError(f"{has.source} has a column of {kind} and {lacks.source} has none: must be in both or neither")
+                raise InputError(
+                    f"{has.source} has a column of {kind} and {lacks.source} has none: must be in both or neither"
+                )
         sessions = self.db.store(session_names(log, session_table(log, log.events)))
         return Split("test", log, log.events, sessions, step_counts)
 
