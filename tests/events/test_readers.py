@@ -1,4 +1,4 @@
-"""Every format gives the same event table, and every broken input one line that a person can act on."""
+"""Every format gives the same event table, and every broken input a one-line error that says what to do."""
 
 import gzip
 import json
@@ -34,7 +34,7 @@ ODD = [
 
 
 def rows(events):
-    """The event table as a list of dicts, in the order of the source."""
+    """Returns the event table as a list of dicts, in the order of the source."""
     return events.connection.to_pyarrow(events.table.order_by("order")).to_pylist()
 
 
@@ -215,7 +215,7 @@ def test_a_log_without_times_is_in_the_order_of_its_rows(tmp_path):
     assert column(events, "time") == column(events, "order") == [1, 2]
 
 
-def test_a_time_that_was_asked_for_must_be_there(tmp_path):
+def test_a_given_time_column_must_exist(tmp_path):
     path = write(tmp_path / "log.csv", "item,when\nb,1\n")
     assert "no column 'time' (--time time); columns, nearest first: item, when" in message(path, Columns(time="time"))
 
@@ -259,11 +259,11 @@ def test_any_text_is_an_id(suffix, tmp_path):
 
 
 def test_numbers_and_uuids_are_ids(tmp_path):
-    one = uuid.UUID(int=1)
+    key = uuid.UUID(int=1)
     table = pa.table(
         {
             "item": pa.array([2**63 - 1, 5]),
-            "session": pa.array([one.bytes, one.bytes], pa.uuid()),
+            "session": pa.array([key.bytes, key.bytes], pa.uuid()),
             "user": pa.array([17850.0, None]),
         }
     )
@@ -271,16 +271,16 @@ def test_numbers_and_uuids_are_ids(tmp_path):
     for source in (table, tmp_path / "log.parquet"):
         events = read_events(source)
         assert column(events, "item") == ["9223372036854775807", "5"]
-        assert column(events, "session") == [str(one)] * 2
+        assert column(events, "session") == [str(key)] * 2
         assert column(events, "user") == ["17850", None]
 
 
 def test_objects_of_several_kinds_in_a_data_frame_are_ids():
-    one = uuid.UUID(int=1)
-    frame = pd.DataFrame({"item": [1, "a", one], "user": [None, one, one], "session": pd.Categorical(["x", "y", "x"])})
+    key = uuid.UUID(int=1)
+    frame = pd.DataFrame({"item": [1, "a", key], "user": [None, key, key], "session": pd.Categorical(["x", "y", "x"])})
     events = read_events(frame)
-    assert column(events, "item") == ["1", "a", str(one)]
-    assert column(events, "user") == [None, str(one), str(one)]
+    assert column(events, "item") == ["1", "a", str(key)]
+    assert column(events, "user") == [None, str(key), str(key)]
     assert column(events, "session") == ["x", "y", "x"]
 
 
@@ -289,7 +289,7 @@ def test_floats_in_json_are_ids_as_in_a_data_frame(tmp_path):
     assert column(read_events(path), "item") == ["17850", "3", "1.5"]
 
 
-def test_a_key_that_turns_up_late_in_json_is_a_column(tmp_path):
+def test_a_key_that_first_occurs_late_in_json_is_a_column(tmp_path):
     lines = ['{"item": 1}'] * 30_000 + ['{"item": 2, "user": "late", "page": "home"}']
     path = write(tmp_path / "log.jsonl", "\n".join(lines))
     assert rows(read_events(path, Columns(context=("page",))))[-1] == {
@@ -302,7 +302,7 @@ def test_a_key_that_turns_up_late_in_json_is_a_column(tmp_path):
     assert "no column 'pages'" in message(path, Columns(context=("pages",)))
 
 
-def test_floats_that_have_lost_digits_are_told():
+def test_floats_that_have_lost_digits_are_noted():
     events = read_events(pa.table({"item": [1.0, 2.0**60, float("inf")]}))
     assert "'item' holds floats, and 2 of its ids are too large" in events.notes[0]
 
@@ -317,13 +317,13 @@ def test_an_empty_user_is_anonymous(tmp_path):
     assert column(read_events(write(tmp_path / "l.csv", 'item,user\na,\nb,""\nc,d\n')), "user") == [None, None, "d"]
 
 
-def test_lists_are_no_ids(tmp_path):
+def test_lists_are_not_ids(tmp_path):
     assert "column 'item' holds array<int64>, which cannot be an id" in message(pa.table({"item": [[1, 2]]}))
     path = write(tmp_path / "log.jsonl", '{"item": {"id": 1}}\n')
     assert "column 'item' holds struct<id: int64>, which cannot be an id" in message(path)
 
 
-def test_context_of_a_csv_finds_its_types(tmp_path):
+def test_context_of_a_csv_gets_its_types(tmp_path):
     path = write(tmp_path / "log.csv", "item,n,x,code,word,none\na,1,1,01,u,\nb,-2,2.5,02,3,\nc,0,-.5e3,,,\n")
     events = read_events(path, Columns(context=("n", "x", "code", "word", "none")))
     first = {name: column(events, name) for name in events.context}
@@ -345,7 +345,7 @@ def test_context_of_json_keeps_its_types(tmp_path):
     assert json.loads(column(events, "deep")[0]) == {"x": 1}
 
 
-def test_a_csv_column_without_a_name_does_not_disturb(tmp_path):
+def test_a_csv_column_without_a_name_is_ignored(tmp_path):
     pd.DataFrame({"item": ["a"], "time": [START]}).to_csv(tmp_path / "log.csv")  # the index has no name
     assert column(read_events(tmp_path / "log.csv"), "item") == ["a"]
 
@@ -353,16 +353,16 @@ def test_a_csv_column_without_a_name_does_not_disturb(tmp_path):
 # ---------------------------------------------------------------- bad rows
 
 
-def test_missing_ids_are_told_with_column_count_and_row(tmp_path):
+def test_missing_ids_are_reported_with_column_count_and_row(tmp_path):
     path = write(tmp_path / "log.csv", f"sku,time,visit\na,{START},1\n,{START},1\nb,{START},\n,{START},2\n")
-    said = message(path, Columns(item="sku", session="visit"))
-    assert said == (
-        f"{path}: 2 rows have no usable item in column 'sku', the first is row 2, which is empty; mend them, or leave "
+    error = message(path, Columns(item="sku", session="visit"))
+    assert error == (
+        f"{path}: 2 rows have no usable item in column 'sku', the first is row 2, which is empty; fix them, or leave "
         "them out with --drop-bad-rows"
     )
     path = write(tmp_path / "log.csv", f"sku,time,visit\na,{START},1\nb,{START},\n")
-    said = message(path, Columns(item="sku", session="visit"))
-    assert "1 row has no usable session in column 'visit', the first is row 2, which is empty" in said
+    error = message(path, Columns(item="sku", session="visit"))
+    assert "1 row has no usable session in column 'visit', the first is row 2, which is empty" in error
 
 
 def test_nan_is_a_missing_id(tmp_path):
@@ -371,7 +371,7 @@ def test_nan_is_a_missing_id(tmp_path):
     assert "the first is row 2" in message(pd.DataFrame({"item": [1.0, float("nan")]}))
 
 
-def test_bad_rows_are_left_out_when_asked_and_told(tmp_path):
+def test_bad_rows_are_left_out_on_request_and_noted(tmp_path):
     path = write(tmp_path / "log.csv", f"item,time\na,{START}\n,{START}\nb,soon\nc,-5\nd,{START + 1}\n")
     events = read_events(path, drop_bad_rows=True)
     assert column(events, "item") == ["a", "d"]
@@ -384,7 +384,7 @@ def test_bad_rows_are_left_out_when_asked_and_told(tmp_path):
     ]
 
 
-def test_nothing_left_is_told(tmp_path):
+def test_no_row_left_is_an_error(tmp_path):
     path = write(tmp_path / "log.csv", "item,time\na,soon\n")
     assert "no event is left without the bad rows" in message(path, drop_bad_rows=True)
 

@@ -14,14 +14,14 @@ def test_the_first_usual_name_wins():
     assert (found.item, found.time, found.session, found.user) == ("item", "time", None, None)
 
 
-def test_asked_names_win_over_usual_ones():
-    asked = Columns(item="sku", event="type", context=("price", "price", "page"))
-    found = asked.resolve(["item", "sku", "type", "price", "page"], "a log")
+def test_given_names_win_over_usual_ones():
+    given = Columns(item="sku", event="type", context=("price", "price", "page"))
+    found = given.resolve(["item", "sku", "type", "price", "page"], "a log")
     assert (found.item, found.event, found.context) == ("sku", "type", ("price", "page"))
 
 
 @pytest.mark.parametrize("part", ["item", "time", "session", "user", "event"])
-def test_a_misnamed_column_is_told_with_the_nearest_name_first(part):
+def test_an_unknown_column_is_reported_with_the_nearest_name_first(part):
     with pytest.raises(InputError) as error:
         Columns(**{part: "click_tme"}).resolve(["item", "clicked", "click_time"], "clicks.csv")
     message = str(error.value)
@@ -30,12 +30,12 @@ def test_a_misnamed_column_is_told_with_the_nearest_name_first(part):
     assert "\n" not in message
 
 
-def test_a_missing_context_column_is_told():
+def test_a_missing_context_column_is_an_error():
     with pytest.raises(InputError, match=r"no column 'prize' \(--context prize\).*nearest first: price, item"):
         Columns(context=("prize",)).resolve(["item", "price"], "clicks.csv")
 
 
-def test_a_log_without_an_item_column_says_which_option_to_use():
+def test_a_log_without_an_item_column_names_the_option_to_use():
     with pytest.raises(InputError, match="--item NAME; columns, nearest first: article_id, when"):
         Columns().resolve(["when", "article_id"], "clicks.csv")
 
@@ -45,7 +45,7 @@ def test_a_log_without_columns():
         Columns().resolve([], "clicks.csv")
 
 
-def test_context_must_not_take_a_name_of_the_event_table():
+def test_context_must_not_have_a_name_of_the_event_table():
     with pytest.raises(InputError, match="context column 'Order' has a name that the event table uses itself"):
         Columns(context=("Order",)).resolve(["item", "Order"], "clicks.csv")
     with pytest.raises(InputError, match="'user'"):

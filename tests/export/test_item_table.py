@@ -59,7 +59,7 @@ def test_a_table_that_shows_nothing_is_an_error_and_leaves_no_export(shop, tmp_p
         trs.models.Popularity(shop.items).export(
             tmp_path / "model" / "1", k=5, content={"item": ["item-1"], "title": [1], "price": [2.0]}
         )
-    with pytest.raises(InputError, match="content: it has no column 'item'"):
+    with pytest.raises(InputError, match="content: must have a column 'item'"):
         write_item_table(ITEMS, tmp_path / "items.parquet", {"id": ["a"]})
     assert not list(tmp_path.rglob("*.p*"))
 

@@ -1,4 +1,4 @@
-"""What cannot be prepared is said in one line, before or instead of work, and leaves nothing behind."""
+"""Invalid options and logs give a one-line error and leave nothing behind."""
 
 import pyarrow as pa
 import pytest
@@ -11,7 +11,7 @@ START = 1_700_000_000
 
 
 def log(sessions=10, **columns):
-    """`sessions` sessions a-b, one a day; further columns replace or remove (None) these."""
+    """Returns `sessions` sessions a-b, one a day; further columns replace or remove (None) these."""
     days = [day for day in range(sessions) for _ in "ab"]
     table = {
         "session": [f"s{day}" for day in days],
@@ -22,14 +22,14 @@ def log(sessions=10, **columns):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "expected"),
     [
-        ({"gap": "30"}, "--gap 30: write a number and a unit, as 30s, 30m, 1h, 2d or 1w"),
-        ({"gap": "0m"}, "--gap 0m: must be longer than nothing"),
-        ({"gap": "9e9d"}, "--gap 9e9d: write a number"),
+        ({"gap": "30"}, "--gap 30: must be a number and a unit, such as 30s, 30m, 1h, 2d or 1w"),
+        ({"gap": "0m"}, "--gap 0m: must be longer than 0"),
+        ({"gap": "9e9d"}, "--gap 9e9d: must be a number"),
         ({"gap": "99999999999w"}, "longer than any log"),
-        ({"test_span": "a week"}, "--test-span a week: write a number and a unit"),
-        ({"test_span": "ten%"}, "--test-span ten%: write a share as 10% or 2.5%"),
+        ({"test_span": "a week"}, "--test-span a week: must be a number and a unit"),
+        ({"test_span": "ten%"}, "--test-span ten%: must be a share such as 10% or 2.5%"),
         ({"validation_span": "100%"}, "--validation-span 100%: must be less than 100%"),
         ({"split_by": "middle"}, "--split-by middle: choose start or end"),
         ({"unknown_items": "guess"}, "--unknown-items guess: choose drop or keep"),
@@ -38,13 +38,13 @@ def log(sessions=10, **columns):
         ({"engine": "pandas"}, "--engine pandas: choose duckdb or spark"),
         ({"spark_master": "local[2]"}, "--spark-master is for --engine spark, and the engine is duckdb"),
         ({"spark_conf": {"spark.ui.enabled": True}}, "--spark-conf is for --engine spark"),
-        ({"memory": "lots"}, "--memory lots: write it as 4GB or 500MB"),
+        ({"memory": "lots"}, "--memory lots: must be a size such as 4GB or 500MB"),
         ({"test_input": "x.txt", "test_span": "1d"}, "--test-span and --test-input exclude each other"),
         ({"context": ["items"]}, "--context items: prepared sessions use this name"),
     ],
 )
-def test_options_that_mean_nothing(options, says, tmp_path):
-    with pytest.raises(InputError, match=f"^{says}|{says}$") as error:
+def test_invalid_options(options, expected, tmp_path):
+    with pytest.raises(InputError, match=f"^{expected}|{expected}$") as error:
         prepare("never-read.csv", tmp_path / "out", **options)
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
 
@@ -54,9 +54,9 @@ ALL = {"min_item_support": 1, "validation_span": "0d"}
 
 
 @pytest.mark.parametrize(
-    ("columns", "options", "says"),
+    ("columns", "options", "expected"),
     [
-        ({"session": None}, {}, "no session and no user column: say which events belong together with --session NAME"),
+        ({"session": None}, {}, "no session and no user column: give --session NAME, or --user NAME"),
         (UNTIMED, {"gap": "30m", "test_span": "10%"}, "cutting sessions at idle gaps needs times"),
         (UNTIMED, {}, "give a share of the sessions, as --test-span 10%, or a --test-input FILE"),
         (UNTIMED, {"test_span": "1d"}, "--test-span 1d needs times, which this log lacks"),
@@ -95,10 +95,10 @@ ALL = {"min_item_support": 1, "validation_span": "0d"}
         ),
     ],
 )
-def test_logs_that_leave_nothing(columns, options, says, tmp_path):
+def test_logs_that_leave_nothing(columns, options, expected, tmp_path):
     with pytest.raises(InputError) as error:
         prepare(log(**columns), tmp_path / "out", **options)
-    assert says in str(error.value) and "\n" not in str(error.value)
+    assert expected in str(error.value) and "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
@@ -107,13 +107,13 @@ def test_one_session_cannot_be_split(tmp_path):
         prepare(log(sessions=1), tmp_path / "out", min_item_support=1)
 
 
-def test_a_test_split_of_another_kind(tmp_path):
+def test_a_test_split_without_times(tmp_path):
     (tmp_path / "test.txt").write_text("a b\n")
-    with pytest.raises(InputError, match=r"has a column of times and .*test\.txt has none: prepare both alike"):
+    with pytest.raises(InputError, match=r"has a column of times and .*test\.txt has none: must be in both"):
         prepare(log(), tmp_path / "out", test_input=tmp_path / "test.txt")
 
 
-def test_too_little_memory_is_said(tmp_path):
+def test_too_little_memory_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"^--memory 1MB: not enough for this log, give it more"):
         prepare(log(), tmp_path / "out", memory="1MB", **ALL)
     assert not list(tmp_path.iterdir())

@@ -9,8 +9,8 @@ START = 1_700_000_000
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    out = tmp_path_factory.mktemp("describe") / "made"
+def prepared(tmp_path_factory):
+    out = tmp_path_factory.mktemp("describe") / "prepared"
     sessions = ("aaaa", "aab", "ab", "abaaaaaaa", "ab")
     rows = [
         (f"s{day}", item, START + day * 86_400 + step)
@@ -21,8 +21,8 @@ def made(tmp_path_factory):
     return out, prepare(log, out, min_item_support=1, validation_span="0d")
 
 
-def test_describe_counts_by_hand(made):
-    out, info = made
+def test_describe_counts_by_hand(prepared):
+    out, info = prepared
     found = describe(out)
     assert {name: found[name] for name in info} == info
     assert found["lengths"]["train"] == {
@@ -43,8 +43,8 @@ def test_describe_counts_by_hand(made):
     }
 
 
-def test_render_shows_what_prepare_and_describe_found(made):
-    out, info = made
+def test_render_shows_what_prepare_and_describe_found(prepared):
+    out, info = prepared
 
     def text(found):
         console = Console(width=200)

@@ -8,11 +8,11 @@ from tfrecsession.sessions.digest import Digest
 
 
 def digest(**columns):
-    made = Digest()
+    result = Digest()
     for name, column in columns.items():
         for part in column if isinstance(column, list) else [column]:
-            made.update(name, part)
-    return made.hexdigest()
+            result.update(name, part)
+    return result.hexdigest()
 
 
 COLUMNS = [

@@ -1,4 +1,4 @@
-"""A prepared data set is there whole or not at all."""
+"""A prepared data set is complete, or it does not exist."""
 
 import signal
 import subprocess
@@ -24,13 +24,13 @@ prepare(sys.argv[3], sys.argv[1], overwrite=True, progress=progress)
 
 
 def killed(out, step):
-    """Run a prepare that is killed when `step` begins; the process's number."""
+    """Runs a prepare that is killed when `step` begins; returns the process id."""
     process = subprocess.Popen([sys.executable, "-c", KILLED, out, step, SHOP])
     assert process.wait() == -signal.SIGKILL
     return process.pid
 
 
-def test_a_killed_prepare_leaves_nothing_that_passes_for_whole(tmp_path):
+def test_a_killed_prepare_leaves_nothing_that_can_be_read(tmp_path):
     out = tmp_path / "out"
     left = tmp_path / f"out.partial-{killed(out, 'writing test')}"
     assert left.is_dir() and not out.exists()

@@ -1,4 +1,4 @@
-"""`prepare` on small logs whose result was worked out by hand."""
+"""`prepare` on small logs with results worked out by hand."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ START = 1_700_000_000  # seconds, 2023-11-14T22:13:20Z
 
 
 def log(*events, columns=("session", "item", "time")):
-    """Events as tuples; times in days after START."""
+    """Returns a log of events given as tuples, with times in days after START."""
     table = {name: list(values) for name, values in zip(columns, zip(*events, strict=True), strict=True)}
     if "time" in table:
         table["time"] = [round(START + day * DAY) for day in table["time"]]
@@ -26,7 +26,7 @@ def log(*events, columns=("session", "item", "time")):
 
 
 def lines(*sessions):
-    """Sessions as strings of one-letter items, a day apart; their events a minute apart, their names s0, s1, ..."""
+    """Returns a log of sessions s0, s1, ..., a day apart, each a string of one-letter items a minute apart."""
     return log(
         *(
             (f"s{day}", item, day + minute / 1440)
@@ -37,7 +37,7 @@ def lines(*sessions):
 
 
 def sessions_of(out, split):
-    """{session: its items as a string}; unknown as ?."""
+    """Returns {session: its items as a string}, with unknown items as ?."""
     data = read_prepared(out)
     arrays = getattr(data, split)
     names = ["", "?", *data.items.ids]
@@ -57,7 +57,7 @@ def out(tmp_path):
     return tmp_path / "out"
 
 
-def test_form_on_disk(out):
+def test_files_on_disk(out):
     events = log(
         ("u1", "b", 0.1, "view", 1.5, "s"),
         ("u1", "a", 0.0, "cart", 2.5, "s"),
@@ -127,7 +127,7 @@ def test_form_on_disk(out):
 
 
 def test_filters_run_to_the_fixed_point(out):
-    # z is rare; without it s1 is short; without s1 y is rare; without y s2 is short; abc stand four times each.
+    # z is rare; without it s1 is short; without s1 y is rare; without y s2 is short; abc occur four times each.
     sessions = ("abc", "yz", "ya", "abc", "abc", "abc")
     info = prepare(lines(*sessions), out, min_item_support=2, validation_span="0d")
     assert counts(info, "reading") == (16, 6, 5)
@@ -147,7 +147,7 @@ def test_one_pass_stops_with_rare_items_left(out):
     assert sessions_of(out, "train") == {"s0": "abc", "s2": "ya", "s3": "abc", "s4": "abc"}
 
 
-def test_ids_fall_with_counts_and_ties_go_by_name(out):
+def test_ids_are_by_falling_count_and_then_by_name(out):
     prepare(lines("ccb", "bca", "éa", "BB", "ab"), out, min_item_support=1, validation_span="0d")
     data = read_prepared(out)
     assert data.items.ids.tolist() == ["c", "B", "a", "b", "é"]
@@ -155,7 +155,7 @@ def test_ids_fall_with_counts_and_ties_go_by_name(out):
     assert sessions_of(out, "test") == {"s4": "ab"}
 
 
-def test_unknown_items_go_before_short_sessions_do(out):
+def test_unknown_items_are_dropped_before_short_sessions(out):
     events = lines("ab", "ab", "axb", "ax", "xyab")
     info = prepare(events, out, min_item_support=1, test_span="60h", validation_span="0d")
     assert sessions_of(out, "train") == {"s0": "ab", "s1": "ab"}
@@ -171,7 +171,7 @@ def test_unknown_items_go_before_short_sessions_do(out):
     assert info["splits"]["test"]["unknown_events"] == 4
 
 
-def test_a_session_on_the_border_is_the_later_one(out):
+def test_a_session_on_the_border_belongs_to_the_later_split(out):
     events = log(
         *((name, item, day) for name, day in zip("pqrst", (0, 1, 2, 3, 4), strict=True) for item in "ab"),
         ("t", "a", 5),
@@ -269,7 +269,7 @@ def test_ties_of_time_keep_the_order_of_the_rows(out):
     assert sessions_of(out, "train") == {"s": "dbca"}
 
 
-def test_a_given_test_split_is_taken_as_it_is(out, tmp_path):
+def test_a_given_test_split_is_not_changed(out, tmp_path):
     (tmp_path / "train.txt").write_text("a b c\nb c\na b\nc\n")
     (tmp_path / "test.txt").write_text("a x b\nx\nc b\n")
     info = prepare(tmp_path / "train.txt", out, test_input=tmp_path / "test.txt")
@@ -307,7 +307,7 @@ def test_parts_change_neither_content_nor_fingerprint(out, tmp_path, monkeypatch
         assert one.column(name).tolist() == many.column(name).tolist()
 
 
-def test_fingerprint_stands_for_data_and_options(out, tmp_path):
+def test_fingerprint_depends_on_data_and_options(out, tmp_path):
     def fingerprint(events, **options):
         options = {"min_item_support": 1, "validation_span": "0d", "overwrite": True} | options
         return prepare(events, out, **options)["fingerprint"]
@@ -328,7 +328,7 @@ def test_fingerprint_stands_for_data_and_options(out, tmp_path):
     assert len({first, *others}) == 7
 
 
-def test_the_synthetic_shop_brings_its_items(out):
+def test_the_synthetic_shop_has_item_content(out):
     seen = []
     info = prepare(SHOP, out, progress=lambda step, done: seen.append((step, done)))
     assert info["shop"] == SHOP
@@ -339,7 +339,7 @@ def test_the_synthetic_shop_brings_its_items(out):
     assert all(done is None or 0 <= done <= 1 for _, done in seen)
 
 
-def test_tensorflow_stays_out_of_it(tmp_path):
+def test_prepare_does_not_import_tensorflow(tmp_path):
     program = (
         "import sys; from tfrecsession.sessions.prepare import prepare; from tfrecsession.sessions.store import "
         "read_prepared; prepare('synthetic:items=50,sessions=300', sys.argv[1]); "

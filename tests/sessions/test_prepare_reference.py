@@ -1,4 +1,4 @@
-"""The whole of `prepare` against a slow and obvious program, on small random logs."""
+"""`prepare` compared with a slow and obvious reference program, on small random logs."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -22,12 +22,12 @@ class NothingLeft(Exception):
 
 
 def span_of(text):
-    """("10s", ...) -> microseconds or a share."""
+    """Converts "10s" to microseconds, "10%" to a share."""
     return Fraction(text[:-1]) / 100 if text.endswith("%") else int(text[:-1]) * SECOND
 
 
 def cut_into_sessions(rows, gap):
-    """Rows -> [(name, rows in order)]."""
+    """Returns [(name, rows in order)]."""
     by_owner = {}
     key = "session" if "session" in rows[0] else "user"
     for row in rows:
@@ -74,8 +74,8 @@ def drop_short(sessions, length):
 
 
 def drop_rare(sessions, support):
-    every = [row["item"] for _, rows in sessions for row in rows]
-    frequent = {item for item in every if every.count(item) >= support}
+    items = [row["item"] for _, rows in sessions for row in rows]
+    frequent = {item for item in items if items.count(item) >= support}
     kept = [(name, [row for row in rows if row["item"] in frequent]) for name, rows in sessions]
     return [(name, rows) for name, rows in kept if rows]
 
@@ -91,9 +91,9 @@ def drop_short_and_rare(sessions, length, support, one_pass):
 
 
 def split(sessions, validation, test, by):
-    """Sessions -> train, validation, test; cut from the end of the list in time order."""
-    place = 0 if by == "start" else -1
-    rest = sorted(sessions, key=lambda session: (session[1][place]["time"], session[0]))
+    """Returns train, validation and test, cut from the end of the list in time order."""
+    edge = 0 if by == "start" else -1
+    rest = sorted(sessions, key=lambda session: (session[1][edge]["time"], session[0]))
     if not rest:
         raise NothingLeft
     border = max(rows[-1]["time"] for _, rows in rest)
@@ -105,13 +105,13 @@ def split(sessions, validation, test, by):
             for _ in range(ceil(span * len(sessions))):
                 if not rest:
                     raise NothingLeft
-                border = rest[-1][1][place]["time"]
+                border = rest[-1][1][edge]["time"]
                 cut.append(rest.pop())
         elif span:
             border -= span
             if border <= first:
                 raise NothingLeft
-            while rest and rest[-1][1][place]["time"] >= border:
+            while rest and rest[-1][1][edge]["time"] >= border:
                 cut.append(rest.pop())
         if span and not cut:
             raise NothingLeft
@@ -127,8 +127,8 @@ def expected(rows, test_rows, options):
     train, validation, test = split(sessions, options["validation"], options["test"], options["by"])
     if test_rows is not None:
         test = read(test_rows, options)
-    every = [row["item"] for _, rows in train for row in rows]
-    vocabulary = sorted(set(every), key=lambda item: (-every.count(item), item))
+    items = [row["item"] for _, rows in train for row in rows]
+    vocabulary = sorted(set(items), key=lambda item: (-items.count(item), item))
     ids = {item: number for number, item in enumerate(vocabulary, 2)}
     splits = {"train": train, "validation": validation, "test": test}
     if options["unknown"] == "drop":
@@ -137,7 +137,7 @@ def expected(rows, test_rows, options):
             if splits[name] and not drop_short(known, max(options["length"], 1)):
                 raise NothingLeft
             splits[name] = drop_short(known, max(options["length"], 1))
-    return vocabulary, [every.count(item) for item in vocabulary], {n: on_disk(s, ids) for n, s in splits.items()}
+    return vocabulary, [items.count(item) for item in vocabulary], {n: on_disk(s, ids) for n, s in splits.items()}
 
 
 def on_disk(sessions, ids):
@@ -239,14 +239,14 @@ def cases(draw):
 
 @settings(max_examples=20, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(case=cases())
-def test_prepare_does_what_the_slow_program_does(case, tmp_path_factory):
+def test_prepare_equals_the_reference(case, tmp_path_factory):
     out = tmp_path_factory.getbasetemp() / "prepared"
     try:
-        wanted = expected(*case)
+        result = expected(*case)
     except (NothingLeft, IndexError):
         event("nothing left")
         with pytest.raises(InputError):
             prepared(*case, out)
         return
     event("prepared")
-    assert prepared(*case, out) == wanted
+    assert prepared(*case, out) == result

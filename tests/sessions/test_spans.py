@@ -18,7 +18,7 @@ def test_durations(text, seconds):
 @pytest.mark.parametrize(
     "text", ["", "d", "1", "-1d", "1 d", "1D", "1d2h", "1,5h", "\uff11d", "%", "1%%", "-1%", "100%"]
 )
-def test_what_is_no_span(text):
+def test_invalid_spans(text):
     with pytest.raises(InputError, match=r"^--test-span "):
         parse_span(text, "--test-span")
 

@@ -1,4 +1,4 @@
-"""Spark makes the data set that DuckDB makes, row for row, whatever the log and the way in which it comes."""
+"""Spark and DuckDB prepare the same data set, row for row, from any log and any kind of source."""
 
 import os
 import re
@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from tests.sessions.test_prepare_reference import TYPES, NothingLeft, cases, expected
 from tfrecsession.cli import main
 from tfrecsession.errors import InputError
-from tfrecsession.events.spark import spark_context as spark_session_module
+from tfrecsession.events.spark import spark_context
 from tfrecsession.sessions import write
 from tfrecsession.sessions.prepare import prepare
 
 SPLITS = ("train", "validation", "test")
-QUICK = {  # tiny jobs: what they cost is planning and compiling
+QUICK = {  # tiny jobs: their cost is planning and compiling
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.codegen.wholeStage": "false",
@@ -34,14 +34,12 @@ QUICK = {  # tiny jobs: what they cost is planning and compiling
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory):
-    """One session for all tests, started as `prepare` does it."""
+    """One session for all tests, started as in `prepare`."""
     pytest.importorskip("pyspark", reason="PySpark is not installed: pip install 'tfrecsession[spark]'")
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
         pytest.skip("Java is missing: apt-get install openjdk-17-jre-headless")
     folder = tmp_path_factory.mktemp("spark")
-    with spark_session_module.spark_session(
-        spark_session_module.SparkSettings("local[2]", QUICK), (), folder, "1GB"
-    ) as session:
+    with spark_context.spark_session(spark_context.SparkSettings("local[2]", QUICK), (), folder, "1GB") as session:
         yield session
 
 
@@ -56,7 +54,7 @@ def table(rows):
 
 
 def as_source(log, kind, folder, name, spark):
-    """The log for DuckDB and for Spark, of the kind: csv, parquet, folder, arrow, frame (of PySpark)."""
+    """Returns the log for DuckDB and for Spark, of the kind csv, parquet, folder, arrow or frame (of PySpark)."""
     folder.mkdir(exist_ok=True)
     if kind == "csv":
         pyarrow.csv.write_csv(log, folder / f"{name}.csv")
@@ -80,7 +78,7 @@ def check_engines_agree(case, kind, folder, spark):
     test, test_for_spark = (
         (None, None) if test_rows is None else as_source(table(test_rows), kind, folder, "test", spark)
     )
-    said = {
+    arguments = {
         "event": "event" if "event" in rows[0] else None,
         "context": ("device",) if "device" in rows[0] else (),
         "time_unit": "us" if options["timed"] else None,
@@ -96,27 +94,27 @@ def check_engines_agree(case, kind, folder, spark):
         "keep_duplicates": options["keep_duplicates"],
     }
     by_duckdb, by_spark = (
-        outcome(engine, log, given_test, folder, spark, said)
+        outcome(engine, log, given_test, folder, spark, arguments)
         for engine, log, given_test in (("duckdb", source, test), ("spark", for_spark, test_for_spark))
     )
-    event(f"{kind}: {'refused' if isinstance(by_duckdb, str) else 'prepared'}")
+    event(f"{kind}: {'rejected' if isinstance(by_duckdb, str) else 'prepared'}")
     assert by_spark == by_duckdb
 
 
-def outcome(engine, log, test, folder, spark, said):
-    on = {"engine": engine, "spark": spark} if engine == "spark" else {}
+def outcome(engine, log, test, folder, spark, options):
+    settings = {"engine": engine, "spark": spark} if engine == "spark" else {}
     try:
-        info = prepare(log, folder / engine, test_input=test, **on, **said)
+        info = prepare(log, folder / engine, test_input=test, **settings, **options)
     except InputError as error:
         assert not (folder / engine).exists()
         return str(error).replace("PySpark DataFrame", "Arrow table")
-    made = result(folder / engine, info)
+    contents = result(folder / engine, info)
     shutil.rmtree(folder / engine)
-    return made
+    return contents
 
 
 def result(folder, info):
-    """All that both engines must agree on."""
+    """Returns everything in which both engines must agree."""
     splits = {name: pq.read_table(folder / name) for name in SPLITS}
     return (
         {name: split.to_pylist() for name, split in splits.items()},
@@ -144,19 +142,19 @@ def leaves_something(case):
 )
 @settings(max_examples=2, derandomize=True, deadline=None, phases=ONCE, suppress_health_check=list(HealthCheck))
 @given(case=cases().filter(leaves_something))
-def test_both_engines_make_the_same(kind, case, spark, tmp_path_factory):
+def test_both_engines_prepare_the_same(kind, case, spark, tmp_path_factory):
     check_engines_agree(case, kind, tmp_path_factory.getbasetemp() / f"engines_{kind}", spark)
 
 
 @pytest.mark.slow
 @settings(max_examples=50, deadline=None, phases=ONCE, suppress_health_check=list(HealthCheck))
 @given(case=cases(), kind=st.sampled_from(KINDS))
-def test_both_engines_make_the_same_of_fifty_logs(case, kind, spark, tmp_path_factory):
+def test_both_engines_prepare_the_same_from_fifty_logs(case, kind, spark, tmp_path_factory):
     check_engines_agree(case, kind, tmp_path_factory.getbasetemp() / "engines_50", spark)
 
 
 def typed_log():
-    """Times as texts of every make, and context of every type that both engines have."""
+    """Returns a log with times as texts of every form, and context of every type that both engines have."""
     start, size = datetime(2023, 1, 1), 20
     times = [start + timedelta(days=row // 2, microseconds=row * 7) for row in range(size)]
     forms = ("%Y/%m/%d %H:%M", "%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%d %H:%M:%S+01:30", "%Y-%m-%d")
@@ -184,30 +182,30 @@ def typed_log():
         pytest.param("csv", "time", marks=pytest.mark.slow),
     ],
 )
-def test_types_come_out_as_they_went_in(kind, time, spark, tmp_path):
+def test_types_are_kept(kind, time, spark, tmp_path):
     log, context = typed_log()
     if kind == "csv":
         context = ("truth", "small", "double", "text")
-    elif kind == "frame":  # PySpark gives all times a zone as it takes them in
+    elif kind == "frame":  # PySpark adds a zone to all times that it reads
         context = tuple(name for name in context if name != "moment")
-    said = {"min_item_support": 1, "validation_span": "10%", "context": context, "time": time}
+    options = {"min_item_support": 1, "validation_span": "10%", "context": context, "time": time}
     for_duckdb, for_spark = as_source(log, kind, tmp_path, "log", spark)
-    by_duckdb = outcome("duckdb", for_duckdb, None, tmp_path, spark, said)
+    by_duckdb = outcome("duckdb", for_duckdb, None, tmp_path, spark, options)
     assert not isinstance(by_duckdb, str)
     # by their text: NaN is not equal to itself
-    assert repr(outcome("spark", for_spark, None, tmp_path, spark, said)) == repr(by_duckdb)
+    assert repr(outcome("spark", for_spark, None, tmp_path, spark, options)) == repr(by_duckdb)
 
 
 @pytest.mark.parametrize(
     ("column", "kind"), [("number", pa.uint8()), ("nanoseconds", pa.timestamp("ns")), ("list", pa.list_(pa.int64()))]
 )
-@pytest.mark.parametrize("come", ["parquet", "arrow"])
-def test_types_that_spark_lacks_are_refused(column, kind, come, spark, tmp_path):
+@pytest.mark.parametrize("source_kind", ["parquet", "arrow"])
+def test_types_that_spark_lacks_are_rejected(column, kind, source_kind, spark, tmp_path):
     values = [[1]] * 4 if pa.types.is_list(kind) else [1] * 4
     log = pa.table({"item": list("abab"), "session": list("1122"), column: pa.array(values).cast(kind)})
-    source = as_source(log, come, tmp_path, "log", spark)[1]
-    said = {"context": (column,), "test_span": "50%", "min_item_support": 1}
-    error = outcome("spark", source, None, tmp_path, spark, said)
+    source = as_source(log, source_kind, tmp_path, "log", spark)[1]
+    options = {"context": (column,), "test_span": "50%", "min_item_support": 1}
+    error = outcome("spark", source, None, tmp_path, spark, options)
     assert f"the context column {column!r} is of type" in error and "--engine duckdb" in error
 
 
@@ -220,20 +218,20 @@ def test_a_line_that_is_too_short(spark, tmp_path):
 def test_a_running_session_is_used_and_left_alone(spark, tmp_path):
     before = spark.conf.getAll
     frame = spark.createDataFrame(pa.table({"item": list("abab"), "session": list("1122")}))
-    said = {"engine": "spark", "test_span": "50%", "min_item_support": 1}
+    options = {"engine": "spark", "test_span": "50%", "min_item_support": 1}
     for master, conf in (("local[3]", None), (None, {"spark.ui.enabled": "true"})):
         with pytest.raises(InputError, match="a Spark session is running in this process"):
-            prepare(frame, tmp_path / "out", spark_master=master, spark_conf=conf, **said)
+            prepare(frame, tmp_path / "out", spark_master=master, spark_conf=conf, **options)
     with pytest.raises(InputError, match='engine="spark"'):
         prepare(frame, tmp_path / "out", test_span="50%")
-    assert prepare(frame, tmp_path / "out", **said)["items"] == 2
+    assert prepare(frame, tmp_path / "out", **options)["items"] == 2
     assert spark.conf.getAll == before
     assert not spark.catalog.listTables() and not spark.catalog.listTables("global_temp")
     assert spark.range(3).count() == 3
 
 
 @pytest.mark.slow
-def test_a_session_of_its_own_leaves_nothing_behind(spark, tmp_path):
+def test_a_new_session_leaves_nothing_behind(spark, tmp_path):
     program = """
 import pathlib, signal, sys
 from tfrecsession.cli import main
@@ -252,20 +250,20 @@ sys.exit(code)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.csv", "out"]
 
 
-def test_java_is_missing_or_old(tmp_path, monkeypatch):
+def test_java_is_missing_or_too_old(tmp_path, monkeypatch):
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"JAVA_HOME is .*apt-get install openjdk-17-jre-headless.*conda install"):
-        spark_session_module._check_java()
+        spark_context._check_java()
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
     java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
     java.chmod(0o755)
     with pytest.raises(InputError, match=r"needs Java 17 or later, and .*/bin/java is Java 11"):
-        spark_session_module._check_java()
+        spark_context._check_java()
     monkeypatch.delenv("JAVA_HOME")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="there is no `java` on the PATH"):
-        spark_session_module._check_java()
+        spark_context._check_java()
 
 
 def test_pyspark_is_missing(tmp_path, monkeypatch):
@@ -276,29 +274,29 @@ def test_pyspark_is_missing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("master", "says"),
+    ("master", "expected_message"),
     [
         ("spark://127.0.0.1:1", "--spark-master spark://127.0.0.1:1: cannot be reached"),
         ("k8s://https://127.0.0.1:1", "cannot be reached"),
-        ("spark://somewhere", "--spark-master spark://somewhere: write it with its port, as spark://host:7077"),
+        ("spark://somewhere", "--spark-master spark://somewhere: must have a port, e.g. spark://host:7077"),
     ],
 )
-def test_a_master_that_does_not_answer(master, says):
-    with pytest.raises(InputError, match=re.escape(says)):
-        spark_session_module._check_reachable(master)
+def test_a_master_that_does_not_answer(master, expected_message):
+    with pytest.raises(InputError, match=re.escape(expected_message)):
+        spark_context._check_reachable(master)
 
 
 @pytest.mark.parametrize(
-    ("said", "says"),
+    ("options", "expected_message"),
     [
-        ({"spark_conf": ["a=b"]}, "spark_conf: write it as a dict"),
-        ({"spark": "local"}, "spark=: a SparkSession is wanted, not a str"),
+        ({"spark_conf": ["a=b"]}, "spark_conf: must be a dict"),
+        ({"spark": "local"}, "spark=: must be a SparkSession, not a str"),
     ],
 )
-def test_settings_that_mean_nothing(said, says, tmp_path):
+def test_invalid_settings(options, expected_message, tmp_path):
     pytest.importorskip("pyspark")
-    with pytest.raises(InputError, match=says):
-        prepare("never-read.csv", tmp_path / "out", engine="spark", **said)
+    with pytest.raises(InputError, match=expected_message):
+        prepare("never-read.csv", tmp_path / "out", engine="spark", **options)
     assert not list(tmp_path.iterdir())
 
 

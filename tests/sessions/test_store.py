@@ -15,9 +15,9 @@ START = 1_700_000_000
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def prepared(tmp_path_factory):
     """s0: a b, s1: b a, s2: a a; the last is test."""
-    out = tmp_path_factory.mktemp("store") / "made"
+    out = tmp_path_factory.mktemp("store") / "prepared"
     log = pa.table(
         {
             "session": ["s0", "s0", "s1", "s1", "s2", "s2"],
@@ -33,15 +33,17 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def copy(made, tmp_path):
-    return shutil.copytree(made, tmp_path / "copy")
+def copy(prepared, tmp_path):
+    return shutil.copytree(prepared, tmp_path / "copy")
 
 
-def test_flat_arrays_with_offsets(made):
-    data = read_prepared(made)
+def test_flat_arrays_with_offsets(prepared):
+    data = read_prepared(prepared)
     assert data.items.ids.tolist() == ["a", "b"]
     assert (
-        data.fingerprint == data.info["fingerprint"] == json.loads((made / "dataset.json").read_text())["fingerprint"]
+        data.fingerprint
+        == data.info["fingerprint"]
+        == json.loads((prepared / "dataset.json").read_text())["fingerprint"]
     )
     assert data.train.values.tolist() == [2, 3, 3, 2] and data.train.values.dtype == np.int32
     assert data.train.offsets.tolist() == [0, 2, 4] and data.train.offsets.dtype == np.int64
@@ -51,8 +53,8 @@ def test_flat_arrays_with_offsets(made):
     assert data.train.values is data.train.values
 
 
-def test_columns_are_loaded_when_asked_for(made):
-    train = read_prepared(made).train
+def test_columns_are_loaded_on_request(prepared):
+    train = read_prepared(prepared).train
     assert train.columns == ("session", "user", "start", "times", "size", "place")
     assert train.column("session").tolist() == ["s0", "s1"]
     assert train.column("user").tolist() == ["u", None]
@@ -63,12 +65,12 @@ def test_columns_are_loaded_when_asked_for(made):
     np.testing.assert_array_equal(train.column("size"), [1, np.nan, 3, 4])
     assert train.column("place").tolist() == ["x", "y", None, "x"]
     assert train.column("place") is train.column("place")
-    assert read_prepared(made).validation.column("place").tolist() == []
+    assert read_prepared(prepared).validation.column("place").tolist() == []
     with pytest.raises(InputError, match="no column 'color'; they have session, user, start, times, size, place"):
         train.column("color")
 
 
-def test_arrays_in_memory_are_used_alike():
+def test_arrays_in_memory_have_the_same_interface():
     items = Items(["a"], [3])
     sessions = SessionArrays(items, [2, 2, 2], [0, 2, 3], {"user": np.array(["u", "v"])})
     assert (len(sessions), sessions.events, sessions.columns) == (2, 3, ("user",))
@@ -98,7 +100,7 @@ def fewer_items(folder):
 
 
 @pytest.mark.parametrize(
-    ("harm", "says"),
+    ("damage", "expected"),
     [
         (shutil.rmtree, "no such folder"),
         (lambda folder: (folder / "dataset.json").unlink(), "not a prepared data set, it has no dataset.json"),
@@ -112,9 +114,9 @@ def fewer_items(folder):
         (fewer_items, "1 items instead of 2"),
     ],
 )
-def test_a_folder_that_is_not_whole_is_refused(harm, says, copy):
-    harm(copy)
-    with pytest.raises(InputError, match=says) as error:
+def test_an_incomplete_folder_is_rejected(damage, expected, copy):
+    damage(copy)
+    with pytest.raises(InputError, match=expected) as error:
         read_prepared(copy)
     assert "\n" not in str(error.value) and str(copy) in str(error.value)
 

@@ -9,7 +9,7 @@ ITEMS = Items(["b", "7", "日本"], [5, 3, 1])
 
 def test_ids_begin_after_padding_and_unknown():
     assert (len(ITEMS), ITEMS.size) == (3, 5)
-    encoded = ITEMS.encode(["b", "", "nobody", 7, np.int64(7), "日本"])
+    encoded = ITEMS.encode(["b", "", "other", 7, np.int64(7), "日本"])
     assert encoded.tolist() == [2, 0, 1, 3, 3, 4] and encoded.dtype == np.int32
     assert ITEMS.encode([]).shape == (0,)
 
@@ -17,12 +17,12 @@ def test_ids_begin_after_padding_and_unknown():
 def test_decode_keeps_the_shape():
     decoded = ITEMS.decode([[0, 1, 2], [4, 3, 2]])
     assert decoded.tolist() == [["", "", "b"], ["日本", "7", "b"]] and decoded.dtype == object
-    for stranger in ([5], [-1]):
+    for unknown in ([5], [-1]):
         with pytest.raises(IndexError):
-            ITEMS.decode(stranger)
+            ITEMS.decode(unknown)
 
 
-def test_fingerprint_tells_items_and_their_order():
+def test_fingerprint_identifies_items_and_their_order():
     assert ITEMS.fingerprint == Items(["b", "7", "日本"], [9, 9, 9]).fingerprint
     others = (["7", "b", "日本"], ["b7", "日本"], ["b", "7日", "本"], ["b", "7"])
     assert len({ITEMS.fingerprint, *(Items(ids, [1] * len(ids)).fingerprint for ids in others)}) == 5
@@ -40,7 +40,7 @@ def test_counts_must_fit():
         Items(["a", "b"], [1])
 
 
-def test_a_catalogue_that_goes_on_behind_another():
+def test_a_catalogue_that_extends_another():
     longer = Items([*ITEMS.ids, "new"], [5, 3, 1, 0])
     assert longer.holds(ITEMS) and ITEMS.holds(ITEMS) and not ITEMS.holds(longer)
     assert not longer.holds(Items(["7", "b"], [1, 1]))

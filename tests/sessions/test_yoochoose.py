@@ -1,4 +1,4 @@
-"""The literature's numbers, where the data is at hand."""
+"""The counts of the literature, if the data is available."""
 
 from tfrecsession.sessions.prepare import prepare
 

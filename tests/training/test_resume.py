@@ -259,7 +259,7 @@ def test_two_processes_in_one_place(data, tmp_path):
 @pytest.mark.parametrize("every", ["often", "5", 5, "5m", "30s", "1000 batches", "0", "", "auto"])
 def test_when(tmp_path, every):
     if every in ("often", "0", ""):
-        with pytest.raises(InputError, match="say a time, as 5m|write a number and a unit"):
+        with pytest.raises(InputError, match="say a time, as 5m|must be a number and a unit"):
             training.Checkpoint(tmp_path, every)
     else:
         training.Checkpoint(tmp_path, every)

@@ -1,4 +1,4 @@
-"""Raw logs in, one event table out; the synthetic shop. Loaded when asked for: only readers need Ibis."""
+"""Readers of raw logs, the event table and the synthetic shop. Names load lazily: only the readers need Ibis."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""Rows that cannot be used: counted in one scan, looked up only when there are any."""
+"""Checks for unusable rows: counted in one scan, looked up only if there are any."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfrecsession.events.times import SMALLEST, TimeColumn, in_range, unit_like
 
 @dataclass(frozen=True)
 class Check:
-    """One way in which rows can be unusable: they lack `part`, which `column` should hold, because `why`."""
+    """One reason why rows are unusable: they have no usable `part` in `column`, because `why`."""
 
     part: str
     column: str
@@ -22,7 +22,7 @@ class Check:
     why: ir.StringValue
 
     def findings(self, log: RawLog) -> str:
-        """How many rows are bad, which is the first, and what stands there."""
+        """Describes the bad rows: their count, the first one and its value."""
         row = log.table[ROW]
         value = ibis.coalesce(log.table[self.column].cast("string"), "")
         found = log.fetch(
@@ -55,7 +55,7 @@ def absurd_time(column: str, times: TimeColumn, unit: str | None, latest: int) -
 
 
 def mixed_formats(log: RawLog, column: str, times: TimeColumn) -> InputError:
-    """The error for a column that holds both numbers and dates."""
+    """Returns the error for a column that holds both numbers and dates."""
     value, row = log.table[column].cast("string"), log.table[ROW]
     sides = {"number": times.number.notnull(), "date": times.stamp.notnull()}
     found = log.fetch(
@@ -64,12 +64,12 @@ def mixed_formats(log: RawLog, column: str, times: TimeColumn) -> InputError:
     )
     return InputError(
         f"{log.source}: the time column {column!r} mixes numbers (row {found['number row']}: "
-        f"{_short(found['number'])}) and dates (row {found['date row']}: {_short(found['date'])}): write all one way"
+        f"{_short(found['number'])}) and dates (row {found['date row']}: {_short(found['date'])}): must be all one form"
     )
 
 
 def detect_unit(log: RawLog, column: str, number: ir.FloatingValue, lowest: float, highest: float) -> str:
-    """The unit that both ends of a column's numbers agree on. InputError where they do not, or cannot tell."""
+    """Returns the unit that fits both extremes of a column. Raises InputError if they differ or are too small."""
     units = unit_like(lowest), unit_like(highest)
     if lowest >= SMALLEST and units[0] == units[1]:
         return units[0]
@@ -85,11 +85,11 @@ def detect_unit(log: RawLog, column: str, number: ir.FloatingValue, lowest: floa
     if lowest < SMALLEST:
         raise InputError(
             f"{log.source}: the time column {column!r} holds {low} (row {found['low_row']}), too small to tell "
-            "s, ms, us and ns apart: say which with --time-unit"
+            "s, ms, us and ns apart: give the unit with --time-unit"
         )
     raise InputError(
         f"{log.source}: the time column {column!r} mixes units: {low} (row {found['low_row']}) looks like {units[0]}, "
-        f"{high} (row {found['high_row']}) like {units[1]}: write all one way, or say which it is with --time-unit"
+        f"{high} (row {found['high_row']}) like {units[1]}: must be one unit, or give it with --time-unit"
     )
 
 

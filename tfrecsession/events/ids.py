@@ -1,4 +1,4 @@
-"""Ids of any type -> text."""
+"""Conversion of ids of any type to text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tfrecsession.errors import InputError
 
 
 def id_text(column: ir.Column, source: str, declared: dt.DataType | None = None) -> ir.StringColumn:
-    """`column` as string, null where it is empty. Whole floats lose their ".0": 17850.0 is "17850".
+    """Returns `column` as string, null where it is empty. Whole floats lose their ".0": 17850.0 is "17850".
 
-    declared: the type that the format gave a column which was read as text (JSON). Raises InputError for a type that
-    cannot name anything (lists, structs, bytes).
+    declared: the type that the format (JSON) declares for a column that was read as text. Raises InputError for types
+    that cannot be ids (lists, structs, bytes).
     """
     kind = column.type() if declared is None else declared
     if kind.is_nested() or kind.is_binary():
@@ -32,7 +32,7 @@ def id_text(column: ir.Column, source: str, declared: dt.DataType | None = None)
 
 
 def inexact_ids(column: ir.FloatingColumn) -> ir.IntegerScalar:
-    """How many ids are too large for floats to have kept their last digit."""
+    """Counts the ids that are too large for their float type to keep the last digit."""
     return column.count(where=(column.abs() > _exact_up_to(column.type())) & ~column.isnan())
 
 

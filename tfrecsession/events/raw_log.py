@@ -1,4 +1,4 @@
-"""A log as it was found, before any of its columns is understood."""
+"""A log as read, before its columns are interpreted."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from ibis.util import gen_name
 from tfrecsession.errors import InputError
 from tfrecsession.events.schema import Columns
 
-ENGINES = duckdb.Error, pa.ArrowException, OSError, EOFError, csv.Error, UnicodeError  # what reading may raise
+ENGINES = duckdb.Error, pa.ArrowException, OSError, EOFError, csv.Error, UnicodeError  # errors that reading may raise
 ROW = "__row__"  # row number in the source, from 1
 
 
 @dataclass
 class RawLog:
-    """A log as it was found.
+    """A log as read, before its columns are interpreted.
 
-    table: its columns and ROW, on `connection`. text: every column was read as text; `declared` then holds the types
-    that the format itself gave them (JSON). content: item columns that came with it (pyarrow.Table).
+    table: its columns and ROW, on `connection`. text: whether every column was read as text; `declared` then holds the
+    types that the format (JSON) declares. content: item columns that came with the log (pyarrow.Table).
     """
 
     table: ir.Table
@@ -46,18 +46,17 @@ class RawLog:
         return [name for name in self.table.columns if name != ROW]
 
     def fetch(self, **aggregates: ir.Scalar) -> dict[str, Any]:
-        """The values of aggregates over `table`, in one scan. InputError where the data cannot be read."""
+        """Computes aggregates over `table` in one scan. Raises InputError if the data cannot be read."""
         with reading(self.source):
             return self.connection.to_pyarrow(self.table.aggregate(**aggregates)).to_pylist()[0]
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """A file format.
 
-    expected: how to call it to somebody whose file is something else. open: path, columns that are looked for, Ibis
-    DuckDB connection -> the log; may raise whatever the engine does. begins: whether a file may begin with these bytes
-    (the first 4096, uncompressed).
+    expected: its description in error messages. open: (path, wanted columns, Ibis DuckDB connection) -> the log; may
+    raise any error of the engine. begins: whether a file may begin with these bytes (the first 4096, uncompressed).
     """
 
     name: str
@@ -69,21 +68,21 @@ class Format:
 
 @contextlib.contextmanager
 def reading(source: str) -> Iterator[None]:
-    """Engine errors about the data of `source` -> InputError in one line."""
+    """Turns engine errors about the data of `source` into a one-line InputError."""
     try:
         yield
     except (duckdb.OutOfMemoryException, duckdb.InterruptException):
         raise
     except Exception as error:
-        spark = type(error).__module__.partition(".")[0] in ("pyspark", "py4j")  # named so that Spark may be missing
+        spark = type(error).__module__.partition(".")[0] in ("pyspark", "py4j")  # by name: it may not be installed
         if not spark and not isinstance(error, ENGINES):
             raise
         text = str(error)
         if "OutOfMemoryError" in text or "No space left on device" in text:
             raise
-        if spark:  # the causes one after the other, and the trace of the JVM below
+        if spark:  # keep the last cause, without the stack trace of the JVM
             text = re.split(r" SQLSTATE: |\n", re.split(r"\[[A-Z][A-Z_.]{4,}\] ", text)[-1])[0]
-        # DuckDB appends its own advice and settings, which are not the user's here.
+        # Remove DuckDB's own advice and settings, which the user cannot apply here.
         for advice in ("Possible ", "Try ", "\n  file =", "\nLINE "):
             text = text.split(advice)[0]
         text = " ".join(text.split()).removeprefix("Invalid Input Error: ")
@@ -91,17 +90,17 @@ def reading(source: str) -> Iterator[None]:
 
 
 def literally(path: Path) -> str:
-    """The path as DuckDB must be told it, which takes * ? [ in a name for a pattern and reads what matches."""
+    """Returns the absolute path, escaped for DuckDB, which reads * ? [ in a name as a pattern."""
     return glob.escape(os.path.abspath(path))
 
 
 def register(data: pa.Table | pa.RecordBatchReader, connection) -> ir.Table:
-    """DuckDB's own: unlike a memtable of Ibis it knows every Arrow type (UUIDs, nanoseconds with a zone)."""
+    """Registers data with DuckDB, which unlike an Ibis memtable knows all Arrow types (UUIDs, zoned nanoseconds)."""
     name = gen_name("arrow")
     connection.con.register(name, data)
     return connection.table(name)
 
 
 def number_rows(table: ir.Table) -> ir.Table:
-    """ROW in the order of the source. DuckDB's own: elsewhere a table without an order has no row numbers."""
+    """Adds ROW in the order of the source. DuckDB only: in other engines an unordered table has no row numbers."""
     return table.mutate((ibis.row_number().over() + 1).name(ROW))

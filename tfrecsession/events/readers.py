@@ -1,4 +1,4 @@
-"""Any click log -> the event table, checked: what is wrong with a log is said here, once, in one line."""
+"""The reader that turns any click log into a checked event table, with one-line errors."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def read_events(
     time_unit: str | None = None,
     drop_bad_rows: bool = False,
 ) -> EventTable:
-    """The events of `source` as one table, `EventTable`, whatever they came in.
+    """Reads the events of `source`, in any supported form, into one `EventTable`.
 
     Args:
         source: a path of .csv .tsv .jsonl .ndjson .json (an object per line) or .txt (a session per line, items
-            separated by white space, in time order), each also .gz; GroupLens' u.data or ratings.dat, of the columns
+            separated by white space, in time order), each also .gz; GroupLens' u.data or ratings.dat, with the columns
             user, item, rating and time; a .parquet file or a folder of them; a pandas DataFrame; a pyarrow Table or
             RecordBatchReader or any other Arrow stream; an Ibis table; "synthetic:items=1000,..."
             (`tfrecsession.events.shop.shop.Shop`); or "tfds:movielens/100k-ratings", a data set that TensorFlow
             Datasets has prepared on this machine. A stream is copied into a table of `connection`, once.
-        columns: which column is what; default: found by their usual names.
-        connection: an Ibis DuckDB connection, or a `SparkConnection` for what Spark `reads`; default: DuckDB in
-            memory.
-        format: csv, tsv, jsonl, parquet, txt or grouplens, where the suffix does not say.
+        columns: names of the log's columns; default: found by their usual names.
+        connection: an Ibis DuckDB connection, or a `SparkConnection` for sources that Spark `reads`; default: DuckDB
+            in memory.
+        format: csv, tsv, jsonl, parquet, txt or grouplens; default: by the suffix.
         time_unit: s, ms, us or ns; default: detected from the size of the numbers.
-        drop_bad_rows: leave out rows without item, session or usable time, and say so in `notes`, instead of refusing.
+        drop_bad_rows: leave out rows without item, session or usable time and report them in `notes`; default: raise.
 
     Raises:
-        InputError: every way in which the source is not a click log.
+        InputError: the source is not a usable click log.
     """
     clock.check_unit(time_unit)
     columns = columns or Columns()
@@ -109,7 +109,7 @@ def _event_table(log: RawLog, columns: Columns, unit: str | None, drop: bool) ->
 def _time(
     log: RawLog, column: str, times: clock.TimeColumn, facts: dict, unit: str | None, notes: list[str]
 ) -> tuple[ir.IntegerValue, list[Check]]:
-    """The time in microseconds, null in the rows that fail the checks beside it."""
+    """Returns the time in microseconds, null in rows that fail a check, and the failed checks."""
     if facts["numbers"] and facts["stamps"]:
         raise mixed_formats(log, column, times)
     if unit is None and facts["lowest_positive"] is not None:
@@ -129,7 +129,7 @@ def _time(
 def _without_bad_rows(log: RawLog, table: ir.Table, failed: list[Check], notes: list[str], drop: bool) -> ir.Table:
     findings = [check.findings(log) for check in (failed if drop else failed[:1])]
     if not drop:
-        raise InputError(f"{log.source}: {findings[0]}; mend them, or leave them out with --drop-bad-rows")
+        raise InputError(f"{log.source}: {findings[0]}; fix them, or leave them out with --drop-bad-rows")
     notes += [f"left out: {finding}" for finding in findings]
     good = table.filter([table[part].notnull() for part in {check.part for check in failed}])
     if not log.connection.to_pyarrow(good.count()).as_py():
@@ -139,6 +139,6 @@ def _without_bad_rows(log: RawLog, table: ir.Table, failed: list[Check], notes: 
 
 def _inexact(name: str, count: int) -> str:
     return (
-        f"column {name!r} holds floats, and {count:,} of its ids are too large to be exact in them: several may have "
-        "become one; write ids as whole numbers or texts"
+        f"column {name!r} holds floats, and {count:,} of its ids are too large for exact floats: different ids may "
+        "have merged; write ids as whole numbers or texts"
     )

@@ -1,4 +1,4 @@
-"""The event table: what every reader makes and every later step expects."""
+"""The event table that every reader returns and every later step expects."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ RESERVED = ("item", "time", "order", "session", "user", "event")
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a log plays which part; None: find it by its usual name.
+    """The names of a log's columns; None: found by its usual name.
 
-    `event` and `context` have no usual name: they are read only when asked for.
+    `event` and `context` have no usual name: they are read only if given.
     """
 
     item: str | None = None
@@ -33,19 +33,19 @@ class Columns:
     context: tuple[str, ...] = ()
 
     def resolve(self, existing: Iterable[str], source: str) -> Columns:
-        """The same columns under the names that `existing` really holds; None: the log has none.
+        """Returns the same columns under their names in `existing`; None: the log has no such column.
 
         Raises:
-            InputError: a column that was asked for and is not there, a log without an item column, a context column
-                whose name the event table needs for itself.
+            InputError: a given column does not exist, the log has no item column, or a context column has a name that
+                the event table reserves.
         """
         existing = list(existing)
         found = {part: self._find(part, existing, source) for part in (*USUAL_NAMES, "event")}
         if found["item"] is None:
             raise InputError(
                 f"{source}: no item column found under its usual names "
-                f"({', '.join(USUAL_NAMES['item'])}): say which one it is with --item NAME; "
-                f"{_those_that_exist('item_id', existing)}"
+                f"({', '.join(USUAL_NAMES['item'])}): choose it with --item NAME; "
+                f"{_nearest_first('item_id', existing)}"
             )
         for name in self.context:
             if name not in existing:
@@ -58,7 +58,7 @@ class Columns:
         return replace(self, **found, context=tuple(dict.fromkeys(self.context)))
 
     def needed(self, existing: list[str], source: str) -> list[str]:
-        """Returns the columns that an event table is made of; raises InputError where one occurs twice."""
+        """Returns the columns that the event table needs; raises InputError if one occurs twice."""
         found = self.resolve(existing, source)
         named = (found.item, found.time, found.session, found.user, found.event, *found.context)
         needed = dict.fromkeys(name for name in named if name is not None)
@@ -68,38 +68,36 @@ class Columns:
         return list(needed)
 
     def sought(self, existing: Iterable[str]) -> list[str]:
-        """The names beside `existing` that `resolve` would take, were they there."""
+        """Returns the names not in `existing` that `resolve` would use if they existed."""
         existing = list(existing)
         names = [name for name in (self.event, *self.context) if name is not None]
         for part, usual in USUAL_NAMES.items():
-            asked = getattr(self, part)
-            if asked is not None:
-                names.append(asked)
+            given = getattr(self, part)
+            if given is not None:
+                names.append(given)
             elif not set(usual) & set(existing):
                 names.extend(usual)
         return [name for name in dict.fromkeys(names) if name not in existing]
 
     def _find(self, part: str, existing: list[str], source: str) -> str | None:
-        asked = getattr(self, part)
-        if asked is None:
+        given = getattr(self, part)
+        if given is None:
             return next((name for name in USUAL_NAMES.get(part, ()) if name in existing), None)
-        if asked not in existing:
-            raise _no_such_column(part, asked, existing, source)
-        return asked
+        if given not in existing:
+            raise _no_such_column(part, given, existing, source)
+        return given
 
 
-def _no_such_column(part: str, asked: str, existing: list[str], source: str) -> InputError:
-    return InputError(
-        f"{source}: there is no column {asked!r} (--{part} {asked}); {_those_that_exist(asked, existing)}"
-    )
+def _no_such_column(part: str, given: str, existing: list[str], source: str) -> InputError:
+    return InputError(f"{source}: there is no column {given!r} (--{part} {given}); {_nearest_first(given, existing)}")
 
 
-def _those_that_exist(asked: str, existing: list[str]) -> str:
+def _nearest_first(given: str, existing: list[str]) -> str:
     if not existing:
         return "it has no columns"
 
     def unlikeness(name: str) -> float:
-        return -difflib.SequenceMatcher(None, asked.lower(), name.lower()).ratio()
+        return -difflib.SequenceMatcher(None, given.lower(), name.lower()).ratio()
 
     return f"columns, nearest first: {', '.join(sorted(existing, key=unlikeness))}"
 
@@ -113,8 +111,8 @@ class EventTable:
     them `session` string (never null), `user` string (null: anonymous), `event` string and the
     context columns under their own names and types.
 
-    The expression is lazy: every execution reads the source again. Whoever needs it more than
-    once stores what it needs with `connection.create_table`.
+    The expression is lazy: every execution reads the source again. To read it more than once,
+    store what you need with `connection.create_table`.
     """
 
     table: Any  # ibis.Table
@@ -123,4 +121,4 @@ class EventTable:
     timed: bool = True  # False: the log has no times, `time` is the row number
     context: tuple[str, ...] = ()
     content: Any = None  # pyarrow.Table of item columns, or None
-    notes: list[str] = field(default_factory=list)  # what a reader found worth telling the user
+    notes: list[str] = field(default_factory=list)  # remarks of the reader for the user

@@ -1,5 +1,4 @@
-"""Whatever a user holds -> the raw log: a path, a data frame, Arrow data, an Ibis table, TensorFlow Datasets, the
-synthetic shop."""
+"""Sources of raw logs: paths, data frames, Arrow data, Ibis tables, TensorFlow Datasets, the synthetic shop."""
 
 from __future__ import annotations
 
@@ -23,14 +22,14 @@ def is_synthetic(source: Any) -> bool:
 
 
 def connection_for(source: Any):
-    """The DuckDB connection that an Ibis table lives on already, else a new one in memory."""
+    """Returns the DuckDB connection of an Ibis table, else a new one in memory."""
     if isinstance(source, ir.Table) and source.get_backend().name == "duckdb":
         return source.get_backend()
     return ibis.duckdb.connect()
 
 
 def open_log(source: Any, columns: Columns, connection, format: str | None = None) -> RawLog:
-    """The raw log of any source that `read_events` takes; `columns` says what to copy from a stream."""
+    """Opens any source that `read_events` accepts; `columns` selects what is copied from a stream."""
     if connection.name == "pyspark":
         from tfrecsession.events.spark.sources import open_on_spark  # Spark is an extra
 
@@ -55,9 +54,9 @@ def open_log(source: Any, columns: Columns, connection, format: str | None = Non
             stream = pa.RecordBatchReader.from_stream(source)
         return _store(stream, columns, connection, name)
     if type(source).__module__.startswith("pyspark."):
-        raise InputError('a PySpark DataFrame stays on Spark: prepare it with engine="spark"')
+        raise InputError('a PySpark DataFrame must be prepared on Spark: engine="spark"')
     raise InputError(
-        f"cannot read events from {type(source).__name__}: give a path, a pandas DataFrame, an Arrow table or "
+        f"cannot read events from {type(source).__name__}: must be a path, a pandas DataFrame, an Arrow table or "
         "RecordBatchReader, an Ibis table, 'tfds:...' or 'synthetic:...'"
     )
 
@@ -66,7 +65,7 @@ def _stream(table: ir.Table) -> pa.RecordBatchReader:
     backend = table.get_backend()
     if backend.name != "duckdb":
         return table.to_pyarrow_batches()
-    # Ibis 12 asks DuckDB 2 for a method that it no longer has. Executing the expression registers its memtables.
+    # Ibis 12 calls a method that DuckDB 2 no longer has. Executing the expression registers its memtables.
     backend.to_pyarrow(table.limit(0))
     return pa.RecordBatchReader.from_stream(backend.con.sql(backend.compile(table)))
 
@@ -87,7 +86,7 @@ def _open_arrow(table: pa.Table, columns: Columns, connection, source: str) -> R
 
 
 def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: str) -> RawLog:
-    """A stream can be read once, a log is read several times: its columns go into a table of `connection`."""
+    """Copies the needed columns of a stream into a table of `connection`, because a log is read several times."""
     names = columns.needed(stream.schema.names, source)
     with reading(source):
         log = register(stream, connection)
@@ -103,7 +102,7 @@ def _arrow_from_pandas(frame, columns: Columns) -> pa.Table:
         try:
             arrays[name] = pa.Array.from_pandas(frame[name])
         except (pa.ArrowException, TypeError, OverflowError):
-            # Objects that Arrow has no one type for (1 beside "a", UUIDs) are ids: their text will do.
+            # Objects without a single Arrow type (1 beside "a", UUIDs) are ids, so their text is enough.
             texts = frame[name].map(str).where(frame[name].notna(), None)
             arrays[name] = pa.array(texts, pa.string(), from_pandas=True)
     return pa.table(arrays)

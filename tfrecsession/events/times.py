@@ -1,7 +1,7 @@
-"""Times of any make -> int64 microseconds since 1970-01-01 UTC.
+"""Conversion of times to int64 microseconds since 1970-01-01 UTC.
 
-A time is a whole number or a fraction that counts from 1970 in s, ms, us or ns, an ISO 8601 text with or without a
-zone, a date, or a datetime. Texts and datetimes without a zone are UTC.
+A time is a whole number or a fraction of s, ms, us or ns since 1970, an ISO 8601 text with or without a zone, a date,
+or a datetime. Texts and datetimes without a zone are UTC.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tfrecsession.errors import InputError
 
 UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 PER_UNIT = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}  # microseconds
-LARGEST = {"s": 1e11, "ms": 1e14, "us": 1e17}  # a number below it is this unit, any other is ns
-SMALLEST = 1e8  # March 1973 in seconds; smaller numbers are rather positions, days or years
+LARGEST = {"s": 1e11, "ms": 1e14, "us": 1e17}  # numbers below are read in this unit, all others in ns
+SMALLEST = 1e8  # March 1973 in seconds; smaller numbers are more likely positions, days or years
 YEAR = 366 * 86_400 * 1_000_000
 
 DATE = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"
@@ -33,17 +33,17 @@ NOT_ZONED = ibis.literal(False)
 
 @dataclass(frozen=True)
 class TimeColumn:
-    """What a column of times can be read as; every expression is null in the rows where it is not that."""
+    """The possible readings of a time column; each expression is null in the rows that it does not fit."""
 
     column: ir.Column
-    whole: ir.IntegerValue = NO_TIME  # a count of some unit
+    whole: ir.IntegerValue = NO_TIME  # an integer count of some unit
     fraction: ir.FloatingValue = NO_NUMBER  # the same with decimals
-    stamp: ir.IntegerValue = NO_TIME  # microseconds, read from a date
-    zoned: ir.BooleanValue = NOT_ZONED  # whether the date came with a zone
+    stamp: ir.IntegerValue = NO_TIME  # microseconds, parsed from a date
+    zoned: ir.BooleanValue = NOT_ZONED  # whether the date has a zone
 
     @property
     def number(self) -> ir.FloatingValue:
-        """`whole` or `fraction`, near enough to tell a unit and a sign by."""
+        """float64: `whole` or `fraction`, exact enough to detect the unit and the sign."""
         return ibis.coalesce(self.whole.cast("float64"), self.fraction)
 
     @property
@@ -56,7 +56,7 @@ class TimeColumn:
 
 
 def read_times(column: ir.Value, source: str) -> TimeColumn:
-    """The ways to read `column`, by its type. Raises InputError for a type that holds no times."""
+    """Returns the possible readings of `column`, by its type. Raises InputError for a type that holds no times."""
     kind = column.type()
     if kind.is_string():
         return _read_text(column)
@@ -68,11 +68,11 @@ def read_times(column: ir.Value, source: str) -> TimeColumn:
         return TimeColumn(column, stamp=epoch_us(column.cast("timestamp")))
     if kind.is_timestamp() and kind.scale != 9:
         return TimeColumn(column, stamp=epoch_us(column))
-    if kind.is_timestamp() or "TIMESTAMP" in str(kind):  # nanoseconds with a zone are unknown to Ibis
+    if kind.is_timestamp() or "TIMESTAMP" in str(kind):  # Ibis does not know nanoseconds with a zone
         return TimeColumn(column, stamp=_thousandth(epoch_ns(column)))
     raise InputError(
-        f"{source}: the time column {column.get_name()!r} is of type {kind}, which is no point in time: choose a "
-        "column of numbers, datetimes or ISO 8601 texts with --time"
+        f"{source}: the time column {column.get_name()!r} is of type {kind}: must be numbers, datetimes or "
+        "ISO 8601 texts; choose such a column with --time"
     )
 
 
@@ -85,7 +85,7 @@ def _read_text(text: ir.StringValue) -> TimeColumn:
         column=text,
         whole=ibis.ifelse(decimals, NO_TIME, text.try_cast("int64")),
         fraction=ibis.ifelse(decimals, _finite(text.try_cast("float64")), NO_NUMBER),
-        # Two casts: a text without zone must not be read in the session's zone, nor an offset be ignored.
+        # Two casts: a text without a zone must not be read in the database's zone, and no offset may be ignored.
         stamp=ibis.cases(
             (zoned, epoch_us(dashed.try_cast("timestamp('UTC')"))),
             (text.re_search(NAIVE), epoch_us(dashed.try_cast("timestamp"))),
@@ -98,7 +98,7 @@ def _finite(number: ir.FloatingValue) -> ir.FloatingValue:
     return ibis.ifelse(number.isnan() | number.isinf(), NO_NUMBER, number)
 
 
-# DuckDB's own: Ibis has whole seconds only, and reads a zoned time in the zone of the session.
+# DuckDB functions: Ibis only has whole seconds, and reads a zoned time in the zone of the database session.
 @ibis.udf.scalar.builtin
 def epoch_us(moment) -> dt.int64: ...
 
@@ -108,12 +108,12 @@ def epoch_ns(moment) -> dt.int64: ...
 
 
 def _thousandth(nanoseconds: ir.IntegerValue) -> ir.IntegerValue:
-    """Exact: floor division goes through float64, which cannot hold today's nanoseconds."""
+    """Divides by 1000 exactly. Floor division goes through float64, which cannot hold today's nanoseconds."""
     return ((nanoseconds - nanoseconds % 1000) / 1000).round().cast("int64")
 
 
 def summary(times: TimeColumn) -> dict[str, ir.Scalar]:
-    """What must be known of a column before it can be converted, as aggregates of one scan."""
+    """Returns the aggregates that the conversion of a column needs, for one scan."""
     number, stamp = (_column(value, times) for value in (times.number, times.stamp))
     return {
         "numbers": number.count(),
@@ -128,12 +128,12 @@ def summary(times: TimeColumn) -> dict[str, ir.Scalar]:
 
 
 def _column(value: ir.Value, times: TimeColumn) -> ir.Column:
-    """A reading that the type rules out is one null, which has no aggregates; this is a column of it."""
+    """Returns `value` as a column. A reading that the type rules out is a single null, which has no aggregates."""
     return value if isinstance(value, ir.Column) else ibis.ifelse(times.column.isnull(), value, value)
 
 
 def unit_like(number: float) -> str:
-    """The unit in which a number that counts from 1970 lies nearest to our days."""
+    """Returns the unit in which `number`, counted from 1970, is nearest to the present."""
     return next((unit for unit, largest in LARGEST.items() if number < largest), "ns")
 
 
@@ -143,12 +143,12 @@ def check_unit(unit: str | None) -> None:
 
 
 def latest_time() -> int:
-    """Microseconds; a log that claims a later time than a year from now is wrong."""
+    """Returns the latest plausible time in microseconds: a year from now."""
     return int(time.time() * 1e6) + YEAR
 
 
 def all_in_range(facts: dict[str, float | None], unit: str | None, latest: int) -> bool:
-    """Whether the ends that `summary` found lie within 1970 .. `latest`."""
+    """Returns whether the extremes found by `summary` lie within 1970 .. `latest`."""
     per_unit = PER_UNIT.get(unit, 1.0)
     lowest = min(facts["lowest_number"] or 0, facts["lowest_stamp"] or 0)
     highest = max((facts["highest_number"] or 0) * per_unit, facts["highest_stamp"] or 0)
@@ -156,7 +156,7 @@ def all_in_range(facts: dict[str, float | None], unit: str | None, latest: int) 
 
 
 def in_range(times: TimeColumn, unit: str | None, latest: int) -> ir.BooleanValue:
-    """True for 1970 .. `latest`; null or false for all else. Asked before converting, which might overflow."""
+    """Returns true for 1970 .. `latest`, else null or false. Checked before converting, which might overflow."""
     inside = [times.stamp.between(0, latest)]
     if unit is not None:
         highest = int(latest / PER_UNIT[unit])
@@ -165,10 +165,10 @@ def in_range(times: TimeColumn, unit: str | None, latest: int) -> ir.BooleanValu
 
 
 def microseconds(times: TimeColumn, unit: str | None, latest: int) -> ir.IntegerValue:
-    """int64, null where the time is missing, unreadable, negative or after `latest`."""
-    ways = [times.stamp]
+    """Converts to int64 microseconds, null where the time is missing, unreadable, negative or after `latest`."""
+    readings = [times.stamp]
     if unit is not None:
         whole = _thousandth(times.whole) if unit == "ns" else times.whole * int(PER_UNIT[unit])
         fraction = (times.fraction * PER_UNIT[unit]).round().cast("int64")
-        ways += [whole, fraction]
-    return ibis.ifelse(in_range(times, unit, latest), ibis.coalesce(*ways), NO_TIME)
+        readings += [whole, fraction]
+    return ibis.ifelse(in_range(times, unit, latest), ibis.coalesce(*readings), NO_TIME)

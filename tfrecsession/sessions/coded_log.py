@@ -1,4 +1,4 @@
-"""The event table with numbers for names: everything after reading touches integers alone."""
+"""The event table with integer codes for its strings: every step after reading works on integers only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import ibis.expr.types as ir
 
 from tfrecsession.events.schema import EventTable
-from tfrecsession.sessions.scratch_db import Workbench
+from tfrecsession.sessions.scratch_db import ScratchDatabase
 
 NAMED = ("item", "session", "user", "event")
 CONTEXT = "context_"  # keeps the names of context columns apart from all others
@@ -17,12 +17,12 @@ CONTEXT = "context_"  # keeps the names of context columns apart from all others
 class Log:
     """A coded event table.
 
-    events: `item`, and where the log has them `session`, `user` (null: anonymous) and `event`, as int64 codes; `time`
+    events: `item`, and if the log has them `session`, `user` (null: anonymous) and `event`, as int64 codes; `time`
         int64 microseconds, `order` int64; context columns with the prefix CONTEXT.
-    names: per coded column the table (`code` int64, `name` string). The code of a name is the `order` of its first row:
-        unique without sorting anything.
-    pieces: None, or the sessions were cut at idle gaps: session = code of the `owner` * pieces + running number from 1.
-    owner: the coded column whose names the sessions bear, "session" or "user".
+    names: per coded column a table (`code` int64, `name` string). The code of a name is the `order` of its first row,
+        which is unique without sorting.
+    pieces: None, or for sessions cut at idle gaps: session = code of the `owner` * pieces + running number from 1.
+    owner: the coded column that names the sessions, "session" or "user".
     """
 
     events: ir.Table
@@ -35,21 +35,21 @@ class Log:
 
     @property
     def order(self) -> list[ir.Value]:
-        """What sorts the events of a session."""
+        """The columns that sort the events of a session."""
         return [self.events.time, self.events.order]
 
 
-def code(table: EventTable, raw: ir.Table, bench: Workbench) -> Log:
-    """Store the events of `table` with integer codes for its strings; `raw` holds them as read, and is dropped."""
-    names = {part: bench.store(_names(raw, part)) for part in NAMED if part in raw.columns}
+def code(table: EventTable, raw: ir.Table, db: ScratchDatabase) -> Log:
+    """Stores the events of `table` with integer codes for its strings. `raw` holds them as read, and is dropped."""
+    names = {part: db.store(_names(raw, part)) for part in NAMED if part in raw.columns}
     coded = raw
     for part, known in names.items():
         known = known.select(**{part: known.name, f"{part}_code": known.code})
         coded = coded.join(known, part, how="left")
     columns = {part: coded[f"{part}_code"] for part in names}
     context = {f"{CONTEXT}{name}": coded[name] for name in table.context}
-    events = bench.store(coded.select(time=coded.time, order=coded.order, **columns, **context))
-    bench.drop(raw)
+    events = db.store(coded.select(time=coded.time, order=coded.order, **columns, **context))
+    db.drop(raw)
     return Log(events, names, table.source, table.timed, tuple(table.context))
 
 

@@ -1,4 +1,4 @@
-"""What is known of items beside their ids: content columns -> numbers, also for items that came later."""
+"""Content columns of items as numbers for models, also for items that are new after training."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pyarrow.compute as pc
 
 from tfrecsession.errors import InputError
 
-LONGEST = 32  # values of a list or words of a text that are read; the rest is left out
+LONGEST = 32  # values of a list or words of a text that are read; the rest is ignored
 
 
 @dataclass(frozen=True)
 class Column:
     """A content column: `kind` "category" (a value or a list of them), "words" (a text), or "number".
 
-    values: those of the catalogue. width: how many of them an item has at most. mean, deviation: of numbers.
+    values: those in the catalogue. width: the most values of one item. mean, deviation: of numbers.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Content:
     """The columns of an item table as a model reads them: codes of values, and standardized numbers.
 
     Attributes:
-        columns: what is read, see `Column`.
-        widths: how many codes each column takes that is not of numbers.
-        rows: of a table with a place for every code: 0 for none, then the values of one column after the other.
-        numbers: how many columns of numbers there are.
+        columns: the columns that are read, see `Column`.
+        widths: the count of codes per item, for each column that is not a number.
+        rows: of a table with a row for every code: 0 for none, then the values of one column after the other.
+        numbers: the count of number columns.
     """
 
     def __init__(self, columns):
@@ -49,30 +49,30 @@ class Content:
 
     @classmethod
     def of(cls, table: pa.Table, features=None, words=()) -> Content:
-        """Learn values, means and deviations from the catalogue's table.
+        """Learns values, means and deviations from the catalogue's table.
 
-        Strings, booleans and lists of strings are categories, integers and floats are numbers (codes of categories
-        that are written as integers have to be cast to strings).
+        Strings, booleans and lists of strings are categories, integers and floats are numbers. Categories with integer
+        codes must be cast to strings.
 
         Args:
-            table: a row per item; a column `item` is no content.
+            table: a row per item; a column `item` is not content.
             features: names of columns; None: all that can be read.
-            words: which columns of strings are texts, to be read word by word.
+            words: string columns that are texts, to be read word by word.
 
         Raises:
-            InputError: a column that is not there, or holds what cannot be read.
+            InputError: a column does not exist, or its type cannot be read.
         """
-        there = [name for name in table.column_names if name != "item"]
+        available = [name for name in table.column_names if name != "item"]
         for argument, names in (("features", features or ()), ("words", words)):
             for name in names:
-                if isinstance(names, str) or name not in there:
-                    said = ", ".join(there) or "none"
-                    raise InputError(f"{argument}={names!r}: say a list of content columns; there are: {said}")
+                if isinstance(names, str) or name not in available:
+                    text = ", ".join(available) or "none"
+                    raise InputError(f"{argument}={names!r}: must be a list of content columns; available: {text}")
         for name in words:
             if _kind(table[name].type) != "category" or pa.types.is_list(table[name].type):
                 raise InputError(f"words={list(words)!r}: column {name!r} holds {table[name].type}, not text")
         columns = []
-        for name in there if features is None else features:
+        for name in available if features is None else features:
             kind = "words" if name in words else _kind(table[name].type)
             if kind is None and features is not None:
                 raise InputError(
@@ -92,13 +92,16 @@ class Content:
         return cls(columns)
 
     def encode(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of a table -> int32 [n, sum of widths], 0 for no value or one that the catalogue does not have; and
-        float32 [n, numbers], 0 (the mean) where there is none.
+        """Encodes the rows of a table.
+
+        Returns:
+            int32 [n, sum of widths], 0 for no value or one that is not in the catalogue; and float32 [n, numbers], 0
+            (the mean) for no value.
 
         Raises:
             InputError: a column is missing or holds another kind of values.
         """
-        codes, numbers, before = [np.zeros((len(table), 0), np.int32)], [np.zeros((len(table), 0), np.float32)], 1
+        codes, numbers, first = [np.zeros((len(table), 0), np.int32)], [np.zeros((len(table), 0), np.float32)], 1
         for column in self.columns:
             if column.name not in table.column_names:
                 raise InputError(f"content: column {column.name!r} is missing; there are {table.column_names}")
@@ -110,24 +113,24 @@ class Content:
                     f"content: column {column.name!r} holds {values.type}, in training it was a {column.kind}"
                 )
             if column.kind == "number":
-                found = (_numbers(values) - column.mean) / column.deviation
-                numbers.append(np.where(np.isfinite(found), found, 0.0).astype(np.float32)[:, None])
+                scaled = (_numbers(values) - column.mean) / column.deviation
+                numbers.append(np.where(np.isfinite(scaled), scaled, 0.0).astype(np.float32)[:, None])
                 continue
             flat, counts = _lists(values, column.kind)
             code = pc.index_in(flat, pa.array(column.values, pa.string()))
-            code = pc.fill_null(pc.add(code, before), 0).to_numpy(zero_copy_only=False)
+            code = pc.fill_null(pc.add(code, first), 0).to_numpy(zero_copy_only=False)
             row = np.repeat(np.arange(len(table)), counts)
-            place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-            of_column = np.zeros((len(table), column.width), np.int32)
-            fits = place < column.width
-            of_column[row[fits], place[fits]] = code[fits]
-            codes.append(of_column)
-            before += len(column.values)
+            slot = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+            column_codes = np.zeros((len(table), column.width), np.int32)
+            fits = slot < column.width
+            column_codes[row[fits], slot[fits]] = code[fits]
+            codes.append(column_codes)
+            first += len(column.values)
         return np.concatenate(codes, axis=1), np.concatenate(numbers, axis=1)
 
     @property
     def shape(self) -> dict:
-        """All that a table's size depends on."""
+        """Everything that determines the sizes of a model's tables."""
         return {"widths": self.widths, "rows": self.rows, "numbers": self.numbers}
 
     def write(self, path: str | os.PathLike) -> None:
@@ -141,25 +144,25 @@ class Content:
 
 
 def content_table(table, argument: str) -> pa.Table:
-    """An item table as people bring it (pyarrow, pandas, a dict of columns) as one of pyarrow, with a column `item`.
+    """Converts an item table (pyarrow, pandas, a dict of columns) to pyarrow, with a string column `item`.
 
     Raises:
-        InputError: it is none of them, or has no `item`.
+        InputError: `table` is none of these, or has no column `item`.
     """
     try:
         if not isinstance(table, pa.Table):
             table = pa.table(table) if isinstance(table, dict) else pa.Table.from_pandas(table, preserve_index=False)
     except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{argument}: give a pyarrow or pandas table, or a dict of columns ({error})") from None
+        raise InputError(f"{argument}: must be a pyarrow or pandas table, or a dict of columns ({error})") from None
     if "item" not in table.column_names:
-        raise InputError(f"{argument}: it has no column 'item', the names of the items; it has {table.column_names}")
+        raise InputError(f"{argument}: must have a column 'item', the names of the items; it has {table.column_names}")
     return table.set_column(table.column_names.index("item"), "item", table["item"].cast(pa.string()))
 
 
 def aligned(table: pa.Table, ids: np.ndarray) -> pa.Table:
-    """The rows of `ids`, in their order; nulls for those that the table does not have, the first of several rows."""
-    place = pc.index_in(pa.array(ids.tolist(), pa.string()), table["item"].combine_chunks())
-    return table.take(place).drop_columns("item")
+    """Returns the rows of `ids`, in their order: nulls for ids that are missing, the first of several rows."""
+    rows = pc.index_in(pa.array(ids.tolist(), pa.string()), table["item"].combine_chunks())
+    return table.take(rows).drop_columns("item")
 
 
 def _kind(kind: pa.DataType) -> str | None:
@@ -179,12 +182,12 @@ def _numbers(values: pa.ChunkedArray) -> np.ndarray:
 
 
 def _lists(values: pa.ChunkedArray, kind: str) -> tuple[pa.Array, np.ndarray]:
-    """Every item's values end to end, strings, and how many each has, at most LONGEST."""
+    """Returns all items' values end to end, as strings, and the count per item, at most LONGEST."""
     values = values.combine_chunks()
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if not pa.types.is_list(values.type) and not pa.types.is_large_list(values.type):
         values = pc.utf8_trim_whitespace(values.cast(pa.string()))
-        values = pc.if_else(pc.equal(values, ""), None, values)  # nothing is said
+        values = pc.if_else(pc.equal(values, ""), None, values)  # empty is no value
         if kind == "words":
             values = pc.utf8_split_whitespace(pc.utf8_lower(values))
         else:

@@ -1,4 +1,4 @@
-"""What is in a prepared data set: counts, dates, distributions, and what every step of `prepare` removed."""
+"""Summary of a prepared data set: counts, dates, distributions, and what every step of `prepare` removed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tfrecsession.sessions.vocabulary import Items
 
 
 def describe(path: str | os.PathLike) -> dict:
-    """`dataset.json` with two more keys, `lengths` and `popularity`, read from the data itself.
+    """Returns `dataset.json` with two more keys, `lengths` and `popularity`, computed from the data.
 
-    - `lengths`: per split `mean`, `median`, `p90`, `p99`, `longest` (events of a session) and `histogram`, the number
+    - `lengths`: per split `mean`, `median`, `p90`, `p99`, `longest` (events per session) and `histogram`, the number
       of sessions by length ("3-4": 3 or 4 events); None for a split without sessions.
     - `popularity`: of the items in training: `top_1_percent` and `top_10_percent`, the share of the events on the most
-      popular items; `gini`, 0 where all items are equally popular, near 1 where one has everything; `median_count`;
+      popular items; `gini`, 0 if all items are equally popular, near 1 if one has all events; `median_count`;
       `most_popular`, the first items with their counts.
 
     Raises:
-        InputError: what `read_prepared` does not take.
+        InputError: `read_prepared` cannot open the folder.
     """
     data = read_prepared(path)
     lengths = {name: _lengths(np.diff(getattr(data, name).offsets)) for name in SPLITS}
@@ -57,7 +57,7 @@ def _popularity(catalogue: Items) -> dict:
 
 
 def render(info: dict) -> Group:
-    """What `describe` or `prepare` returned, for a terminal: `rich.print(render(info))`."""
+    """Formats the result of `describe` or `prepare` for a terminal: `rich.print(render(info))`."""
     head = Text.assemble((info["source"], "bold"), f"  {info['items']:,} items, fingerprint {info['fingerprint']}")
     parts = [head, _splits(info), _steps(info)]
     if "lengths" in info:
@@ -67,8 +67,8 @@ def render(info: dict) -> Group:
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", overflow="fold")
     return table
 
 

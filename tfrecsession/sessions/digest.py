@@ -1,4 +1,4 @@
-"""A fingerprint of columns: equal on every machine and however they are cut into parts, different for other values."""
+"""A fingerprint of columns: equal on every machine and for any cut into parts, different for other values."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 
 
 class Digest:
-    """Takes columns part by part; `hexdigest` then stands for all of them, with their names and order of values."""
+    """A running hash of columns, updated part by part. It covers their names, values and order of values."""
 
     def __init__(self):
         self._streams: dict[str, hashlib._Hash] = {}
         self._lengths: dict[str, int] = {}
 
     def update(self, name: str, column: pa.Array) -> None:
-        """Add values to the column `name`: numbers by their bits, everything else by its text."""
+        """Adds values to the column `name`: numbers by their bits, everything else by its text."""
         if pa.types.is_list(column.type):
             self._add(f"{name}: lengths", pc.list_value_length(column))
             column = column.flatten()
@@ -33,7 +33,7 @@ class Digest:
             self._stream(name).update(_characters(texts))
 
     def hexdigest(self) -> str:
-        """64 hexadecimal digits."""
+        """Returns 64 hexadecimal digits for all columns."""
         whole = hashlib.sha256()
         for name in sorted(self._streams):
             whole.update(f"{name}={self._streams[name].hexdigest()}\n".encode())
@@ -55,7 +55,7 @@ def _texts(column: pa.Array) -> pa.Array:
 
 
 def _characters(texts: pa.LargeStringArray) -> memoryview | bytes:
-    """The UTF-8 bytes of an array of texts, end to end."""
+    """Returns the UTF-8 bytes of an array of texts, end to end."""
     _, offsets, characters = texts.buffers()
     if characters is None:
         return b""

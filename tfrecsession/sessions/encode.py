@@ -1,4 +1,4 @@
-"""The events of each split under the item ids of training."""
+"""Encoding of each split's events with the item ids of training."""
 
 from __future__ import annotations
 
@@ -6,47 +6,48 @@ from dataclasses import replace
 
 import ibis.expr.types as ir
 
-from tfrecsession.sessions.scratch_db import Workbench
+from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.split import Split, session_table
 from tfrecsession.sessions.vocabulary import encode_events
 
 
-def encode_split(split: Split, vocabulary: ir.Table, unknown: str, length: int, bench: Workbench) -> Split:
-    """The split with the column `id` in its events.
+def encode_split(split: Split, vocabulary: ir.Table, unknown: str, length: int, db: ScratchDatabase) -> Split:
+    """Returns the split with the column `id` in its events.
 
-    unknown: in validation and test, "drop" the events of items that training does not have, and then the sessions of
-    fewer than `length` events; or "keep" all of them.
+    unknown: in validation and test, "drop" events of items that are not in training, and then sessions of fewer than
+    `length` events; or "keep" all.
     """
-    names, ledger = split.log.names["item"], split.ledger
+    names, step_counts = split.log.names["item"], split.step_counts
     if split.name == "train":
-        _record(split, bench.count(vocabulary), bench)
+        _record(split, db.count(vocabulary), db)
         return replace(split, events=encode_events(split.log.events, names, vocabulary, "drop"))
 
-    ledger.begin(f"items unknown in training: {split.name}")
-    events = bench.store(split.events.semi_join(split.sessions, "session"))
-    if not ledger.steps:
-        _record(split, bench.numbers(events, items=events.item.nunique())["items"], bench)
-    known = bench.store(encode_events(events, names, vocabulary, unknown))
-    if unknown == "keep" or not ledger.steps[-1]["events"]:
+    step_counts.begin(f"items unknown in training: {split.name}")
+    events = db.store(split.events.semi_join(split.sessions, "session"))
+    if not step_counts.steps:
+        _record(split, db.numbers(events, items=events.item.nunique())["items"], db)
+    known = db.store(encode_events(events, names, vocabulary, unknown))
+    if unknown == "keep" or not step_counts.steps[-1]["events"]:
         return replace(split, events=known)
 
-    advice = "it has nothing in common with training; --unknown-items keep lets such items stay"
-    ledger.record("items unknown in training", advice=advice, **_counts(known, bench))
-    again = session_table(split.log, known)
-    sessions = split.sessions.select("session", "label").inner_join(again.filter(again.events >= length), "session")
-    sessions = bench.store(sessions)
-    known = bench.store(known.semi_join(sessions, "session"))
-    ledger.record(f"sessions shorter than {length}", advice="lower --min-session-length", **_counts(known, bench))
+    advice = "it has no item of training; keep such items with --unknown-items keep"
+    step_counts.record("items unknown in training", advice=advice, **_counts(known, db))
+    recounted = session_table(split.log, known)
+    long = recounted.filter(recounted.events >= length)
+    sessions = split.sessions.select("session", "label").inner_join(long, "session")
+    sessions = db.store(sessions)
+    known = db.store(known.semi_join(sessions, "session"))
+    step_counts.record(f"sessions shorter than {length}", advice="lower --min-session-length", **_counts(known, db))
     return replace(split, events=known, sessions=sessions)
 
 
-def _record(split: Split, items: int, bench: Workbench) -> None:
+def _record(split: Split, items: int, db: ScratchDatabase) -> None:
     sessions = split.sessions
-    counts = bench.numbers(sessions, events=sessions.events.sum(), sessions=sessions.count())
+    counts = db.numbers(sessions, events=sessions.events.sum(), sessions=sessions.count())
     option = "--validation-span and --test-span" if split.name == "train" else f"--{split.name}-span"
-    split.ledger.record("split by time", advice=f"no session falls into it, see {option}", items=items, **counts)
+    split.step_counts.record("split by time", advice=f"no session lies in it, see {option}", items=items, **counts)
 
 
-def _counts(events: ir.Table, bench: Workbench) -> dict[str, int]:
+def _counts(events: ir.Table, db: ScratchDatabase) -> dict[str, int]:
     aggregates = {"events": events.count(), "sessions": events.session.nunique(), "items": events.item.nunique()}
-    return bench.numbers(events, **aggregates)
+    return db.numbers(events, **aggregates)

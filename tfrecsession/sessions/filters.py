@@ -1,4 +1,4 @@
-"""What is left out of a log: repeated rows and clicks, rare items, short sessions."""
+"""Filters of a log: repeated rows and clicks, rare items, short sessions."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ from itertools import count
 import ibis.expr.types as ir
 
 from tfrecsession.sessions.coded_log import CONTEXT, Log
-from tfrecsession.sessions.scratch_db import Workbench
-from tfrecsession.sessions.step_counts import Ledger
+from tfrecsession.sessions.scratch_db import ScratchDatabase
+from tfrecsession.sessions.step_counts import StepCounts
 
 
-def drop_duplicates(log: Log, bench: Workbench, ledger: Ledger) -> Log:
-    """Of rows that agree in session, user, item, time and event, keep the first."""
-    ledger.begin("duplicate rows")
+def drop_duplicates(log: Log, db: ScratchDatabase, step_counts: StepCounts) -> Log:
+    """Keeps the first of rows that agree in session, user, item, time and event."""
+    step_counts.begin("duplicate rows")
     events = log.events
     alike = [name for name in events.columns if name != "order" and not name.startswith(CONTEXT)]
     firsts = events.group_by(alike).agg(order=events.order.min(), rows=events.count())
     again = firsts.filter(firsts.rows > 1)
-    repeated = bench.numbers(again, rows=again.rows.sum() - again.count())["rows"] or 0
-    ledger.record("duplicate rows", events=ledger.steps[-1]["events"] - repeated)
+    repeated = db.numbers(again, rows=again.rows.sum() - again.count())["rows"] or 0
+    step_counts.record("duplicate rows", events=step_counts.steps[-1]["events"] - repeated)
     if not repeated:
         return log
     kept = events.semi_join(firsts, "order") if log.context else firsts.drop("rows")
-    kept = bench.store(kept)
-    bench.drop(events)
+    kept = db.store(kept)
+    db.drop(events)
     return replace(log, events=kept)
 
 
-def drop_repeats(log: Log, bench: Workbench, ledger: Ledger) -> Log:
-    """Of consecutive events of a session with the same item, keep the first."""
-    ledger.begin("consecutive repeats")
+def drop_repeats(log: Log, db: ScratchDatabase, step_counts: StepCounts) -> Log:
+    """Keeps the first of consecutive events of a session with the same item."""
+    step_counts.begin("consecutive repeats")
     events = log.events
     before = events.item.lag().over(group_by="session", order_by=log.order)
     events = events.mutate(before=before)
-    fresh = bench.store(events.filter((events.before != events.item) | events.before.isnull()).drop("before"))
-    bench.drop(log.events)
-    ledger.record("consecutive repeats", **bench.numbers(fresh, events=fresh.count()))
+    fresh = db.store(events.filter((events.before != events.item) | events.before.isnull()).drop("before"))
+    db.drop(log.events)
+    step_counts.record("consecutive repeats", **db.numbers(fresh, events=fresh.count()))
     return replace(log, events=fresh)
 
 
-def long_and_frequent(log: Log, length: int, support: int, one_pass: bool, bench: Workbench, ledger: Ledger) -> Kept:
-    """Drop sessions of fewer than `length` events and items of fewer than `support`, until neither changes anything.
+def long_and_frequent(
+    log: Log, length: int, support: int, one_pass: bool, db: ScratchDatabase, step_counts: StepCounts
+) -> Kept:
+    """Drops sessions of fewer than `length` events and items of fewer than `support`, until nothing changes.
 
-    The result does not depend on which comes first: it is the largest set of sessions and items that satisfies both.
-    one_pass: short sessions, rare items, short sessions once more, and no further, as P-RSC15 does; rare items may be
-    left then.
+    The result does not depend on the order: it is the largest set of sessions and items that satisfies both limits.
+    one_pass: drop short sessions, rare items, short sessions again, and stop, as in P-RSC15; rare items may remain.
 
-    The events stay where they are and are only counted; what is stored are the counts.
+    The events are only counted, not copied; only the counts are stored.
     """
     filters = (
         _Filter("session", length, f"sessions shorter than {length}", f"lower --min-session-length {length}"),
@@ -58,18 +59,18 @@ def long_and_frequent(log: Log, length: int, support: int, one_pass: bool, bench
     for turn in count():
         this, last = filters[turn % 2], filters[(turn - 1) % 2]
         step = last.step if turn < 3 else f"{last.step}, round {(turn + 1) // 2}"
-        ledger.begin(this.step if turn < 2 else f"{this.step}, round {turn // 2 + 1}")
+        step_counts.begin(this.step if turn < 2 else f"{this.step}, round {turn // 2 + 1}")
         before = getattr(kept, this.column)
         if before is None:
-            tally = bench.store(_tally(kept.of(log.events), this.column))
+            tally = db.store(_tally(kept.of(log.events), this.column))
         else:
-            tally = bench.store(_remaining(log.events, before, dead, this.column, last.column))
+            tally = db.store(_remaining(log.events, before, dead, this.column, last.column))
         enough = tally.events >= this.least
-        found = bench.numbers(tally, events=tally.events.sum(), rows=tally.count(), kept=tally.count(where=enough))
-        # How many items the length filter left is known only now that they are counted, and the other way round.
+        found = db.numbers(tally, events=tally.events.sum(), rows=tally.count(), kept=tally.count(where=enough))
+        # The items that the length filter left are known only now that they are counted, and vice versa.
         if turn and last.least > 1:
             rows = {f"{this.column}s": found["rows"], f"{last.column}s": alive[last.column]}
-            ledger.record(step, events=found["events"] or 0, advice=last.advice, **rows)
+            step_counts.record(step, events=found["events"] or 0, advice=last.advice, **rows)
         settled = turn > 0 and found["kept"] == found["rows"]
         if settled or (one_pass and turn == 3):
             return replace(kept, **{this.column: tally})
@@ -85,7 +86,7 @@ class Kept:
     item: ir.Table | None = None
 
     def of(self, events: ir.Table) -> ir.Table:
-        """Their events."""
+        """Returns the events of these sessions and items."""
         for column in ("session", "item"):
             if (alive := getattr(self, column)) is not None:
                 events = events.semi_join(alive, column)
@@ -105,7 +106,7 @@ def _tally(events: ir.Table, column: str) -> ir.Table:
 
 
 def _remaining(events: ir.Table, tally: ir.Table, dead: ir.Table, column: str, other: str) -> ir.Table:
-    """The `tally` of a column less the events of what died of the other: few, so that later rounds cost little."""
+    """Subtracts the events of `dead` rows of the other column from `tally`: few, so that later rounds cost little."""
     lost = _tally(events.semi_join(dead, other).semi_join(tally, column), column).rename(lost="events")
     left = tally.left_join(lost, column).drop(f"{column}_right")
     left = left.mutate(events=left.events - left.lost.fill_null(0)).drop("lost")

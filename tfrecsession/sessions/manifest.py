@@ -1,4 +1,4 @@
-"""`dataset.json`: what a prepared data set is, where it came from, and the fingerprint that tells it from others."""
+"""`dataset.json`: the contents, the origin and the fingerprint of a prepared data set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def manifest(
     steps: list[dict],
     notes: list[str],
 ) -> dict:
-    """The content of `dataset.json`; README and CONTRIBUTING promise its keys."""
+    """Returns the content of `dataset.json`; README and CONTRIBUTING promise its keys."""
     schema = {field.name: _kind(field.type) for field in writer.schema}
     content = {field.name: _kind(field.type) for field in writer.content}
     info = {
@@ -50,7 +50,7 @@ def manifest(
 
 
 def _fingerprint(options: Options, schema: dict[str, str], content: str) -> str:
-    """16 hexadecimal digits: equal for equal data prepared alike, whatever files and columns held them."""
+    """Returns 16 hexadecimal digits: equal for equal data and options, whatever the names of files and columns."""
     facts = {"options": options.shaping, "schema": schema, "content": content}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -66,7 +66,7 @@ def _kind(kind: pa.DataType) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """An argument as JSON can hold it: a path as text, a table in memory by its type."""
+    """Converts an argument for JSON: a path to text, a table in memory to the name of its type."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple):

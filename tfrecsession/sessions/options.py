@@ -1,4 +1,4 @@
-"""What a person may ask of `prepare`, checked before any work is done."""
+"""The options of `prepare`, checked before any work is done."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.schema import Columns
 from tfrecsession.sessions.spans import Span, parse_duration, parse_span
 
-ON_DISK = ("items", "times", "start")  # names of a prepared session's own columns, beside those of the event table
+ON_DISK = ("items", "times", "start")  # columns of prepared sessions that the event table does not have
 MEMORY = re.compile(r"\d+(\.\d+)? ?[KMGT]i?B", re.IGNORECASE)
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(i?)B?", re.IGNORECASE)  # ... or a number of bytes
 
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of `prepare` that shape its result; None stands for a default that depends on the log."""
+    """The arguments of `prepare` that shape its result; None: a default that depends on the log."""
 
     item: str | None = None
     time: str | None = None
@@ -42,12 +42,12 @@ class Options:
     memory: str = "4GB"
 
     def checked(self) -> Options:
-        """The same options with the defaults that do not depend on the log; InputError for what cannot be meant."""
+        """Returns the options with all defaults that do not depend on the log; raises InputError for invalid values."""
         given = self.test_input is not None
         if self.engine not in ("duckdb", "spark"):
             raise InputError(f"--engine {self.engine}: choose duckdb or spark")
         if not MEMORY.fullmatch(str(self.memory)):
-            raise InputError(f"--memory {self.memory}: write it as 4GB or 500MB")
+            raise InputError(f"--memory {self.memory}: must be a size such as 4GB or 500MB")
         if self.split_by not in ("start", "end"):
             raise InputError(f"--split-by {self.split_by}: choose start or end")
         if self.unknown_items not in (None, "drop", "keep"):
@@ -65,14 +65,14 @@ class Options:
             if name.lower() in ON_DISK:
                 raise InputError(f"--context {name}: prepared sessions use this name: rename the column in the log")
         if options.gap is not None and not parse_duration(options.gap, "--gap"):
-            raise InputError(f"--gap {options.gap}: must be longer than nothing")
+            raise InputError(f"--gap {options.gap}: must be longer than 0")
         for span, argument in ((options.test_span, "--test-span"), (options.validation_span, "--validation-span")):
             if span is not None:
                 parse_span(span, argument)
         return options
 
     def for_log(self, source: str, timed: bool) -> Options:
-        """The same options with every default filled in, once it is known whether the log has times."""
+        """Returns the options with every default filled in, once it is known whether the log has times."""
         given = self.test_input is not None
         if not timed:
             self._check_untimed(source)
@@ -96,12 +96,12 @@ class Options:
 
     @property
     def spans(self) -> tuple[Span, Span]:
-        """Validation and test; to be asked after `for_log`."""
+        """The spans of validation and test; only after `for_log`."""
         return parse_span(self.validation_span, "--validation-span"), parse_span(self.test_span, "--test-span")
 
     @property
     def shaping(self) -> dict:
-        """What belongs into the fingerprint: neither names of files and columns nor how the work was done."""
+        """The options in the fingerprint: no names of files and columns, no settings of the engine."""
         names = (
             "gap drop_repeats min_item_support min_session_length one_pass test_span validation_span split_by "
             "unknown_items keep_duplicates"
@@ -109,18 +109,18 @@ class Options:
         return {name: getattr(self, name) for name in names.split()}
 
 
-def _at_least_one(number: int | None, argument: str, default: int) -> int:
-    if number is None:
+def _at_least_one(count: int | None, argument: str, default: int) -> int:
+    if count is None:
         return default
-    if isinstance(number, bool) or int(number) != number or number < 1:
-        raise InputError(f"{argument} {number}: must be a whole number of at least 1")
-    return int(number)
+    if isinstance(count, bool) or int(count) != count or count < 1:
+        raise InputError(f"{argument} {count}: must be a whole number of at least 1")
+    return int(count)
 
 
 def bytes_of(memory: str | int) -> int:
-    """ "512MB" -> 512000000; a number is bytes already. InputError for what says no size above 0."""
-    found = SIZE.fullmatch(str(memory).strip())
-    size = float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ") if found else 0
+    """Converts "512MB" to 512000000; a number is in bytes already. Raises InputError for a size that is not above 0."""
+    match = SIZE.fullmatch(str(memory).strip())
+    size = float(match[1]) * (1024 if match[3] else 1000) ** " KMGT".index(match[2].upper() or " ") if match else 0
     if size < 1:
-        raise InputError(f"memory={memory!r}: write it as 4GB or 500MB")
+        raise InputError(f"memory={memory!r}: must be a size such as 4GB or 500MB")
     return int(size)

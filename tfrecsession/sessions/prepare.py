@@ -1,4 +1,4 @@
-"""A click log -> a prepared data set on disk."""
+"""Preparation of a click log as a data set on disk."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tfrecsession.sessions.encode import encode_split
 from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, long_and_frequent
 from tfrecsession.sessions.manifest import manifest
 from tfrecsession.sessions.options import Options
-from tfrecsession.sessions.scratch_db import Workbench
+from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.sessionize import gap_for, session_names, sessionize
 from tfrecsession.sessions.split import Split, session_table, split_sessions
-from tfrecsession.sessions.step_counts import Ledger, Progress
+from tfrecsession.sessions.step_counts import PrepareProgress, StepCounts
 from tfrecsession.sessions.store import MARK, SPLITS
 from tfrecsession.sessions.vocabulary import make_vocabulary
 from tfrecsession.sessions.write import DatasetWriter
@@ -60,42 +60,40 @@ def prepare(
     spark_conf: Mapping[str, Any] | None = None,
     spark: Any = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: PrepareProgress | None = None,
 ) -> dict:
-    """Turn the click log `source` into the prepared data set `out`, a folder that `read_prepared` opens.
+    """Prepares the click log `source` as the data set `out`, a folder that `read_prepared` opens.
 
     Args:
-        source: whatever `read_events` takes; item, time, session, user, event, context, format, time_unit and
-            drop_bad_rows are explained there.
+        source: any source of `read_events`, which explains item, time, session, user, event, context, format,
+            time_unit and drop_bad_rows.
         gap: cut sessions where a user (in a log with sessions: a session) pauses for longer; 30s, 30m, 1h, 2d. Default:
             30m in a log without sessions, else none.
-        drop_repeats: of consecutive events of a session with the same item, keep the first.
-        min_item_support, min_session_length: in events; applied until nothing changes, or one_pass. Default: 5 (1 with
-            test_input) and 2.
-        test_span, validation_span: the latest stretch of the log and the one before it, by each session's start
-            (split_by: or end): a duration, a share of the sessions such as 10%, or 0d for none. Default: 1d and 1d;
-            validation is none with test_input or without times.
-        test_input: the log of the test sessions, where somebody else has split; read and cut into sessions as `source`
-            is, and else taken as it is.
-        unknown_items: "drop" what training never saw from validation and test, and then the sessions that became too
-            short, or "keep" it as id 1. Default: drop; keep with test_input.
+        drop_repeats: keep only the first of consecutive events of a session with the same item.
+        min_item_support, min_session_length: in events; applied until nothing changes, unless one_pass. Default: 5 (1
+            with test_input) and 2.
+        test_span, validation_span: the end of the log and the span before it, by each session's start (or end, see
+            split_by): a duration, a share of the sessions such as 10%, or 0d for none. Default: 1d and 1d; validation
+            is none with test_input or without times.
+        test_input: a log of test sessions from an existing split; cut into sessions like `source`, else unchanged.
+        unknown_items: "drop" items that training does not have from validation and test, and then sessions that became
+            too short, or "keep" them as id 1. Default: drop; keep with test_input.
         keep_duplicates: keep rows that agree in session, user, item, time and event.
-        engine: "duckdb", on this machine, or "spark" (extra `spark`, Java 17), which makes the same data set of logs
-            that outgrow one. It reads Parquet, CSV, TSV, PySpark data frames and hdfs://, s3a://, ... addresses of
-            Parquet on its executors; what else `read_events` takes DuckDB turns into Parquet for it first. `out` lies
-            where driver and executors see it. The driver holds the catalogue and counts, never the log.
-        memory: what the engine may use before it moves work to disk; on a Spark cluster what the driver may.
+        engine: "duckdb", on this machine, or "spark" (extra `spark`, Java 17), with the same result for logs that
+            outgrow one machine. Spark's executors read Parquet, CSV, TSV, PySpark data frames, and Parquet at hdfs://,
+            s3a://, ... addresses; DuckDB first converts all other sources to Parquet. The driver and the executors
+            must see `out`. The driver holds the catalogue and counts, never the log.
+        memory: what the engine may use before it spills to disk; on a Spark cluster, what the driver may use.
         spark_master, spark_conf: where a new Spark session runs (default: local[*]) and its settings.
-        spark: a SparkSession to use and leave running; default: that of a PySpark source, or the active one, or a new
-            one.
+        spark: a SparkSession to use and leave running; default: that of a PySpark source, the active one, or a new one.
         overwrite: replace a prepared data set at `out`, at the very end.
-        progress: called with the name of each step as it begins, and with the share done where that is known.
+        progress: called with the name of each step when it begins, and with the share done if known.
 
     Returns:
         The content of `dataset.json`.
 
     Raises:
-        InputError: what cannot be done; nothing is left behind.
+        InputError: an invalid option or log; nothing is left behind.
     """
     options = Options(
         item=item,
@@ -122,14 +120,14 @@ def prepare(
         memory=memory,
     ).checked()
     settings = SparkSettings(spark_master, spark_conf, spark)
-    if engine != "spark" and settings.said:
-        raise InputError(f"{settings.said} is for --engine spark, and the engine is {engine}")
+    if engine != "spark" and settings.first_given:
+        raise InputError(f"{settings.first_given} is for --engine spark, and the engine is {engine}")
     with staged(out, marker=MARK, overwrite=overwrite) as folder:
         if progress and engine == "spark":
             progress("starting Spark", None)
-        bench, writer = _engine(source, options, settings, folder / "work")
-        with bench:
-            info = _Preparation(source, options, bench, writer, folder, progress).run()
+        db, writer = _engine(source, options, settings, folder / "work")
+        with db:
+            info = _Preparation(source, options, db, writer, folder, progress).run()
         shutil.rmtree(folder / "work")
         (folder / MARK).write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return info
@@ -137,55 +135,53 @@ def prepare(
 
 def _engine(
     source: Any, options: Options, settings: SparkSettings, folder: Path
-) -> tuple[Workbench, type[DatasetWriter]]:
+) -> tuple[ScratchDatabase, type[DatasetWriter]]:
     if options.engine == "duckdb":
-        return Workbench(folder, options.memory), DatasetWriter
+        return ScratchDatabase(folder, options.memory), DatasetWriter
     check_spark(settings)
-    from tfrecsession.sessions.spark import SparkWorkbench, SparkWriter  # PySpark is an extra
+    from tfrecsession.sessions.spark import SparkScratchDatabase, SparkWriter  # PySpark is an extra
 
-    return SparkWorkbench(folder, options.memory, settings, (source, options.test_input)), SparkWriter
+    return SparkScratchDatabase(folder, options.memory, settings, (source, options.test_input)), SparkWriter
 
 
 class _Preparation:
-    """One run of `prepare`, station by station."""
+    """One run of `prepare`, step by step."""
 
     def __init__(
         self,
         source: Any,
         options: Options,
-        bench: Workbench,
+        db: ScratchDatabase,
         writer: type[DatasetWriter],
         folder: Path,
-        progress: Progress | None,
+        progress: PrepareProgress | None,
     ):
-        self.source, self.options, self.bench, self.writer = source, options, bench, writer
+        self.source, self.options, self.db, self.writer = source, options, db, writer
         self.folder, self.progress = folder, progress
         self.notes: list[str] = []
 
     def run(self) -> dict:
-        table, log, ledger = self._sessions(self.source)
+        table, log, step_counts = self._sessions(self.source)
         given = None if self.options.test_input is None else self._given_test(log)
-        splits = self._split(log, ledger)
+        splits = self._split(log, step_counts)
         if given:
             splits["test"] = given
 
-        ledger.begin("vocabulary")
+        step_counts.begin("vocabulary")
         train = splits["train"]
-        vocabulary = self.bench.store(
+        vocabulary = self.db.store(
             make_vocabulary(train.events.semi_join(train.sessions, "session"), log.names["item"])
         )
         splits = {
-            name: encode_split(
-                split, vocabulary, self.options.unknown_items, self.options.min_session_length, self.bench
-            )
+            name: encode_split(split, vocabulary, self.options.unknown_items, self.options.min_session_length, self.db)
             for name, split in splits.items()
         }
-        ledger.begin("writing items")
-        writer = self.writer(self.folder, log, self.bench)
+        step_counts.begin("writing items")
+        writer = self.writer(self.folder, log, self.db)
         items = writer.write_items(vocabulary, table.content)
         counts = {name: writer.write_split(split) for name, split in splits.items()}
         for name, split in splits.items():
-            counts[name]["items"] = split.ledger.steps[-1]["items"]
+            counts[name]["items"] = split.step_counts.steps[-1]["items"]
         return manifest(
             source=table.source,
             timed=log.timed,
@@ -193,68 +189,70 @@ class _Preparation:
             writer=writer,
             items=items,
             splits=counts,
-            steps=[*ledger.steps, *(step for split in splits.values() for step in split.ledger.steps)],
+            steps=[*step_counts.steps, *(step for split in splits.values() for step in split.step_counts.steps)],
             notes=list(dict.fromkeys(self.notes)),
         )
 
-    def _sessions(self, source: Any, split: str | None = None) -> tuple[EventTable, Log, Ledger]:
-        """Read a log and give each of its events a session."""
-        options, bench = self.options, self.bench
-        ledger = Ledger(self.progress, split)
-        ledger.begin("reading")
-        with bench.in_row_order():
+    def _sessions(self, source: Any, split: str | None = None) -> tuple[EventTable, Log, StepCounts]:
+        """Reads a log and assigns each of its events to a session."""
+        options, db = self.options, self.db
+        step_counts = StepCounts(self.progress, split)
+        step_counts.begin("reading")
+        with db.in_row_order():
             table = read_events(
                 source,
                 options.columns,
-                connection=bench.reader(source, options.format),
+                connection=db.reader(source, options.format),
                 format=options.format,
                 time_unit=options.time_unit,
                 drop_bad_rows=options.drop_bad_rows,
             )
             self.options = replace(options.for_log(table.source, table.timed), gap=gap_for(table, options.gap))
             with reading(table.source):
-                raw = bench.store(table.table)
-        ledger.source = table.source
+                raw = db.store(table.table)
+        step_counts.source = table.source
         self.notes += table.notes
-        log = code(table, raw, bench)
-        counts = {f"{part}s": bench.count(log.names[part]) for part in ("item", "session") if part in log.names}
-        ledger.record("reading", events=bench.count(log.events), **counts)
+        log = code(table, raw, db)
+        counts = {f"{part}s": db.count(log.names[part]) for part in ("item", "session") if part in log.names}
+        step_counts.record("reading", events=db.count(log.events), **counts)
         if log.timed and not options.keep_duplicates:
-            log = drop_duplicates(log, bench, ledger)
-        log = sessionize(log, self.options.gap, bench, ledger, self.notes)
+            log = drop_duplicates(log, db, step_counts)
+        log = sessionize(log, self.options.gap, db, step_counts, self.notes)
         if options.drop_repeats:
-            log = drop_repeats(log, bench, ledger)
-        return table, log, ledger
+            log = drop_repeats(log, db, step_counts)
+        return table, log, step_counts
 
     def _given_test(self, main: Log) -> Split:
-        """The test split that somebody else made, as it is."""
+        """Reads the given test split, unchanged."""
         notes, self.notes = self.notes, []
-        _, log, ledger = self._sessions(self.options.test_input, "test")
+        _, log, step_counts = self._sessions(self.options.test_input, "test")
         self.notes = notes + [f"test: {note}" for note in self.notes]
-        for what, ours, theirs in (
+        for kind, in_main, in_test in (
             ("times", main.timed, log.timed),
             ("sessions", "session" in main.names, "session" in log.names),
         ):
-            if ours != theirs:
-                has, lacks = (main, log) if ours else (log, main)
-                raise InputError(f"{has.source} has a column of {what} and {lacks.source} has none: prepare both alike")
-        sessions = self.bench.store(session_names(log, session_table(log, log.events)))
-        return Split("test", log, log.events, sessions, ledger)
+            if in_main != in_test:
+                has, lacks = (main, log) if in_main else (log, main)
+                raise InputError(
+                    f"{has.source} has a column of {kind} and {lacks.source} has none: must be in both or neither"
+                )
+        sessions = self.db.store(session_names(log, session_table(log, log.events)))
+        return Split("test", log, log.events, sessions, step_counts)
 
-    def _split(self, log: Log, ledger: Ledger) -> dict[str, Split]:
-        """Filter the log and cut it by time."""
-        options, bench = self.options, self.bench
+    def _split(self, log: Log, step_counts: StepCounts) -> dict[str, Split]:
+        """Filters the log and splits it by time."""
+        options, db = self.options, self.db
         kept = long_and_frequent(
-            log, options.min_session_length, options.min_item_support, options.one_pass, bench, ledger
+            log, options.min_session_length, options.min_item_support, options.one_pass, db, step_counts
         )
-        ledger.begin("split by time")
-        sessions = bench.store(session_names(log, session_table(log, kept.of(log.events))))
+        step_counts.begin("split by time")
+        sessions = db.store(session_names(log, session_table(log, kept.of(log.events))))
         events = log.events.semi_join(kept.item, "item")
         validation, test = options.spans
-        cuts = split_sessions(sessions, validation, test, options.split_by, bench, log.source)
+        cuts = split_sessions(sessions, validation, test, options.split_by, db, log.source)
         return {
             name: Split(
-                name, log, events, cuts[name], ledger.branch(name, may_be_empty=span is not None and span.empty)
+                name, log, events, cuts[name], step_counts.branch(name, may_be_empty=span is not None and span.empty)
             )
             for name, span in zip(SPLITS, (None, validation, test), strict=True)
         }

@@ -1,4 +1,4 @@
-"""The database in which one `prepare` does its work."""
+"""The database for the intermediate tables of one `prepare`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tfrecsession.errors import InputError
 CHECKPOINT = "1GB"
 
 
-class Workbench:
-    """Tables of one preparation, kept on disk so that a log may be larger than memory.
+class ScratchDatabase:
+    """Tables of one preparation, stored on disk so that a log may be larger than memory.
 
-    The steps are Ibis expressions and know nothing of the engine. What is DuckDB's own is here: `connect`,
-    `in_row_order`, `drop` and the errors of `__exit__`; what is Spark's own is in `spark.py`.
+    The steps are Ibis expressions, independent of the engine. The code for DuckDB alone is here: `connect`,
+    `in_row_order`, `drop` and the errors of `__exit__`. The code for Spark alone is in `spark.py`.
     """
 
     def __init__(self, folder: Path, memory: str):
         self.connection = connect(folder, memory)
         self._memory = memory
-        self._made = 0
+        self._stored = 0
 
     @contextmanager
     def in_row_order(self) -> Iterator[None]:
-        """While a source is read its rows keep their order, by which they are numbered; later it costs memory."""
+        """Keeps the row order while a source is read, because rows are numbered by it. Later this costs memory."""
         self.connection.raw_sql("SET preserve_insertion_order = true")
         try:
             yield
@@ -38,33 +38,33 @@ class Workbench:
             self.connection.raw_sql("SET preserve_insertion_order = false")
 
     def reader(self, source: Any, format: str | None) -> Any:
-        """The connection that reads a source."""
+        """Returns the connection that reads a source."""
         return self.connection
 
     def numbered(self, table: ir.Table, keys: list[str], name: str) -> ir.Table:
-        """A table with the column `name`, the number from 0 of each row in the order of `keys`, stored."""
+        """Stores a table with the column `name`: the number from 0 of each row in the order of `keys`."""
         return self.store(table.mutate(ibis.row_number().over(order_by=keys).name(name)))
 
     def store(self, table: ir.Table) -> ir.Table:
-        """Compute a table once and keep it."""
-        self._made += 1
-        return self.connection.create_table(f"step_{self._made}", table)
+        """Computes a table once and stores it."""
+        self._stored += 1
+        return self.connection.create_table(f"step_{self._stored}", table)
 
     def drop(self, *tables: ir.Table) -> None:
-        """Give back the room of stored tables that nothing needs any more."""
+        """Frees the space of stored tables that are no longer needed."""
         for table in tables:
-            # Ibis 12 forgets the name in `drop_table` where sqlglot is 30.18 or later.
+            # `drop_table` of Ibis 12 loses the name with sqlglot 30.18 or later.
             self.connection.raw_sql(f"DROP TABLE {table.get_name()}")
 
     def count(self, table: ir.Table) -> int:
-        """The number of its rows."""
+        """Returns the number of rows of a table."""
         return self.numbers(table, rows=table.count())["rows"]
 
     def numbers(self, table: ir.Table, **aggregates: ir.Scalar) -> dict[str, int | None]:
-        """A few aggregates of a table, in one pass over it."""
+        """Computes a few aggregates of a table in one pass."""
         return table.aggregate(**aggregates).to_pyarrow().to_pylist()[0]
 
-    def __enter__(self) -> Workbench:
+    def __enter__(self) -> ScratchDatabase:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
@@ -76,7 +76,7 @@ class Workbench:
 
 
 def connect(folder: Path, memory: str):
-    """A DuckDB database in a file, which moves to disk what exceeds `memory`."""
+    """Opens a DuckDB database in a file, which spills to disk what exceeds `memory`."""
     folder.mkdir()
     return ibis.duckdb.connect(
         folder / "work.duckdb",

@@ -1,4 +1,4 @@
-"""Lengths of time and shares, as people write them: 30m, 1d, 10%."""
+"""Durations and shares in text form: 30m, 1d, 10%."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Span:
 
 
 def parse_duration(text: str, argument: str) -> int:
-    """30s, 30m, 1.5h, 2d, 1w -> microseconds; `argument` names the option in the InputError.
+    """Parses 30s, 30m, 1.5h, 2d, 1w to microseconds; `argument` names the option in the InputError.
 
     Examples:
         >>> parse_duration("1.5h", "--gap")
@@ -37,7 +37,7 @@ def parse_duration(text: str, argument: str) -> int:
     """
     match = DURATION.fullmatch(str(text))
     if not match:
-        raise InputError(f"{argument} {text}: write a number and a unit, as 30s, 30m, 1h, 2d or 1w")
+        raise InputError(f"{argument} {text}: must be a number and a unit, such as 30s, 30m, 1h, 2d or 1w")
     microseconds = round(Fraction(match[1]) * MICROSECONDS[match[2]])
     if microseconds > LONGEST:
         raise InputError(f"{argument} {text}: longer than any log")
@@ -45,7 +45,7 @@ def parse_duration(text: str, argument: str) -> int:
 
 
 def parse_span(text: str, argument: str) -> Span:
-    """A duration, or a share of the sessions such as 10%; "0d" and "0%" are the empty span.
+    """Parses a duration, or a share of the sessions such as 10%; "0d" and "0%" are the empty span.
 
     Examples:
         >>> parse_span("1d", "--test-span").microseconds
@@ -56,7 +56,7 @@ def parse_span(text: str, argument: str) -> Span:
     match = SHARE.fullmatch(str(text))
     if not match:
         if str(text).endswith("%"):
-            raise InputError(f"{argument} {text}: write a share as 10% or 2.5%")
+            raise InputError(f"{argument} {text}: must be a share such as 10% or 2.5%")
         return Span(text, microseconds=parse_duration(text, argument))
     share = Fraction(match[1]) / 100
     if share >= 1:
@@ -65,7 +65,7 @@ def parse_span(text: str, argument: str) -> Span:
 
 
 def in_words(microseconds: int) -> str:
-    """Microseconds -> the two largest units, as "6d 23h".
+    """Formats microseconds in their two largest units, as "6d 23h".
 
     Examples:
         >>> in_words(7 * 86_400_000_000 - 1)
@@ -80,7 +80,7 @@ def in_words(microseconds: int) -> str:
 
 
 def iso(microseconds: int) -> str:
-    """Microseconds since 1970 -> "2017-10-01T03:00:00Z".
+    """Formats microseconds since 1970 as "2017-10-01T03:00:00Z".
 
     Examples:
         >>> iso(1_506_826_800_000_000)

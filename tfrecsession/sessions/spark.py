@@ -1,4 +1,4 @@
-"""The workbench and the writer on Spark."""
+"""The scratch database and the writer on Spark."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.spark.connection import SparkConnection
 from tfrecsession.events.spark.sources import reads
 from tfrecsession.events.spark.spark_context import SparkSettings, spark_session
-from tfrecsession.sessions.scratch_db import Workbench, connect
+from tfrecsession.sessions.scratch_db import ScratchDatabase, connect
 from tfrecsession.sessions.split import Split
 from tfrecsession.sessions.vocabulary import UNKNOWN
-from tfrecsession.sessions.write import DatasetWriter, columns_on_disk, of_sessions
+from tfrecsession.sessions.write import DatasetWriter, columns_on_disk, events_of
 
 
-class SparkWorkbench(Workbench):
-    """Tables are Parquet in `folder`; the session is one of its own, or the one that is there already."""
+class SparkScratchDatabase(ScratchDatabase):
+    """A scratch database with Parquet tables in `folder`, in a new or an existing Spark session."""
 
     def __init__(self, folder: Path, memory: str, settings: SparkSettings, sources: Sequence[Any]):
-        self._made, self._folder, self._memory, self._reader = 0, folder, memory, None
+        self._stored, self._folder, self._memory, self._reader = 0, folder, memory, None
         folder.mkdir()
         with ExitStack() as stack:
             session = stack.enter_context(spark_session(settings, sources, folder / "spark", memory))
@@ -44,7 +44,7 @@ class SparkWorkbench(Workbench):
 
     @contextmanager
     def in_row_order(self) -> Iterator[None]:
-        """Nothing to do: rows are numbered as they are read."""
+        """Does nothing: rows are numbered as they are read."""
         yield
 
     def drop(self, *tables: ir.Table) -> None:
@@ -52,7 +52,7 @@ class SparkWorkbench(Workbench):
             self.connection.drop(table.get_name())
 
     def numbered(self, table: ir.Table, keys: list[str], name: str) -> ir.Table:
-        """Sorted by ranges of the keys, each on one executor. A window without groups would bring all rows to one."""
+        """Sorts by ranges of the keys, each on one executor. A window without groups would bring all rows to one."""
         return self.connection.numbered(self.connection.frame(table).orderBy(*keys), name)
 
     def __exit__(self, kind, error, trace) -> None:
@@ -60,7 +60,7 @@ class SparkWorkbench(Workbench):
             self._reader.disconnect()
         self._ending.close()
         reason = " ".join(str(error).split())
-        for what, advice in (
+        for symptom, advice in (
             ("No space left on device", "no space left on the device where --out or Spark's own files lie"),
             (
                 "OutOfMemoryError",
@@ -68,7 +68,7 @@ class SparkWorkbench(Workbench):
                 "spark.executor.memory=8g",
             ),
         ):
-            if error is not None and not isinstance(error, InputError) and what in reason:
+            if error is not None and not isinstance(error, InputError) and symptom in reason:
                 raise InputError(advice) from error
 
 
@@ -77,16 +77,16 @@ def timestamp_micros(microseconds) -> dt.timestamp: ...
 
 
 class SparkWriter(DatasetWriter):
-    """Executors write the parts; the driver reads them once, a row group at a time, for the fingerprint."""
+    """A writer whose executors write the parts. The driver reads them once, by row group, for the fingerprint."""
 
     def _write_parts(self, split: Split, sessions: ir.Table, parts: list[tuple[int, int]]) -> int:
         written = self.folder / split.name / "written"
-        frame = self.bench.connection.frame(self._nested(split, sessions, parts))
-        # A folder of one file for each part: Spark gives the rows of a part to one task, in this order.
+        frame = self.db.connection.frame(self._nested(split, sessions, parts))
+        # A folder with one file per part: Spark gives the rows of a part to one task, in this order.
         frame = frame.repartition(len(parts), "part").sortWithinPartitions("part", "number").drop("number")
         frame.write.partitionBy("part").option("compression", "zstd").parquet(str(written))
         for number in range(len(parts)):
-            split.ledger.begin(f"writing {split.name}", number / len(parts))
+            split.step_counts.begin(f"writing {split.name}", number / len(parts))
             part = self.part(split, number)
             if files := list((written / f"part={number}").glob("*.parquet")):
                 (file,) = files
@@ -96,12 +96,14 @@ class SparkWriter(DatasetWriter):
                 self._write(_no_sessions(self.schema), split.name, part)
         shutil.rmtree(written)
         events = split.events.semi_join(split.sessions, "session")
-        return self.bench.numbers(events, events=events.count(where=events.id == UNKNOWN))["events"]
+        return self.db.numbers(events, events=events.count(where=events.id == UNKNOWN))["events"]
 
     def _nested(self, split: Split, sessions: ir.Table, parts: list[tuple[int, int]]) -> ir.Table:
-        """A row per session as it is on disk, and its `number` and `part`. Lists are ordered by sorting structs that
-        begin with what orders events."""
-        events, columns = columns_on_disk(of_sessions(sessions, split.events), split.log)
+        """Returns a row per session as on disk, with its `number` and `part`.
+
+        Lists are ordered by sorting structs that begin with the columns that order events.
+        """
+        events, columns = columns_on_disk(events_of(sessions, split.events), split.log)
         event = {"time": events.time, "order": events.order} | {name: events[of] for name, of in columns.items()}
         lists = events.group_by("number").agg(events=ibis.struct(event).collect())
         lists = lists.mutate(events=lists.events.sort())
@@ -111,12 +113,12 @@ class SparkWriter(DatasetWriter):
         rows = sessions.select("number", "user", session="label", start=timestamp_micros(sessions.start), part=part)
         return rows.inner_join(lists, "number").select(*self.schema.names, "number", "part")
 
-    def _take_file(self, part: Path, what: str) -> None:
+    def _take_file(self, part: Path, prefix: str) -> None:
         with pq.ParquetFile(part) as file:
             for group in range(file.num_row_groups):
-                self.take(file.read_row_group(group).select(self.schema.names).cast(self.schema), what)
+                self.take(file.read_row_group(group).select(self.schema.names).cast(self.schema), prefix)
 
 
 def _no_sessions(schema: pa.Schema) -> pa.Table:
-    """Of one empty chunk, where `empty_table` has none: the digest counts lists."""
+    """Returns a table with one empty chunk, where `empty_table` has none: the digest counts lists."""
     return pa.Table.from_arrays([pa.array([], kind) for kind in schema.types], schema=schema)

@@ -1,4 +1,4 @@
-"""Sessions -> train, validation and test, by time."""
+"""The split of sessions into train, validation and test, by time."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.coded_log import Log
-from tfrecsession.sessions.scratch_db import Workbench
+from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.spans import Span, in_words, iso
-from tfrecsession.sessions.step_counts import Ledger
+from tfrecsession.sessions.step_counts import StepCounts
 from tfrecsession.sessions.store import SPLITS
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split: its `sessions` (as `session_table` has them, named by `label`), and `events`, among them theirs."""
+    """A split: its `sessions` (a `session_table`, with names in `label`), and `events`, which include theirs."""
 
     name: str
     log: Log
     events: ir.Table
     sessions: ir.Table
-    ledger: Ledger
+    step_counts: StepCounts
 
 
 def session_table(log: Log, events: ir.Table) -> ir.Table:
-    """A row per session of `events`: `session`, `start` and `end` (int64 microseconds), `events`, `user` (code).
+    """Returns a row per session of `events`: `session`, `start`, `end` (int64 microseconds), `events`, `user` (code).
 
-    The user of a session is that of its first row that has one.
+    The user of a session is that of its first row with a user.
     """
     aggregates = {"start": events.time.min(), "end": events.time.max(), "events": events.count()}
     if "user" in log.names:
@@ -39,7 +39,7 @@ def session_table(log: Log, events: ir.Table) -> ir.Table:
 
 @dataclass(frozen=True)
 class Border:
-    """Sessions at or after it are later. A session's place is its time, then its name, so that every cut is exact."""
+    """A border between splits: sessions at or after it are later. Names order equal times, so every cut is exact."""
 
     time: int
     label: str = ""
@@ -50,46 +50,46 @@ class Border:
 
 
 def split_sessions(
-    sessions: ir.Table, validation: Span, test: Span, by: str, bench: Workbench, source: str
+    sessions: ir.Table, validation: Span, test: Span, by: str, db: ScratchDatabase, source: str
 ) -> dict[str, ir.Table]:
-    """Test: the sessions whose start (by="end": end) lies within the last `test` of the log; validation: those within
-    the `validation` before it; train: all earlier ones.
+    """Splits sessions by their start (by="end": end).
 
+    Test is the last `test` of the log, validation the `validation` before it, train all earlier sessions.
     A session exactly on a border belongs to the later side. The log ends with its last event. A share of n sessions is
     rounded up, and always a share of all sessions. Raises InputError for spans that leave nothing to train on.
     """
-    log = bench.numbers(sessions, first=sessions.start.min(), last=sessions.end.max(), sessions=sessions.count())
-    rest, cuts, asked = sessions, {}, []
+    log = db.numbers(sessions, first=sessions.start.min(), last=sessions.end.max(), sessions=sessions.count())
+    rest, cuts, given = sessions, {}, []
     end = Border(log["last"])
     for split, span in (("test", test), ("validation", validation)):
         if span.empty:
             cuts[split] = rest.limit(0)
             continue
-        asked.append(f"--{split}-span {span.text}")
-        end = _border(rest, span, by, end, log["sessions"], bench)
+        given.append(f"--{split}-span {span.text}")
+        end = _border(rest, span, by, end, log["sessions"], db)
         if end is None or (span.share is None and end.time <= log["first"]):
-            raise InputError(_nothing_to_train_on(source, asked, log, span))
+            raise InputError(_nothing_to_train_on(source, given, log, span))
         cuts[split] = rest.filter(end.after(rest, by))
         rest = rest.filter(~end.after(rest, by))
     return {"train": rest, **{split: cuts[split] for split in SPLITS[1:]}}
 
 
-def _border(sessions: ir.Table, span: Span, by: str, end: Border, of: int, bench: Workbench) -> Border | None:
-    """Where the latest `span` of the sessions begins, `end` being where they end; None: before all of them."""
+def _border(sessions: ir.Table, span: Span, by: str, end: Border, of: int, db: ScratchDatabase) -> Border | None:
+    """Returns where the latest `span` of the sessions, which end at `end`, begins; None: before all of them."""
     if span.share is None:
         return Border(end.time - span.microseconds)
-    before = bench.numbers(sessions, count=sessions.count())["count"] - math.ceil(span.share * of)
+    before = db.numbers(sessions, count=sessions.count())["count"] - math.ceil(span.share * of)
     if before <= 0:
         return None
-    ordered = bench.numbered(sessions.select(by, "label"), [by, "label"], "place")
-    (place,) = ordered.filter(ordered.place == before).to_pyarrow().to_pylist()
-    bench.drop(ordered)
-    return Border(place[by], place["label"])
+    ordered = db.numbered(sessions.select(by, "label"), [by, "label"], "place")
+    (session,) = ordered.filter(ordered.place == before).to_pyarrow().to_pylist()
+    db.drop(ordered)
+    return Border(session[by], session["label"])
 
 
-def _nothing_to_train_on(source: str, asked: list[str], log: dict, span: Span) -> str:
-    options = " and ".join(asked)
-    verb = "leave" if len(asked) > 1 else "leaves"
+def _nothing_to_train_on(source: str, given: list[str], log: dict, span: Span) -> str:
+    options = " and ".join(given)
+    verb = "leave" if len(given) > 1 else "leaves"
     if span.share is not None:
         return f"{source}: {options} {verb} no session to train on: the log has {log['sessions']:,}"
     length, dates = in_words(log["last"] - log["first"]), f"{iso(log['first'])} to {iso(log['last'])}"

@@ -1,4 +1,4 @@
-"""Prepared data sets, read back: flat arrays with offsets."""
+"""Reader of prepared data sets: flat arrays with offsets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.sessions.vocabulary import Items
 
 MARK = "dataset.json"  # a folder that holds one is a prepared data set
-FORMAT = 1  # the latest form of the folder that this version writes and reads
+FORMAT = 1  # format of the folder that this version writes and reads
 SPLITS = ("train", "validation", "test")
 
 
@@ -29,7 +29,7 @@ class SessionArrays:
         items: the catalogue.
         values: int32 [events], item ids.
         offsets: int64 [sessions + 1].
-        columns: what else is known, by name, [sessions] or [events].
+        columns: further columns by name, [sessions] or [events].
     """
 
     def __init__(
@@ -49,20 +49,22 @@ class SessionArrays:
 
     @property
     def scored_events(self) -> int:
-        """Events that have an event before them in their session."""
+        """The count of events that have an event before them in their session."""
         return int(np.maximum(np.diff(self.offsets) - 1, 0).sum())
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names that `column` knows."""
+        """The names that `column` accepts."""
         return tuple(self._columns)
 
     def column(self, name: str) -> np.ndarray:
-        """Per session: "session", "user" (object arrays of str; None: anonymous), "start" (datetime64[us], UTC); per
-        event: "times" (int64, microseconds since 1970), "event" and the context columns where the log has them.
+        """Returns a column by name.
+
+        Per session: "session", "user" (object arrays of str; None: anonymous), "start" (datetime64[us], UTC). Per
+        event: "times" (int64, microseconds since 1970), "event" and the context columns if the log has them.
 
         Raises:
-            InputError: a name that is not there.
+            InputError: there is no such column.
         """
         if name not in self.columns:
             raise InputError(f"prepared sessions have no column {name!r}; they have {', '.join(self.columns)}")
@@ -70,11 +72,11 @@ class SessionArrays:
 
 
 class StoredSessions(SessionArrays):
-    """The sessions in the Parquet parts of a folder; each array is read when it is first asked for, and once.
+    """The sessions in the Parquet parts of a folder; each array is read once, on first use.
 
-    What need not hold them all reads them shard by shard: a shard is a row group of a part.
+    `read_shard` reads a part of them: a shard is a row group of a Parquet part.
 
-    counts: of this split, as in `dataset.json`. Raises InputError for parts that are missing or not whole.
+    counts: of this split, as in `dataset.json`. Raises InputError for parts that are missing or incomplete.
     """
 
     def __init__(self, items: Items, folder: Path, counts: dict):
@@ -98,7 +100,7 @@ class StoredSessions(SessionArrays):
 
     @property
     def scored_events(self) -> int:
-        return self._events - self._sessions  # a session that is stored has an event
+        return self._events - self._sessions  # every stored session has an event
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -127,7 +129,7 @@ class StoredSessions(SessionArrays):
         return found
 
     def read_shard(self, part: Path, group: int) -> tuple[np.ndarray, np.ndarray]:
-        """`values` and `offsets` of the sessions of one shard, read anew."""
+        """Reads `values` and `offsets` of the sessions of one shard."""
         with _opened(part) as file:
             lists = file.read_row_group(group, columns=["items"])["items"].combine_chunks()
         offsets = np.zeros(len(lists) + 1, np.int64)
@@ -135,7 +137,7 @@ class StoredSessions(SessionArrays):
         return lists.flatten().to_numpy(), offsets
 
     def check_events(self, found: int) -> None:
-        """Raises InputError where the shards together have more or fewer events than there should be."""
+        """Raises InputError if `found`, the events of all shards, is not the expected count."""
         self._expect(found, self._events, "events")
 
     @cached_property
@@ -143,10 +145,10 @@ class StoredSessions(SessionArrays):
         values, offsets = np.empty(self._events, np.int32), np.zeros(self._sessions + 1, np.int64)
         row = event = 0
         for shard in self.shards:
-            some, ends = self.read_shard(*shard)
-            values[event : event + len(some)] = some
+            chunk, ends = self.read_shard(*shard)
+            values[event : event + len(chunk)] = chunk
             offsets[row + 1 : row + len(ends)] = ends[1:] + event
-            row, event = row + len(ends) - 1, event + len(some)
+            row, event = row + len(ends) - 1, event + len(chunk)
         self.check_events(event)
         return values, offsets
 
@@ -186,14 +188,14 @@ class PreparedSessions:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal data prepared alike."""
+        """Equal for equal data and options."""
         return self.info["fingerprint"]
 
 
 def read_prepared(path: str | os.PathLike) -> PreparedSessions:
-    """Open what `prepare` wrote. Arrays are read when they are first used.
+    """Opens a data set that `prepare` wrote. Arrays are read on first use.
 
-    Raises InputError for a folder that is not a whole prepared data set of a form that this version knows.
+    Raises InputError if the folder is not a complete prepared data set in this version's format.
     """
     path = Path(path).expanduser()
     info = read_info(path)
@@ -208,21 +210,21 @@ def read_prepared(path: str | os.PathLike) -> PreparedSessions:
 
 
 def read_info(path: str | os.PathLike) -> dict:
-    """The content of `dataset.json`; raises InputError where there is none, or one of an unknown form."""
+    """Returns the content of `dataset.json`; raises InputError if it is missing or has another format."""
     path = Path(path).expanduser()
     if not path.is_dir():
         raise InputError(f"{path}: no such folder: make it with `tfrecsession prepare LOG --out {path}`")
     try:
         info = json.loads((path / MARK).read_text(encoding="utf-8"))
-        form = info["format"]
+        version = info["format"]
     except FileNotFoundError:
         raise InputError(
             f"{path}: not a prepared data set, it has no {MARK}: make one with `tfrecsession prepare`"
         ) from None
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise InputError(f"{path / MARK}: cannot be read ({error}): prepare the data set again") from None
-    if form != FORMAT:
-        raise InputError(f"{path}: has format {form}, and this version reads {FORMAT}: prepare the data set again")
+    if version != FORMAT:
+        raise InputError(f"{path}: has format {version}, and this version reads {FORMAT}: prepare the data set again")
     return info
 
 
@@ -238,7 +240,7 @@ def _opened(file: Path) -> Iterator[pq.ParquetFile]:
 
 
 def _flat(column: pa.Array) -> np.ndarray:
-    """The values of a column, those of lists end to end."""
+    """Returns the values of a column, those of lists end to end."""
     if pa.types.is_list(column.type):
         column = column.flatten()
     if pa.types.is_timestamp(column.type):

@@ -1,4 +1,4 @@
-"""Items <-> ids, by the convention of Keras' StringLookup: 0 padding, 1 unknown, 2.. items by falling count."""
+"""The ids of items, in the convention of Keras' StringLookup: 0 padding, 1 unknown, 2.. items by falling count."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PADDING, UNKNOWN, FIRST = 0, 1, 2  # ids
 
 
 class Items:
-    """The catalogue: the items of the training sessions, which have the ids 2.. in this order.
+    """The catalogue: the items of the training sessions, with the ids 2.. in this order.
 
     Args:
         ids: object array [N] of str.
@@ -46,16 +46,16 @@ class Items:
 
     @property
     def size(self) -> int:
-        """Rows of a table with a place for every id: N + 2."""
+        """The rows of a table with a row for every id: N + 2."""
         return len(self) + FIRST
 
     def encode(self, items: Iterable) -> np.ndarray:
-        """Items -> int32 ids: 0 for "", 1 for what is not in the catalogue. Others than str count as str(item)."""
+        """Converts items to int32 ids: 0 for "", 1 for unknown items. Items that are not str count as str(item)."""
         known = self._known
         return np.fromiter((known.get(str(item), UNKNOWN) for item in items), np.int32)
 
     def decode(self, ids) -> np.ndarray:
-        """Ids of any shape -> object array of str of the same shape; "" for padding and unknown.
+        """Converts ids of any shape to an object array of str of the same shape; "" for padding and unknown.
 
         Raises:
             IndexError: an id that is not in the catalogue.
@@ -66,38 +66,38 @@ class Items:
         return self._names[ids]
 
     def holds(self, other: Items) -> bool:
-        """Whether every id of `other` means the same item here: it is this catalogue, or the beginning of it."""
+        """Returns whether every id of `other` is the same item here: `other` is equal, or the beginning of this one."""
         return other.fingerprint == self.fingerprint or (
             len(other) < len(self) and bool((self.ids[: len(other)] == other.ids).all())
         )
 
     def content_of(self, other: Items) -> pa.Table | None:
-        """The content columns for a catalogue that begins with this one: nulls for the items it has beyond."""
+        """Returns the content columns for a catalogue that begins with this one, with nulls for its further items."""
         if self.content is None or len(other) == len(self):
             return self.content
-        place = np.arange(len(other))
-        return self.content.take(pa.array(place, mask=place >= len(self)))
+        rows = np.arange(len(other))
+        return self.content.take(pa.array(rows, mask=rows >= len(self)))
 
     def write(self, path: str | os.PathLike) -> None:
-        """Keep the catalogue in a Parquet file of its own, as a saved model does."""
+        """Writes the catalogue to a Parquet file, as in a saved model."""
         pq.write_table(pa.table({"item": pa.array(self.ids, pa.string()), "count": self.counts}), path)
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> Items:
-        """What `write` kept."""
+        """Reads a catalogue that `write` wrote."""
         table = pq.read_table(path)
         return cls(table["item"].to_pylist(), table["count"].to_numpy())
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that tell catalogues apart: items and their order."""
+        """16 hexadecimal digits that identify the items and their order."""
         encoded = [item.encode() for item in self.ids]
         lengths = np.array([len(item) for item in encoded], "<i8")
         return hashlib.sha256(lengths.tobytes() + b"".join(encoded)).hexdigest()[:16]
 
     @cached_property
     def _known(self) -> dict[str, int]:
-        return {item: number for number, item in enumerate(self.ids.tolist(), FIRST)} | {"": PADDING}
+        return {item: index for index, item in enumerate(self.ids.tolist(), FIRST)} | {"": PADDING}
 
     @cached_property
     def _names(self) -> np.ndarray:
@@ -105,7 +105,9 @@ class Items:
 
 
 def make_vocabulary(train: ir.Table, names: ir.Table) -> ir.Table:
-    """Coded training events -> `item` string, `count` int64, `id` int32: by falling count, then by item.
+    """Builds the vocabulary of coded training events: `item` string, `count` int64, `id` int32, by falling count.
+
+    Equal counts are ordered by item.
 
     names: the `name` of every item `code`.
     """
@@ -113,12 +115,12 @@ def make_vocabulary(train: ir.Table, names: ir.Table) -> ir.Table:
 
     counts = train.group_by(code=train.item).agg(count=train.count())
     items = counts.inner_join(names, "code")
-    place = row_number().over(order_by=[items["count"].desc(), items.name])
-    return items.select(item=items.name, count=items["count"], id=(place + FIRST).cast("int32"))
+    rank = row_number().over(order_by=[items["count"].desc(), items.name])
+    return items.select(item=items.name, count=items["count"], id=(rank + FIRST).cast("int32"))
 
 
 def encode_events(events: ir.Table, names: ir.Table, vocabulary: ir.Table, unknown: str) -> ir.Table:
-    """Coded events with the column `id`; unknown: "drop" the events of items without one, or "keep" them as UNKNOWN."""
+    """Adds the column `id` to coded events; unknown: "drop" events of items without one, or "keep" them as UNKNOWN."""
     ids = vocabulary.select(name="item", id="id")
     ids = names.join(ids, "name", how="inner" if unknown == "drop" else "left").select(item="code", id="id")
     return events.inner_join(ids.mutate(id=ids.id.fill_null(UNKNOWN)), "item")

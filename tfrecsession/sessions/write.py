@@ -1,4 +1,4 @@
-"""Encoded sessions -> the files of a prepared data set."""
+"""Writer of the files of a prepared data set."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import pyarrow.parquet as pq
 
 from tfrecsession.sessions.coded_log import CONTEXT, Log
 from tfrecsession.sessions.digest import Digest
-from tfrecsession.sessions.scratch_db import Workbench
+from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.split import Split
 from tfrecsession.sessions.vocabulary import UNKNOWN
 
-PART = 5_000_000  # events; what of a split is in memory at a time
+PART = 5_000_000  # events; one part of a split is in memory at a time
 BLOCK = 4096  # sessions; parts end at multiples of it
 ROWS = 1 << 16  # sessions in a Parquet row group
 
 
 class DatasetWriter:
-    """Writes `items.parquet` and the splits into `folder`, and keeps count of what it wrote.
+    """Writer of `items.parquet` and the splits in `folder`.
 
     schema: the columns of the splits. content: the types of the item columns beyond id, item and count. digest: over
     all values written.
     """
 
-    def __init__(self, folder: Path, log: Log, bench: Workbench):
-        self.folder, self.bench = folder, bench
+    def __init__(self, folder: Path, log: Log, db: ScratchDatabase):
+        self.folder, self.db = folder, db
         self.schema = _schema(log)
         self.content = pa.schema([])
         self.digest = Digest()
 
     def write_items(self, vocabulary: ir.Table, content: pa.Table | None) -> int:
-        """A row per item in the order of ids: `id` int32, `item`, `count` int64 (events in training), content columns.
+        """Writes a row per item, by id: `id` int32, `item`, `count` int64 (events in training), content columns.
 
         Returns the number of items.
         """
@@ -50,18 +50,18 @@ class DatasetWriter:
         return len(items)
 
     def write_split(self, split: Split) -> dict:
-        """A row per session, by start and then by name, as NAME/part-00000.parquet ...; no sessions: one empty part.
+        """Writes a row per session, by start and name, as NAME/part-00000.parquet ...; no sessions: one empty part.
 
         Columns: `session`, `user` (null: anonymous), `start`, and lists with a value per event: `items` (ids), `times`
-        (microseconds; the numbers of the rows in a log without times), and where the log has them `event` and the
-        context columns. Returns the counts `sessions`,
-        `events`, `scored_events` (those with a successor), `unknown_events` and `parts`, and the times `first` and
-        `last`.
+        (microseconds; row numbers in a log without times), and if the log has them `event` and the context columns.
+
+        Returns the counts `sessions`, `events`, `scored_events` (those with an event before them), `unknown_events`
+        and `parts`, and the times `first` and `last`.
         """
-        bench = self.bench
-        split.ledger.begin(f"writing {split.name}")
-        sessions = bench.numbered(_with_users(split.sessions, split.log), ["start", "label"], "number")
-        found = bench.numbers(
+        db = self.db
+        split.step_counts.begin(f"writing {split.name}")
+        sessions = db.numbered(_with_users(split.sessions, split.log), ["start", "label"], "number")
+        found = db.numbers(
             sessions,
             sessions=sessions.count(),
             events=sessions.events.sum().fill_null(0),
@@ -71,35 +71,35 @@ class DatasetWriter:
         (self.folder / split.name).mkdir()
         parts = _parts(sessions)
         found["unknown_events"] = self._write_parts(split, sessions, parts)
-        bench.drop(sessions)
+        db.drop(sessions)
         return {**found, "scored_events": found["events"] - found["sessions"], "parts": len(parts)}
 
     def _write_parts(self, split: Split, sessions: ir.Table, parts: list[tuple[int, int]]) -> int:
-        """Write the sessions number low..high-1 of each part; how many of their events are of unknown items."""
-        # Sorted once as a whole, so that the rows of a part stand together and are found without reading the others.
-        events = self.bench.store(of_sessions(sessions, split.events).order_by("number"))
+        """Writes the sessions number low..high-1 of each part; returns how many of their events have unknown items."""
+        # Sorted once as a whole, so that the rows of a part are consecutive and found without reading the others.
+        events = self.db.store(events_of(sessions, split.events).order_by("number"))
         for number, (low, high) in enumerate(parts):
-            split.ledger.begin(f"writing {split.name}", number / len(parts))
+            split.step_counts.begin(f"writing {split.name}", number / len(parts))
             flat, row = _events(events, split.log, low, high), _sessions(sessions, low, high)
             self._write(_nest(flat, row, self.schema), split.name, self.part(split, number))
-        unknown = self.bench.numbers(events, events=events.count(where=events.id == UNKNOWN))["events"]
-        self.bench.drop(events)
+        unknown = self.db.numbers(events, events=events.count(where=events.id == UNKNOWN))["events"]
+        self.db.drop(events)
         return unknown
 
     def part(self, split: Split, number: int) -> Path:
-        """Where a part of a split lies."""
+        """Returns the path of a part of a split."""
         return self.folder / split.name / f"part-{number:05}.parquet"
 
-    def _write(self, table: pa.Table, what: str, path: Path) -> None:
+    def _write(self, table: pa.Table, prefix: str, path: Path) -> None:
         pq.write_table(table, path, compression="zstd", row_group_size=ROWS, **_encodings(table.schema))
-        self.take(table, what)
+        self.take(table, prefix)
 
-    def take(self, table: pa.Table, what: str) -> None:
-        """Let the values of a table, which follow those taken before, count in the digest."""
+    def take(self, table: pa.Table, prefix: str) -> None:
+        """Adds the values of a table, which follow those added before, to the digest."""
         for name in table.column_names:
             for chunk in table[name].chunks:
-                if len(chunk) or pa.types.is_list(chunk.type):  # of a split without sessions the lists alone count
-                    self.digest.update(f"{what}/{name}", chunk)
+                if len(chunk) or pa.types.is_list(chunk.type):  # a split without sessions counts by its lists
+                    self.digest.update(f"{prefix}/{name}", chunk)
 
 
 def _schema(log: Log) -> pa.Schema:
@@ -113,7 +113,7 @@ def _schema(log: Log) -> pa.Schema:
 
 
 def _encodings(schema: pa.Schema) -> dict:
-    """Times are near each other and texts of events repeat; for ids and names a dictionary is nothing but work."""
+    """Returns encodings: times are close together and event texts repeat; dictionaries of ids or names do not pay."""
     near = {"start": "start", "times": "times.list.element"}
     return {
         "use_dictionary": [f"{field.name}.list.element" for field in schema if field.type == pa.list_(pa.string())],
@@ -122,20 +122,20 @@ def _encodings(schema: pa.Schema) -> dict:
 
 
 def _with_users(sessions: ir.Table, log: Log) -> ir.Table:
-    """`sessions` with the names of users for their codes."""
+    """Replaces the codes of users in `sessions` by their names."""
     if "user" not in log.names:
         return sessions.mutate(user=ibis.null("string"))
     names = log.names["user"].select(user="code", name="name")
     return sessions.left_join(names, "user").drop("user", "user_right").rename(user="name")
 
 
-def of_sessions(sessions: ir.Table, events: ir.Table) -> ir.Table:
-    """The events of `sessions`, with the number of their session instead of its code."""
+def events_of(sessions: ir.Table, events: ir.Table) -> ir.Table:
+    """Returns the events of `sessions`, with the number of their session instead of its code."""
     return events.inner_join(sessions.select("session", "number"), "session").drop("session", "item")
 
 
 def _parts(sessions: ir.Table) -> list[tuple[int, int]]:
-    """Ranges of session numbers, each of at most PART events if BLOCK sessions have no more; at least one range."""
+    """Returns at least one range of session numbers, each of at most PART events if BLOCK sessions have no more."""
     blocks = sessions.group_by(block=sessions.number - sessions.number % BLOCK).agg(events=sessions.events.sum())
     starts, held = [0], 0
     for block in blocks.order_by("block").to_pyarrow().to_pylist():
@@ -147,13 +147,13 @@ def _parts(sessions: ir.Table) -> list[tuple[int, int]]:
 
 
 def _events(events: ir.Table, log: Log, low: int, high: int) -> pa.Table:
-    """The events of the sessions number low..high-1, session after session, under their names on disk."""
+    """Reads the events of the sessions number low..high-1, session after session, under their names on disk."""
     part, columns = columns_on_disk(events.filter(events.number >= low, events.number < high), log)
     return part.order_by("number", "time", "order").select(**columns).to_pyarrow()
 
 
 def columns_on_disk(events: ir.Table, log: Log) -> tuple[ir.Table, dict[str, str]]:
-    """`events` with what the lists of a session hold, and its columns by their names on disk."""
+    """Returns `events` with all that a session's lists hold, and its columns by their names on disk."""
     columns = {"items": "id", "times": "time"}
     if "event" in log.names:
         events = events.left_join(log.names["event"].select(event="code", event_name="name"), "event")
@@ -167,7 +167,7 @@ def _sessions(sessions: ir.Table, low: int, high: int) -> pa.Table:
 
 
 def _nest(events: pa.Table, sessions: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Events that stand session after session -> a row per session with a list per column."""
+    """Nests events, consecutive by session, into a row per session with a list per column."""
     offsets = pa.array(np.r_[0, np.cumsum(sessions["events"].to_numpy())], pa.int32())
     columns = []
     for field in schema:

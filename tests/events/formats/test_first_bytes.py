@@ -1,4 +1,4 @@
-"""A file or table that is not what it says is refused in one line that names it."""
+"""A file or table whose content does not fit its format is a one-line error that names it."""
 
 import gzip
 import os
@@ -57,7 +57,7 @@ PARQUET = parquet_bytes()
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "expected"),
     [
         ("a.parquet", b"item,time\n1,2\n", r"not a Parquet file; it begins: b'item,time\n1,2\n'"),
         ("a.parquet", PARQUET[:-20], "cannot be read: "),
@@ -78,19 +78,19 @@ PARQUET = parquet_bytes()
         ("a.jsonl", '[{"item": 1}]', "like a JSON array (write one object per line)"),
         ("a.json", '{\n  "item": 1\n}\n', "like indented JSON (write one object per line)"),
         ("a.jsonl", '{"item": 1}\n{"item": \n', "Malformed JSON"),
-        ("a.jsonl", '{"item": 1}\n5\n', "some lines hold something else than an object"),
+        ("a.jsonl", '{"item": 1}\n5\n', "some lines are not objects"),
         ("a.txt", PARQUET, "not a text file in UTF-8 with a session per line; it begins like Parquet"),
         ("a.xlsx", "x", "unknown suffix '.xlsx'; known are .csv, .tsv, .jsonl"),
-        ("a", "x", "say --format csv|tsv|jsonl|parquet|txt"),
+        ("a", "x", "give --format csv|tsv|jsonl|parquet|txt"),
     ],
 )
-def test_a_file_that_is_not_what_its_name_says(name, content, said, tmp_path):
-    found = message(write(tmp_path / name, content))
-    assert found.startswith(f"{tmp_path / name}: ")
-    assert said in found
+def test_a_file_that_does_not_fit_its_suffix(name, content, expected, tmp_path):
+    error = message(write(tmp_path / name, content))
+    assert error.startswith(f"{tmp_path / name}: ")
+    assert expected in error
 
 
-def test_a_gzip_file_that_is_none_or_is_cut_off(tmp_path):
+def test_a_gzip_file_that_is_not_gzip_or_is_truncated(tmp_path):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(b"item\n1\n")
     assert "a.csv.gz: not a gzip file; it begins: b'item\\n1\\n'" in message(path)
@@ -98,7 +98,7 @@ def test_a_gzip_file_that_is_none_or_is_cut_off(tmp_path):
     assert "a.csv.gz: cannot be read" in message(path)
 
 
-def test_folders_that_are_no_logs(tmp_path):
+def test_folders_that_are_not_logs(tmp_path):
     (tmp_path / "a.csv").write_text("item\n1\n")
     assert "no *.parquet file in this folder" in message(tmp_path)
     assert "a folder is read as Parquet files, not as csv" in message(tmp_path, format="csv")

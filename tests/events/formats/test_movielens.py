@@ -1,4 +1,4 @@
-"""MovieLens as GroupLens ships it, and as TensorFlow Datasets has prepared it."""
+"""MovieLens in the files of GroupLens, and as prepared by TensorFlow Datasets."""
 
 import sys
 
@@ -32,19 +32,19 @@ def test_grouplens_files(tmp_path, name, delimiter):
 @pytest.mark.parametrize(
     "text", ["userID\tartistID\tweight\n2\t51\t13883\n", "user::item::rating::time\n1::2::3::4\n", "1::2::3\n", "\n"]
 )
-def test_another_dat_file_is_refused(tmp_path, text):
+def test_another_dat_file_is_rejected(tmp_path, text):
     (tmp_path / "ratings.dat").write_text(text)
     with pytest.raises(InputError, match="user, item, rating and time"):
         read_events(tmp_path / "ratings.dat")
 
 
-def test_a_line_that_is_cut_off_is_named(tmp_path):
+def test_a_truncated_line_is_an_error_that_names_the_file(tmp_path):
     (tmp_path / "ratings.dat").write_text(lines("::") + "8::30::4\n")
     with pytest.raises(InputError, match="ratings.dat"):
         rows(tmp_path / "ratings.dat")
 
 
-def test_ratings_come_into_prepared_sessions(tmp_path):
+def test_ratings_are_kept_in_prepared_sessions(tmp_path):
     (tmp_path / "u.data").write_text(
         "".join(f"{u}\t{i}\t{(u + i) % 5 + 1}\t{978300760 + i}\n" for u in range(4) for i in range(3))
     )
@@ -58,7 +58,7 @@ def test_ratings_come_into_prepared_sessions(tmp_path):
 
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
-    """A data set of TensorFlow Datasets with MovieLens' columns, written to disk by its own means."""
+    """A data set with MovieLens' columns, written to disk by TensorFlow Datasets."""
     tfds = pytest.importorskip("tensorflow_datasets")
     features = tfds.features.FeaturesDict(
         {
@@ -92,7 +92,7 @@ def test_a_prepared_data_set_of_tensorflow_datasets(prepared):
 
 
 @pytest.mark.parametrize("name", ["movielens/100k-ratings", "no-such-data-set"])
-def test_what_is_not_on_this_machine_is_not_fetched(prepared, name):
+def test_missing_data_sets_are_not_downloaded(prepared, name):
     with pytest.raises(InputError, match=f"tfds:{name}: (its files are not in|.*no such data set)"):
         read_events(f"tfds:{name}")
 

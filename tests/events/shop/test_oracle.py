@@ -1,4 +1,4 @@
-"""The oracle's ranks are those of the law that made the log, and nothing beats them."""
+"""The oracle's ranks are those of the law that generated the log, and no other ranking beats them."""
 
 import numpy as np
 import pytest
@@ -14,12 +14,12 @@ SHOPS = [
     Shop(items=40, days=3, seed=4, follow=0.0, taste=1.0),
     Shop(items=40, days=3, seed=5, follow=0.6, taste=0.4),
     Shop(items=40, days=4, late=0.3, seed=6, follow=0.3, taste=0.2, loyal=0.4),
-    Shop(items=40, days=4, late=0.9, seed=7, follow=0.3, taste=0.1, loyal=0.6),  # some are loyal to what is dead
+    Shop(items=40, days=4, late=0.9, seed=7, follow=0.3, taste=0.1, loyal=0.6),  # some own clusters are dead
 ]
 
 
 def brute_force(shop, first, current, day, user, known):
-    """p(next), given that it is a known item, from the words of the module and plain loops."""
+    """Returns p(next), given that it is a known item, from the module's text in plain loops."""
     alive = [j for j in range(shop.items) if shop.birth[j] <= day]
     own = [j for j in alive if shop.cluster[j] == shop.cluster[first]]
     loyal = [j for j in alive if shop.cluster[j] == shop.own_cluster([user])[0]] if shop.loyal else []
@@ -37,7 +37,7 @@ def brute_force(shop, first, current, day, user, known):
 
 
 def cases(shop, known, count=400):
-    """Random (first, current, day, user) that the shop could show, and that leave something known to be next."""
+    """Returns random (first, current, day, user) that the shop can generate, with a known item to come next."""
     random = np.random.default_rng(7)
     found = []
     while len(found) < count:
@@ -84,12 +84,12 @@ def test_ranks_and_top_mass_are_exact(shop):
             assert oracle.top_mass(first, current, day, k, user) == pytest.approx(best, abs=1e-12)
 
 
-def test_the_loyal_cases_are_of_every_kind():
+def test_the_loyal_cases_cover_every_kind():
     kinds = set()
     for shop in SHOPS[-2:]:
         first, _, day, user = cases(shop, vocabularies(shop)[0])
         own = shop.own_cluster(user)
-        dead = [(shop.birth[:-1][shop.cluster == cluster] > one).all() for cluster, one in zip(own, day, strict=True)]
+        dead = [(shop.birth[:-1][shop.cluster == cluster] > now).all() for cluster, now in zip(own, day, strict=True)]
         kinds |= set(zip(dead, own == shop.cluster[first], strict=True))
     assert kinds == {(False, False), (False, True), (True, False)}  # a session's own cluster is always alive
 
@@ -102,8 +102,8 @@ def test_ranks_agree_with_full_scores_in_a_larger_shop(shares):
     oracle = shop.oracle(known)
     table = oracle.probabilities(first, current, day, user)
     likely = np.argsort(-table, axis=1)
-    for place in (0, 3, 8, 19, 20, 60):
-        target = likely[:, place]
+    for rank in (0, 3, 8, 19, 20, 60):
+        target = likely[:, rank]
         bar = table[np.arange(300), target][:, None] * (1 - 1e-12)
         expected = (table >= bar).sum(1)
         assert (oracle.ranks(first, current, day, target, 5000, user) == expected).all()
@@ -119,7 +119,7 @@ def test_an_item_not_yet_sold_is_a_miss():
 
 
 def events_of(shop, days):
-    """first, current, day, target of every event that has one before it, in sessions of these days."""
+    """Returns first, current, day, target and user of every event with an event before it, in sessions of `days`."""
     table = shop.reader().read_all()
     session, time = table["session"].to_numpy(), table["time"].to_numpy()
     item = shop.index(table["item"].combine_chunks())
@@ -183,7 +183,7 @@ def test_no_other_ranking_beats_it():
     assert scored["popularity"] < 0.5 * best
     assert scored["popularity"] < scored["bigram"] < scored["bigram and cluster"]
     assert all(score < best for score in scored.values())
-    # The best of them knows much of the law: the oracle is a ceiling that can be neared, not a fancy.
+    # The best of them knows much of the law: the oracle is a ceiling that models can come near.
     assert scored["bigram and cluster"] > 0.93 * best
 
 
@@ -197,7 +197,7 @@ def test_the_ceiling_leaves_room_on_both_sides(items, sessions):
     assert np.isin(target, popular).mean() < 0.3 * ceiling
 
 
-def test_nothing_in_nothing_out():
+def test_empty_arguments_give_empty_results():
     oracle = Shop(items=40).oracle()
     assert oracle.ranks([], [], [], []).shape == (0,)
     assert oracle.top_mass([], [], []).shape == (0,)
@@ -208,7 +208,7 @@ def test_bad_arguments():
     unborn = int(np.flatnonzero(shop.birth[:-1] == 3)[0])
     with pytest.raises(InputError, match="before it is sold"):
         shop.oracle().ranks([unborn], [0], [2], [0])
-    with pytest.raises(InputError, match="users are loyal.*say who it is"):
+    with pytest.raises(InputError, match="user=None: must be .* users of .* are loyal"):
         Shop(items=40, taste=0.1, loyal=0.2).oracle().ranks([0], [0], [0], [0])
     for known in (np.ones(39, bool), np.ones(40, int)):
         with pytest.raises(InputError, match="40 booleans"):

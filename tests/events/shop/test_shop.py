@@ -1,4 +1,4 @@
-"""The shop keeps its law, its promises about the log, and its spec."""
+"""The synthetic shop: its law, the properties of its log, and its spec."""
 
 import hashlib
 import subprocess
@@ -27,7 +27,7 @@ class Log:
 
 
 def next_item_law(shop, first, current, day, own_cluster=None):
-    """p(next) as the module says it in words, one item at a time."""
+    """Returns p(next) from the module's text, one item at a time."""
     items = range(shop.items)
     alive = [j for j in items if shop.birth[j] <= day]
     law = np.zeros(shop.items)
@@ -47,7 +47,7 @@ def next_item_law(shop, first, current, day, own_cluster=None):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_next_items_come_as_often_as_the_law_says(seed):
+def test_next_items_are_as_frequent_as_in_the_law(seed):
     shop = Shop(items=40, sessions=150_000, seed=seed, days=3, late=0.3)
     log = Log(shop)
     following = np.flatnonzero(~log.opens)
@@ -55,37 +55,37 @@ def test_next_items_come_as_often_as_the_law_says(seed):
     cell = (log.day[following] * clusters + shop.cluster[log.item[log.start[following]]]) * 40 + log.item[following - 1]
     seen = np.bincount(cell * 40 + log.item[following], minlength=3 * clusters * 40 * 40).reshape(-1, 40)
     statistic, degrees = 0.0, 0
-    for place in np.flatnonzero(seen.sum(1) >= 2000):
-        day, cluster, current = place // 40 // clusters, place // 40 % clusters, place % 40
+    for index in np.flatnonzero(seen.sum(1) >= 2000):
+        day, cluster, current = index // 40 // clusters, index // 40 % clusters, index % 40
         law = next_item_law(shop, shop.cluster_start[cluster], current, day)
         assert law.sum() == pytest.approx(1.0, abs=1e-12)
-        assert not seen[place, law == 0].any()
-        expected = law * seen[place].sum()
+        assert not seen[index, law == 0].any()
+        expected = law * seen[index].sum()
         counted = expected >= 5
-        statistic += ((seen[place] - expected)[counted] ** 2 / expected[counted]).sum()
+        statistic += ((seen[index] - expected)[counted] ** 2 / expected[counted]).sum()
         degrees += counted.sum() - 1
     assert degrees > 2000
     # A chi-square of n degrees has mean n and variance 2n.
     assert abs(statistic - degrees) < 5 * np.sqrt(2 * degrees)
 
 
-def test_loyal_users_come_back_as_often_as_the_law_says():
-    """Seen against p(next | first, current, day, user); a user counts by the own cluster, all others being equal."""
+def test_loyal_steps_are_as_frequent_as_in_the_law():
+    """Compares counts with p(next | first, current, day, user); of a user, only the own cluster matters."""
     shop = Shop(items=24, sessions=150_000, users=300, seed=11, days=2, late=0.9, follow=0.3, taste=0.2, loyal=0.4)
     log = Log(shop)
     following = np.flatnonzero(~log.opens)
     own = shop.own_cluster(log.user[following])
     day, first, current = log.day[following], log.item[log.start[following]], log.item[following - 1]
-    place = ((day * 4 + own) * 4 + shop.cluster[first]) * 24 + current
-    seen = np.bincount(place * 24 + log.item[following], minlength=2 * 4 * 4 * 24 * 24).reshape(-1, 24)
-    some = np.unique(place, return_index=True)[1]
-    some = some[seen[place[some]].sum(1) >= 500]
-    table = shop.oracle().probabilities(first[some], current[some], day[some], log.user[following[some]])
+    cell = ((day * 4 + own) * 4 + shop.cluster[first]) * 24 + current
+    seen = np.bincount(cell * 24 + log.item[following], minlength=2 * 4 * 4 * 24 * 24).reshape(-1, 24)
+    events = np.unique(cell, return_index=True)[1]
+    events = events[seen[cell[events]].sum(1) >= 500]
+    table = shop.oracle().probabilities(first[events], current[events], day[events], log.user[following[events]])
     statistic, degrees, kinds = 0.0, 0, set()
-    for event, chances in zip(some, table, strict=True):
+    for event, chances in zip(events, table, strict=True):
         law = next_item_law(shop, first[event], current[event], day[event], own[event])
         assert chances == pytest.approx(law, abs=1e-12)
-        counts = seen[place[event]]
+        counts = seen[cell[event]]
         assert not counts[law == 0].any()
         expected = law * counts.sum()
         counted = expected >= 5
@@ -97,7 +97,7 @@ def test_loyal_users_come_back_as_often_as_the_law_says():
     assert abs(statistic - degrees) < 5 * np.sqrt(2 * degrees)
 
 
-def test_the_own_cluster_is_even_and_tells_nothing_else():
+def test_own_clusters_are_uniform_and_independent_of_tastes():
     shop = Shop(items=1000, sessions=20_000, seed=3, follow=0.2, loyal=0.3)
     users = np.arange(40_000)
     own, home = shop.own_cluster(users), Walks(shop)._home(users)
@@ -135,20 +135,20 @@ def test_late_items_wait_for_their_birth():
 def test_users_have_lasting_and_passing_tastes():
     shop = Shop(items=2000, sessions=60_000, users=2000, late=0.0)
     log = Log(shop)
-    user, taste = log.user[log.opens], shop.cluster[log.item[log.opens]]
+    users, taste = log.user[log.opens], shop.cluster[log.item[log.opens]]
     share = [
-        np.bincount(taste[user == person]).max() / (user == person).sum()
-        for person in np.unique(user)[:100]
-        if (user == person).sum() >= 40
+        np.bincount(taste[users == user]).max() / (users == user).sum()
+        for user in np.unique(users)[:100]
+        if (users == user).sum() >= 40
     ]
     assert len(share) > 50
-    # 0.7 of the sessions go home, and so by chance do a few of the others.
+    # 0.7 of the sessions begin in the home cluster, and a few of the others by chance.
     assert 0.68 < np.mean(share) < 0.8
-    homes = {np.bincount(taste[user == person]).argmax() for person in range(100)}
+    homes = {np.bincount(taste[users == user]).argmax() for user in range(100)}
     assert len(homes) > 8
 
 
-def test_the_log_is_whole_and_in_order(monkeypatch):
+def test_the_log_is_complete_and_in_order(monkeypatch):
     monkeypatch.setattr(synthetic, "CHUNK", 700)
     shop = Shop(items=300, sessions=20_000, days=4, seed=5, start="2025-03-09")
     log = Log(shop)
@@ -182,13 +182,13 @@ def test_lengths_times_and_event_types_are_plausible():
 
 def test_the_seed_decides_everything():
     arguments = {"items": 200, "sessions": 3000, "days": 3}
-    one, again, other = (Shop(**arguments, seed=seed) for seed in (4, 4, 5))
-    assert one.reader().read_all().equals(again.reader().read_all())
-    assert one.reader().read_all().equals(one.reader().read_all())
-    assert one.item_table().equals(again.item_table())
+    first, again, other = (Shop(**arguments, seed=seed) for seed in (4, 4, 5))
+    assert first.reader().read_all().equals(again.reader().read_all())
+    assert first.reader().read_all().equals(first.reader().read_all())
+    assert first.item_table().equals(again.item_table())
     for column in ("user", "item", "time", "event"):
-        assert one.reader().read_all()[column] != other.reader().read_all()[column]
-    assert one.item_table() != other.item_table()
+        assert first.reader().read_all()[column] != other.reader().read_all()[column]
+    assert first.item_table() != other.item_table()
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_the_seed_decides_everything():
     [({}, "2301f68332fb5814"), ({"taste": 0.1, "loyal": 0.4}, "f5e533dd47425a8b")],
 )
 def test_the_log_of_a_seed_never_changes(arguments, expected):
-    """Scores in presets and benchmarks belong to one log: whoever changes it on purpose measures them anew."""
+    """Scores in presets and benchmarks belong to this log: a deliberate change means measuring them again."""
     table = Shop(items=300, sessions=2000, seed=1, days=5, **arguments).reader().read_all()
     digest = hashlib.sha256()
     for column in table.column_names:
@@ -219,7 +219,7 @@ def test_the_log_of_a_seed_never_changes(arguments, expected):
         {"items": 60, "sessions": 500, "follow": 0.1, "taste": 0.2, "loyal": 0.7},  # 1 but for rounding
     ],
 )
-def test_corners(arguments):
+def test_extreme_arguments(arguments):
     shop = Shop(**arguments)
     log = Log(shop)
     assert len(np.unique(log.session)) == shop.sessions
@@ -252,12 +252,12 @@ def test_item_table():
     assert 0.35 < within < 0.45 and price.std() > 1.5 * within
 
 
-def test_the_number_in_a_name_tells_nothing():
+def test_the_number_in_a_name_reveals_nothing():
     shop = Shop(items=2000)
     number = np.array([int(name.split("-")[1]) for name in shop.names.to_pylist()])
     assert (np.sort(number) == np.arange(2000)).all()
-    for told in (shop.weight, shop.cluster, shop.birth[:-1]):
-        assert abs(np.corrcoef(number, np.argsort(np.argsort(told)))[0, 1]) < 0.08
+    for hidden in (shop.weight, shop.cluster, shop.birth[:-1]):
+        assert abs(np.corrcoef(number, np.argsort(np.argsort(hidden)))[0, 1]) < 0.08
 
 
 def test_index_and_day():
@@ -266,9 +266,9 @@ def test_index_and_day():
     assert (shop.index(names[::-1]) == np.arange(50)[::-1]).all()
     assert (shop.index(np.array(names, object)) == np.arange(50)).all()
     assert shop.index([]).shape == (0,)
-    for stranger in ("item-50", "item--1", "item-007", "thing-3", "item-", "item-1\n", "item-" + "9" * 30, None):
+    for name in ("item-50", "item--1", "item-007", "thing-3", "item-", "item-1\n", "item-" + "9" * 30, None):
         with pytest.raises(InputError, match="is not an item"):
-            shop.index([names[0], stranger])
+            shop.index([names[0], name])
     midnight = np.datetime64("2026-01-03", "us").astype(np.int64)
     assert shop.day([midnight - 1, midnight]).tolist() == [1, 2]
 
@@ -305,12 +305,12 @@ def test_spec_defaults():
     [
         ("item=5", "unknown key 'item', did you mean items.*known keys: items, sessions"),
         ("colour=5", "unknown key 'colour'.*known keys"),
-        ("items", "items needs a whole number, not ''.*known keys"),
-        ("items=", "items needs a whole number"),
-        ("items=ten", "items needs a whole number, not 'ten'"),
-        ("items=1.5", "items needs a whole number"),
-        ("users=None", "users needs a whole number"),
-        ("follow=much", "follow needs a number"),
+        ("items", "items must be a whole number, not ''.*known keys"),
+        ("items=", "items must be a whole number"),
+        ("items=ten", "items must be a whole number, not 'ten'"),
+        ("items=1.5", "items must be a whole number"),
+        ("users=None", "users must be a whole number"),
+        ("follow=much", "follow must be a number"),
         ("follow=nan", "follow=nan must be between"),
         ("=5", "unknown key ''"),
         ("items=5,items=6", "items is given twice"),
@@ -355,5 +355,5 @@ shop.oracle().ranks(items[:1], items[:1], [0], items[1:2])
 """
 
 
-def test_needs_numpy_and_pyarrow_alone():
+def test_only_numpy_and_pyarrow_are_needed():
     subprocess.run([sys.executable, "-c", WITHOUT_THE_REST], check=True)

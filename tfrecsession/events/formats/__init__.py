@@ -1,1 +1,1 @@
-"""Readers of file formats: one function a format, from a path to a table."""
+"""Readers of file formats: one function per format, from a path to a table."""

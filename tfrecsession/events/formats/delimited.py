@@ -1,4 +1,4 @@
-"""CSV and TSV: a header, and every column as text, so that "007" stays "007"."""
+"""Reader of CSV and TSV with a header. Every column is read as text, so that "007" stays "007"."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def open_tsv(path: Path, columns: Columns, connection) -> RawLog:
 
 
 def layout(path: Path, format: Format) -> tuple[list[str], str]:
-    """The names of the columns, and the delimiter: of CSV the one of , ; tab | that the header has most of."""
+    """Returns the column names and the delimiter: for CSV, the most frequent of , ; tab | in the header."""
     with open_text(path) as file:
         header = file.readline()
     delimiter = "\t" if format is TSV else max(",;\t|", key=header.count)
@@ -30,7 +30,7 @@ def layout(path: Path, format: Format) -> tuple[list[str], str]:
 
 
 def _open(path: Path, names: list[str], delimiter: str, connection) -> RawLog:
-    # Nothing is left to DuckDB's sniffer: it may take a line of text for the header, or a code for a number.
+    # DuckDB's sniffer is off: it may mistake a line of text for the header, or a code for a number.
     table = connection.read_csv(
         literally(path),
         auto_detect=False,
@@ -47,10 +47,10 @@ def _names(path: Path, header: str, delimiter: str) -> list[str]:
     names = next(csv.reader([header.rstrip("\r\n")], delimiter=delimiter), [])
     if not names:
         raise InputError(f"{path}: the first line is empty; it must hold the column names")
-    names = [name or f"column{number}" for number, name in enumerate(names)]
-    for number, name in enumerate(names):
-        if name.lower() in (earlier.lower() for earlier in names[:number]):
-            raise InputError(f"{path}: two columns are called {name!r} (capitals do not count): rename one")
+    names = [name or f"column{index}" for index, name in enumerate(names)]
+    for index, name in enumerate(names):
+        if name.lower() in (earlier.lower() for earlier in names[:index]):
+            raise InputError(f"{path}: two columns are called {name!r} (case is ignored): rename one")
     return names
 
 

@@ -1,4 +1,4 @@
-"""What a file begins with, against what its name says."""
+"""Checks of a file's first bytes against its format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOKS = {
 
 
 def check_first_bytes(path: Path, format: Format) -> None:
-    """InputError for an empty file, and for one that belies its format, before an engine tries to make sense of it."""
+    """Raises InputError for a file that is empty or does not begin like its format, before an engine reads it."""
     try:
         head = _head(path)
     except (OSError, EOFError) as error:
@@ -29,11 +29,11 @@ def check_first_bytes(path: Path, format: Format) -> None:
     if not head:
         raise InputError(f"{path}: the file is empty")
     if not format.begins(head):
-        raise _belied(path, format.expected, head)
+        raise _mismatch(path, format.expected, head)
 
 
 def is_text(head: bytes) -> bool:
-    """Whether bytes begin a text in UTF-8; the last character may be cut off."""
+    """Returns whether the bytes begin a UTF-8 text; the last character may be cut off."""
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
@@ -42,7 +42,7 @@ def is_text(head: bytes) -> bool:
 
 
 def is_json_lines(head: bytes) -> bool:
-    """Whether a text begins with a line that holds an object, and more of it than the opening brace."""
+    """Returns whether the first line begins an object and holds more than its opening brace."""
     first_line = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0].strip()
     return is_text(head) and first_line.startswith(b"{") and first_line != b"{"
 
@@ -53,11 +53,11 @@ def _head(path: Path) -> bytes:
     if path.suffix.lower() != ".gz" or not head:
         return head
     if not head.startswith(b"\x1f\x8b"):
-        raise _belied(path, "a gzip file", head)
+        raise _mismatch(path, "a gzip file", head)
     with gzip.open(path) as file:
         return file.read(LENGTH)
 
 
-def _belied(path: Path, expected: str, head: bytes) -> InputError:
-    look = next((say for magic, say in LOOKS.items() if head.startswith(magic)), "")
+def _mismatch(path: Path, expected: str, head: bytes) -> InputError:
+    look = next((text for magic, text in LOOKS.items() if head.startswith(magic)), "")
     return InputError(f"{path}: not {expected}; it begins{look}: {head[:24]!r}")

@@ -1,4 +1,4 @@
-"""The file formats a log can come in. A new one is a new file beside this one and a line in `FORMATS`."""
+"""The supported file formats of logs. To add one, write a file beside this one and add it to `FORMATS`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMATS = (CSV, TSV, JSON_LINES, PARQUET, TEXT_SESSIONS, GROUPLENS)
 
 
 def open_path(path: str | os.PathLike, columns: Columns, connection, format: str | None = None) -> RawLog:
-    """The raw log in a file, or in a folder of Parquet files. Raises InputError for one that is not what it says."""
+    """Opens a log in a file, or in a folder of Parquet files. Raises InputError if the content does not fit."""
     path = Path(os.path.expanduser(path))
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
@@ -34,7 +34,7 @@ def open_path(path: str | os.PathLike, columns: Columns, connection, format: str
 
 
 def choose_format(path: Path, format: str | None) -> Format:
-    """The format of that name, else the one that the suffix says."""
+    """Returns the format with the given name, else the one for the suffix."""
     return _by_suffix(path) if format is None else _by_name(format)
 
 
@@ -53,6 +53,6 @@ def _by_suffix(path: Path) -> Format:
     known = ", ".join(suffix for format in FORMATS for suffix in format.suffixes)
     names = "|".join(format.name for format in FORMATS)
     raise InputError(
-        f"{path}: unknown suffix {suffix!r}; known are {known} (texts also as .gz) and folders of Parquet, or say "
+        f"{path}: unknown suffix {suffix!r}; known are {known} (texts also as .gz) and folders of Parquet, or give "
         f"--format {names}"
     )

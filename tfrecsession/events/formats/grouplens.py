@@ -1,4 +1,4 @@
-"""The ratings files of GroupLens' MovieLens: four fields a line, no header."""
+"""The ratings files of GroupLens' MovieLens: four fields per line, no header."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ NAMES = ("user", "item", "rating", "time")
 
 
 def open_grouplens(path: Path, columns: Columns, connection) -> RawLog:
-    """`user`, `item`, `rating`, `time` (seconds), separated by :: (`ratings.dat`) or tabs (`u.data`).
+    """Reads `user`, `item`, `rating`, `time` (seconds), separated by :: (`ratings.dat`) or tabs (`u.data`).
 
-    Raises InputError for a first line that is something else, such as the header of another .dat file.
+    Raises InputError if the first line is something else, such as the header of another .dat file.
     """
     with open_text(path) as file:
         line = file.readline().rstrip("\r\n")
@@ -24,8 +24,9 @@ def open_grouplens(path: Path, columns: Columns, connection) -> RawLog:
     fields = line.split(delimiter)
     if len(fields) != len(NAMES) or not all(_is_number(field) for field in fields[2:]):
         raise InputError(
-            f"{path}: its first line is not user, item, rating and time, separated by tabs or :: and without a header, "
-            f"as in GroupLens' u.data and ratings.dat: {line[:80]!r}; for a table with a header say --format tsv or csv"
+            f"{path}: the first line must be user, item, rating and time, separated by tabs or :: and without a "
+            f"header, as in GroupLens' u.data and ratings.dat, not {line[:80]!r}; for a table with a header use "
+            "--format tsv or csv"
         )
     table = connection.read_csv(
         literally(path),

@@ -1,4 +1,4 @@
-"""JSON Lines: an object per event, as web trackers write them; every key as text, with the type that JSON gave it."""
+"""Reader of JSON Lines, one object per event. Every key is read as text, with the type that JSON declares."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ EXPECTED = "JSON Lines (one object per line) in UTF-8"
 def open_json_lines(path: Path, columns: Columns, connection) -> RawLog:
     lines = functools.partial(connection.read_json, literally(path), format="newline_delimited")
     declared = dict(lines().schema().items())
-    if list(declared) == ["json"]:  # DuckDB's name for the lines, where some are no objects
-        raise InputError(f"{path}: not {EXPECTED}: some lines hold something else than an object")
+    if list(declared) == ["json"]:  # DuckDB's column name if some lines are not objects
+        raise InputError(f"{path}: not {EXPECTED}: some lines are not objects")
     declared |= dict.fromkeys(_late_keys(lines, columns.sought(declared), declared), dt.string)
     table = lines(columns=dict.fromkeys(declared, "VARCHAR"))
     return RawLog(number_rows(table), str(path), connection, text=True, declared=declared)
 
 
 def _late_keys(lines: Callable[..., ir.Table], sought: list[str], known: Iterable[str]) -> list[str]:
-    """Those of `sought` that turn up below the lines from which DuckDB takes the columns: users who log in late."""
-    taken = {name.lower() for name in known}  # capitals do not count for DuckDB
+    """Returns the `sought` keys that first occur below DuckDB's sample of lines, e.g. of users who log in late."""
+    taken = {name.lower() for name in known}  # DuckDB ignores case
     sought = [name for name in sought if name.lower() not in taken]
     if not sought:
         return []

@@ -1,4 +1,4 @@
-"""Parquet: a file, or a folder of them as engines that write in parallel leave it."""
+"""Reader of Parquet: one file, or a folder of files as parallel engines write it."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def open_parquet_folder(folder: Path, connection) -> RawLog:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """The files in the order of their names, subfolders too; names that begin with . or _ are not data."""
+    """Returns the files by name, including subfolders; names that begin with . or _ are not data."""
     files = sorted(
         file
         for file in folder.rglob("*.parquet")
         if not any(part[0] in "._" for part in file.relative_to(folder).parts)
     )
     if not files:
-        raise InputError(f"{folder}: no *.parquet file in this folder; for another format name one file")
+        raise InputError(f"{folder}: no *.parquet file in this folder; for another format give the path of one file")
     return files
 
 
 def _open_files(files: list[Path], source: str, connection) -> RawLog:
-    """Rows are numbered by file and position, which unlike a running count lets DuckDB read on all cores."""
+    """Numbers the rows by file and position, which unlike a running count lets DuckDB read on all cores."""
     ends = np.cumsum([_rows(file) for file in files])
     paths = [os.path.abspath(file) for file in files]
     starts = register(pa.table({"__file__": paths, "__start__": np.r_[0, ends[:-1]]}), connection)

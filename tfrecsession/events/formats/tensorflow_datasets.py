@@ -1,4 +1,4 @@
-"""Ratings and clicks as TensorFlow Datasets has prepared them on this machine: "tfds:movielens/100k-ratings"."""
+"""Reader of data sets that TensorFlow Datasets has prepared on this machine: "tfds:movielens/100k-ratings"."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pyarrow as pa
 from tfrecsession.errors import InputError
 
 PREFIX = "tfds:"
-ROWS = 1 << 16  # read at once
-NAMES = {"movie_id": "item", "user_id": "user", "user_rating": "rating", "timestamp": "time"}  # of its MovieLens
+ROWS = 1 << 16  # per batch
+NAMES = {"movie_id": "item", "user_id": "user", "user_rating": "rating", "timestamp": "time"}  # MovieLens
 
 
 def open_tfds(spec: str) -> pa.RecordBatchReader:
-    """The examples of all splits, one number or text per column; MovieLens' columns under the names of an event table.
+    """Reads the examples of all splits, one number or text per column; MovieLens' columns get our names.
 
-    Nothing is downloaded: the data set must lie prepared in TFDS_DATA_DIR (default: ~/tensorflow_datasets).
+    Nothing is downloaded: the data set must be prepared in TFDS_DATA_DIR (default: ~/tensorflow_datasets).
 
     Raises:
-        InputError: TensorFlow Datasets is not installed, it knows no such data set, or its files are not here.
+        InputError: TensorFlow Datasets is not installed, has no such data set, or its files are missing.
     """
     name = spec.removeprefix(PREFIX)
     try:
@@ -31,13 +31,13 @@ def open_tfds(spec: str) -> pa.RecordBatchReader:
     folder = os.environ.get("TFDS_DATA_DIR")
     try:
         builder = tfds.builder(name, data_dir=folder, try_gcs=False)
-    except Exception as error:  # whatever it makes of a name that it does not know
-        said = " ".join(str(error).split())[:200]
-        raise InputError(f"{spec}: TensorFlow Datasets has no such data set: {said}") from error
+    except Exception as error:  # its type for an unknown name varies
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{spec}: TensorFlow Datasets has no such data set: {reason}") from error
     if not builder.is_prepared():
         raise InputError(
             f'{spec}: its files are not in {builder.data_dir}: run python -c "import tensorflow_datasets as tfds; '
-            f"tfds.load('{name}')\" once where there is a network, or say with TFDS_DATA_DIR where they are"
+            f"tfds.load('{name}')\" once with network access, or set TFDS_DATA_DIR to their folder"
         )
     kinds = {column: kind for column, feature in builder.info.features.items() if (kind := _kind(feature)) is not None}
     schema = pa.schema([(NAMES.get(column, column), kind) for column, kind in kinds.items()])
@@ -45,7 +45,7 @@ def open_tfds(spec: str) -> pa.RecordBatchReader:
 
 
 def _kind(feature) -> pa.DataType | None:
-    """The type of a column; None for what is no single number or text."""
+    """Returns the type of a column; None if it is not a single number or text."""
     if getattr(feature, "shape", None) != ():
         return None
     dtype = np.dtype(feature.np_dtype)

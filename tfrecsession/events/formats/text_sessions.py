@@ -1,4 +1,4 @@
-"""Plain text with a session per line, as much of the literature's prepared data comes."""
+"""Reader of plain text with one session per line, a common form of the literature's prepared data."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tfrecsession.events.schema import Columns
 
 
 def open_text_sessions(path: Path, columns: Columns, connection) -> RawLog:
-    """A row per item: `session` (line number from 1, as text), `item`, ROW (running number over the whole file).
+    """Reads one row per item: `session` (line number from 1, as text), `item`, ROW (number in the whole file, from 1).
 
-    Items are separated by white space and stand in time order; blank lines are skipped, but counted.
+    Items are separated by white space, in time order; blank lines are skipped, but counted.
     """
     lines = connection.read_csv(
         literally(path),
         auto_detect=False,
         header=False,
         columns={"line": "VARCHAR"},
-        delim="\x01",  # never in a text: the whole line is one column
+        delim="\x01",  # not in any text: the whole line is one column
         quote="",
         escape="",
         strict_mode=False,

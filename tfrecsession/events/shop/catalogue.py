@@ -14,13 +14,13 @@ from tfrecsession.errors import InputError
 SUCCESSORS = 8
 SUCCESSOR_WEIGHTS = np.cumprod(np.r_[1.0, np.full(SUCCESSORS - 1, 0.7)])  # how often each slot is followed
 NEVER = np.iinfo(np.int16).max  # birth day of the item that fills empty successor slots
-TITLE_WORDS = 6  # words a category has for its titles
+TITLE_WORDS = 6  # title words per category
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """The random numbers of one purpose, `key`, independent of those of any other.
+    """Returns the random generator of one purpose, `key`, independent of all others.
 
-    The catalogue has the keys 0 to 4 and 7, the log (5, day, chunk), the users' tastes 6 and 8.
+    Keys: 0 to 4 and 7 for the catalogue, (5, day, chunk) for the log, 6 and 8 for the users' tastes.
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
@@ -36,10 +36,10 @@ class Day(NamedTuple):
 
 
 class Catalogue:
-    """The item side of `tfrecsession.events.shop.shop.Shop`, which says the arguments below.
+    """The items of `tfrecsession.events.shop.shop.Shop`, which documents the arguments below.
 
-    Indices: items are numbered 0.. by cluster; an item's name carries another, shuffled number. Arrays are by item
-    index, [items], unless said otherwise.
+    Indices: items are numbered 0.. by cluster; an item's name has another, shuffled number. Arrays are by item index,
+    [items], unless stated otherwise.
     """
 
     items: int
@@ -65,7 +65,7 @@ class Catalogue:
 
     @cached_property
     def weight(self) -> np.ndarray:
-        """float64: popularity, rank ** -zipf scaled to whole numbers (see `Day`), ranks dealt at random."""
+        """float64: popularity, rank ** -zipf scaled to whole numbers (see `Day`), with ranks in random order."""
         rank = stream(self.seed, 1).permutation(self.items) + 1.0
         law = rank**-self.zipf
         scale = 2.0 ** (51 - np.frexp(law.sum())[1])
@@ -85,7 +85,7 @@ class Catalogue:
     def successors(self) -> np.ndarray:
         """int32 [items, 8]: distinct other items of the same cluster; `items` (never born) fills empty slots.
 
-        Drawn by the square root of popularity, so that what is popular is also led to more often.
+        Sampled by the square root of popularity, so that popular items are also more often successors.
         """
         reach = np.r_[0.0, np.cumsum(np.rint(np.sqrt(self.weight)))]
         low, high = (reach[self.cluster_start[self.cluster + side]] for side in (0, 1))
@@ -93,13 +93,13 @@ class Catalogue:
         generator = stream(self.seed, 3)
         for slot in range(SUCCESSORS):
             point = low + np.floor(generator.random(self.items) * (high - low))
-            drawn = np.searchsorted(reach, point, side="right") - 1
-            again = (slots[:, :slot] == drawn[:, None]).any(1) | (drawn == np.arange(self.items))
-            slots[:, slot] = np.where(again, self.items, drawn)
+            sampled = np.searchsorted(reach, point, side="right") - 1
+            again = (slots[:, :slot] == sampled[:, None]).any(1) | (sampled == np.arange(self.items))
+            slots[:, slot] = np.where(again, self.items, sampled)
         return slots
 
     def popularity(self, day: int) -> Day:
-        """What is alive on a day, and how popular."""
+        """Returns the popularity of the items alive on a day."""
         cumulative = np.cumsum(np.where(self.birth[:-1] <= day, self.weight, 0.0))
         edges = np.r_[0.0, cumulative][self.cluster_start]
         return Day(day, cumulative, edges[:-1], np.diff(edges), cumulative[-1])
@@ -115,13 +115,13 @@ class Catalogue:
         return pc.binary_join_element_wise("item", pc.cast(self._number, pa.string()), "-")
 
     def item_table(self) -> pa.Table:
-        """The items: item string, category string, price float64 (lognormal by category), title string."""
+        """Returns a table of item string, category string, price float64 (lognormal by category), title string."""
         generator, clusters = stream(self.seed, 7), len(self.cluster_start) - 1
         category = _words(np.arange(clusters)).take(pa.array(self.cluster))
-        one = generator.integers(0, TITLE_WORDS, self.items)
-        other = (one + generator.integers(1, TITLE_WORDS, self.items)) % TITLE_WORDS
+        word = generator.integers(0, TITLE_WORDS, self.items)
+        other_word = (word + generator.integers(1, TITLE_WORDS, self.items)) % TITLE_WORDS
         vocabulary = _words(np.arange(clusters, clusters * (1 + TITLE_WORDS)))
-        first, second = (vocabulary.take(pa.array(self.cluster * TITLE_WORDS + word)) for word in (one, other))
+        first, second = (vocabulary.take(pa.array(self.cluster * TITLE_WORDS + n)) for n in (word, other_word))
         level = 3.0 + generator.standard_normal(clusters)
         price = np.exp(level[self.cluster] + 0.4 * generator.standard_normal(self.items))
         return pa.table(
@@ -134,17 +134,17 @@ class Catalogue:
         )
 
     def index(self, names) -> np.ndarray:
-        """Item names (a sequence or an Arrow array of strings) -> int64 indices; InputError for a stranger."""
+        """Item names (a sequence or an Arrow array of strings) -> int64 indices; raises InputError for other names."""
         names = pa.array(names, pa.string()) if not isinstance(names, pa.Array) else names
         inverse = np.empty(self.items, np.int64)
         inverse[self._number] = np.arange(self.items)
-        ours = pc.fill_null(pc.match_substring_regex(names, r"^item-(0|[1-9]\d{0,17})$"), False)
+        is_item = pc.fill_null(pc.match_substring_regex(names, r"^item-(0|[1-9]\d{0,17})$"), False)
         number = np.full(len(names), self.items)
-        digits = pc.utf8_slice_codeunits(names.filter(ours), len("item-"))
-        number[np.asarray(ours)] = pc.cast(digits, pa.int64())
+        digits = pc.utf8_slice_codeunits(names.filter(is_item), len("item-"))
+        number[np.asarray(is_item)] = pc.cast(digits, pa.int64())
         if (number >= self.items).any():
-            stranger = names[int(np.argmax(number >= self.items))].as_py()
-            raise InputError(f"{self.spec}: {stranger!r} is not an item of this shop")
+            unknown = names[int(np.argmax(number >= self.items))].as_py()
+            raise InputError(f"{self.spec}: {unknown!r} is not an item of this shop")
         return inverse[number]
 
 
@@ -152,5 +152,5 @@ def _words(number: np.ndarray) -> pa.Array:
     """int64 [n] -> string [n]: distinct pronounceable words for distinct numbers below 70**3, in no visible order."""
     syllables = pa.array([a + b for a in "bdfgklmnprstvz" for b in "aeiou"])
     code = (number * 104_729 + 31_337) % 70**3  # a prime: a permutation of the codes
-    parts = [syllables.take(pa.array(code // 70**place % 70)) for place in range(3)]
+    parts = [syllables.take(pa.array(code // 70**position % 70)) for position in range(3)]
     return pc.binary_join_element_wise(*parts, "")

@@ -1,4 +1,4 @@
-"""The law of the synthetic shop: how probable each next item is. `shop.py` states it in words."""
+"""The law of the synthetic shop: the probability of each next item. `shop.py` states it in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tfrecsession.events.shop.catalogue import Catalogue, stream
 
 
 class Law(Catalogue):
-    """The catalogue and the probabilities of the next item: what `Walks` draws from and `Oracle` ranks by.
+    """The catalogue and the next-item probabilities that `Walks` samples from and `Oracle` ranks by.
 
     `Shop` holds the arguments below as fields.
     """
@@ -26,7 +26,7 @@ class Law(Catalogue):
         return max(1 - self.follow - self.taste - self.loyal, 0.0)
 
     def own_cluster(self, user) -> np.ndarray:
-        """int64 [n]: the cluster that users, numbers as in the log, are loyal to; hashed, so that no table is held."""
+        """int64 [n]: the cluster each user (number in the log) is loyal to; hashed, so that no table is held."""
         clusters = len(self.cluster_start) - 1
         key = stream(self.seed, 8).integers(0, 2**64, dtype=np.uint64)
         return (hashed_uniform(np.asarray(user).astype(np.uint64) + key) * clusters).astype(np.int64)

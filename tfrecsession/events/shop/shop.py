@@ -1,4 +1,4 @@
-"""The synthetic shop: click logs of any size whose best attainable score is known, because their law is.
+"""The synthetic shop: click logs of any size with a known law, and therefore a known best attainable score.
 
 Each item belongs to a cluster (its category) and has a Zipf popularity, a birth day and a few fixed successors inside
 its cluster. A session starts with an item of the user's lasting or passing taste; the cluster `c` of that first item is
@@ -9,10 +9,10 @@ the taste of the whole session, so a model can observe it. From item `i`, on the
     with probability loyal            an item of the user's own cluster alive on d, by popularity (none alive: any item)
     otherwise                         any item alive on d, by popularity
 
-The user's own cluster is drawn evenly among all, whatever the sessions are about. The first item tells nothing of it,
-the loyal steps of a session do, one after the other: with `loyal` above 0 (it is 0 unless said) who remembers a user
-knows at the start of a session what it would show only later. p(next | first, i, d, user) is known in closed form:
-`walks.py` draws from it, `oracle.py` ranks by it, and `catalogue.py` has the items.
+The user's own cluster is sampled uniformly, independent of all else. The first item of a session reveals nothing of it;
+the loyal steps do, one by one. With `loyal` above 0 (default: 0), a model that remembers the user knows it at the start
+of a session. p(next | first, i, d, user) is known in closed form: `walks.py` samples from it, `oracle.py` ranks by it,
+and `catalogue.py` has the items.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ HOURLY = [3, 2, 1, 1, 1, 2, 4, 6, 8, 9, 10, 11, 12, 11, 10, 10, 11, 12, 14, 16, 
 class Shop(Law):
     """A seeded click log: `items` for sale, `sessions` over `days` days from `start`, by `users` (default: a third).
 
-    The same arguments give the same log, bit for bit. `Catalogue` tells what it sells. The law of a session: it starts
-    with an item of a cluster c, and from item i, on the day d the session began, the next is
+    The same arguments give the same log, bit for bit. `Catalogue` has its items. The law of a session: it starts with
+    an item of a cluster c, and from item i, on the day d the session began, the next is
 
         with probability follow   one of i's successors alive on d (none alive: as taste)
         with probability taste    an item of c alive on d, by popularity
@@ -68,7 +68,7 @@ class Shop(Law):
         zipf: exponent of the popularity law, weight = rank ^ -zipf.
         late: share of the items that are born after day 0.
         home: probability that a session follows its user's lasting taste.
-        follow, taste, loyal: of the law; together at most 1.
+        follow, taste, loyal: probabilities of the law; together at most 1.
         cart, purchase: shares of the events that are not views.
 
     Raises:
@@ -116,18 +116,18 @@ class Shop(Law):
         for names in (("follow", "taste", "loyal"), ("cart", "purchase")):
             shares = [getattr(self, name) for name in names]
             if sum(shares) > 1 + 1e-9:
-                said = ", ".join(f"{name}={share}" for name, share in zip(names, shares, strict=True))
-                raise InputError(f"synthetic: {' + '.join(names)} must not exceed 1; lower one of {said}")
+                values = ", ".join(f"{name}={share}" for name, share in zip(names, shares, strict=True))
+                raise InputError(f"synthetic: {' + '.join(names)} must not exceed 1; lower one of {values}")
         try:
             datetime.strptime(self.start, "%Y-%m-%d")
         except ValueError:
-            raise InputError(f"synthetic: start={self.start!r} must be a date as 2026-01-01") from None
+            raise InputError(f"synthetic: start={self.start!r} must be a date such as 2026-01-01") from None
         if self.users is None:
             object.__setattr__(self, "users", max(1, self.sessions // 3))
 
     @classmethod
     def from_spec(cls, spec: str) -> Shop:
-        """The shop of a string as `synthetic:items=1000,sessions=5000,seed=1`; InputError names what is wrong."""
+        """Returns the shop of a spec such as `synthetic:items=1000,sessions=5000,seed=1`, else raises InputError."""
         kinds = {"int": int, "int | None": int, "float": float, "str": str}
         known = {field.name: kinds[field.type] for field in fields(cls)}
         keys = f"(known keys: {', '.join(known)})"
@@ -143,8 +143,8 @@ class Shop(Law):
             try:
                 arguments[key] = known[key](text)
             except ValueError:
-                wanted = "a whole number" if known[key] is int else "a number"
-                raise InputError(f"{spec!r}: {key} needs {wanted}, not {text!r} {keys}") from None
+                kind = "a whole number" if known[key] is int else "a number"
+                raise InputError(f"{spec!r}: {key} must be {kind}, not {text!r} {keys}") from None
         return cls(**arguments)
 
     @property
@@ -153,11 +153,11 @@ class Shop(Law):
         default = {field.name: field.default for field in fields(self)}
         default["users"] = max(1, self.sessions // 3)
         always = ("items", "sessions", "seed", "days")
-        said = [name for name in default if name in always or getattr(self, name) != default[name]]
-        return "synthetic:" + ",".join(f"{name}={getattr(self, name)}" for name in said)
+        names = [name for name in default if name in always or getattr(self, name) != default[name]]
+        return "synthetic:" + ",".join(f"{name}={getattr(self, name)}" for name in names)
 
     def day(self, times) -> np.ndarray:
-        """Microseconds since 1970 -> int64 day numbers. The law asks for the day a session began."""
+        """Converts microseconds since 1970 to int64 day numbers. The law uses the day a session began."""
         return (np.asarray(times, np.int64) - self._origin) // DAY
 
     @cached_property
@@ -166,20 +166,20 @@ class Shop(Law):
         return int(start.timestamp()) * SECOND
 
     def oracle(self, known=None) -> Oracle:
-        """What a perfect model would score; `known`: bool [items], those that can be recommended (None: all)."""
+        """Returns the best attainable ranking; `known`: bool [items], those that can be recommended (None: all)."""
         return Oracle(self, known)
 
     def reader(self) -> pa.RecordBatchReader:
-        """The log, generated as it is read, in bounded memory.
+        """Returns the log as a stream, generated as it is read, in bounded memory.
 
         Columns session int64, user int64, item string, time int64 (microseconds since 1970-01-01 UTC), event string.
-        Sessions come in the order of their start and are numbered so; the events of a session stand together, in
-        strictly rising time. Sessions overlap, so the rows as a whole are not in time order.
+        Sessions are ordered and numbered by their start. The events of a session are consecutive, in strictly rising
+        time. Sessions overlap, so the rows as a whole are not in time order.
         """
         return pa.RecordBatchReader.from_batches(SCHEMA, self._batches())
 
     def write_parquet(self, path) -> None:
-        """Write the log to a Parquet file, batch by batch."""
+        """Writes the log to a Parquet file, batch by batch."""
         with pq.ParquetWriter(path, SCHEMA) as writer:
             for batch in self._batches():
                 writer.write_batch(batch)
@@ -206,7 +206,7 @@ class Shop(Law):
         return self._origin + day * DAY + offset
 
     def _chunk(self, generator, walks: Walks, day: Day, session: np.ndarray, began: np.ndarray) -> pa.RecordBatch:
-        """The events of sessions that begin on `day`; session, began: int64 [sessions], numbers and start times."""
+        """Generates the sessions that begin on `day`; session, began: int64 [sessions], numbers and start times."""
         lengths = 2 + np.searchsorted(_length_law(), generator.random(len(session)), side="right")
         ends = np.cumsum(lengths)
         user = np.floor(generator.random(len(session)) ** 2 * self.users).astype(np.int64)
@@ -214,8 +214,8 @@ class Shop(Law):
         steps = _quantiles(_step_law(), generator.random(ends[-1], np.float32))
         clock = np.cumsum(steps)
         time = clock + np.repeat(began - clock[ends - lengths], lengths)
-        draw = generator.random(ends[-1], np.float32)
-        event = (draw < self.cart + self.purchase).astype(np.int8) + (draw < self.purchase)
+        chance = generator.random(ends[-1], np.float32)
+        event = (chance < self.cart + self.purchase).astype(np.int8) + (chance < self.purchase)
         columns = [
             pa.array(np.repeat(session, lengths)),
             pa.array(np.repeat(user, lengths)),
@@ -246,9 +246,9 @@ def _step_law() -> np.ndarray:
 def _quantiles(table: np.ndarray, chance: np.ndarray) -> np.ndarray:
     """int64 [n] microseconds: linear interpolation in `table` of milliseconds at `chance`, [n].
 
-    No exponential is taken per event: its last bit differs between processors, and the log must not.
+    There is no exponential per event: its last bit differs between processors, and the log must not.
     """
-    place = chance.astype(np.float64) * (len(table) - 1)
-    below = place.astype(np.int64)
-    step = table[below] + (place - below) * (table[below + 1] - table[below])
+    position = chance.astype(np.float64) * (len(table) - 1)
+    below = position.astype(np.int64)
+    step = table[below] + (position - below) * (table[below + 1] - table[below])
     return (step * 1000).astype(np.int64)

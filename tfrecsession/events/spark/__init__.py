@@ -1,1 +1,1 @@
-"""Logs that Spark reads, and the connection that runs the pipeline on it."""
+"""Spark as an engine: its sources of logs, and the connection that runs the pipeline."""

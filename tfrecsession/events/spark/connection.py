@@ -1,7 +1,7 @@
 """Spark as an engine: the same Ibis expressions, for logs that outgrow one machine.
 
-Everything that Ibis cannot say for Spark is in this file, in `spark_session.py` (how a session begins and ends), in
-`spark_sources.py` (how logs are read) and in `sessions/spark.py` (how sessions are written). Needs the extra `spark`.
+All code for Spark alone is in this file, in `spark_context.py` (starts and ends Spark), in `sources.py` (reads logs)
+and in `sessions/spark.py` (writes sessions). Needs the extra `spark`.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from tfrecsession.events.schema import RESERVED
 
 SQL = {
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.ansi.enabled": "true",  # what overflows is an error, as in DuckDB
+    "spark.sql.ansi.enabled": "true",  # overflow is an error, as in DuckDB
     "spark.sql.caseSensitive": "true",
     "spark.sql.parquet.binaryAsString": "true",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.legacy.parquet.nanosAsLong": "true",
-    "spark.sql.csv.parser.columnPruning.enabled": "false",  # or broken lines pass where that part is not asked for
+    "spark.sql.csv.parser.columnPruning.enabled": "false",  # else broken lines pass if their columns are not selected
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
-# Functions of DuckDB that our expressions call, in terms of Spark's.
+# DuckDB functions that our expressions call, defined by Spark's.
 FUNCTIONS = ("epoch_us(moment TIMESTAMP) RETURNS BIGINT RETURN unix_micros(moment)",)
 TIMES = {"timestamp": dt.Timestamp(timezone="UTC", scale=6), "timestamp_ntz": dt.Timestamp(scale=6)}
-LOCAL_BITS = 33  # of `monotonically_increasing_id`: the number of the row within its partition
+LOCAL_BITS = 33  # bits of `monotonically_increasing_id` that number the rows within a partition
 
 
 class _Compiler(PySparkCompiler):
-    """Ibis' SQL for Spark where its answers are not those of its SQL for DuckDB."""
+    """Ibis' SQL compiler for Spark, corrected where results differ from those of DuckDB."""
 
     __slots__ = ()
 
     def visit_CountStar(self, op, *, arg, where):
-        """Ibis sums, which makes nothing of no rows; none of them is 0."""
+        """Counts no rows as 0. Ibis sums, which gives null."""
         return super().visit_CountStar(op, arg=arg, where=None) if where is None else self.f.count_if(where)
 
     def visit_IsInf(self, op, *, arg):
-        """Ibis' is never true."""
+        """Compares with infinity. Ibis' own test is never true."""
         return self.f.abs(arg).eq(self.POS_INF)
 
     def visit_IsNull(self, op, *, arg):
-        """Ibis takes NaN for a null, here alone."""
+        """Tests for null alone. Ibis counts NaN as null, only here."""
         return arg.is_(ibis.backends.sql.compilers.base.NULL)
 
     def visit_NotNull(self, op, *, arg):
@@ -62,7 +62,7 @@ class _Compiler(PySparkCompiler):
 
 
 class SparkConnection(Backend):
-    """Ibis' backend whose tables are Parquet in `folder`, and whose results keep their types.
+    """Ibis backend whose tables are Parquet in `folder`, and whose results keep their types.
 
     folder: on a file system that the driver and all executors see.
     """
@@ -71,7 +71,7 @@ class SparkConnection(Backend):
 
     @classmethod
     def over(cls, session: SparkSession, folder: Path) -> SparkConnection:
-        """On a session of its own beside `session`, so that settings and names of neither reach the other."""
+        """Connects through a new session beside `session`, so that neither sees the other's settings and names."""
         Backend.register_options()
         session = session.newSession()
         for name, value in SQL.items():
@@ -87,21 +87,23 @@ class SparkConnection(Backend):
         return self._session
 
     def frame(self, expression: ir.Table) -> DataFrame:
-        """What Spark makes of an expression, not yet computed."""
+        """Returns the data frame of an expression, not yet computed."""
         return self.session.sql(self.compile(expression))
 
     def to_pyarrow(self, expr: ir.Expr, /, **_: Any) -> Any:
-        """On the driver, so for counts and catalogues alone. Ibis' own goes through pandas, where integers with nulls
-        become floats."""
+        """Computes an expression on the driver, so only for counts and catalogues.
+
+        Ibis' own method goes through pandas, where integers with nulls become floats.
+        """
         return expr.__pyarrow_result__(self.frame(expr.as_table()).toArrow())
 
     def get_schema(self, *args: Any, **kwargs: Any) -> ibis.Schema:
-        """With the zone and the precision that Spark's times have, and Ibis does not tell."""
+        """Returns the schema with the zone and the precision of Spark's times, which Ibis leaves out."""
         fields = zip(super().get_schema(*args, **kwargs).items(), self.session.table(args[0]).schema, strict=True)
         return ibis.schema({name: TIMES.get(field.dataType.typeName(), kind) for (name, kind), field in fields})
 
     def create_table(self, name: str, /, obj: ir.Table, **_: Any) -> ir.Table:
-        """Compute a table of this connection, or of DuckDB, and keep it as Parquet."""
+        """Computes a table of this connection, or of DuckDB, and stores it as Parquet."""
         backend = obj.get_backend()
         if backend.name != "duckdb":
             return self.keep(self.frame(obj), name)
@@ -112,7 +114,7 @@ class SparkConnection(Backend):
         return self.view(self.session.read.parquet(str(path)), name)
 
     def keep(self, frame: DataFrame, name: str | None = None) -> ir.Table:
-        """Compute a data frame and keep it as Parquet: executors may die, and plans stay short."""
+        """Computes a data frame and stores it as Parquet: executors may die, and plans stay short."""
         name = name or gen_name("kept")
         path = str(self.folder / name)
         frame.write.parquet(path)
@@ -128,18 +130,18 @@ class SparkConnection(Backend):
         shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def numbered(self, frame: DataFrame, column: str) -> ir.Table:
-        """The rows of a frame with their numbers from 0 in its order, kept. No row leaves its partition for that."""
+        """Numbers the rows of a frame from 0 in its order, and stores them. No row leaves its partition."""
         kept = self.keep(frame.withColumn(column, F.monotonically_increasing_id()))
         rows = self.session.table(kept.get_name())
         partition = F.shiftright(column, LOCAL_BITS)
         counts = dict(rows.groupBy(partition.alias("partition")).count().collect())
-        starts = [0, *accumulate(counts.get(number, 0) for number in range(max(counts, default=-1) + 1))]
+        starts = [0, *accumulate(counts.get(index, 0) for index in range(max(counts, default=-1) + 1))]
         start = F.expr(f"array({', '.join(f'{start}L' for start in starts)})")[partition.cast("int")]
         return self.view(rows.withColumn(column, start + F.col(column).bitwiseAND((1 << LOCAL_BITS) - 1)))
 
 
 def check_context(schema: ibis.Schema, names: Iterable[str], source: str) -> None:
-    """InputError for a context column of a type that would not come out of Spark as it went in."""
+    """Raises InputError for a context column whose type Spark would change."""
     for name in names:
         kind = schema[name]
         fits = kind.is_string() or kind.is_signed_integer() or kind.is_boolean() or kind.is_date() or kind.is_decimal()

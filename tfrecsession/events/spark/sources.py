@@ -1,11 +1,10 @@
-"""Logs as Spark reads them: Parquet and delimited files, PySpark data frames, Ibis tables on Spark.
+"""Logs read by Spark: Parquet and delimited files, PySpark data frames, Ibis tables on Spark.
 
-Rows have the numbers that DuckDB gives them: by file name and position in a Parquet file, by line in a delimited one.
-A data frame is numbered in the order of its partitions.
+Rows are numbered as in DuckDB: by file name and position in a Parquet file, by line in a delimited one. A data frame is
+numbered in the order of its partitions.
 
-What comes out differently than with DuckDB: ids that are fractional floats below 0.001 or from 10 million on, or points
-in time, have Spark's spelling. What one of the two refuses: a quoted line break in a delimited file and times as
-"...T10:11Z" without seconds are errors here, "+0130" for "+01:30" is one there.
+Differences to DuckDB: ids that are points in time, or fractional floats below 0.001 or from 10 million on, have Spark's
+spelling. Spark rejects quoted line breaks in delimited files, and times with a zone but no seconds ("...T10:11Z").
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from tfrecsession.events.raw_log import ROW, RawLog, reading
 from tfrecsession.events.schema import Columns
 from tfrecsession.events.spark.connection import SparkConnection, check_context
 
-PATTERN = re.compile(r"([\\*?\[\]{},])")  # what Hadoop takes for a pattern in a path
+PATTERN = re.compile(r"([\\*?\[\]{},])")  # characters that Hadoop reads as a pattern in a path
 REMOTE = re.compile(r"^(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # hdfs://..., s3a://...
 
 
 def session_of(source: Any) -> SparkSession | None:
-    """The session that a PySpark data frame or an Ibis table on Spark lives on."""
+    """Returns the Spark session of a PySpark data frame or of an Ibis table on Spark, else None."""
     if isinstance(source, DataFrame):
         return source.sparkSession
     if isinstance(source, ir.Table) and source.get_backend().name == "pyspark":
@@ -45,7 +44,7 @@ def session_of(source: Any) -> SparkSession | None:
 
 
 def reads(source: Any, format: str | None) -> bool:
-    """Whether Spark reads a source itself, on all executors. Everything else DuckDB turns into Parquet for it."""
+    """Returns whether Spark reads a source itself, on all executors. DuckDB converts all other sources to Parquet."""
     if isinstance(source, str) and REMOTE.match(source):
         return True
     if not isinstance(source, str | os.PathLike):
@@ -55,7 +54,7 @@ def reads(source: Any, format: str | None) -> bool:
 
 
 def open_on_spark(source: Any, columns: Columns, connection: SparkConnection, format: str | None) -> RawLog:
-    """The raw log of a source that Spark `reads`."""
+    """Opens a source that Spark `reads`."""
     if isinstance(source, ir.Table):
         source = session_of(source).sql(source.get_backend().compile(source))
     if isinstance(source, DataFrame):
@@ -91,7 +90,7 @@ def open_on_spark(source: Any, columns: Columns, connection: SparkConnection, fo
 
 
 def _open_parquet(frame: DataFrame, source: str, columns: Columns, connection: SparkConnection) -> RawLog:
-    """Rows are numbered by file and position, so that Spark may read them on all executors in any order."""
+    """Numbers the rows by file and position, so that Spark may read them on all executors in any order."""
     file, position = F.col("_metadata.file_path"), F.col("_metadata.row_index")
     counts = dict(frame.groupBy(file.alias("file")).count().collect())
     files = sorted(counts, key=lambda uri: PurePosixPath(unquote(urlsplit(uri).path)))
@@ -106,7 +105,7 @@ def _open_parquet(frame: DataFrame, source: str, columns: Columns, connection: S
 
 
 def _number(frame: DataFrame, source: str, columns: Columns, connection: SparkConnection) -> RawLog:
-    """What is read without positions is kept, with the numbers that its rows had then."""
+    """Numbers the rows of a source without positions, and stores them with these numbers."""
     table = connection.numbered(frame.select(_needed(frame, source, columns)), ROW)
     check_context(table.schema(), columns.context, source)
     return RawLog(table.mutate(**{ROW: table[ROW] + 1}), source, connection)
@@ -117,7 +116,7 @@ def _needed(frame: DataFrame, source: str, columns: Columns) -> list[Column]:
 
 
 def _over(frame: DataFrame, connection: SparkConnection) -> DataFrame:
-    """A data frame of another session, as ours sees it."""
+    """Returns a data frame of another session as one of our session."""
     name = f"tfrecsession_{id(frame)}"
     frame.createOrReplaceGlobalTempView(name)
     try:

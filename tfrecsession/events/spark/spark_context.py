@@ -1,4 +1,4 @@
-"""How a Spark session begins and ends: what it needs, in one line where it is missing, and nothing left running."""
+"""Start and end of a Spark session: one-line errors for missing requirements, and no process left running."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tfrecsession.errors import InputError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-JAVA = 17  # what Spark 4 asks for, at least
+JAVA = 17  # oldest version for Spark 4
 INSTALL_JAVA = (
     "`apt-get install openjdk-17-jre-headless` on Debian and Ubuntu, `conda install -c conda-forge openjdk=17` in "
-    "conda; JAVA_HOME, where it is set, must point to it"
+    "conda; JAVA_HOME, if set, must point to it"
 )
-PATIENCE = 10.0  # seconds until a master must have taken a connection
+PATIENCE = 10.0  # seconds to wait for a connection to the master
 LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
@@ -36,22 +36,24 @@ LOCAL = {
 
 @dataclass(frozen=True)
 class SparkSettings:
-    """What a user says about Spark. master: None is "local[*]", this machine. conf: Spark's own settings. session: one
-    that is there already, which is used and left as it is."""
+    """The user's settings of Spark.
+
+    master: None is "local[*]", this machine. conf: Spark's own settings. session: an existing one, left as it is.
+    """
 
     master: str | None = None
     conf: Mapping[str, Any] | None = None
     session: SparkSession | None = None
 
     @property
-    def said(self) -> str | None:
-        """The first of them that was said at all, by the name of its argument."""
-        said = {"--spark-master": self.master, "--spark-conf": self.conf, "spark=": self.session}
-        return next((argument for argument, value in said.items() if value), None)
+    def first_given(self) -> str | None:
+        """The argument name of the first setting that is given, or None."""
+        settings = {"--spark-master": self.master, "--spark-conf": self.conf, "spark=": self.session}
+        return next((argument for argument, value in settings.items() if value), None)
 
 
 def check_spark(settings: SparkSettings) -> None:
-    """InputError where PySpark is missing, or the settings cannot be meant."""
+    """Raises InputError if PySpark is missing or too old, or a setting is invalid."""
     try:
         import pyspark
     except ImportError as error:
@@ -60,21 +62,21 @@ def check_spark(settings: SparkSettings) -> None:
     if int(version.split(".")[0]) < 4:
         raise InputError(f"--engine spark: needs PySpark 4.0, this is {version}: pip install 'tfrecsession[spark]'")
     if settings.conf is not None and not isinstance(settings.conf, Mapping):
-        raise InputError('spark_conf: write it as a dict, as {"spark.executor.memory": "8g"}')
+        raise InputError('spark_conf: must be a dict, e.g. {"spark.executor.memory": "8g"}')
     if type(settings.session).__module__.startswith("pyspark.sql.connect"):
-        raise InputError("spark=: a session of Spark Connect cannot be used: give a classic SparkSession")
+        raise InputError("spark=: must be a classic SparkSession, not a session of Spark Connect")
     if settings.session is not None and not hasattr(settings.session, "newSession"):
-        raise InputError(f"spark=: a SparkSession is wanted, not a {type(settings.session).__name__}")
+        raise InputError(f"spark=: must be a SparkSession, not a {type(settings.session).__name__}")
 
 
 @contextlib.contextmanager
 def spark_session(settings: SparkSettings, sources: Sequence[Any], folder: Path, memory: str) -> Iterator[SparkSession]:
-    """The session that was given, or that one of the `sources` lives on, or that is active in this process, left
-    running at the end; else a new one, whose processes are gone at the end.
+    """Yields the given session, else that of one of the `sources`, else the active one, and leaves it running.
 
-    folder: for what Spark puts aside, and for its log. memory: of the JVM of a new local session, as 4GB.
+    If there is none, starts a new session and ends its processes afterwards. folder: for Spark's temporary files and
+    its log. memory: of the JVM of a new local session, e.g. 4GB.
 
-    Raises InputError where Java is missing, or the master cannot be reached or understood.
+    Raises InputError if Java is missing, or the master is invalid or cannot be reached.
     """
     from pyspark.sql import SparkSession
 
@@ -86,8 +88,8 @@ def spark_session(settings: SparkSettings, sources: Sequence[Any], folder: Path,
         return
     if settings.master or settings.conf:
         raise InputError(
-            f"{settings.said}: a Spark session is running in this process, which keeps its settings: stop it with "
-            "`spark.stop()`, or leave the option out to use it"
+            f"{settings.first_given}: a Spark session is running in this process and keeps its settings: stop it "
+            "with `spark.stop()`, or leave the option out to use it"
         )
     yield running
 
@@ -99,7 +101,7 @@ def _started(builder: Any, settings: SparkSettings, folder: Path, memory: str) -
     _check_java()
     _check_reachable(master)
     folder.mkdir(parents=True, exist_ok=True)
-    said = folder / "spark.log"
+    log = folder / "spark.log"
     conf = {
         "spark.driver.memory": _megabytes(memory),
         "spark.ui.enabled": "false",
@@ -115,24 +117,24 @@ def _started(builder: Any, settings: SparkSettings, folder: Path, memory: str) -
     had_gateway, on_interrupt = SparkContext._gateway is not None, signal.getsignal(signal.SIGINT)
     session = None
     try:
-        with _standard_error_in(said):  # the JVM inherits it, with all that Spark says from then on
+        with _standard_error_in(log):  # the JVM inherits it, so that all of Spark's output goes there
             try:
                 session = builder.getOrCreate()
-            except Exception as error:  # whatever Java, Spark or Py4J make of it
-                raise InputError(_refused(master, error, said)) from error
+            except Exception as error:  # Java, Spark and Py4J raise different types
+                raise InputError(_start_error(master, error, log)) from error
         yield session
     finally:
         if session is not None:
-            with contextlib.suppress(Exception):  # it may be what broke
+            with contextlib.suppress(Exception):  # the session itself may be broken
                 session.stop()
         if not had_gateway:
             _end_gateway(SparkContext)
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, on_interrupt)  # PySpark puts its own there
+            signal.signal(signal.SIGINT, on_interrupt)  # PySpark has installed its own
 
 
 def _end_gateway(context: Any) -> None:
-    """End the JVM that PySpark would keep until Python ends, with all the memory that it holds."""
+    """Ends the JVM, which PySpark would keep, with all its memory, until Python ends."""
     gateway, context._gateway, context._jvm = context._gateway, None, None
     if gateway is None:
         return
@@ -140,7 +142,7 @@ def _end_gateway(context: Any) -> None:
         gateway.shutdown()
     process = getattr(gateway, "proc", None)
     if process is not None:
-        process.stdin.close()  # the JVM's sign to end
+        process.stdin.close()  # tells the JVM to end
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
@@ -152,34 +154,34 @@ def _check_java() -> None:
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if not java or not os.access(java, os.X_OK):
-        place = f"JAVA_HOME is {home}, and there is no bin/java in it" if home else "there is no `java` on the PATH"
-        raise InputError(f"--engine spark: needs Java {JAVA}, and {place}: {INSTALL_JAVA}")
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, errors="replace").stderr
-    version = re.search(r'version "(?:1\.)?(\d+)', said)
+        reason = f"JAVA_HOME is {home}, and there is no bin/java in it" if home else "there is no `java` on the PATH"
+        raise InputError(f"--engine spark: needs Java {JAVA}, and {reason}: {INSTALL_JAVA}")
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, errors="replace").stderr
+    version = re.search(r'version "(?:1\.)?(\d+)', output)
     if version and int(version[1]) < JAVA:
         raise InputError(f"--engine spark: needs Java {JAVA} or later, and {java} is Java {version[1]}: {INSTALL_JAVA}")
 
 
 def _check_reachable(master: str) -> None:
-    """Spark itself would try for a minute or for ever."""
-    address = re.match(r"(?:spark|k8s)://(?:https?://)?(.+)$", master)
-    for place in address[1].split(",") if address else []:
-        host, _, port = place.rpartition(":")
+    """Checks that the master accepts connections. Spark itself would retry for a minute or forever."""
+    addresses = re.match(r"(?:spark|k8s)://(?:https?://)?(.+)$", master)
+    for address in addresses[1].split(",") if addresses else []:
+        host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
-            raise InputError(f"--spark-master {master}: write it with its port, as spark://host:7077")
+            raise InputError(f"--spark-master {master}: must have a port, e.g. spark://host:7077")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
         except (OSError, OverflowError) as error:
             reason = str(error)
         else:
             return
-    if address:
+    if addresses:
         raise InputError(f"--spark-master {master}: cannot be reached ({reason}): is it running, is this its address?")
 
 
 @contextlib.contextmanager
 def _standard_error_in(file: Path) -> Iterator[None]:
-    """Let what this process and those that it starts meanwhile say on standard error go to a file."""
+    """Redirects standard error, of this process and of those it starts meanwhile, to a file."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -191,19 +193,19 @@ def _standard_error_in(file: Path) -> Iterator[None]:
         os.close(kept)
 
 
-def _refused(master: str, error: Exception, log: Path) -> str:
-    """Why there is no session, in one line: what Java said last, or the error's own first line."""
+def _start_error(master: str, error: Exception, log: Path) -> str:
+    """Returns in one line why Spark did not start: the first error in its log, else the first line of `error`."""
     text = log.read_text(errors="replace")
     found = re.findall(
         r"^(?:Exception in thread \S+ |Caused by: )?[\w.$]+(?:Exception|Error): (.+)", text, re.MULTILINE
     )
-    found = found or re.findall(r"^Error: (.+)", text, re.MULTILINE)  # of the JVM itself
+    found = found or re.findall(r"^Error: (.+)", text, re.MULTILINE)  # from the JVM itself
     reason = " ".join((found[0] if found else str(error).strip().partition("\n")[0]).split())[:300]
     return f"--engine spark on {master}: Spark did not start: {reason}"
 
 
 def _megabytes(memory: str) -> str:
-    """4GB, 500MiB -> as Spark writes it."""
+    """Converts a size such as 4GB or 500MiB to Spark's notation."""
     number, unit = re.fullmatch(r"([\d.]+) ?([KMGT])i?B", str(memory), re.IGNORECASE).groups()
     return f"{int(float(number) * 1024 ** ('KMGT'.index(unit.upper()) - 1))}m"
 
