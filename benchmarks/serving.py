@@ -7,8 +7,8 @@
 
 `tfrecsession serve` and the load generator (`load.py`, open loop) are separate processes on the same cores.
 `server_cpu` and `generator_cpu` are the cores that each used. `stolen_cpu` is the cores that other guests of the
-machine took; `rates` repeats runs in which they took much. The models are trained once, into the folder: GRU4Rec (100
-units, one epoch) and VSKNN on a synthetic shop of about 50 thousand items. Requests are beginnings of test sessions.
+machine used; `rates` repeats runs where it is high. The models are trained once, into the folder: GRU4Rec (100 units,
+one epoch) and VSKNN on a synthetic shop of about 50 thousand items. Requests are beginnings of test sessions.
 """
 
 import argparse

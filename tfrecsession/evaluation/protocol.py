@@ -10,7 +10,8 @@ VERSION = 1  # raised when the same data and model would get other numbers; olde
 
 RULES = {
     "task": "At every event but the last of a session, the next item is predicted from the events so far.",
-    "ranking": "The whole catalogue is ranked at every event. No items are sampled or excluded.",
+    "ranking": "The whole catalogue is ranked at every event. Candidates are not sampled, and items of the session are "
+    "not excluded.",
     "ties": "Ties count against the model: the rank is the number of items that score at least as high as the target.",
     "unknown": "A target not seen in training counts as a miss.",
     "intervals": "Intervals are 95% bootstrap intervals over test sessions. They show how much the scores would vary "
@@ -103,7 +104,7 @@ def _split(options: dict) -> list[str]:
 
 
 def _span(text: str) -> str:
-    """ "1d" -> "1 day", "12h" -> "12 hours", "10%" -> "10%"."""
+    """Formats a span: "1d" -> "1 day", "12h" -> "12 hours", "10%" -> "10%"."""
     number, unit = text[:-1].strip(), UNITS.get(text[-1])
     if unit is None:
         return text
@@ -111,5 +112,5 @@ def _span(text: str) -> str:
 
 
 def _span_after_the(text: str) -> str:
-    """ "1d" -> "day", "12h" -> "12 hours"."""
+    """Formats a span to follow "the" or "the last": "1d" -> "day", "12h" -> "12 hours"."""
     return _span(text).removeprefix("1 ")

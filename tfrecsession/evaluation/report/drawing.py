@@ -62,7 +62,7 @@ class Series:
 
     @property
     def named(self) -> bool:
-        """Whether the model has a colour and marker of its own."""
+        """Returns whether the model has a colour and marker of its own."""
         return self.color != OTHER
 
     @property

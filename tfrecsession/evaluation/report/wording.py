@@ -111,7 +111,7 @@ def data_sentences(results: dict) -> list[str]:
             f"popular 10% have {popularity['top_10_percent']:.0%}."
         )
     sentences += [f"Note: {note}." if not note.endswith(".") else f"Note: {note}" for note in data.get("notes") or []]
-    return [*sentences, f"Fingerprint: {results['data']}. The same data with the same preparation has the same one."]
+    return [*sentences, f"Fingerprint {results['data']}: the same for the same data and preparation."]
 
 
 def splits_table(data: dict) -> dict | None:
