@@ -1,5 +1,5 @@
-"""ALS beside `implicit` (benfred, from PyPI; not a dependency: pip install implicit): quality for held-out people, and
-time per sweep, in one run on two threads.
+"""ALS compared with `implicit` (benfred, from PyPI; not a dependency: pip install implicit): quality for held-out users
+and time per sweep, in one run on two threads.
 
 TFRECSESSION_DATA=... python benchmarks/als_vs_implicit.py
 """
@@ -9,7 +9,7 @@ import os
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as implicit asks for: its threads are its own
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # implicit recommends it: it has its own threads
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ from tfrecsession.evaluation.held_out_users import scores_of
 from tfrecsession.sessions.store import SessionArrays
 from tfrecsession.sessions.vocabulary import Items
 
-# Found on people held out of train (--validate), on a coarse grid of the same size for both.
+# Found on users held out of train (--validate), on a coarse grid of the same size for both.
 SETTINGS = {
     "hetrec_lastfm": {
         "als": {"unobserved_weight": 0.1, "regularization": 0.001},
@@ -48,7 +48,7 @@ SWEEPS = 10
 
 
 def interactions(folder: str, name: str) -> Sessions:
-    """All interactions of a data set, a session per person."""
+    """Returns all interactions of a data set, a session per user."""
     if name == "hetrec_lastfm":
         users, items = np.loadtxt(f"{folder}/{name}/user_artists.dat", int, skiprows=1, usecols=(0, 1), unpack=True)
     else:
@@ -62,8 +62,8 @@ def interactions(folder: str, name: str) -> Sessions:
     by_count = np.argsort(-counts, kind="stable")
     ids = np.empty(len(names), np.int32)
     ids[by_count] = np.arange(len(names)) + 2
-    people, lengths = np.unique(users, return_counts=True)
-    columns = {"user": np.array([str(user) for user in people], object)}
+    user_ids, lengths = np.unique(users, return_counts=True)
+    columns = {"user": np.array([str(user) for user in user_ids], object)}
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return Sessions(SessionArrays(Items(names[by_count], counts[by_count]), ids[values], offsets, columns), "train")
 
@@ -80,7 +80,7 @@ class Clock(keras.callbacks.Callback):
 
 
 def ours(split, name, sweeps=SWEEPS, **settings):
-    """A generator that sweeps once each time it is asked, says the seconds, and at last the scores."""
+    """Yields the seconds of one sweep at a time, and at last the scores."""
     known = {"sweeps": 1, **settings} if name == "als" else settings
     model, clock = trs.models.by_name(name)(split.train.items, **known), Clock()
     for _ in range(sweeps if name == "als" else 1):
@@ -91,7 +91,7 @@ def ours(split, name, sweeps=SWEEPS, **settings):
 
 
 def theirs(split, factors=64, alpha=1.0, regularization=0.01, use_cg=True):
-    """As `ours`."""
+    """Yields what `ours` does, for `implicit`."""
     from implicit.als import AlternatingLeastSquares
     from scipy import sparse
 
@@ -99,7 +99,7 @@ def theirs(split, factors=64, alpha=1.0, regularization=0.01, use_cg=True):
         factors=factors,
         alpha=alpha,
         regularization=regularization,
-        iterations=1,  # fit goes on from the factors that it has
+        iterations=1,  # fit continues from the current factors
         use_cg=use_cg,
         num_threads=2,
         random_state=0,
@@ -111,11 +111,11 @@ def theirs(split, factors=64, alpha=1.0, regularization=0.01, use_cg=True):
     lengths = np.array([len(history) for history in split.histories])
     columns = split.train.items.encode([item for history in split.histories for item in history])
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    told = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(lengths), split.train.items.size))
-    told = _binary(told)
-    people, unreal = np.arange(len(lengths)), [0, 1]
+    given = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(lengths), split.train.items.size))
+    given = _binary(given)
+    users, padding_and_unknown = np.arange(len(lengths)), [0, 1]
     ids, _ = model.recommend(
-        people, told, N=100, recalculate_user=True, filter_items=unreal, filter_already_liked_items=True
+        users, given, N=100, recalculate_user=True, filter_items=padding_and_unknown, filter_already_liked_items=True
     )
     hits = np.array([np.isin(row, held) for row, held in zip(ids, split.held, strict=True)])
     of_each = scores_of(hits, np.array([len(held) for held in split.held]), (20,), (100,))
@@ -123,18 +123,20 @@ def theirs(split, factors=64, alpha=1.0, regularization=0.01, use_cg=True):
 
 
 def side_by_side(models: dict) -> dict:
-    """name -> scores and seconds per sweep, the least of all. The models sweep in turn: what else the machine does
-    meets all of them."""
+    """Returns name -> scores and the least seconds per sweep.
+
+    The models take turns, so that other work on the machine slows all of them.
+    """
     seconds, found = {name: [] for name in models}, {}
     while models:
         for name, model in list(models.items()):
-            said = next(model)
-            if isinstance(said, dict):
+            result = next(model)
+            if isinstance(result, dict):
                 least = min((second for second in seconds[name] if second is not None), default=None)
-                found[name] = {**said, "seconds_per_sweep": least}
+                found[name] = {**result, "seconds_per_sweep": least}
                 del models[name]
             else:
-                seconds[name].append(said)
+                seconds[name].append(result)
     return found
 
 
@@ -155,8 +157,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="hetrec_lastfm,ml-1m")
     parser.add_argument("--factors", default="64,512")
-    parser.add_argument("--name", default="als_vs_implicit", help="of the CSV")
-    parser.add_argument("--validate", action="store_true", help="try the grid on people held out of train")
+    parser.add_argument("--name", default="als_vs_implicit", help="name of the CSV file")
+    parser.add_argument("--validate", action="store_true", help="try the grid on users held out of train")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
@@ -179,7 +181,7 @@ def main():
                     report(name, 64, {solver: model}, {solver: settings})
             continue
         counted = {"popularity": {}, "item_knn": {"history": "mean", "window": 1000}}
-        report(name, "", {model: ours(split, model, **said) for model, said in counted.items()}, counted)
+        report(name, "", {model: ours(split, model, **options) for model, options in counted.items()}, counted)
         for factors in map(int, options.factors.split(",")):
             own = SETTINGS[name].get(f"als {factors}", SETTINGS[name]["als"])
             ways = {"als": {}, "als cg_steps=3": {"cg_steps": 3}}
@@ -188,7 +190,7 @@ def main():
                 ways["als block=128 cg_steps=3"] = {"block": 128, "cg_steps": 3}
             if factors > 512:  # exact solves take minutes
                 del ways["als"]
-            models = {way: ours(split, "als", factors=factors, **own, **said) for way, said in ways.items()}
+            models = {way: ours(split, "als", factors=factors, **own, **extra) for way, extra in ways.items()}
             settings = dict.fromkeys(models, own)
             for solver, use_cg in (("conjugate gradient", True), ("cholesky", False)):
                 if factors > 128 and not use_cg:  # takes minutes

@@ -1,10 +1,10 @@
-"""DuckDB and Spark prepare Globo's clicks: the same data set; seconds and peak memory of each.
+"""DuckDB and Spark prepare the same data set from Globo's clicks: seconds and peak memory of each.
 
 TFRECSESSION_DATA=... python benchmarks/engines.py
 
-Each engine runs in a process of its own. Memory is what the process and its children (Spark's JVM) held resident
-together, looked at four times a second. `load` is the machine's, per core, as the run began: where it is much above 0,
-others were at work too and the seconds are too many.
+Each engine runs in its own process. Memory is the resident memory of the process and its children (Spark's JVM)
+together, sampled four times a second. `load` is the load per core when the run began: if it is much above 0, other work
+ran on the machine and the seconds are too high.
 """
 
 import argparse
@@ -25,14 +25,14 @@ def measure(engine: str, memory: str, source: str, *arguments: str) -> dict:
         facts = Path(folder) / "facts.json"
         out = ["--out", f"{folder}/data", "--json", str(facts), "--engine", engine, "--memory", memory]
         load = os.getloadavg()[0] / os.cpu_count()
-        begun = time.perf_counter()
+        start = time.perf_counter()
         command = [sys.executable, "-m", "tfrecsession", "prepare", source, *out, *arguments]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         peak = 0
         while process.poll() is None:
             peak = max(peak, resident(process.pid))
             time.sleep(0.25)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         if process.returncode:
             raise SystemExit(f"prepare --engine {engine} failed")
         info = json.loads(facts.read_text())
@@ -52,7 +52,7 @@ def measure(engine: str, memory: str, source: str, *arguments: str) -> dict:
 
 
 def resident(process: int) -> int:
-    """Bytes that a process and all below it hold in memory (Linux)."""
+    """Returns the resident bytes of a process and all its descendants (Linux)."""
     try:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
         children = " ".join(task.read_text() for task in Path(f"/proc/{process}/task").glob("*/children")).split()
@@ -63,11 +63,11 @@ def resident(process: int) -> int:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--memory", default="2GB", help="of either engine")
+    parser.add_argument("--memory", default="2GB", help="memory limit of each engine")
     options = parser.parse_args()
     data = os.environ.get("TFRECSESSION_DATA")
     if not data:
-        raise SystemExit("TFRECSESSION_DATA is not set: it must name the folder of real data sets")
+        raise SystemExit("TFRECSESSION_DATA is not set: must be the folder of the real data sets")
     rows = []
     for engine in ("duckdb", "spark"):
         rows.append(measure(engine, options.memory, f"{data}/globo/clicks.parquet", *GLOBO))

@@ -1,4 +1,4 @@
-"""A training step of MatrixFactorization by the number of people and items, for each kind of loss.
+"""Cost of a training step of MatrixFactorization by the number of users and items, for each kind of loss.
 
 python benchmarks/factorization_cost.py
 """
@@ -25,20 +25,20 @@ LOSSES = {
 }
 
 
-def people(number, pairs):
-    """As many people as items, who had some of them at random."""
+def random_interactions(size, pairs):
+    """Returns random interactions of `size` users with `size` items."""
     rng = np.random.default_rng(0)
-    key = np.unique(rng.integers(0, number, pairs) * number + rng.integers(0, number, pairs))
-    user, item = np.divmod(key, number)
-    names = np.arange(number).astype(str).astype(object)
+    key = np.unique(rng.integers(0, size, pairs) * size + rng.integers(0, size, pairs))
+    user, item = np.divmod(key, size)
+    names = np.arange(size).astype(str).astype(object)
     return Interactions(
-        items=Items(names, np.sort(np.bincount(item, minlength=number))[::-1]),
+        items=Items(names, np.sort(np.bincount(item, minlength=size))[::-1]),
         users=names,
-        named=np.ones(number, bool),
-        offsets=np.concatenate([[0], np.cumsum(np.bincount(user, minlength=number))]),
+        named=np.ones(size, bool),
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(user, minlength=size))]),
         values=(item + 2).astype(np.int32),
         weights=np.ones(len(user), np.float32),
-        of_session=np.arange(number),
+        of_session=np.arange(size),
     )
 
 
@@ -70,11 +70,11 @@ def main():
     options = parser.parse_args()
     rows = []
     for size in map(int, options.sizes.split(",")):
-        interactions = people(size, options.pairs)
+        interactions = random_interactions(size, options.pairs)
         for name in LOSSES:
-            taken = milliseconds(interactions, name, options.dim, options.rows, options.steps)
-            first = next((row["step_ms"] for row in rows if row["loss"] == name), taken)
-            rows.append({"loss": name, "size": size, "step_ms": round(taken, 2), "times": round(taken / first, 2)})
+            step_ms = milliseconds(interactions, name, options.dim, options.rows, options.steps)
+            first = next((row["step_ms"] for row in rows if row["loss"] == name), step_ms)
+            rows.append({"loss": name, "size": size, "step_ms": round(step_ms, 2), "times": round(step_ms / first, 2)})
             print(rows[-1], flush=True)
     write_rows("factorization_cost", rows)
 

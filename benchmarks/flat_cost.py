@@ -1,4 +1,4 @@
-"""Does a training step cost more where there are more items? Same batch, same negatives, inside plain `model.fit`.
+"""Cost of a training step by catalogue size: same batch size, same number of negatives, in plain `model.fit`.
 
 python benchmarks/flat_cost.py --items 10000,1000000
 python benchmarks/flat_cost.py --items 10000,100000,1000000,10000000 --units 64 --optimizers LazyAdagrad --name
@@ -22,7 +22,7 @@ from tfrecsession.sessions.vocabulary import Items
 
 
 class StepTimes(keras.callbacks.Callback):
-    """Milliseconds of every step but the first ones, in which the graph is traced."""
+    """Milliseconds of every step, except the first ones, which trace the graph."""
 
     def __init__(self):
         super().__init__()
@@ -32,7 +32,7 @@ class StepTimes(keras.callbacks.Callback):
         self.start = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        float(logs["loss"])  # the step is over when its loss is known
+        float(logs["loss"])  # waits for the step to finish
         if batch >= 5:
             self.milliseconds.append(1e3 * (time.perf_counter() - self.start))
 
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--items", default="10000,1000000")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--units", type=int, default=100)
-    parser.add_argument("--name", default="flat_cost", help="of the file in results/")
+    parser.add_argument("--name", default="flat_cost", help="name of the file in results/")
     parser.add_argument("--optimizers", default="LazyAdagrad,LazyAdam,keras Adagrad")
     options = parser.parse_args()
     rows = []

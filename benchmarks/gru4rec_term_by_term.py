@@ -1,9 +1,9 @@
-"""Is our session-parallel GRU4Rec the authors' own? The same weights, sessions and draws into both, step by step.
+"""Our session-parallel GRU4Rec compared with the authors' step by step, with the same weights, sessions and negatives.
 
     TFRECSESSION_DATA=... python benchmarks/gru4rec_term_by_term.py --authors DIR --authors-python EXE
 
-`--authors` and `--authors-python` as in gru4rec_vs_authors.py. Without dropout, which both draw by chance. Their GRU is
-PyTorch's, whose update gate is the complement of the paper's: its weights change sign on the way.
+`--authors` and `--authors-python` are as in gru4rec_vs_authors.py. Dropout is off, since it is random. Their GRU is
+PyTorch's, whose update gate is the complement of the paper's: its weights change sign in the copy.
 """
 
 import argparse
@@ -59,7 +59,7 @@ np.savez(place, losses=losses, table=model.Wy.weight.detach().numpy(), biases=mo
 
 
 def ours(data, loss: str, steps: int) -> tuple[dict, dict]:
-    """What they need to repeat it, and what came out."""
+    """Returns the inputs that the authors' code needs to repeat our steps, and our results."""
     keras.utils.set_random_seed(0)
     settings = trs.presets.read("gru4rec_yoochoose1_64_authors")["settings"] | {"embedding_dropout": 0.0}
     if loss == "cross-entropy":

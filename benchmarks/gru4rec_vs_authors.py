@@ -1,12 +1,12 @@
-"""Our GRU4Rec beside the authors' own PyTorch code: the same sessions, units, batch and negatives, in one run.
+"""Our GRU4Rec compared with the authors' PyTorch code: the same sessions, units, batch and negatives, in one run.
 
     TFRECSESSION_DATA=... python benchmarks/gru4rec_vs_authors.py --authors DIR --authors-python EXE --json FILE
 
-`--authors` is a checkout of hidasib/GRU4Rec_PyTorch_Official, `--authors-python` an interpreter with what it needs
-(torch, joblib, NumPy below 2, pandas below 2.2). Both sides see yoochoose1_64 without the test items that train never
-saw, which the authors' evaluation leaves out too; every other event of test is ranked among all items, ties against
-the model. With `--preset gru4rec_yoochoose1_64_authors` ours trains as theirs does: session-parallel, term by term.
-The same command goes on after the seeds that FILE already has.
+`--authors` is a checkout of hidasib/GRU4Rec_PyTorch_Official, `--authors-python` an interpreter with its requirements
+(torch, joblib, NumPy below 2, pandas below 2.2). Both sides use yoochoose1_64 without the test items not seen in train,
+which the authors' evaluation also leaves out. Every other test event is ranked among all items; ties count against the
+model. With `--preset gru4rec_yoochoose1_64_authors`, ours trains as theirs does: session-parallel, term by term. The
+same command resumes after the seeds that FILE already has.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def write_text(sessions, file: Path) -> Path:
 
 
 def write_tsv(sessions, file: Path) -> Path:
-    """As the authors' code reads it: time grows over the log, so that sessions keep their order."""
+    """Writes the format of the authors' code; time increases over the log, so that sessions keep their order."""
     clock = 0
     with open(file, "w") as out:
         out.write("SessionId\tItemId\tTime\n")
@@ -68,7 +68,7 @@ def write_tsv(sessions, file: Path) -> Path:
     return file
 
 
-# Their code has no seed to set: NumPy's is fixed in it, PyTorch's is left at its default.
+# Their code has no seed option: NumPy's seed is fixed in it, PyTorch's is left at its default.
 SEEDED = """
 import runpy, sys, numpy, torch
 run, seed, *sys.argv[1:] = sys.argv[1:]
@@ -113,7 +113,7 @@ def ours(data, settings: dict, seed: int) -> dict:
 
 
 def matmul_limit(units: int, negatives: int) -> dict:
-    """What the products of a training step would allow, were there nothing else: forward, and twice that backward."""
+    """Measures the events/s that the matrix products of a step alone would allow: forward, and twice that backward."""
     a, b = tf.random.normal((2048, 2048)), tf.random.normal((2048, 2048))
     multiply = tf.function(lambda: tf.matmul(a, b))
     multiply()
@@ -122,18 +122,18 @@ def matmul_limit(units: int, negatives: int) -> dict:
         product = multiply()
     product.numpy()
     rate = 10 * 2 * 2048**3 / (time.perf_counter() - start)
-    an_event = 3 * 2 * units * (negatives + 6 * units)
-    return {"gflops": rate / 1e9, "events_per_s": rate / an_event}
+    flops_per_event = 3 * 2 * units * (negatives + 6 * units)
+    return {"gflops": rate / 1e9, "events_per_s": rate / flops_per_event}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--authors", required=True, help="the folder with the authors' run.py")
     parser.add_argument("--authors-python", required=True)
-    parser.add_argument("--epochs", type=int, default=10, help="of both sides")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of both sides")
     parser.add_argument("--preset", default="gru4rec_yoochoose1_64", help="our settings")
-    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE over them")
-    parser.add_argument("--seeds", default="0", help="of both sides; what is said is the mean")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE, overrides the preset")
+    parser.add_argument("--seeds", default="0", help="seeds of both sides; the mean is reported")
     parser.add_argument("--json")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
@@ -142,10 +142,10 @@ def main():
     given = Path(folder) / "yoochoose1_64"
     train = sessions_of(given / "train_sessions.txt")
     test = known_only(sessions_of(given / "test_sessions.txt"), train)
-    from tfrecsession.cli.run_commands import settings as said
+    from tfrecsession.cli.run_commands import settings as parsed
 
     preset = trs.presets.read(options.preset)["settings"]
-    settings = trs.training.settings_of("gru4rec", preset, said(options.set), {"epochs": options.epochs})
+    settings = trs.training.settings_of("gru4rec", preset, parsed(options.set), {"epochs": options.epochs})
     limit = matmul_limit(settings["units"][-1], settings["negatives"])
     results, kept = {"ours": [], "authors": []}, Path(options.json or os.devnull)
     chosen = json.loads(json.dumps({"ours": settings, "authors": {**AUTHORS, "n_epochs": options.epochs}}))

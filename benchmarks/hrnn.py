@@ -1,13 +1,13 @@
-"""Does it help to remember who returns: HRNN beside the session model alone and over the joined history.
+"""User histories across sessions: HRNN compared with GRU4Rec on single sessions and on joined histories.
 
     TFRECSESSION_DATA=... python benchmarks/hrnn.py --data globo --out DIR
     python benchmarks/hrnn.py --data shop --out DIR
 
-globo: test is the last day, all before it is train; scored are the users who have three sessions or more by then.
-shop: the synthetic shop whose users have a lasting taste of their own, of which a session's first item tells nothing
-and every further one something. Every model has the same width, loss, negatives, optimizer and epochs, untuned; those
-that remember train in lanes, the other one on packed rows. What is said with --set goes to all of them. Recall and MRR
-of 20 with 95% intervals over sessions, whole and by the number of the user's past sessions.
+globo: the test split is the last day, train is everything before it; only users with at least three sessions are
+scored. shop: a synthetic shop whose users have a lasting taste; the first item of a session does not depend on it, all
+later ones do. All models have the same width, loss, negatives, optimizer and epochs, untuned. Models with user memory
+train in lanes, the other one on packed rows. --set applies to all models. Reports Recall@20 and MRR@20 with 95%
+intervals over sessions, overall and by the number of the user's past sessions.
 """
 
 import argparse
@@ -33,7 +33,7 @@ GLOBO = {
     "session": "session_id",
     "user": "user_id",
 }
-LEAST = 3  # sessions of a user that is scored on Globo
+LEAST = 3  # sessions that a user needs to be scored on Globo
 SHARED = {"units": [100], "dropout": 0.1, "lanes": 64, "steps": 20, "epochs": 5}
 MODELS = {
     "GRU4Rec, session alone": ("gru4rec", {"lanes": None, "rows": 64}),
@@ -42,7 +42,7 @@ MODELS = {
     "HRNN-All": ("hrnn", {"form": "all", "user_units": [100]}),
 }
 
-# As `benchmarks/tuned.py` found them on Globo.
+# Settings found by `benchmarks/tuned.py` on Globo.
 BASELINES = {
     "item-kNN, tuned": (
         "item_knn",
@@ -54,38 +54,38 @@ BASELINES = {
 
 
 def prepared(name: str, out: Path):
-    place = out / name / "data"
-    if not place.exists():
+    path = out / name / "data"
+    if not path.exists():
         if name == "globo":
             folder = os.environ.get("TFRECSESSION_DATA")
             if not folder:
                 raise SystemExit("TFRECSESSION_DATA is not set: this benchmark needs its logs")
             source = Path(folder) / "globo" / "clicks.parquet"
-            trs.prepare(str(source), place, test_span="1d", validation_span="0d", **GLOBO)
+            trs.prepare(str(source), path, test_span="1d", validation_span="0d", **GLOBO)
         else:
-            trs.prepare(SHOP, place, test_span="2d", validation_span="0d")
-    data = trs.load(place)
+            trs.prepare(SHOP, path, test_span="2d", validation_span="0d")
+    data = trs.load(path)
     return data, data.test.only(sessions_of_users(data) >= LEAST) if name == "globo" else data.test
 
 
 def sessions_of_users(data) -> np.ndarray:
-    """int64 [test sessions]: how many sessions their user has in all; 0 for nobody in particular."""
+    """Returns int64 [test sessions]: the total number of sessions of their user; 0 for anonymous sessions."""
     names = pa.array(np.concatenate([data.train.column("user"), data.test.column("user")]), pa.string())
     user = names.dictionary_encode().indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    number = np.where(user < 0, 0, np.bincount(user[user >= 0])[user])
-    return number[len(data.train) :]
+    count = np.where(user < 0, 0, np.bincount(user[user >= 0])[user])
+    return count[len(data.train) :]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=["globo", "shop"], default="shop")
-    parser.add_argument("--out", required=True, help="where prepared data and scores are kept; the same goes on")
+    parser.add_argument("--out", required=True, help="folder of prepared data and scores; the same folder resumes")
     parser.add_argument("--seeds", default="0", help="a,b")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all models")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting for all models")
     options = parser.parse_args()
     out = Path(options.out)
     data, scored = prepared(options.data, out)
-    said = {key: json.loads(value) for key, _, value in (one.partition("=") for one in options.set)}
+    given = {key: json.loads(value) for key, _, value in (text.partition("=") for text in options.set)}
     kept = out / options.data / "scores.json"
     done = json.loads(kept.read_text()) if kept.exists() else {}
     rows = []
@@ -94,7 +94,7 @@ def main():
     for seed in map(int, options.seeds.split(",")):
         for label, (model, own) in (MODELS | (BASELINES if options.data == "globo" else {})).items():
             known = training.settings_of(model)
-            shared = {name: value for name, value in (SHARED | said).items() if name in known}
+            shared = {name: value for name, value in (SHARED | given).items() if name in known}
             settings = training.settings_of(model, shared, own)
             key = json.dumps([label, seed, settings, data.fingerprint])
             if key not in done:
@@ -106,7 +106,7 @@ def main():
 
 
 def measured(data, scored, label, model, settings, seed) -> list[dict]:
-    """A row for all events, and one for each number of past sessions."""
+    """Returns a row for all events, and one for each number of past sessions."""
     keras.utils.set_random_seed(seed)
     built = training.build(model, data.items, settings)
     start = time.perf_counter()
@@ -117,9 +117,9 @@ def measured(data, scored, label, model, settings, seed) -> list[dict]:
 
 
 def table(label, seed, found, **cost) -> list[dict]:
-    told = {"model": label, "seed": seed, "past_sessions": "all", "events": found.events}
-    told |= {name: found.metrics[name] for name in ("recall@20", "mrr@20")} | intervals(found)
-    rows = [told | cost]
+    overall = {"model": label, "seed": seed, "past_sessions": "all", "events": found.events}
+    overall |= {name: found.metrics[name] for name in ("recall@20", "mrr@20")} | intervals(found)
+    rows = [overall | cost]
     for past, part in found.slices["past_sessions"].items():
         if part["events"]:
             row = {"model": label, "seed": seed, "past_sessions": past, "events": part["events"]}

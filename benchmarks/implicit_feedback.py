@@ -1,14 +1,14 @@
-"""Implicit feedback for people that training has not seen: every factorization of ours beside `implicit`'s ALS and BPR
-(benfred, from PyPI; not a dependency: pip install implicit), neighbours and popularity, on one split.
+"""Implicit feedback of held-out users: our factorizations, neighbours and popularity compared with `implicit`'s ALS and
+BPR (benfred, from PyPI; not a dependency: pip install implicit), on one split.
 
-A tenth of the people is held out; 80% of their items are told, the rest is ranked (`evaluation.hold_out_users`). Every
-model that has settings is tuned alike: --trials trainings on a fifth of the people of *train*, held out of it in the
-same way, the defaults first, then settings drawn from SPACES; the best by NDCG@100 is trained on all of train and
-measured once. What is learned by gradient has its fold-in chosen in each trial too, among FOLDS.
+A tenth of the users is held out; 80% of their items are given, the rest is ranked (`evaluation.hold_out_users`). All
+models with settings are tuned in the same way. --trials settings (the defaults, then samples from SPACES) are evaluated
+on a fifth of the *training* users, held out in the same way. The best by NDCG@100 is trained on all of train and
+evaluated once. For models trained by gradient descent, each trial also chooses the fold-in among FOLDS.
 
-`implicit`'s ALS folds people in by its own least squares. Its BPR knows nobody but those it was trained on; so its item
-vectors and biases are put into our `MatrixFactorization`, which folds people in as it does for our BPR; for both,
-the mean of the item vectors (MEANS) may be chosen too.
+`implicit`'s ALS folds users in by its own least squares. Its BPR supports training users only, so its item vectors and
+biases are put into our `MatrixFactorization`, which folds users in as for our BPR. For both BPRs, the mean of the item
+vectors (MEANS) is another choice.
 
 TFRECSESSION_DATA=... python benchmarks/implicit_feedback.py
 """
@@ -18,7 +18,7 @@ import os
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as implicit asks for: its threads are its own
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # implicit recommends it: it has its own threads
 
 import keras
 import numpy as np
@@ -36,16 +36,14 @@ from tfrecsession.training import LinearDecay, build, settings_of
 NAMES = ("recall@20", "ndcg@100")
 DIM, SWEEPS = 64, 10
 FOLDS = [(0.1, 1.0), (0.1, 0.1), (0.03, 3.0), (0.3, 1.0)]  # fold_in_weight, ridge; the default first
-MEANS = [
-    ("mean", 0.3),
-    ("mean", 1.0),
-]  # for both BPRs: of the item vectors, so many times as long as the people that were learned
+# For both BPRs: the mean of the item vectors, scaled to this multiple of the length of trained user vectors.
+MEANS = [("mean", 0.3), ("mean", 1.0)]
 BY_GRADIENT = {
     "l2": [0.001, 0.003, 0.01, 0.02],
     "alpha": [0.0, 0.5, 0.75],
     "learning_rate": [0.1, 0.2, 0.4],
 }
-LENGTH = {  # of a training, as fast as the size of the data asks for
+LENGTH = {  # training settings by data set, for a reasonable run time
     "hetrec_lastfm": {"rows": 1024, "epochs": 20, "negatives": 512},
     "ml-1m": {"rows": 4096, "epochs": 12, "negatives": 256},
 }
@@ -80,19 +78,19 @@ RIVALS = ("implicit als", "implicit bpr")
 
 
 def log_of(folder: str, data: str) -> Sessions:
-    """All interactions, a session per person; at one time, which SKNN needs to be told: everybody is its past."""
+    """Returns all interactions, a session per user, all at one time, so that SKNN can use every user as a neighbour."""
     sessions = interactions(folder, data)
     columns = {"user": sessions.column("user"), "times": np.zeros(sessions.events, np.int64)}
     return Sessions(SessionArrays(sessions.items, sessions.values, sessions.offsets, columns), "train")
 
 
-def drawn(space: dict, trials: int, first: dict) -> list[dict]:
-    """The settings of all trials: `first`, then others of the space at random, none twice."""
+def sampled(space: dict, trials: int, first: dict) -> list[dict]:
+    """Returns the settings of all trials: `first`, then distinct random settings of the space."""
     random, found = np.random.default_rng(0), [first]
     for _ in range(50 * trials):
-        some = {name: values[random.integers(len(values))] for name, values in space.items()}
-        if len(found) < trials and some not in found:
-            found.append(some)
+        settings = {name: values[random.integers(len(values))] for name, values in space.items()}
+        if len(found) < trials and settings not in found:
+            found.append(settings)
     return found
 
 
@@ -100,26 +98,26 @@ def measured(model, split) -> dict[str, np.ndarray]:
     return trs.evaluation.evaluate_users(model, split, recall=(20,), ndcg=(100,), draws=0).of_each
 
 
-def with_folds(model, split, people, folds) -> tuple[dict[str, np.ndarray], tuple]:
-    """What people score under the best of `folds`, and which that is."""
+def with_folds(model, split, users, folds) -> tuple[dict[str, np.ndarray], tuple]:
+    """Returns the scores per user with the best of `folds`, and that fold-in."""
     found = []
     for fold in folds:
         if fold[0] == "mean":
-            found.append((by_mean(model, split, people, fold[1]), fold))
+            found.append((by_mean(model, split, users, fold[1]), fold))
             continue
         model.fold_in_weight, model.ridge = fold
-        model.settle(people)
+        model.settle(users)
         found.append((measured(model, split), fold))
-    return max(found, key=lambda one: one[0]["ndcg@100"].mean())
+    return max(found, key=lambda scores_and_fold: scores_and_fold[0]["ndcg@100"].mean())
 
 
-def told_of(split) -> sparse.csr_matrix:
+def given_items(split) -> sparse.csr_matrix:
     lengths = [len(history) for history in split.histories]
     columns = split.train.items.encode([item for history in split.histories for item in history])
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    told = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(lengths), split.train.items.size))
-    told.data[:] = 1
-    return told
+    given = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(lengths), split.train.items.size))
+    given.data[:] = 1
+    return given
 
 
 def scored_lists(ids, split) -> dict[str, np.ndarray]:
@@ -127,33 +125,33 @@ def scored_lists(ids, split) -> dict[str, np.ndarray]:
     return scores_of(hits, np.array([len(held) for held in split.held]), (20,), (100,))
 
 
-def by_mean(model, split, people, length) -> dict[str, np.ndarray]:
-    """Lists by the mean of the vectors of what is told, made `length` times as long as learned people are."""
+def by_mean(model, split, users, length) -> dict[str, np.ndarray]:
+    """Scores lists by the mean vector of the given items, `length` times as long as trained user vectors."""
     vectors, biases = np.asarray(model.item_vectors()), model.output_items.biases.numpy()
 
     def mean(matrix):
         return matrix @ vectors / np.maximum(np.asarray(matrix.sum(axis=1)), 1)
 
-    told = told_of(split)
-    share = (np.square(model.user_table.table).sum() / np.square(mean(binary(people))).sum()) ** 0.5
-    scores = length * share * mean(told) @ vectors.T + biases
-    scores[told.toarray() > 0] = -np.inf
+    given = given_items(split)
+    share = (np.square(model.user_table.table).sum() / np.square(mean(binary(users))).sum()) ** 0.5
+    scores = length * share * mean(given) @ vectors.T + biases
+    scores[given.toarray() > 0] = -np.inf
     scores[:, :2] = -np.inf
     return scored_lists(np.argsort(-scores, axis=1, kind="stable")[:, :100], split)
 
 
 def by_gradient(name, split, settings, folds):
     keras.utils.set_random_seed(0)
-    said = settings_of("matrix_factorization", {"loss": name, "dim": DIM}, settings)
-    model = build("matrix_factorization", split.train.items, said)
-    people = Interactions.of(split.train)
-    decay = [LinearDecay()] if said["decay"] else []
-    model.fit(people, rows=said["rows"], epochs=said["epochs"], callbacks=decay, verbose=0)
-    return with_folds(model, split, people, folds if name != "all_pairs" else [(0.1, 1.0)])
+    settings = settings_of("matrix_factorization", {"loss": name, "dim": DIM}, settings)
+    model = build("matrix_factorization", split.train.items, settings)
+    users = Interactions.of(split.train)
+    decay = [LinearDecay()] if settings["decay"] else []
+    model.fit(users, rows=settings["rows"], epochs=settings["epochs"], callbacks=decay, verbose=0)
+    return with_folds(model, split, users, folds if name != "all_pairs" else [(0.1, 1.0)])
 
 
-def binary(people):
-    matrix = people.csr()
+def binary(users):
+    matrix = users.csr()
     matrix.data[:] = 1
     return matrix
 
@@ -165,10 +163,10 @@ def implicit_als(split, settings):
         factors=DIM, iterations=SWEEPS, use_cg=False, num_threads=2, random_state=0, **settings
     )
     model.fit(binary(Interactions.of(split.train)), False)
-    told = told_of(split)
+    given = given_items(split)
     ids, _ = model.recommend(
-        np.arange(told.shape[0]),
-        told,
+        np.arange(given.shape[0]),
+        given,
         N=100,
         recalculate_user=True,
         filter_items=[0, 1],
@@ -178,28 +176,28 @@ def implicit_als(split, settings):
 
 
 def implicit_bpr(split, settings, folds):
-    """Its tables, folded in by ours."""
+    """Trains implicit's BPR; its tables are put into our model, which folds users in."""
     from implicit.bpr import BayesianPersonalizedRanking
 
-    people = Interactions.of(split.train)
+    interactions = Interactions.of(split.train)
     rival = BayesianPersonalizedRanking(factors=DIM, num_threads=2, random_state=0, **settings)
-    rival.fit(binary(people), False)
-    users, items = rival.user_factors, rival.item_factors  # the last column: 1, and the bias
-    assert items.shape[1] == DIM + 1 and (users[np.diff(people.offsets) > 0, DIM] == 1).all()
+    rival.fit(binary(interactions), False)
+    users, items = rival.user_factors, rival.item_factors  # last column: 1 for users, the bias for items
+    assert items.shape[1] == DIM + 1 and (users[np.diff(interactions.offsets) > 0, DIM] == 1).all()
     model = build(
         "matrix_factorization",
         split.train.items,
         settings_of("matrix_factorization", {"loss": "bpr", "dim": DIM}),
     )
-    model.take(people)
+    model.take(interactions)
     model.user_table.table.assign(users[:, :DIM])
     model.output_items.table.assign(items[:, :DIM])
     model.output_items.biases.assign(items[:, DIM])
-    return with_folds(model, split, people, folds)
+    return with_folds(model, split, interactions, folds)
 
 
 def run(name, split, settings, folds):
-    """What each person scores, and the fold-in chosen, if there was a choice."""
+    """Returns the scores per user, and the chosen fold-in, if there was a choice."""
     if name in LOSSES:
         return by_gradient(name, split, settings, folds)
     if name == "implicit bpr":
@@ -213,11 +211,11 @@ def run(name, split, settings, folds):
 
 
 def tuned(name, split, trials, length):
-    """The best settings, and their fold-in, on people held out of train."""
+    """Returns the best settings and fold-in on users held out of train."""
     if name not in SPACES:
         return {}, FOLDS[0]
     best = (-1.0, {}, FOLDS[0])
-    for settings in drawn(SPACES[name], trials, FIRST.get(name, {})):
+    for settings in sampled(SPACES[name], trials, FIRST.get(name, {})):
         settings = {**(length if name in LOSSES else {}), **settings}
         of_each, fold = run(name, split, settings, FOLDS + (MEANS if name.endswith("bpr") else []))
         score = float(of_each["ndcg@100"].mean())
@@ -232,7 +230,7 @@ def main():
     parser.add_argument("--data", default="hetrec_lastfm,ml-1m")
     parser.add_argument("--models", default=",".join((*ORDER, *RIVALS)))
     parser.add_argument("--trials", type=int, default=4)
-    parser.add_argument("--name", default="implicit_feedback", help="of the CSV")
+    parser.add_argument("--name", default="implicit_feedback", help="name of the CSV file")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
@@ -255,7 +253,7 @@ def main():
                 row |= {f"{measure}_high": bounds[measure][1]}
             rows.append(row | {"seconds": time.perf_counter() - start})
             print(rows[-1], flush=True)
-        for row in rows:  # on the same people: how far from what `implicit` scores
+        for row in rows:  # difference from `implicit` on the same users
             rival = "implicit bpr" if row["model"] == "bpr" else "implicit als"
             if row["data"] == data and row["model"] in LOSSES + ("als",) and rival in scored:
                 gap = {name: scored[row["model"]][name] - scored[rival][name] for name in NAMES}

@@ -1,14 +1,15 @@
-"""What the indexes of an export cost and find, of a million items whose vectors were learned.
+"""Cost and recall of the indexes of an export, for a million items with trained vectors.
 
     python benchmarks/index.py --folder PATH
 
-In the folder, once: a synthetic shop of a million items in ten thousand categories (4 million sessions), a GRU4Rec of
-width 100 trained on them for an epoch (23 minutes on two busy cores), and an export of it with every index, which
-measures its recall and, of ScaNN, chooses its settings. Then, in one process, the exports in turn: the time of a
-single request (strings in, strings out) beside that of reading the float32 table once from memory, which no exact
-answer that reads it can beat; what each finds of the exact answers of histories that chose no settings; and, open loop
-(`load.py`, in this process), the waits at 100 requests/s and the rate that is held with 90 of 100 requests answered
-within 50 ms. Extra `scann`.
+The folder is filled once: a synthetic shop of a million items in ten thousand categories (4 million sessions), a
+GRU4Rec of width 100 trained on it for an epoch (23 minutes on two busy cores), and an export with every index. The
+export measures its recall and, for ScaNN, chooses its settings.
+
+Then the exports are measured in turn, in one process. The time of a single request (strings in, strings out) is
+compared with reading the float32 table once from memory, a lower bound for exact answers. Recall is against the exact
+answers, on histories not used to choose settings. The open loop (`load.py`, in this process) gives latencies at 100
+requests/s and the rate held with 90% of the requests answered within 50 ms. Needs the extra `scann`.
 """
 
 import argparse
@@ -33,12 +34,12 @@ from tfrecsession.export.make_index import KINDS
 from tfrecsession.export.scann_ops import load_scann_ops
 
 UNITS, K = 100, 20
-CHOOSING = 1000  # histories that an export is made with; those after them are asked
+CHOOSING = 1000  # histories for the export; the later ones are for requests
 MOST_P90 = 50.0  # ms
 
 
 def train(folder: Path, items: int, sessions: int) -> None:
-    """`model.keras` and `histories.json` in the folder, made where they are missing."""
+    """Creates `model.keras` and `histories.json` in the folder if they are missing."""
     if (folder / "model.keras").exists():
         return
     if not (folder / "shop" / "dataset.json").exists():
@@ -54,7 +55,7 @@ def train(folder: Path, items: int, sessions: int) -> None:
 
 
 def export(folder: Path, kinds, histories) -> None:
-    """An export in the folder for every index, made where it is missing."""
+    """Creates a missing export in the folder for every index."""
     model = None
     for kind in kinds:
         path = folder / "exports" / kind / "1"
@@ -70,7 +71,7 @@ class Export:
     """A loaded export."""
 
     def __init__(self, path: Path):
-        self.loaded = tf.saved_model.load(str(path))  # held: its tables live as long as it does
+        self.loaded = tf.saved_model.load(str(path))  # kept, as its tables live only as long as it does
         self.signature = self.loaded.signatures["serving_default"]
         self.card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
         self.megabytes = sum(file.stat().st_size for file in (path / "variables").iterdir()) / 2**20
@@ -84,24 +85,25 @@ class Export:
 
 
 def single(exports, histories, size: int, requests: int) -> tuple[dict, list[float]]:
-    """Milliseconds of single requests by export, and of reading the table, all in turn."""
+    """Measures milliseconds of single requests by export, and of reading the table, all in turn."""
     table = tf.Variable(tf.random.normal((size, UNITS)))
     read = tf.function(lambda: tf.reduce_max(table))
-    took, reading = {kind: [] for kind in exports}, []
+    times, reading = {kind: [] for kind in exports}, []
     for number in range(-20, requests):
-        for kind, asked in [("read", read), *((kind, one.ask) for kind, one in exports.items())]:
+        for kind, call in [("read", read), *((kind, loaded.ask) for kind, loaded in exports.items())]:
             history = [histories[number % len(histories)]]
             began = time.perf_counter()
-            asked() if kind == "read" else asked(history)
-            if number >= 0:  # those before warm up
-                (reading if kind == "read" else took[kind]).append(1000 * (time.perf_counter() - began))
-    return took, reading
+            call() if kind == "read" else call(history)
+            if number >= 0:  # earlier calls warm up
+                (reading if kind == "read" else times[kind]).append(1000 * (time.perf_counter() - began))
+    return times, reading
 
 
-def found(exports, histories) -> dict[str, float]:
-    """Recall against the exact answers; a name is turned to a number for that."""
+def recall_of(exports, histories) -> dict[str, float]:
+    """Returns recall against the exact answers, after mapping names to numbers."""
     lists = {
-        kind: [one.ask(histories[i : i + 16])[0] for i in range(0, len(histories), 16)] for kind, one in exports.items()
+        kind: [loaded.ask(histories[i : i + 16])[0] for i in range(0, len(histories), 16)]
+        for kind, loaded in exports.items()
     }
     lists = {kind: np.concatenate(parts) for kind, parts in lists.items()}
     _, numbers = np.unique(np.concatenate([*lists.values()]), return_inverse=True)
@@ -109,16 +111,16 @@ def found(exports, histories) -> dict[str, float]:
     return {kind: share_of(numbered["exact"], of_kind) for kind, of_kind in numbered.items()}
 
 
-def loaded(one: Export, histories, rate: float, seconds: float) -> dict:
-    """What the open loop finds at a rate, as many requests answered at a time as there are cores."""
-    return undisturbed(lambda: loaded_once(one, histories, rate, seconds))
+def under_load(export: Export, histories, rate: float, seconds: float) -> dict:
+    """Returns the report of the open loop at a rate, with one request at a time per core."""
+    return undisturbed(lambda: under_load_once(export, histories, rate, seconds))
 
 
-def loaded_once(one: Export, histories, rate: float, seconds: float) -> dict:
+def under_load_once(export: Export, histories, rate: float, seconds: float) -> dict:
     load = Load("rest", "", "", [json.dumps(history) for history in histories], rate, seconds)
 
     def answer(number, body):
-        one.ask([json.loads(body)])
+        export.ask([json.loads(body)])
         load.answered(number, b"")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -127,12 +129,14 @@ def loaded_once(one: Export, histories, rate: float, seconds: float) -> dict:
     return report
 
 
-def rate_held(one: Export, histories, seconds: float) -> float:
-    """The highest rate at which 90 of 100 requests are answered within 50 ms, by bisection, to 10%; each has two
-    tries, as a hiccup of the machine is not the index's."""
+def rate_held(export: Export, histories, seconds: float) -> float:
+    """Finds the highest rate at which 90% of the requests are answered within 50 ms, by bisection, to 10%.
+
+    Each rate has two tries, as a hiccup may be the machine's fault.
+    """
     low, high, rate = 0.0, np.inf, 20.0
     while high / max(low, 1) > 1.1 and rate >= 1:
-        reports = (loaded(one, histories, rate, seconds) for _ in range(2))
+        reports = (under_load(export, histories, rate, seconds) for _ in range(2))
         held = any(report["p90_ms"] < MOST_P90 and not report["errors"] for report in reports)
         low, high = (rate, high) if held else (low, rate)
         rate = (low * high) ** 0.5 if low and high < np.inf else 2 * low if low else high / 2
@@ -149,27 +153,27 @@ def main(options) -> None:
     exports = {kind: Export(options.folder / "exports" / kind / "1") for kind in options.kinds}
     size = exports["exact"].card["items"] + 2
     busy = round(os.getloadavg()[0], 1)
-    took, reading = single(exports, histories, size, options.requests)
-    shares = found(exports, histories[:500])
+    times, reading = single(exports, histories, size, options.requests)
+    shares = recall_of(exports, histories[:500])
     rows = []
-    for kind, one in exports.items():
-        p50, limit = float(np.median(took[kind])), float(np.median(reading))
+    for kind, loaded in exports.items():
+        p50, limit = float(np.median(times[kind])), float(np.median(reading))
         row = {
             "index": kind,
             "items": size - 2,
             "width": UNITS,
             "read_ms": round(limit, 2),
             "p50_ms": round(p50, 2),
-            "p90_ms": round(float(np.quantile(took[kind], 0.9)), 2),
+            "p90_ms": round(float(np.quantile(times[kind], 0.9)), 2),
             "p50_of_read": round(p50 / limit, 2),
             f"recall@{K}": round(shares[kind], 4),
-            "export_mb": round(one.megabytes),
-            "export_s": one.seconds,
+            "export_mb": round(loaded.megabytes),
+            "export_s": loaded.seconds,
         }
-        report = loaded(one, histories, 100, options.seconds)
+        report = under_load(loaded, histories, 100, options.seconds)
         row |= {f"{name}_at_100_per_s": report[name] for name in ("p50_ms", "p90_ms", "p99_ms", "errors", "stolen_cpu")}
-        row["held_per_s_at_p90_50_ms"] = round(rate_held(one, histories, options.seconds / 3))
-        row |= {"load_average": busy, "settings": json.dumps(one.card.get("index_settings", {}))}
+        row["held_per_s_at_p90_50_ms"] = round(rate_held(loaded, histories, options.seconds / 3))
+        row |= {"load_average": busy, "settings": json.dumps(loaded.card.get("index_settings", {}))}
         rows.append(row)
         print(row, flush=True)
     write_rows(options.name, rows)
@@ -180,8 +184,8 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--sessions", type=int, default=4_000_000)
-    parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS), help="exact among them")
-    parser.add_argument("--requests", type=int, default=200, help="single ones, of every index in turn")
-    parser.add_argument("--name", default="index", help="of the file of results")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of the load at 100 requests/s")
+    parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS), help="must include exact")
+    parser.add_argument("--requests", type=int, default=200, help="number of single requests for every index")
+    parser.add_argument("--name", default="index", help="name of the file in results/")
+    parser.add_argument("--seconds", type=float, default=30.0, help="duration of the load at 100 requests/s")
     main(parser.parse_args())

@@ -1,4 +1,4 @@
-"""Does the input pipeline keep ahead of training? Events/s of the packed batches alone, against those of `model.fit`.
+"""Input pipeline throughput: events/s of the packed batches alone, compared with those of `model.fit`.
 
 python benchmarks/input_pipeline.py
 """
@@ -34,7 +34,7 @@ def main():
     keras.utils.set_random_seed(0)
     model = trs.models.GRU4Rec(data.items, units=[100], negatives=trs.negatives.Popularity(2048))
     model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
-    model.fit(batches.take(20), verbose=0)  # traced
+    model.fit(batches.take(20), verbose=0)  # traces the graph
     start = time.perf_counter()
     model.fit(batches, verbose=0)
     training = events / (time.perf_counter() - start)

@@ -1,9 +1,9 @@
-"""An open-loop load generator, a process of its own: it asks when a request is due, whatever the server does meanwhile.
+"""An open-loop load generator, in its own process: it sends each request when it is due, whatever the server does.
 
-Arrivals are a Poisson process of a fixed rate. A request's latency counts from the moment it was due, also where the
-generator itself came late, so that a server that stalls is charged for everybody who would have come. Asked by
-`benchmarks/serving.py`: a JSON object of `Load`'s fields through stdin, the findings as JSON through stdout.
-`benchmarks/index.py` calls it in its own process.
+Arrivals are a Poisson process of a fixed rate. Latency counts from the moment a request was due, even if the generator
+itself was late, so a stalled server is charged for every request that would have arrived. `benchmarks/serving.py`
+passes `Load`'s fields as JSON through stdin and reads the report as JSON from stdout. `benchmarks/index.py` calls it in
+its own process.
 """
 
 from __future__ import annotations
@@ -22,21 +22,23 @@ from pathlib import Path
 
 import numpy as np
 
-LATE_SECONDS = 10  # what is not answered by then is an error
-MOST_STOLEN = 0.02  # of a core: from there on a run tells of the machine's other guests
+LATE_SECONDS = 10  # a request not answered by then is an error
+MOST_STOLEN = 0.02  # of a core; with more, a run measures the other guests of the machine
 
 
 @dataclass
 class Load:
-    """Attributes:
-    api: "rest" or "grpc".
-    address: HOST:PORT.
-    path: of REST's request; the method is gRPC's own.
-    bodies: latin-1 text of what is sent, one after the other, from the first again.
-    rate: requests a second.
-    seconds: how long; the first `skip` of them are not counted.
-    keep: count the different answers to each body, which come back as text.
-    seed: of the arrivals.
+    """A load and its report.
+
+    Attributes:
+        api: "rest" or "grpc".
+        address: HOST:PORT.
+        path: path of REST requests; the gRPC method is fixed.
+        bodies: request bodies as latin-1 text, sent in turn, over and over.
+        rate: requests per second.
+        seconds: duration; the first `skip` seconds are not counted.
+        keep: whether to count the different answers to each body, which are returned as text.
+        seed: seed of the arrivals.
     """
 
     api: str
@@ -51,15 +53,15 @@ class Load:
     answers: list[Counter] = field(default_factory=list)
 
     def __post_init__(self):
-        self.asked = [body.encode("latin-1") for body in self.bodies]
-        self.answers = [Counter() for _ in self.asked]
+        self.requests = [body.encode("latin-1") for body in self.bodies]
+        self.answers = [Counter() for _ in self.requests]
         rng = np.random.default_rng(self.seed)
         self.due = np.cumsum(rng.exponential(1 / self.rate, int(self.rate * self.seconds)))
         self.ended = np.full(len(self.due), np.nan)
         self.errors = Counter()
 
     def run(self, send) -> dict:
-        """Call `send(number, body)` when each is due, and report."""
+        """Calls `send(number, body)` when each request is due, and returns the report."""
         self.start = time.perf_counter() + 0.1
         busy, stolen = time.process_time(), stolen_seconds()
         late = 0.0
@@ -69,14 +71,14 @@ class Load:
                 time.sleep(wait)
             else:
                 late = max(late, -wait)
-            send(number, self.asked[number % len(self.asked)])
+            send(number, self.requests[number % len(self.requests)])
         end = time.perf_counter() + LATE_SECONDS
         while self.open() and time.perf_counter() < end:
             time.sleep(0.01)
         busy, stolen = time.process_time() - busy, stolen_seconds() - stolen
         counted = self.due >= self.skip
         waits = 1000 * (self.ended - self.due)[counted]
-        waits = np.where(np.isnan(waits), 1000.0 * LATE_SECONDS, waits)  # an error is as bad as the longest wait
+        waits = np.where(np.isnan(waits), 1000.0 * LATE_SECONDS, waits)  # an error counts as the longest wait
         p50, p90, p99 = np.quantile(waits, [0.5, 0.9, 0.99]).round(2).tolist()
         return {
             "requests": int(counted.sum()),
@@ -89,7 +91,7 @@ class Load:
             "generator_cpu": round(busy / self.due[-1], 3),
             "generator_late_ms": round(1000 * late, 1),
             "stolen_cpu": round(float(stolen / self.due[-1]), 3),
-            "answers": [dict(one) for one in self.answers] if self.keep else [],
+            "answers": [dict(counts) for counts in self.answers] if self.keep else [],
         }
 
     def open(self) -> int:
@@ -98,18 +100,18 @@ class Load:
     def answered(self, number: int, body: bytes) -> None:
         self.ended[number] = time.perf_counter() - self.start
         if self.keep:
-            self.answers[number % len(self.asked)][body.decode("latin-1")] += 1
+            self.answers[number % len(self.requests)][body.decode("latin-1")] += 1
 
 
 def stolen_seconds() -> float:
-    """What the cores of a virtual machine have waited for a machine that worked for others, all of them together."""
+    """Returns the time, summed over cores, that this virtual machine waited while its host worked for other guests."""
     return int(Path("/proc/stat").read_text().split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def undisturbed(run, tries: int = 10) -> dict:
-    """The report of the first run from which hardly anything was stolen, or of the one that lost least of all tries.
+    """Returns the report of the first run with almost no stolen CPU time, or of the least disturbed of all tries.
 
-    Where 5% of a core were stolen, the longest waits of the same load were twice and three times as long.
+    With 5% of a core stolen, the longest waits of the same load were two to three times as long.
     """
     reports = []
     while len(reports) < tries:
@@ -120,17 +122,17 @@ def undisturbed(run, tries: int = 10) -> dict:
 
 
 class Rest:
-    """Kept-alive connections: one thread writes what is due, the other reads what comes."""
+    """A REST client with kept-alive connections: one thread writes requests, the other reads answers."""
 
     def __init__(self, load: Load):
         self.load = load
         host, _, port = load.address.rpartition(":")
         self.host, self.port = host, int(port)
-        self.free: deque = deque()  # the one that was last used comes first
+        self.free: deque = deque()  # the most recently used comes first
         self.poll = select.epoll()
         self.waiting: dict[int, list] = {}  # socket -> [connection, number, bytes so far]
         head = f"POST {load.path} HTTP/1.1\r\nHost: {load.address}\r\nContent-Type: application/json\r\n"
-        self.heads = {body: f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in load.asked}
+        self.heads = {body: f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in load.requests}
         threading.Thread(target=self.read, daemon=True).start()
 
     def send(self, number: int, body: bytes) -> None:
@@ -164,15 +166,15 @@ class Rest:
                 if entry is None:
                     continue
                 try:
-                    some = entry[0].recv(1 << 18)
+                    chunk = entry[0].recv(1 << 18)
                 except OSError:
-                    some = b""
-                if not some:
+                    chunk = b""
+                if not chunk:
                     with contextlib.suppress(ValueError):
                         self.free.remove(entry[0])
                     self.lost(entry, "connection closed")
                     continue
-                entry[2] += some
+                entry[2] += chunk
                 head, found, rest = entry[2].partition(b"\r\n\r\n")
                 if not found:
                     continue
@@ -188,7 +190,7 @@ class Rest:
 
 
 class Grpc:
-    """gRPC's own client, with messages that are encoded beforehand and answers that nobody decodes."""
+    """A gRPC client that sends encoded messages and does not decode answers."""
 
     def __init__(self, load: Load):
         import grpc
@@ -196,10 +198,10 @@ class Grpc:
         self.load, self.grpc = load, grpc
         self.channel = grpc.insecure_channel(load.address)
         grpc.channel_ready_future(self.channel).result(timeout=LATE_SECONDS)
-        self.ask = self.channel.unary_unary("/tensorflow.serving.PredictionService/Predict", _registered_method=False)
+        self.call = self.channel.unary_unary("/tensorflow.serving.PredictionService/Predict", _registered_method=False)
 
     def send(self, number: int, body: bytes) -> None:
-        self.ask.future(body, timeout=LATE_SECONDS).add_done_callback(lambda done: self.done(number, done))
+        self.call.future(body, timeout=LATE_SECONDS).add_done_callback(lambda done: self.done(number, done))
 
     def done(self, number: int, done) -> None:
         if done.code() == self.grpc.StatusCode.OK:

@@ -1,11 +1,11 @@
-"""NARM on yoochoose1_64 beside our GRU4Rec and VSKNN: its own split, next event, whole catalogue, ties counted against.
+"""NARM compared with GRU4Rec and VSKNN on yoochoose1_64: original split, next event, whole catalogue.
 
     TFRECSESSION_DATA=... python benchmarks/narm.py --out DIR --seeds 0,1,2
 
-The networks have their presets, VSKNN what tuning left it with (its defaults, see tuned.py). A mean over seeds has the
-interval of the mean over seeds, bootstrapped over sessions; `narm - gru4rec` is their difference, paired by session.
-`steps` are rates of training alone: the same batches, the models in turn, several rounds; what is said is the median,
-and `ratio` the median over rounds of GRU4Rec's rate by the model's. The same command goes on where it stopped.
+Ties count against the model. The networks have their presets, VSKNN its tuned settings (its defaults, see tuned.py).
+The interval of a mean over seeds is bootstrapped over sessions; `narm - gru4rec` is the difference, paired by session.
+`steps` rows are training rates alone: the same batches, the models in turn, several rounds. They are medians, and
+`ratio` is the median over rounds of GRU4Rec's rate divided by the model's. The same command resumes.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from tfrecsession.evaluation.cost import latency
 
 PRESETS = {"narm": "narm_yoochoose1_64", "gru4rec": "gru4rec_yoochoose1_64"}
 METRICS = ("recall@20", "mrr@20")
-# Trained in turn: the same units, batches, negatives, loss and optimizer; `narm, dim 50` is as wide as the paper's.
+# Trained in turn with the same units, batches, negatives, loss and optimizer; `narm, dim 50` has the paper's width.
 SPEED = {"gru4rec": ("gru4rec", {}), "narm": ("narm", {}), "narm, dim 50": ("narm", {"dim": 50})}
-ALIKE = ("rows", "steps", "negatives", "alpha", "score_dtype", "loss", "logq", "optimizer", "units", "reset_after")
+SHARED = ("rows", "steps", "negatives", "alpha", "score_dtype", "loss", "logq", "optimizer", "units", "reset_after")
 
 
 def settings_of(model: str, *given: dict) -> dict:
@@ -44,16 +44,16 @@ def score(data, name: str, seed: int, ranks: Path) -> dict:
     trs.training.fit(model, data, settings, seed=seed)
     seconds = time.perf_counter() - start
     scored = trs.evaluation.evaluate(model, data.test, (20,), slices=False)
-    answers = latency(model, data.test)
+    answer_ms = latency(model, data.test)
     np.savez_compressed(ranks, ranks=scored.ranks, event=scored.event)
     row = {"model": name, "seed": seed, **{metric: scored.metrics[metric] for metric in METRICS}, **intervals(scored)}
     row |= {"events": scored.events, "train_s": seconds, "evaluate_s": scored.seconds}
-    row |= {"answer_p50_ms": answers["p50"], "answer_p99_ms": answers["p99"]}
+    row |= {"answer_p50_ms": answer_ms["p50"], "answer_p99_ms": answer_ms["p99"]}
     return row | {"train_events_per_s": data.train.scored_events * settings.get("epochs", 1) / seconds}
 
 
-def mean_of(data, runs: list[dict], files: list[Path], less: list[Path] = ()) -> dict:
-    """The mean over seeds, less that of other runs, with its interval over sessions."""
+def mean_of(data, runs: list[dict], files: list[Path], minus: list[Path] = ()) -> dict:
+    """Returns the mean over seeds, minus that of other runs, with its interval over sessions."""
     event = np.load(files[0])["event"]
     session = np.searchsorted(data.test.offsets, event, side="right") - 1
 
@@ -62,8 +62,8 @@ def mean_of(data, runs: list[dict], files: list[Path], less: list[Path] = ()) ->
         hits = ranks <= 20
         return np.stack([hits.mean(axis=0), (hits / ranks).mean(axis=0)], axis=1)
 
-    own = values(files) - (values(less) if less else 0.0)
-    (found,) = averages(session, lambda some: own[some], [Group(np.zeros(len(event), np.int8), 1, [0, 1])])
+    scores = values(files) - (values(minus) if minus else 0.0)
+    (found,) = averages(session, lambda chunk: scores[chunk], [Group(np.zeros(len(event), np.int8), 1, [0, 1])])
     row = {"seed": f"mean of {len(files)}", "events": len(event)}
     for number, metric in enumerate(METRICS):
         row |= {metric: found.mean[0, number], f"{metric}_low": found.low[0, number]}
@@ -73,19 +73,19 @@ def mean_of(data, runs: list[dict], files: list[Path], less: list[Path] = ()) ->
 
 
 def speed(data, rounds: int, batches: int) -> list[dict]:
-    """Training steps of each model in turn: median events/s, and how many times faster GRU4Rec is."""
-    shared = {name: value for name, value in settings_of("gru4rec").items() if name in ALIKE}
-    some = data.train.batches(rows=shared["rows"], steps=shared["steps"]).take(batches).cache()
-    events = sum(int((targets.numpy() > 0).sum()) for _, targets in some)
+    """Measures training steps of each model in turn: median events/s, and the ratio of GRU4Rec's rate to it."""
+    shared = {name: value for name, value in settings_of("gru4rec").items() if name in SHARED}
+    cached = data.train.batches(rows=shared["rows"], steps=shared["steps"]).take(batches).cache()
+    events = sum(int((targets.numpy() > 0).sum()) for _, targets in cached)
     models = {}
     for label, (name, given) in SPEED.items():
         models[label] = trs.training.build(name, data.items, settings_of(name, shared, given))
-        models[label].fit(some, verbose=0)  # traced, the batches kept
+        models[label].fit(cached, verbose=0)  # traces the graph
     rates = {label: [] for label in models}
     for _ in range(rounds):
         for label, model in models.items():
             start = time.perf_counter()
-            model.fit(some, verbose=0)
+            model.fit(cached, verbose=0)
             rates[label].append(events / (time.perf_counter() - start))
     return [
         {
@@ -100,10 +100,10 @@ def speed(data, rounds: int, batches: int) -> list[dict]:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True, help="where prepared data, ranks and finished runs are kept")
+    parser.add_argument("--out", required=True, help="folder of prepared data, ranks and finished runs")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--batches", type=int, default=150, help="of one round")
+    parser.add_argument("--batches", type=int, default=150, help="batches per round")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
@@ -125,7 +125,7 @@ def main():
 
     seeds = list(map(int, options.seeds.split(",")))
     files = {name: [out / f"{name}_{seed}.npz" for seed in seeds] for name in PRESETS}
-    files["vsknn"] = [out / "vsknn_0.npz"]  # counted: nothing of it is drawn
+    files["vsknn"] = [out / "vsknn_0.npz"]  # deterministic: one seed is enough
     wanted = [("vsknn", 0), *((name, seed) for name in PRESETS for seed in seeds)]
     for name, seed in wanted:
         if f"{name} {seed}" not in state["runs"]:

@@ -1,9 +1,9 @@
-"""How long one session waits for its answer from an exported VSKNN: 1 million past sessions, 100 thousand items.
+"""Latency of an exported VSKNN for one session: 1 million past sessions, 100 thousand items.
 
     python benchmarks/neighbour_latency.py --sessions 1000000 --items 100000
 
-The SavedModel is asked in this process, a session at a time, as TensorFlow Serving would without a network. For
-comparison: Serenade (SIGMOD 2022), a Rust server, says p90 below 1.7 ms over 60 million events and 1.76 million items.
+The SavedModel is called in this process, one session at a time, as TensorFlow Serving would without a network. For
+comparison: Serenade (SIGMOD 2022), a Rust server, reports p90 below 1.7 ms, 60 million events and 1.76 million items.
 """
 
 import argparse
@@ -26,19 +26,19 @@ SECOND = 1_000_000
 
 
 def log(sessions: int, items: int, rng) -> Sessions:
-    """Sessions of 2 to 10 events on items of Zipf-like popularity, near each other in the catalogue."""
+    """Generates sessions of 2 to 10 events on items of Zipf-like popularity, near each other in the catalogue."""
     lengths = 2 + rng.binomial(8, 0.3, sessions)
     start = np.minimum((items * rng.random(sessions) ** 3).astype(np.int64), items - 1)
     near = rng.integers(-20, 21, lengths.sum())
     values = np.clip(np.repeat(start, lengths) + near, 0, items - 1)
     counts = np.bincount(values, minlength=items)
-    order = np.argsort(-counts, kind="stable")  # ids go by falling count
-    number = np.empty(items, np.int32)
-    number[order] = np.arange(items) + 2
+    order = np.argsort(-counts, kind="stable")  # ids are by descending count
+    new_id = np.empty(items, np.int32)
+    new_id[order] = np.arange(items) + 2
     vocabulary = Items(np.array([f"item-{n}" for n in range(items)]), counts[order])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     times = np.arange(len(values), dtype=np.int64) * SECOND
-    return Sessions(SessionArrays(vocabulary, number[values], offsets, {"times": times}), "train")
+    return Sessions(SessionArrays(vocabulary, new_id[values], offsets, {"times": times}), "train")
 
 
 def main():
@@ -65,7 +65,7 @@ def main():
         for number, history in enumerate([*histories[:50], *histories]):
             start = time.perf_counter()
             answer(items=tf.constant([history]))["items"].numpy()
-            if number >= 50:  # the first ones warm up
+            if number >= 50:  # the first calls warm up
                 waits.append(1000 * (time.perf_counter() - start))
     p50, p90, p99 = np.quantile(waits, [0.5, 0.9, 0.99])
     row = {

@@ -1,11 +1,11 @@
-"""Our session neighbours beside rn5l/session-rec: the same files, the same settings, one run.
+"""Our session neighbours compared with rn5l/session-rec: the same files, the same settings, one run.
 
     TFRECSESSION_DATA=... python benchmarks/neighbours_vs_session_rec.py --session-rec DIR --session-rec-python EXE
 
 `--session-rec` is a checkout of rn5l/session-rec, `--session-rec-python` an interpreter with NumPy, pandas, psutil and
-pympler. Both sides see yoochoose1_64 without the test items that train never saw, answer after every event of test that
-has a successor, and are ranked by the same rule: all items compete, ties count against the model. session-rec's SKNN
-multiplies by the root of the neighbour's length where its paper divides, so that SKNN is compared by Jaccard.
+pympler. Both sides use yoochoose1_64 without the test items not seen in train. They predict at every test event but the
+last of a session and are ranked by the same rule: all items compete, ties count against the model. session-rec's SKNN
+multiplies by the root of the neighbour's length where its paper divides, so SKNN is compared with Jaccard similarity.
 """
 
 import argparse
@@ -105,8 +105,8 @@ def main():
     parser.add_argument("--session-rec", required=True, help="the folder with session-rec's algorithms/")
     parser.add_argument("--session-rec-python", required=True)
     parser.add_argument("-k", type=int, default=100, help="neighbours")
-    parser.add_argument("-m", type=int, default=1000, help="most recent sessions that are looked at")
-    parser.add_argument("--every", type=int, default=1, help="take one of so many test sessions, for both sides")
+    parser.add_argument("-m", type=int, default=1000, help="number of most recent sessions considered")
+    parser.add_argument("--every", type=int, default=1, help="use every n-th test session, for both sides")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
@@ -114,10 +114,10 @@ def main():
     train = sessions_of(Path(folder) / "yoochoose1_64" / "train_sessions.txt")
     test = known_only(sessions_of(Path(folder) / "yoochoose1_64" / "test_sessions.txt"), train)[:: options.every]
     rows = []
-    with tempfile.TemporaryDirectory() as place:
-        files = write_text(train, Path(place) / "train.txt"), write_text(test, Path(place) / "test.txt")
-        trs.prepare(str(files[0]), f"{place}/data", test_input=str(files[1]))
-        data = trs.load(f"{place}/data")
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_text(train, Path(folder) / "train.txt"), write_text(test, Path(folder) / "test.txt")
+        trs.prepare(str(files[0]), f"{folder}/data", test_input=str(files[1]))
+        data = trs.load(f"{folder}/data")
         for case, (name, settings, (module, cls), their_settings) in CASES.items():
             mine = ours(options, data, name, settings)
             other = theirs(options, module, cls, their_settings, *files)

@@ -1,4 +1,4 @@
-"""Time and peak memory of `tfrecsession prepare`, each log in a process of its own.
+"""Time and peak memory of `tfrecsession prepare`, each log in its own process.
 
 python benchmarks/preparing.py --sessions 100000,1000000,20700000
 """
@@ -18,7 +18,7 @@ GLOBO = ["--item", "click_article_id", "--time", "click_timestamp", "--session",
 
 
 def measure(source: str, *arguments: str) -> dict:
-    """Run `prepare` on a source; seconds, peak resident memory, events."""
+    """Runs `prepare` on a source; returns seconds, peak resident memory and events."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "data"
         command = [
@@ -47,7 +47,7 @@ def measure(source: str, *arguments: str) -> dict:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", default="100000,1000000", help="of the synthetic logs")
+    parser.add_argument("--sessions", default="100000,1000000", help="sizes of the synthetic logs")
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--memory", default="4GB")
     options = parser.parse_args()
@@ -57,7 +57,7 @@ def main():
         rows.append(measure(f"{data}/globo/clicks.parquet", *GLOBO))
         print(rows[-1], flush=True)
     else:
-        print("TFRECSESSION_DATA is not set: no real log measured")
+        print("TFRECSESSION_DATA is not set: no real log is measured")
     for sessions in options.sessions.split(","):
         spec = f"synthetic:items={options.items},sessions={sessions},seed=1,days=30"
         rows.append(measure(spec, "--memory", options.memory))

@@ -1,10 +1,10 @@
 """Biased matrix factorization on ml-100k's ratings: RMSE and MAE over five random folds, and under a split by time.
 
-Rating prediction has no sessions: the log is prepared with every user as one session, nobody and nothing left out, and
-split here. Every fold chooses its regularization on a tenth of its own training ratings (drawn at random, or the latest
-tenth where the split is by time) and is then trained on all of them; held-out ratings are looked at once, at the end.
-FIXED and the range of GRID came from trials on such a tenth of the first random fold of seed 0. These ratings are held
-out by other folds, so that only the first is free of any look.
+Rating prediction has no sessions: the log is prepared with every user as one session, without filters, and split here.
+Every fold chooses its regularization on a tenth of its own training ratings: random, or the latest if the split is by
+time. It is then trained on all of them; held-out ratings are used once, at the end. FIXED and the range of GRID come
+from trials on such a tenth of the first random fold of seed 0. Other folds hold out these ratings, so only the first
+fold is strictly untouched.
 
 TFRECSESSION_DATA=... python benchmarks/ratings.py
 """
@@ -33,28 +33,28 @@ GRID = [{"l2": l2, "bias_l2": bias_l2} for l2, bias_l2 in itertools.product((0.0
 BIASES = {"dim": 1, "l2": 10.0, "bias_l2": 0.03, "deviation": 1e-9}  # the vectors stay at 0: mu + b_u + b_i
 
 
-def fitted(people, settings, seed=0):
+def fitted(train, settings, seed=0):
     keras.utils.set_random_seed(seed)
     own = {name: settings[name] for name in ("dim", "l2", "bias_l2", "deviation") if name in settings}
-    model = trs.models.MatrixFactorization(people.items, rating="rating", negatives=None, **own)
+    model = trs.models.MatrixFactorization(train.items, rating="rating", negatives=None, **own)
     model.compile(trs.optimizers.LazyAdam(settings["learning_rate"]), "mean_squared_error")
     decay = trs.training.LinearDecay()
-    model.fit(people, rows=settings["rows"], epochs=settings["epochs"], seed=seed, callbacks=[decay], verbose=0)
+    model.fit(train, rows=settings["rows"], epochs=settings["epochs"], seed=seed, callbacks=[decay], verbose=0)
     return model
 
 
-def tuned(people, held_out):
-    """The settings of GRID that score best on a validation part, and that score."""
+def tuned(train, held_out):
+    """Returns the settings of GRID with the best validation score, and that score."""
     scores = [
-        (evaluate_ratings(fitted(people, FIXED | some), held_out, SCALE, draws=0).rmse, number)
-        for number, some in enumerate(GRID)
+        (evaluate_ratings(fitted(train, FIXED | settings), held_out, SCALE, draws=0).rmse, index)
+        for index, settings in enumerate(GRID)
     ]
     best = min(scores)
     return FIXED | GRID[best[1]], best[0]
 
 
 def by_time(sessions, share):
-    """The earliest part of all ratings as sessions to train on, and the latest `share` of them."""
+    """Returns the earliest ratings as sessions to train on, and the latest `share` of all ratings."""
     times = sessions.column("times")
     early = times < np.quantile(times, 1 - share)
     session = np.repeat(np.arange(len(sessions)), np.diff(sessions.offsets))
@@ -70,14 +70,14 @@ def by_time(sessions, share):
 
 
 def splits(protocol, sessions, seed):
-    """(training ratings, held-out ratings, and the same two for tuning), fold by fold."""
+    """Yields (training ratings, held-out ratings, and the same two for tuning) per fold."""
     if protocol == "time":
         early, held_out = by_time(sessions, 0.2)
         earlier, validation = by_time(early, 0.1)
         yield interactions(early), held_out, interactions(earlier), validation
         return
-    for number, (train, held_out) in enumerate(random_folds(interactions(sessions), 5, seed)):
-        yield train, held_out, *next(random_folds(train, 10, seed + 1 + number))
+    for fold, (train, held_out) in enumerate(random_folds(interactions(sessions), 5, seed)):
+        yield train, held_out, *next(random_folds(train, 10, seed + 1 + fold))
 
 
 def interactions(sessions):
@@ -86,7 +86,7 @@ def interactions(sessions):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="of the folds")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the folds")
     parser.add_argument("--protocols", default="random,time")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
@@ -108,14 +108,14 @@ def main():
                     "matrix_factorization": settings,
                 }
                 new = ~np.isin(held_out.users.astype(str), train.users[np.diff(train.offsets) > 0].astype(str))
-                for name, some in chosen.items():
-                    if some is None:
+                for name, given in chosen.items():
+                    if given is None:
                         predicted = np.full(len(held_out), train.weights.mean())
                     else:
-                        predicted = fitted(train, some).predict_ratings(held_out.users, held_out.items, SCALE)
+                        predicted = fitted(train, given).predict_ratings(held_out.users, held_out.items, SCALE)
                     error = held_out.values - predicted
                     errors.setdefault(name, []).append((held_out.users, error))
-                    said = " ".join(f"{key}={value}" for key, value in (some or {}).items())
+                    text = " ".join(f"{key}={value}" for key, value in (given or {}).items())
                     rows.append(
                         {
                             "protocol": protocol,
@@ -125,12 +125,12 @@ def main():
                             "rmse_known_users": round(float(np.sqrt(np.mean(error[~new] ** 2))), 4),
                             "ratings_of_new_users": round(float(new.mean()), 3),
                             "validation_rmse": round(validated, 4) if name == "matrix_factorization" else "",
-                            "settings": said,
+                            "settings": text,
                         }
                     )
                     print(rows[-1], flush=True)
             for name, folds in errors.items() if protocol == "random" else ():
-                pooled = scored(*(np.concatenate(some) for some in zip(*folds, strict=True)))
+                pooled = scored(*(np.concatenate(column) for column in zip(*folds, strict=True)))
                 own = [row for row in rows if row["protocol"] == protocol and row["model"] == name]
                 pooled |= over_folds([row["rmse"] for row in own])
                 rows.append({"protocol": protocol, "fold": "all", "model": name, **pooled})
@@ -139,8 +139,10 @@ def main():
 
 
 def over_folds(rmse):
-    """The mean over folds, and its 95% interval by Student's t. The interval over users beside it is the wider one: it
-    also says how much people differ."""
+    """Returns the mean over folds, and its 95% interval by Student's t.
+
+    The interval over users is wider, as it includes how much users differ.
+    """
     half = stats.t.ppf(0.975, len(rmse) - 1) * np.std(rmse, ddof=1) / len(rmse) ** 0.5
     mean = np.mean(rmse)
     return {

@@ -1,4 +1,4 @@
-"""Where the benchmarks write: a CSV whose first line is the command that made it."""
+"""Writing of benchmark results: a CSV file whose first line is the command that made it."""
 
 import csv
 import shlex
@@ -10,8 +10,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def write_rows(name: str, rows: list[dict]) -> None:
     RESULTS.mkdir(exist_ok=True)
-    said = ["PATH" if word.startswith("/") else word for word in sys.argv[1:]]  # a machine's own paths tell nobody more
-    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *said])
+    arguments = ["PATH" if word.startswith("/") else word for word in sys.argv[1:]]  # no local paths in results
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *arguments])
     with open(RESULTS / f"{name}.csv", "w", newline="") as file:
         file.write(f"# {command}\n")
         writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in rows for key in row)))
@@ -20,7 +20,7 @@ def write_rows(name: str, rows: list[dict]) -> None:
 
 
 def intervals(scored, names=("recall@20", "mrr@20")) -> dict[str, float]:
-    """The 95% intervals of an Evaluation, as columns of a row."""
+    """Returns the 95% intervals of an Evaluation, as columns of a row."""
     return {
         f"{name}_{side}": bound
         for name in names

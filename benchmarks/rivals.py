@@ -1,4 +1,4 @@
-"""The models that are counted and not learned, on yoochoose1_64: its own split, next event, whole catalogue.
+"""Models without gradients on yoochoose1_64: original split, next event, whole catalogue.
 
 TFRECSESSION_DATA=... python benchmarks/rivals.py
 """
@@ -14,7 +14,7 @@ from yoochoose import score
 
 import tfrecsession as trs
 
-# The defaults, further ways to weigh the history, and what the authors of session-rec and of SLIST set for this data.
+# The defaults, other weightings of the history, and the settings of the authors of session-rec and SLIST for this data.
 SETTINGS = [
     ("random", {}),
     ("popularity", {}),
@@ -36,7 +36,7 @@ SETTINGS = [
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", help="names of models, a,b; default: all of the list")
+    parser.add_argument("--only", help="names of models, a,b; default: all")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
@@ -46,13 +46,13 @@ def main():
         given = f"{folder}/yoochoose1_64"
         trs.prepare(f"{given}/train_sessions.txt", f"{out}/data", test_input=f"{given}/test_sessions.txt")
         data = trs.load(f"{out}/data")
-        assert data.train.events and len(data.train.values)  # read before the clock runs
+        assert data.train.events and len(data.train.values)  # loads the data before timing
         for name, settings in SETTINGS:
             if options.only and name not in options.only.split(","):
                 continue
             row = score(data, name, trs.training.settings_of(name, settings), 0)
-            said = " ".join(f"{key}={value}" for key, value in settings.items())
-            rows.append({"model": name, "settings": said, **{key: row[key] for key in row if key != "model"}})
+            text = " ".join(f"{key}={value}" for key, value in settings.items())
+            rows.append({"model": name, "settings": text, **{key: row[key] for key in row if key != "model"}})
             print(rows[-1], flush=True)
     write_rows("rivals", rows)
 

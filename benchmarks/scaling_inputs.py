@@ -1,5 +1,5 @@
-"""Two numbers that docs/scaling.md reckons with: reading prepared Parquet, and the update of rows that several workers
-have touched, merged first as `LazyOptimizer` does.
+"""Two inputs of docs/scaling.md: the speed of reading prepared Parquet, and the cost of updating rows that several
+workers have touched, merged first as `LazyOptimizer` does.
 
 python benchmarks/scaling_inputs.py
 """
@@ -21,7 +21,7 @@ from tfrecsession.layers import ItemEmbedding
 
 
 def reading(sessions: int) -> float:
-    """Events/s of opening a prepared data set and taking its items into memory."""
+    """Measures events/s of opening a prepared data set and reading its items into memory."""
     with tempfile.TemporaryDirectory() as folder:
         trs.prepare(f"synthetic:items=100000,sessions={sessions},seed=1,days=30", f"{folder}/data")
         start = time.perf_counter()
@@ -30,24 +30,24 @@ def reading(sessions: int) -> float:
 
 
 def updating(rows: int, items: int, units: int) -> float:
-    """Seconds a row of LazyAdagrad's step, for `rows` rows of a table."""
+    """Measures seconds per row of a LazyAdagrad step on `rows` rows of a table."""
     table = ItemEmbedding(items, units)
     optimizer = trs.optimizers.LazyAdagrad(0.1)
     optimizer.build(table.trainable_variables)
     rng = np.random.default_rng(0)
-    numbers = tf.constant(rng.choice(items, rows), tf.int32)
+    indices = tf.constant(rng.choice(items, rows), tf.int32)
     values = tf.random.normal((rows, units))
 
     @tf.function
     def step():
-        slices = tf.IndexedSlices(values, numbers, tf.constant([items, units]))
+        slices = tf.IndexedSlices(values, indices, tf.constant([items, units]))
         optimizer.apply([slices], table.trainable_variables)
 
     times = []
     for _ in range(15):
         start = time.perf_counter()
         step()
-        tf.gather(table.table.value, [0]).numpy()  # the step is over
+        tf.gather(table.table.value, [0]).numpy()  # waits for the step to finish
         times.append(time.perf_counter() - start)
     return float(np.median(times[3:])) / rows
 

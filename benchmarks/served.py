@@ -1,4 +1,4 @@
-"""The server and the load of `serving.py`, each a process of its own, and what goes between them."""
+"""The server and the load generator of `serving.py`, each a separate process, and their messages."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import numpy as np
 
 
 class Serving:
-    """`tfrecsession serve` over a folder of its own, with the exports named under their names as version 1."""
+    """A `tfrecsession serve` process on its own folder, with the given exports as version 1 of the given names."""
 
     def __init__(self, folder: Path, names: dict[str, str], *options: str):
         self.models = folder / "served"
         shutil.rmtree(self.models, ignore_errors=True)
         for name, export in names.items():
             shutil.copytree(folder / export, self.models / name / "1")
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0)), other.bind(("127.0.0.1", 0))
-            self.rest, self.grpc = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other))
+        with socket.socket() as rest, socket.socket() as grpc:
+            rest.bind(("127.0.0.1", 0)), grpc.bind(("127.0.0.1", 0))
+            self.rest, self.grpc = (f"127.0.0.1:{each.getsockname()[1]}" for each in (rest, grpc))
         ports = ["--rest-port", self.rest.partition(":")[2], "--grpc-port", self.grpc.partition(":")[2]]
         self.command = [
             sys.executable,
@@ -62,9 +62,9 @@ class Serving:
 
 
 def load(serving: Serving, api: str, model: str, histories, rate: float, seconds: float, **more) -> dict:
-    """What the load generator found."""
+    """Runs the load generator; returns its report and the cores that the server used."""
     bodies = [rest_body(history) if api == "rest" else grpc_body(model, history) for history in histories]
-    said = {
+    fields = {
         "api": api,
         "address": getattr(serving, api),
         "path": f"/v1/models/{model}:predict",
@@ -75,7 +75,7 @@ def load(serving: Serving, api: str, model: str, histories, rate: float, seconds
     }
     before = serving.cpu_seconds()
     command = [sys.executable, str(Path(__file__).with_name("load.py"))]
-    done = subprocess.run(command, input=json.dumps(said), capture_output=True, text=True)
+    done = subprocess.run(command, input=json.dumps(fields), capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return {**json.loads(done.stdout), "server_cpu": round((serving.cpu_seconds() - before) / seconds, 2)}
@@ -95,11 +95,11 @@ def grpc_body(model: str, history) -> bytes:
     return request.SerializeToString()
 
 
-def same(answer: str, expected, place: int) -> bool:
-    """Whether an answer of REST or gRPC, as latin-1 text, is that of `expected` to the history at `place`."""
+def same(answer: str, expected, index: int) -> bool:
+    """Returns whether a REST or gRPC answer, as latin-1 text, equals row `index` of `expected`."""
     if answer.startswith("{"):
-        said = json.loads(answer.encode("latin-1"))["outputs"]
-        items, scores = said["items"][0], said["scores"][0]
+        outputs = json.loads(answer.encode("latin-1"))["outputs"]
+        items, scores = outputs["items"][0], outputs["scores"][0]
     else:
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
@@ -107,4 +107,4 @@ def same(answer: str, expected, place: int) -> bool:
         outputs = predict_pb2.PredictResponse.FromString(answer.encode("latin-1")).outputs
         items = [item.decode() for item in tf.make_ndarray(outputs["items"])[0]]
         scores = tf.make_ndarray(outputs["scores"])[0]
-    return items == expected.items[place].tolist() and np.allclose(scores, expected.scores[place], rtol=1e-4, atol=1e-5)
+    return items == expected.items[index].tolist() and np.allclose(scores, expected.scores[index], rtol=1e-4, atol=1e-5)

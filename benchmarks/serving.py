@@ -1,15 +1,14 @@
-"""What the local server holds: rates, a soak, versions replaced under load, the server killed under its clients.
+"""Load tests of the local server: maximum rates, a soak test, versions replaced under load, the server killed.
 
     python benchmarks/serving.py rates --folder PATH
     python benchmarks/serving.py soak --folder PATH
     python benchmarks/serving.py swaps --folder PATH
     python benchmarks/serving.py killed --folder PATH
 
-`tfrecsession serve` runs as a process of its own, the load generator (`load.py`, open loop) as another, on the same
-cores; `server_cpu` and `generator_cpu` say how much of one each took, `stolen_cpu` how much of one other guests of the
-machine took: of `rates` such runs are repeated. The models are trained once, into the folder:
-GRU4Rec (100 units, one epoch) and VSKNN on a synthetic shop of about 50 thousand items. Asked are beginnings of test
-sessions.
+`tfrecsession serve` and the load generator (`load.py`, open loop) are separate processes on the same cores.
+`server_cpu` and `generator_cpu` are the cores that each used. `stolen_cpu` is the cores that other guests of the
+machine used; `rates` repeats runs where it is high. The models are trained once, into the folder: GRU4Rec (100 units,
+one epoch) and VSKNN on a synthetic shop of about 50 thousand items. Requests are beginnings of test sessions.
 """
 
 import argparse
@@ -40,13 +39,13 @@ BATCHES = {"joined": "64", "alone": "1"}  # --max-batch
 
 
 def prepare(folder: Path, items: int, sessions: int) -> list[list[str]]:
-    """Exports in `folder`, made where they are missing; histories to ask."""
+    """Creates missing exports in `folder`; returns the histories to request."""
     if not (folder / "histories.json").exists():
         data = trs.synthetic_sessions(items=items, sessions=sessions, seed=1)
         rng = np.random.default_rng(0)
         histories = []
-        for number in rng.integers(0, len(data.test), 2000):
-            events = data.items.decode(data.test[int(number)])
+        for session in rng.integers(0, len(data.test), 2000):
+            events = data.items.decode(data.test[int(session)])
             histories.append(events[: rng.integers(1, len(events) + 1)].tolist())
         vsknn = trs.models.VSKNN(data.items)
         vsknn.fit(data.train)
@@ -65,7 +64,7 @@ def prepare(folder: Path, items: int, sessions: int) -> list[list[str]]:
 
 
 def rates(options, histories) -> list[dict]:
-    """The highest rate at which 99 of 100 requests are answered within 20 ms, by bisection, to 12%."""
+    """Finds the highest rate at which 99% of the requests are answered within 20 ms, by bisection, to 12%."""
     rows = []
     for model in options.models:
         for batching in options.batching:
@@ -79,7 +78,7 @@ def rates(options, histories) -> list[dict]:
 
 
 def search(options, serving, api, model, histories) -> dict:
-    """A rate is held if one of two runs holds it: a hiccup of the machine is not the server's."""
+    """Finds the highest rate held; one of two runs must hold it, as a hiccup may be the machine's fault."""
 
     def run(rate: float) -> dict:
         found = undisturbed(lambda: load(serving, api, model, histories, rate, options.seconds or 10))
@@ -96,17 +95,17 @@ def search(options, serving, api, model, histories) -> dict:
         else:
             high = rate
         rate = (low * high) ** 0.5 if low and high < np.inf else 2 * low if low else high / 2
-    told = ("p50_ms", "p90_ms", "p99_ms", "errors", "server_cpu", "generator_cpu", "generator_late_ms", "stolen_cpu")
-    return {"held_per_s": round(low), **{name: best.get(name) for name in told}}
+    names = ("p50_ms", "p90_ms", "p99_ms", "errors", "server_cpu", "generator_cpu", "generator_late_ms", "stolen_cpu")
+    return {"held_per_s": round(low), **{name: best.get(name) for name in names}}
 
 
 def soak(options, histories) -> list[dict]:
-    """Memory and errors at a moderate rate, through REST and gRPC at once."""
+    """Measures memory and errors at a moderate rate, with REST and gRPC at once."""
     seconds, rate = options.seconds or 300, options.rate or 50.0
     with Serving(options.folder, {"gru4rec": "gru4rec", "vsknn": "vsknn"}) as serving, ThreadPoolExecutor(4) as pool:
         for api in ("rest", "grpc"):
-            load(serving, api, "gru4rec", histories, 50, 10)  # every thread has answered
-        asked = {
+            load(serving, api, "gru4rec", histories, 50, 10)  # until every thread has answered
+        loads = {
             (model, api): pool.submit(load, serving, api, model, histories, rate / 4, seconds)
             for model in ("gru4rec", "vsknn")
             for api in ("rest", "grpc")
@@ -115,7 +114,7 @@ def soak(options, histories) -> list[dict]:
         while time.monotonic() < end:
             sizes.append(serving.megabytes())
             time.sleep(1)
-        found = {which: one.result() for which, one in asked.items()}
+        found = {key: result.result() for key, result in loads.items()}
         third = max(len(sizes) // 10, 1)
         middle = len(sizes) // 2
         memory = {
@@ -124,54 +123,55 @@ def soak(options, histories) -> list[dict]:
             "rss_end_mb": statistics.median(sizes[-third:]),
             "rss_max_mb": max(sizes),
         }
-    told = ("requests", "errors", "p50_ms", "p90_ms", "p99_ms", "max_ms")
+    names = ("requests", "errors", "p50_ms", "p90_ms", "p99_ms", "max_ms")
     return [
-        {"model": model, "api": api, "seconds": seconds, "rate": rate / 4, **memory, **{n: one[n] for n in told}}
-        for (model, api), one in found.items()
+        {"model": model, "api": api, "seconds": seconds, "rate": rate / 4, **memory, **{n: report[n] for n in names}}
+        for (model, api), report in found.items()
     ]
 
 
 def swaps(options, histories) -> list[dict]:
-    """Ten new versions under load, each beside the one before, which then goes; every answer is one of theirs."""
+    """Adds ten versions under load, removing the previous one each time; every answer must be from a served version."""
     rate, seconds, histories = options.rate or 50.0, options.seconds or 90, histories[:20]
     names = {"one": "gru4rec", "other": "other", "m": "gru4rec"}
     with Serving(options.folder, names, "--poll", "0.2") as serving, ThreadPoolExecutor() as pool:
         client = trs.serving.Client(f"http://{serving.rest}", deadline=60)
         expected = {name: client.recommend(name, histories) for name in ("one", "other")}
         end = time.monotonic() + seconds
-        asked = [
+        loads = [
             pool.submit(load, serving, api, "m", histories, rate / 2, seconds, skip=0, keep=True)
             for api in ("rest", "grpc")
         ]
-        took = []
+        load_seconds = []
         for version in range(2, 12):
             start = time.monotonic()
             new = serving.models / "m" / str(version)
             shutil.copytree(options.folder / ("other" if version % 2 == 0 else "gru4rec"), new)
             while client.versions("m").get(version) != "AVAILABLE":
                 time.sleep(0.05)
-            took.append(time.monotonic() - start)
+            load_seconds.append(time.monotonic() - start)
             shutil.rmtree(serving.models / "m" / str(version - 1))
-            time.sleep(max(seconds / 12 - took[-1], 0.5))
+            time.sleep(max(seconds / 12 - load_seconds[-1], 0.5))
         if time.monotonic() > end:
             raise RuntimeError(
-                f"the load was over before the last of the versions was there: say --seconds {2 * seconds}"
+                f"--seconds {seconds}: the load ended before the last version was loaded; must be e.g. {2 * seconds}"
             )
         counts = Counter()
-        for found in [one.result() for one in asked]:
+        for found in [result.result() for result in loads]:
             counts["requests"] += found["requests"]
             counts["failed"] += found["errors"]
             counts["p99_ms"] = max(counts["p99_ms"], found["p99_ms"])
-            for place, answers in enumerate(found["answers"]):
+            for index, answers in enumerate(found["answers"]):
                 for answer, times in answers.items():
-                    of = [name for name in expected if same(answer, expected[name], place)]
-                    counts[f"of_{of[0]}" if of else "of_neither"] += times
-    told = ("requests", "failed", "of_one", "of_other", "of_neither", "p99_ms")
-    return [{"swaps": len(took), "rate": rate, **{name: counts[name] for name in told}, "load_s": round(max(took), 1)}]
+                    models = [name for name in expected if same(answer, expected[name], index)]
+                    counts[f"of_{models[0]}" if models else "of_neither"] += times
+    names = ("requests", "failed", "of_one", "of_other", "of_neither", "p99_ms")
+    row = {"swaps": len(load_seconds), "rate": rate, **{name: counts[name] for name in names}}
+    return [{**row, "load_s": round(max(load_seconds), 1)}]
 
 
 def killed(options, histories) -> list[dict]:
-    """The server killed and started again under the library's own client, which asks again until its deadline."""
+    """Kills and restarts the server under the library's own client, which retries until its deadline."""
     seconds, rate, histories = options.seconds or 60, options.rate or 20.0, histories[:20]
     rows = []
     for api in ("rest", "grpc"):
@@ -182,11 +182,11 @@ def killed(options, histories) -> list[dict]:
             counts, waits, down, start = Counter(), [], [], time.monotonic() + 1
 
             def ask(number, due, clients=clients, expected=expected, counts=counts, waits=waits, start=start):
-                place = number % len(histories)
+                index = number % len(histories)
                 try:
-                    said = clients[number % len(clients)].recommend("gru4rec", [histories[place]])
-                    good = said.items[0].tolist() == expected.items[place].tolist()
-                    good = good and np.allclose(said.scores[0], expected.scores[place], rtol=1e-4, atol=1e-5)
+                    answer = clients[number % len(clients)].recommend("gru4rec", [histories[index]])
+                    good = answer.items[0].tolist() == expected.items[index].tolist()
+                    good = good and np.allclose(answer.scores[0], expected.scores[index], rtol=1e-4, atol=1e-5)
                     counts["right" if good else "wrong"] += 1
                 except TimeoutError:
                     counts["failed_after_deadline"] += 1
@@ -198,17 +198,17 @@ def killed(options, histories) -> list[dict]:
             def kill(serving=serving, down=down):
                 for _ in range(2):
                     time.sleep(seconds / 4)
-                    at = time.monotonic()
+                    begin = time.monotonic()
                     os.kill(serving.process.pid, signal.SIGKILL)
                     serving.process.wait()
                     serving.start()
-                    down.append(time.monotonic() - at)
+                    down.append(time.monotonic() - begin)
 
             killing = pool.submit(kill)
             due = np.cumsum(np.random.default_rng(0).exponential(1 / rate, int(rate * seconds)))
-            for number, one in enumerate(due):
-                time.sleep(max(start + one - time.monotonic(), 0))
-                pool.submit(ask, number, one)
+            for number, when in enumerate(due):
+                time.sleep(max(start + when - time.monotonic(), 0))
+                pool.submit(ask, number, when)
             killing.result()
         counts = {name: counts[name] for name in ("right", "wrong", "failed_after_deadline", "failed_otherwise")}
         late = {"later_than_1_s": sum(wait > 1 for wait in waits), "longest_wait_s": round(max(waits), 1)}
@@ -218,18 +218,18 @@ def killed(options, histories) -> list[dict]:
     return rows
 
 
-MODES = {one.__name__: one for one in (rates, soak, swaps, killed)}
+MODES = {mode.__name__: mode for mode in (rates, soak, swaps, killed)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=MODES)
-    parser.add_argument("--folder", type=Path, required=True, help="of the exports, which are made where missing")
-    parser.add_argument("--items", type=int, default=55_000, help="of the shop; what nobody clicked is no item")
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the exports; missing ones are created")
+    parser.add_argument("--items", type=int, default=55_000, help="items of the shop; those without clicks are dropped")
     parser.add_argument("--sessions", type=int, default=300_000)
-    parser.add_argument("--rate", type=float, help="requests/s; of `rates` the first that is tried")
-    parser.add_argument("--seconds", type=float, help="of a run")
-    parser.add_argument("--deadline", type=float, default=30.0, help="of the clients of `killed`")
+    parser.add_argument("--rate", type=float, help="requests/s; for `rates`, the first rate tried")
+    parser.add_argument("--seconds", type=float, help="duration of a run")
+    parser.add_argument("--deadline", type=float, default=30.0, help="deadline of the clients in `killed`")
     parser.add_argument("--models", nargs="+", default=["gru4rec", "vsknn"], choices=["gru4rec", "vsknn"])
     parser.add_argument("--apis", nargs="+", default=["rest", "grpc"], choices=["rest", "grpc"])
     parser.add_argument("--batching", nargs="+", default=list(BATCHES), choices=list(BATCHES))

@@ -1,4 +1,4 @@
-"""What SLIST's B costs on yoochoose1_64, and what it costs to keep or to solve less of it: each way in its own process.
+"""Cost of SLIST's matrix B on yoochoose1_64: whole, pruned, with a smaller inverse. Each variant has its own process.
 
 TFRECSESSION_DATA=... python benchmarks/slist_memory.py
 """
@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from reporting import write_rows
 
-WAYS = [
+VARIANTS = [
     {"neighbours": None},
     {"neighbours": 200},
     {"neighbours": 200, "dense_items": 5000},
@@ -30,13 +30,13 @@ WAYS = [
 ]
 
 
-def measure(folder: str, way: dict) -> dict:
-    """Fit, evaluate, save, export and answer."""
+def measure(folder: str, variant: dict) -> dict:
+    """Measures fitting, evaluation, saving, export and recommendation."""
     import tfrecsession as trs
 
     data = trs.load(folder)
-    assert data.train.events and data.test.events  # read before the clock runs
-    model = trs.models.SLIST(data.items, alpha=0.4, **way)
+    assert data.train.events and data.test.events  # loads the data before timing
+    model = trs.models.SLIST(data.items, alpha=0.4, **variant)
     start = time.perf_counter()
     model.fit(data.train)
     fitted = time.perf_counter()
@@ -47,22 +47,22 @@ def measure(folder: str, way: dict) -> dict:
         model.save(f"{out}/model.keras")
         exported = model.export(f"{out}/1")
         sizes = os.path.getsize(f"{out}/model.keras"), sum(f.stat().st_size for f in exported.rglob("*") if f.is_file())
-        theirs = trs.export.ask(exported, [list(data.items.ids[5:8])])[0]
-        assert theirs.tolist() == model.recommend([data.items.ids[5:8]]).items.tolist()
+        answer = trs.export.ask(exported, [list(data.items.ids[5:8])])[0]
+        assert answer.tolist() == model.recommend([data.items.ids[5:8]]).items.tolist()
     history = [list(data.items.ids[5:8])]
-    start_asking = time.perf_counter()
+    start_recommending = time.perf_counter()
     for _ in range(20):
         model.recommend(history)
-    answer = (time.perf_counter() - start_asking) / 20
+    latency = (time.perf_counter() - start_recommending) / 20
     return {
-        "neighbours": way["neighbours"] or "all",
-        "dense_items": way.get("dense_items", "all"),
+        "neighbours": variant["neighbours"] or "all",
+        "dense_items": variant.get("dense_items", "all"),
         "recall@20": round(scored.metrics["recall@20"], 4),
         "mrr@20": round(scored.metrics["mrr@20"], 4),
         "fit_s": round(fitted - start, 1),
         "fit_peak_mb": peak // 1000,
         "evaluate_s": round(evaluated - fitted, 1),
-        "answer_ms": round(1000 * answer, 2),
+        "answer_ms": round(1000 * latency, 2),
         "keras_mb": round(sizes[0] / 1e6, 1),
         "export_mb": round(sizes[1] / 1e6, 1),
     }
@@ -84,9 +84,9 @@ def main():
     with tempfile.TemporaryDirectory() as out:
         train, test = (f"{given}/yoochoose1_64/{name}_sessions.txt" for name in ("train", "test"))
         trs.prepare(train, f"{out}/data", test_input=test)
-        for way in WAYS:
-            words = [sys.executable, Path(__file__), "--one", f"{out}/data", json.dumps(way)]
-            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+        for variant in VARIANTS:
+            command = [sys.executable, Path(__file__), "--one", f"{out}/data", json.dumps(variant)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(rows[-1], flush=True)
     write_rows("slist_memory", rows)

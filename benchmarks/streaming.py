@@ -1,8 +1,8 @@
-"""What a click costs, by the length of the session: `advance` from a state, or `serving_default` on the whole history.
+"""Cost of a click by session length: `advance` from a state, or `serving_default` on the whole history.
 
     python benchmarks/streaming.py --items 50000 --units 100
 
-An untrained GRU4Rec, exported and asked in this process, a session at a time.
+Measures an untrained, exported GRU4Rec in this process, one session at a time.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from tfrecsession.sessions.vocabulary import Items
 LENGTHS = (1, 10, 100, 1000)
 
 
-def milliseconds(ask, repeats: int) -> tuple[float, float]:
-    """Median and 90th percentile of a call."""
+def milliseconds(call, repeats: int) -> tuple[float, float]:
+    """Returns the median and 90th percentile of the time of a call."""
     waits = []
     for number in range(repeats + 10):
         start = time.perf_counter()
-        ask()["items"].numpy()
-        if number >= 10:  # the first ones warm up
+        call()["items"].numpy()
+        if number >= 10:  # the first calls warm up
             waits.append(1000 * (time.perf_counter() - start))
     return tuple(np.quantile(waits, [0.5, 0.9]).round(2).tolist())
 
@@ -52,19 +52,19 @@ def main():
                 state = advance(items=tf.constant([item]), state=state)["state"]
             before = length - 1
             last, session = tf.constant(history[length - 1 : length]), tf.constant([history[:length]])
-            one, all_of_it = advance(items=last, state=state), whole(items=session)
-            difference = float(tf.reduce_max(tf.abs(one["scores"] - all_of_it["scores"])))
-            streamed = milliseconds(lambda last=last, state=state: advance(items=last, state=state), options.repeats)
-            replayed = milliseconds(lambda session=session: whole(items=session), options.repeats)
+            streamed, replayed = advance(items=last, state=state), whole(items=session)
+            difference = float(tf.reduce_max(tf.abs(streamed["scores"] - replayed["scores"])))
+            streamed_ms = milliseconds(lambda last=last, state=state: advance(items=last, state=state), options.repeats)
+            replayed_ms = milliseconds(lambda session=session: whole(items=session), options.repeats)
             rows.append(
                 {
                     "events": length,
                     "items": options.items,
                     "units": options.units,
-                    "advance_p50_ms": streamed[0],
-                    "advance_p90_ms": streamed[1],
-                    "replay_p50_ms": replayed[0],
-                    "replay_p90_ms": replayed[1],
+                    "advance_p50_ms": streamed_ms[0],
+                    "advance_p90_ms": streamed_ms[1],
+                    "replay_p50_ms": replayed_ms[0],
+                    "replay_p90_ms": replayed_ms[1],
                     "largest_score_difference": f"{difference:.1e}",
                 }
             )

@@ -1,9 +1,9 @@
-"""Training data larger than memory: resident memory and events/s of batches read from files, beside those in memory.
+"""Training data larger than memory: resident memory and events/s of batches from files, compared with in-memory ones.
 
-python benchmarks/streaming_data.py --make DIR --events 200000000   # once: a prepared split in the form of `prepare`
+python benchmarks/streaming_data.py --make DIR --events 200000000   # once: writes the format of `prepare`
 python benchmarks/streaming_data.py --data DIR --memory none,512MB,128MB
 
-Each measurement is a process of its own, which passes over one epoch of batches and trains nothing.
+Each measurement runs in its own process, which iterates over one epoch of batches without training.
 """
 
 import argparse
@@ -21,12 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from reporting import write_rows
 
-SESSIONS = 1_000_000  # of a part: some 5 million events
+SESSIONS = 1_000_000  # per part: some 5 million events
 
 
 def make(folder: Path, events: int, items: int, seed: int = 1) -> None:
-    """Sessions of 2 and more events, 5 in the mean, of log-uniform items: reading and packing see no more of a log.
-    Written directly, without `prepare`, which takes many times longer. Validation and test are empty."""
+    """Writes sessions of 2 or more events, 5 on average, of log-uniform items; validation and test are empty.
+
+    Reading and packing depend on nothing else. Calling `prepare` would take many times longer.
+    """
     rng = np.random.default_rng(seed)
     kind = pa.list_(pa.int32())
     splits, written = {}, [0, 0, 0]
@@ -59,24 +61,24 @@ def resident(name: str) -> int:
 
 def measure(options) -> dict:
     import tfrecsession as trs
-    from tfrecsession.batches import datasets  # noqa: F401, TensorFlow, before memory is looked at
+    from tfrecsession.batches import datasets  # noqa: F401, loads TensorFlow before memory is measured
 
     before = resident("VmHWM")
     train = trs.load(options.data).train
     memory = {} if options.memory == "none" else {"memory": options.memory}
     begin = time.perf_counter()
     batches = train.batches(rows=options.rows, steps=options.steps, seed=1, **memory)
-    counted = time.perf_counter()
-    number = sum(1 for _ in batches)
-    seconds = time.perf_counter() - counted
-    assert number == int(batches.cardinality())
+    started = time.perf_counter()
+    count = sum(1 for _ in batches)
+    seconds = time.perf_counter() - started
+    assert count == int(batches.cardinality())
     return {
         "events": train.events,
         "memory": options.memory,
         "rows": options.rows,
         "steps": options.steps,
-        "batches": number,
-        "start_s": round(counted - begin, 1),
+        "batches": count,
+        "start_s": round(started - begin, 1),
         "epoch_s": round(seconds, 1),
         "events_per_s": round(train.scored_events / seconds),
         "before_MB": round(before / 1e6),
@@ -95,7 +97,7 @@ def main():
     parser.add_argument("--memory", default="none,512MB,128MB")
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--one", action="store_true", help="measure in this process, and print it")
+    parser.add_argument("--one", action="store_true", help="measure in this process and print the result")
     options = parser.parse_args()
     if options.make:
         return make(options.make, options.events, options.items)
@@ -109,7 +111,7 @@ def main():
             command += ["--rows", str(options.rows), "--steps", str(options.steps)]
             rows.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1]))
             print(rows[-1], flush=True)
-            write_rows("streaming_data", rows)  # after each: a long one may be broken off
+            write_rows("streaming_data", rows)  # after each, as a long run may be interrupted
     return None
 
 

@@ -3,10 +3,10 @@
     TFRECSESSION_DATA=... python benchmarks/tuned.py --data yoochoose1_64 --out DIR
     TFRECSESSION_DATA=... python benchmarks/tuned.py --data globo --out DIR
 
-yoochoose1_64: validation is the last 10% of its train; the winners are fitted to the whole train and scored on its own
-test split (targets that train never saw are misses). Globo: test is the last day, validation the day before; the
-winners are fitted to all days but the last. Models without anything to search are fitted as they are. The same command
-goes on where it stopped. DIR/DATA/report/report.html is the comparison with intervals, slices and significance.
+yoochoose1_64: validation is the last 10% of train; the winners are fitted to the whole train and scored on the original
+test split (targets not seen in train are misses). Globo: test is the last day, validation the day before; the winners
+are fitted to all days but the last. Models without a search space are fitted with their defaults. The same command
+resumes. DIR/DATA/report/report.html is the comparison with intervals, slices and significance.
 """
 
 import argparse
@@ -27,7 +27,7 @@ GLOBO = {
     "user": "user_id",
     "test_span": "1d",
 }
-# What is fixed, so that a search ends in a reasonable time: for every trial and for the winner.
+# Fixed for every trial and the winner, so that a search ends in a reasonable time.
 FIXED = {"gru4rec": {"epochs": 5, "units": [100]}, "slist": {"dense_items": 2000}}
 MODELS = (
     "random,popularity,session_popularity,association_rules,markov,sequential_rules,item_knn,session_aggregation,"
@@ -36,25 +36,25 @@ MODELS = (
 
 
 def prepared(name: str, folder: Path, out: Path) -> tuple:
-    """The data to tune on and the data to score on."""
+    """Returns the data to tune on and the data to score on."""
     if name == "globo":
         source = folder / "globo" / "clicks.parquet"
         common, spans = GLOBO, ("1d", "0d")
     else:
         source = folder / name / "train_sessions.txt"
         common, spans = {"test_input": str(folder / name / "test_sessions.txt")}, ("10%", "0d")
-    for place, span in zip(("tuning", "final"), spans, strict=True):
-        if not (out / place).exists():
-            trs.prepare(str(source), out / place, validation_span=span, **common)
+    for stage, span in zip(("tuning", "final"), spans, strict=True):
+        if not (out / stage).exists():
+            trs.prepare(str(source), out / stage, validation_span=span, **common)
     return trs.load(out / "tuning"), trs.load(out / "final")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=["yoochoose1_64", "globo"], default="yoochoose1_64")
-    parser.add_argument("--out", required=True, help="where prepared data, searches and the comparison are kept")
+    parser.add_argument("--out", required=True, help="folder of prepared data, searches and the comparison")
     parser.add_argument("--models", default=MODELS, help="a,b")
-    parser.add_argument("--trials", type=int, default=8, help="of every model that has something to search")
+    parser.add_argument("--trials", type=int, default=8, help="number of trials of every model with a search space")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
@@ -80,7 +80,7 @@ def main():
             scores |= {metric: round(row["metrics"][metric], 4), f"{metric}_low": round(low, 4)}
             scores[f"{metric}_high"] = round(high, 4)
         defaults = trs.training.settings_of(row["model"])
-        said = {name: value for name, value in row["settings"].items() if value != defaults[name]}
+        changed = {name: value for name, value in row["settings"].items() if value != defaults[name]}
         rows.append(
             {
                 "model": row["model"],
@@ -90,7 +90,7 @@ def main():
                 "train_s": round(row["train_seconds"], 1),
                 "validation_mrr@20": searched.get(row["model"], ""),
                 "trials": options.trials if row["model"] in searched else 0,
-                "settings": json.dumps(said),
+                "settings": json.dumps(changed),
             }
         )
         print(rows[-1], flush=True)

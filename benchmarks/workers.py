@@ -1,7 +1,7 @@
-"""What two workers say to each other at every step, and how fast they are beside one, on one machine.
+"""Communication of two workers per step, and their speed compared with one worker, on one machine.
 
-The bytes are those of the loopback interface, of a network namespace of their own where the system gives one (Linux,
-`unshare`), so that nobody else's are counted. `expected` is the formula of docs/scaling.md, from the rows that the
+The bytes are those of the loopback interface, in a separate network namespace if the system allows it (Linux,
+`unshare`), so that no other traffic is counted. `expected` is the formula of docs/scaling.md, from the rows that the
 workers touched. All workers share the cores of this machine: two are not faster than one here.
 
 python benchmarks/workers.py
@@ -37,7 +37,7 @@ def main():
         if not subprocess.run([*inside, "true"], capture_output=True).returncode:
             return subprocess.run([*inside, sys.executable, *sys.argv, "--role", "alone"], check=True)
     if options.role == "alone":
-        del sys.argv[-2:]  # no part of the command that is written down
+        del sys.argv[-2:]  # not part of the command in the results
     from reporting import write_rows
 
     rows = []
@@ -69,7 +69,7 @@ def run(workers: int, items: int, options) -> dict:
         if any(codes):
             raise SystemExit("a worker failed, see above")
         each = [json.loads(Path(f"{folder}/{index}.json").read_text()) for index in range(workers)]
-    touched = max(one["rows_touched"] for one in each)  # what is shorter is filled up
+    touched = max(worker["rows_touched"] for worker in each)  # shorter lists are padded
     chief = each[0]
     return {
         "items": items,
@@ -80,13 +80,16 @@ def run(workers: int, items: int, options) -> dict:
         "rows_touched": round(touched),
         "bytes_per_step": round(chief["bytes"] / chief["steps"]),
         "expected": round(workers * sent_by_each(workers, touched, options.units)),
-        "peak_GB": round(max(one["peak_GB"] for one in each), 2),
+        "peak_GB": round(max(worker["peak_GB"] for worker in each), 2),
     }
 
 
 def sent_by_each(workers: int, touched: float, units: int) -> float:
-    """Bytes of a step: rows of the item table and of its biases with their numbers (an all-gather: to every other
-    worker), and the kernels (a ring's all-reduce)."""
+    """Returns the bytes that a worker sends per step.
+
+    Rows of the item table and biases, with their indices, go to every other worker (an all-gather); the kernels go
+    around a ring (an all-reduce).
+    """
     sparse = touched * ((4 * units + 4) + (4 + 4))
     dense = 4 * (6 * units**2 + 3 * units)
     return (workers - 1) * sparse + 2 * (workers - 1) / workers * dense
@@ -130,11 +133,11 @@ def work(options):
     watch = Watch()
     trs.training.fit_in_step(model, batches, callbacks=[watch], epochs=1, verbose=0)
     steps = int(batches.cardinality()) - SKIPPED
-    for batch, targets in batches.take(20):  # of another epoch, as many rows as in this one
+    for batch, targets in batches.take(20):  # a new epoch touches as many rows
         part = slice(worker * ROWS // replicas, (worker + 1) * ROWS // replicas)
-        drawn = model.negatives.draw(targets)
-        parts = [tf.reshape(one[part], [-1]) for one in (batch["items"], targets)]
-        touched.append(len(np.unique(np.concatenate([*parts, drawn]))))
+        negatives = model.negatives.draw(targets)
+        parts = [tf.reshape(ids[part], [-1]) for ids in (batch["items"], targets)]
+        touched.append(len(np.unique(np.concatenate([*parts, negatives]))))
     measured = {
         "seconds": watch.seconds,
         "bytes": watch.bytes,
@@ -148,7 +151,7 @@ def work(options):
 
 
 def loopback() -> int:
-    """Bytes that this machine, or this network namespace, has sent to itself."""
+    """Returns the bytes that this machine, or this network namespace, has sent to itself."""
     (line,) = (line for line in Path("/proc/net/dev").read_text().splitlines() if line.strip().startswith("lo:"))
     return int(line.split(":")[1].split()[0])
 

@@ -1,4 +1,4 @@
-"""What the models score on yoochoose1_64: its own split, next event, whole catalogue, ties counted against the model.
+"""Scores on yoochoose1_64: original split, next event, whole catalogue, ties count against the model.
 
 TFRECSESSION_DATA=... python benchmarks/yoochoose.py --seeds 0,1,2
 """

@@ -153,7 +153,7 @@ def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys)
     [
         (
             ["tune", "{place}/data", "--model", "item_knn", "--metric", "map", "--out", "{tmp}/x"],
-            "metric 'map': say one",
+            "metric='map': must be one",
         ),
         (["tune", "{place}/data", "--model", "item_knn", "--timeout", "2", "--out", "{tmp}/x"], "--timeout 2: write"),
         (["tune", "{place}/data", "--model", "item_knn", "--trials", "0", "--out", "{tmp}/x"], "trials=0"),
@@ -179,7 +179,7 @@ def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys)
         (["compare", "{place}/data", "--out", "{tmp}/x", "--preset", "gru4rec_yoochoose1_64"], "MODEL=NAME"),
         (["compare", "{place}/data", "--out", "{tmp}/x", "--preset", "item_knn=yoochoose"], "is for gru4rec"),
         (["compare", "{place}/data", "--out", "{tmp}/x", "--runs", "{tmp}/nowhere"], "run.json"),
-        (["compare", "{place}/data", "--out", "{place}/saved"], "not ours"),
+        (["compare", "{place}/data", "--out", "{place}/saved"], "neither empty nor a comparison"),
         (["compare", "{place}/data", "--out", "{tmp}/x", "--k", "5000"], "catalogue"),
         (["report", "{tmp}/nowhere"], "results.json"),
         (["prepare", "{tmp}/nowhere.csv", "--out", "{tmp}/x"], "nowhere.csv"),

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 
-MODELS = {  # label -> (kind, share of a best score, seconds to fit, ms of an answer)
+MODELS = {  # label -> (kind, share of the best score, fit seconds, latency in ms)
     "gru4rec": ("gru4rec", 1.0, 24.5, 7.8),
     "item_knn": ("item_knn", 0.8, 0.13, 0.7),
     "last <5> & co": ("item_knn", 0.79, 0.2, 0.9),
@@ -33,11 +33,15 @@ def _cell(name, label, share, number):
 
 
 def _row(label):
-    kind, share, seconds, answer = MODELS[label]
+    kind, share, seconds, latency = MODELS[label]
     metrics, intervals = {}, {}
     for k in (10, 20):
-        some, bounds = _scores(share if k == 20 else 0.8 * share, k)
-        metrics |= some | {f"coverage@{k}": 0.5 * share, f"popularity@{k}": 0.3 / share, f"gini@{k}": 0.9 - 0.5 * share}
+        scores, bounds = _scores(share if k == 20 else 0.8 * share, k)
+        metrics |= scores | {
+            f"coverage@{k}": 0.5 * share,
+            f"popularity@{k}": 0.3 / share,
+            f"gini@{k}": 0.9 - 0.5 * share,
+        }
         intervals |= bounds
     return {
         "model": label,
@@ -54,7 +58,7 @@ def _row(label):
         "train_seconds": seconds,
         "cost": {
             "events_per_second": 6049.3,
-            "latency_ms": {"p50": answer, "p99": 3 * answer, "mean": answer, "histories": 300, "k": 20},
+            "latency_ms": {"p50": latency, "p99": 3 * latency, "mean": latency, "histories": 300, "k": 20},
             "fit_memory_bytes": None if kind == "popularity" else 318e6,
             "evaluate_memory_bytes": 45.4e6,
             "disk_bytes": 2.1e6,
@@ -81,7 +85,7 @@ def _pairs():
 
 @pytest.fixture
 def results(by_hand):
-    """A comparison as results.json holds it, written by hand; to be changed at will."""
+    """Returns a hand-written results.json that a test may change."""
     return copy.deepcopy(by_hand)
 
 

@@ -5,8 +5,8 @@ from tfrecsession import InputError, models
 from tfrecsession.evaluation import draw_attention
 
 
-class Looking:
-    """A model whose attention is told."""
+class FixedAttention:
+    """A model with given attention weights."""
 
     def __init__(self, weights):
         self.weights = np.array(weights, np.float32)
@@ -21,7 +21,7 @@ WEIGHTS = [[1.0, 0.0, 0.0], [0.25, 0.75, 0.0], [0.5, -0.2, 0.3]]
 
 
 def test_a_bar_for_every_event():
-    (axes,) = draw_attention(Looking(WEIGHTS), ["a", "b", "a"]).axes
+    (axes,) = draw_attention(FixedAttention(WEIGHTS), ["a", "b", "a"]).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["1. a", "2. b", "3. a"]
     bars = axes.containers[0]
     np.testing.assert_allclose([bar.get_width() for bar in bars], WEIGHTS[-1])
@@ -30,8 +30,8 @@ def test_a_bar_for_every_event():
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # oldest on top
 
 
-def test_a_square_of_steps_and_events(tmp_path):
-    figure = draw_attention(Looking(WEIGHTS), ["a", "b", "a"], per_step=True)
+def test_a_matrix_of_steps_and_events(tmp_path):
+    figure = draw_attention(FixedAttention(WEIGHTS), ["a", "b", "a"], per_step=True)
     (axes,) = figure.axes
     drawn = axes.collections[0].get_array()
     np.testing.assert_allclose(drawn.filled(0), WEIGHTS)
@@ -42,17 +42,17 @@ def test_a_square_of_steps_and_events(tmp_path):
 
 
 @pytest.mark.parametrize("per_step", [False, True])
-def test_of_a_long_session_the_newest_events(per_step):
+def test_long_sessions_show_their_newest_events(per_step):
     history = [f"i{number}" for number in range(50)]
-    (axes,) = draw_attention(Looking(np.eye(50)), history, per_step).axes
+    (axes,) = draw_attention(FixedAttention(np.eye(50)), history, per_step).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert len(names) == 40 and names[0] == "11. i10" and names[-1] == "50. i49"
 
 
 def test_nothing_to_draw(shop):
     with pytest.raises(InputError, match="empty"):
-        draw_attention(Looking(np.zeros((1, 0))), [])
+        draw_attention(FixedAttention(np.zeros((1, 0))), [])
     with pytest.raises(InputError, match="list of item ids"):
-        draw_attention(Looking(WEIGHTS), "item-1")
+        draw_attention(FixedAttention(WEIGHTS), "item-1")
     with pytest.raises(InputError, match="Popularity has no attention"):
         draw_attention(models.Popularity(shop.items), ["a"])

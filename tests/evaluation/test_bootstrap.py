@@ -6,8 +6,8 @@ from tfrecsession.evaluation.bootstrap import POISSON, Group, averages
 
 
 def intervals(session, values, draws=1000, seed=0):
-    """Whole sessions drawn with replacement, one draw at a time: the textbook's way."""
-    by_session = [values[session == one] for one in np.unique(session)]
+    """Returns the textbook bootstrap interval: whole sessions sampled with replacement, one draw at a time."""
+    by_session = [values[session == index] for index in np.unique(session)]
     rng = np.random.default_rng(seed)
     means = []
     for _ in range(draws):
@@ -16,22 +16,22 @@ def intervals(session, values, draws=1000, seed=0):
     return np.quantile(means, [0.025, 0.975])
 
 
-def made(sessions=400, seed=0):
-    """Events whose sessions differ, so that the events alone would make the interval too narrow."""
+def random_events(sessions=400, seed=0):
+    """Returns events that correlate within sessions, so that a bootstrap over events would be too narrow."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 8, sessions)
-    session = np.repeat(np.arange(sessions) * 3, lengths)  # some numbers are those of sessions without events
+    session = np.repeat(np.arange(sessions) * 3, lengths)  # the other indices are sessions without events
     values = np.repeat(rng.random(sessions), lengths) + 0.1 * rng.random(len(session))
     return session, values
 
 
-def everything(values):
+def one_group(values):
     return [Group(np.zeros(len(values), int), 1, [0])]
 
 
 def test_the_interval_is_the_textbooks():
-    session, values = made()
-    (found,) = averages(session, lambda some: values[some, None], everything(values), draws=4000)
+    session, values = random_events()
+    (found,) = averages(session, lambda chunk: values[chunk, None], one_group(values), draws=4000)
     low, high = intervals(session, values, draws=4000)
     width = high - low
     assert found.low[0, 0] == pytest.approx(low, abs=0.05 * width)
@@ -42,19 +42,19 @@ def test_the_interval_is_the_textbooks():
     assert width > 1.5 * by_event
 
 
-def test_it_covers_the_truth_as_often_as_it_says():
+def test_the_interval_covers_the_truth_in_95_percent():
     rng = np.random.default_rng(1)
     covered = 0
     for seed in range(200):
-        session, values = made(sessions=60, seed=[2, seed])
+        session, values = random_events(sessions=60, seed=[2, seed])
         values = values * 0 + np.repeat(rng.random(60), np.bincount(session // 3))  # mean 1/2
-        (found,) = averages(session, lambda some, v=values: v[some, None], everything(values), draws=300, seed=seed)
+        (found,) = averages(session, lambda chunk, v=values: v[chunk, None], one_group(values), draws=300, seed=seed)
         covered += found.low[0, 0] <= 0.5 <= found.high[0, 0]
     assert 0.89 < covered / 200 <= 0.99
 
 
 def test_blocks_change_nothing_but_the_draws(monkeypatch):
-    session, values = made(sessions=50)
+    session, values = random_events(sessions=50)
     label = np.random.default_rng(0).integers(-1, 3, len(values))
     columns = np.stack([values, values**2], axis=1)
     groups = [Group(np.zeros(len(values), int), 1, [0, 1]), Group(label, 4, [1])]
@@ -62,32 +62,32 @@ def test_blocks_change_nothing_but_the_draws(monkeypatch):
     whole, parts = averages(session, columns.__getitem__, groups, draws=200)
     np.testing.assert_allclose(whole.mean, [columns.mean(axis=0)])
     for number in range(3):
-        here = label == number
-        assert parts.events[number] == here.sum()
-        assert parts.sessions[number] == len(np.unique(session[here]))
-        assert parts.mean[number, 0] == pytest.approx(columns[here, 1].mean())
+        mask = label == number
+        assert parts.events[number] == mask.sum()
+        assert parts.sessions[number] == len(np.unique(session[mask]))
+        assert parts.mean[number, 0] == pytest.approx(columns[mask, 1].mean())
         assert parts.low[number, 0] < parts.mean[number, 0] < parts.high[number, 0]
     assert parts.events[3] == 0 and np.isnan([parts.mean[3], parts.low[3], parts.high[3]]).all()
 
 
-def test_one_session_says_nothing_of_how_sessions_differ():
-    (found,) = averages(np.array([4, 4]), lambda some: np.ones((2, 1))[some], everything([0, 1]))
+def test_one_session_has_no_interval():
+    (found,) = averages(np.array([4, 4]), lambda chunk: np.ones((2, 1))[chunk], one_group([0, 1]))
     assert found.mean[0, 0] == 1 and np.isnan(found.low[0, 0]) and np.isnan(found.high[0, 0])
 
 
-def test_equal_seeds_draw_equal_sessions():
-    session, values = made()
+def test_equal_seeds_give_equal_draws():
+    session, values = random_events()
     first, again, other = (
-        averages(session, lambda some: values[some, None], everything(values), seed=seed)[0] for seed in (3, 3, 4)
+        averages(session, lambda chunk: values[chunk, None], one_group(values), seed=seed)[0] for seed in (3, 3, 4)
     )
     assert first.low == again.low and first.low != other.low
 
 
 def test_without_draws_or_events():
-    session, values = made()
-    (found,) = averages(session, lambda some: values[some, None], everything(values), draws=0)
+    session, values = random_events()
+    (found,) = averages(session, lambda chunk: values[chunk, None], one_group(values), draws=0)
     assert found.mean[0, 0] == pytest.approx(values.mean()) and np.isnan(found.low[0, 0])
-    (nothing,) = averages(session[:0], lambda some: values[some, None], everything([]), draws=10)
+    (nothing,) = averages(session[:0], lambda chunk: values[chunk, None], one_group([]), draws=10)
     assert nothing.events[0] == 0 and np.isnan(nothing.mean[0, 0])
 
 

@@ -21,13 +21,13 @@ def test_metrics_from_ranks_by_hand():
     assert metrics["ndcg@20"] == pytest.approx((1 + 1 / np.log2(3) + 1 / np.log2(21)) / 4)
 
 
-def test_the_ceiling_scores_every_event_and_knows_the_shop(shop):
+def test_the_ceiling_scores_every_event_of_the_shop(shop):
     top = evaluation.ceiling(shop.info["shop"], shop.test, (20,))
     assert top.events == shop.test.scored_events
     assert 0.4 < top.metrics["recall@20"] < 1.0
 
 
-def test_the_ceiling_knows_who_is_loyal_to_what(tmp_path):
+def test_the_ceiling_uses_the_loyalty_of_users(tmp_path):
     spec = "synthetic:items=300,sessions=3000,users=200,days=4,follow=0.1,taste=0.1,loyal=0.7"
     trs.prepare(spec, tmp_path / "data", test_span="1d", validation_span="0d")
     data = trs.load(tmp_path / "data")
@@ -39,7 +39,7 @@ def test_the_ceiling_knows_who_is_loyal_to_what(tmp_path):
     assert max(scores.values()) < 0.75 * top.metrics["recall@20"] < 0.75
 
 
-def test_ranks_line_up_with_the_events(shop):
+def test_ranks_are_aligned_with_events(shop):
     model = trs.models.Popularity(shop.items)
     model.fit(shop.train)
     scored = evaluation.evaluate(model, shop.test)

@@ -21,9 +21,9 @@ def linear(colour):
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
-def contrast(one, other):
-    """WCAG 2: (L1 + 0.05) / (L2 + 0.05) of the relative luminances."""
-    low, high = sorted(linear(colour) @ [0.2126, 0.7152, 0.0722] for colour in (one, other))
+def contrast(first, second):
+    """Returns the WCAG 2 contrast: (L1 + 0.05) / (L2 + 0.05) of the relative luminances."""
+    low, high = sorted(linear(colour) @ [0.2126, 0.7152, 0.0722] for colour in (first, second))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -35,14 +35,14 @@ def lab(rgb):
 
 
 @pytest.mark.parametrize("theme", PAGES)
-def test_series_stand_out_from_the_page(theme):
+def test_series_contrast_with_the_page(theme):
     background, palette = PAGES[theme]
     assert all(contrast(colour, background) >= 3 for colour in palette)
 
 
 @pytest.mark.parametrize("vision", VISIONS)
 @pytest.mark.parametrize("theme", PAGES)
-def test_series_can_be_told_apart(theme, vision):
+def test_series_are_distinguishable(theme, vision):
     seen = [lab(np.asarray(VISIONS[vision]) @ linear(colour)) for colour in PAGES[theme][1]]
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) >= 22
 
@@ -55,12 +55,12 @@ def test_spread_keeps_names_apart_and_in_order(wanted, gap):
     assert max(places) <= 1 + 1e-9
 
 
-def test_spread_leaves_alone_what_does_not_touch():
+def test_spread_moves_only_overlapping_names():
     assert drawing.spread([0.9, 0.1, 0.5], 0.1) == pytest.approx([0.9, 0.1, 0.5])
     assert drawing.spread([0.5, 0.5], 0.2) == pytest.approx([0.4, 0.6])
 
 
-def test_the_best_have_looks_and_the_others_are_grey(results):
+def test_the_best_have_own_looks_and_the_others_are_grey(results):
     models = drawing.series([{"model": f"model {number}"} for number in range(8)])
     assert [model.named for model in models] == [True] * 6 + [False] * 2
     assert len({(model.color, model.marker) for model in models[:6]}) == 6
@@ -76,7 +76,7 @@ def test_a_gap_where_a_slice_has_no_events(results):
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(7, "7"), (999, "999"), (1234, "1.2k"), (98_765, "99k"), (3_400_000, "3.4m")]
+    ("number", "text"), [(7, "7"), (999, "999"), (1234, "1.2k"), (98_765, "99k"), (3_400_000, "3.4m")]
 )
-def test_short_counts(number, said):
-    assert charts.short(number) == said
+def test_short_counts(number, text):
+    assert charts.short(number) == text

@@ -26,7 +26,7 @@ def other():
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
-    """A comparison, its folder and its results."""
+    """Returns a comparison: its folder and its results."""
     out = tmp_path_factory.mktemp("comparison") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "HISTORIES", 12)
@@ -35,7 +35,7 @@ def finished(data, tmp_path_factory):
 
 @pytest.fixture
 def done(monkeypatch):
-    """What is fitted and what is scored while a test runs; the page is not drawn, it has tests of its own."""
+    """Records the models that a test fits and scores; the page is not drawn, as it has its own tests."""
     seen = {"fitted": [], "scored": []}
     train, score = training.train, compared_model._score
 
@@ -62,7 +62,7 @@ def scores(results):
     return {row["model"]: (row["metrics"], row["intervals"], row["slices"]) for row in results["models"]}
 
 
-def test_a_row_is_what_evaluate_says_of_the_model(data, finished):
+def test_a_row_equals_evaluate(data, finished):
     _, results = finished
     model = trs.models.ItemKNN(data.items)
     model.fit(data.train)
@@ -87,7 +87,7 @@ def test_costs_are_measured(finished):
         assert row["machine"]["cores"] >= 1 and row["versions"]["keras"]
 
 
-def test_what_results_json_promises(finished, data):
+def test_the_content_of_results_json(finished, data):
     out, results = finished
     kept = json.loads((out / "results.json").read_text())
     assert kept == json.loads(json.dumps(results))
@@ -122,27 +122,27 @@ def test_every_model_is_tested_against_the_best_and_corrected(data):
     assert twin["difference"] == 0 and twin["p_holm"] == 1
 
 
-def test_the_first_model_does_not_pay_for_all(data, tmp_path, done):
+def test_shared_memory_is_not_charged_to_the_first_model(data, tmp_path, done):
     same = ["first=popularity", "second=popularity", "third=popularity"]
     rows = evaluation.compare(data, same, tmp_path / "out", k=(5,))["models"]
     grown = [row["cost"]["evaluate_memory_bytes"] for row in rows]
     if None in grown:
-        pytest.skip("this system does not tell a process its peak memory")
+        pytest.skip("this system does not report the peak memory of a process")
     assert max(grown) - min(grown) < 100e6  # TensorFlow's start alone takes several times that
 
 
-def test_one_model_has_nobody_to_be_tested_against(data, tmp_path, done):
+def test_one_model_has_no_significance_tests(data, tmp_path, done):
     assert evaluation.compare(data, ["popularity"], tmp_path / "out", k=(5,))["pairs"] == []
 
 
-def test_the_same_again_does_nothing_again(data, finished, done):
+def test_the_same_comparison_again_reuses_everything(data, finished, done):
     out, results = finished
     again = evaluation.compare(data, MODELS, out, k=(5, 10))
     assert done == {"fitted": [], "scored": []}
     assert again["models"] == results["models"] and again["pairs"] == results["pairs"]
 
 
-def test_what_changed_is_done_again_and_nothing_else(data, tmp_path, done):
+def test_only_what_changed_is_done_again(data, tmp_path, done):
     out = tmp_path / "out"
     evaluation.compare(data, MODELS, out, k=(5,))
     done["fitted"].clear(), done["scored"].clear()
@@ -158,7 +158,7 @@ def test_what_changed_is_done_again_and_nothing_else(data, tmp_path, done):
 
 
 @pytest.mark.parametrize("where", ["fit", "score"])
-def test_an_interrupted_comparison_goes_on_where_it_stopped(data, finished, tmp_path, done, monkeypatch, where):
+def test_an_interrupted_comparison_resumes(data, finished, tmp_path, done, monkeypatch, where):
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         latency, fit = cost.latency, training.run.fit
@@ -179,7 +179,7 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(data, finished, tmp_
     assert scores(results) == scores(finished[1])
 
 
-def test_nothing_is_left_where_nothing_was_finished(data, tmp_path):
+def test_no_folder_is_left_if_nothing_was_finished(data, tmp_path):
     with pytest.raises(InputError, match="history='all'"):
         evaluation.compare(data, ["item_knn"], tmp_path / "out", settings={"item_knn": {"history": "all"}})
     assert not list(tmp_path.iterdir())
@@ -194,7 +194,7 @@ def test_other_data_is_refused_by_both_names(data, other, finished, tmp_path, do
     assert files(out) == before
 
 
-def test_overwrite_starts_afresh(data, other, tmp_path, done):
+def test_overwrite_starts_again(data, other, tmp_path, done):
     out = tmp_path / "out"
     evaluation.compare(data, MODELS, out, k=(5,))
     results = evaluation.compare(other, ["popularity"], out, k=(5,), overwrite=True)
@@ -202,7 +202,7 @@ def test_overwrite_starts_afresh(data, other, tmp_path, done):
     assert {path.name for path in (out / "runs").iterdir()} == {"popularity"}
 
 
-def test_folders_that_are_not_ours(data, tmp_path):
+def test_other_folders_are_refused_and_unchanged(data, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "todo.txt").write_text("keep")
     (tmp_path / "file").write_text("keep")
@@ -251,7 +251,7 @@ def test_one_model_in_several_rows(data, tmp_path, done):
 
 
 @pytest.mark.parametrize(
-    ("models", "asked", "said"),
+    ("models", "options", "message"),
     [
         (["popularty"], {}, "'popularty'; there are: popularity"),
         ([], {}, "nothing to compare"),
@@ -265,38 +265,37 @@ def test_one_model_in_several_rows(data, tmp_path, done):
         ([], {"runs": ["nowhere"]}, "nowhere is not a run"),
     ],
 )
-def test_what_cannot_be_meant(data, tmp_path, models, asked, said):
-    with pytest.raises(InputError, match=said):
-        evaluation.compare(data, models, tmp_path / "out", **asked)
+def test_invalid_input(data, tmp_path, models, options, message):
+    with pytest.raises(InputError, match=message):
+        evaluation.compare(data, models, tmp_path / "out", **options)
     assert not list(tmp_path.iterdir())
 
 
 def test_progress_goes_from_waiting_to_done(data, tmp_path, done):
-    told = []
+    calls = []
     settings = {"gru4rec": {"units": [4], "epochs": 2, "rows": 16, "steps": 8, "negatives": 8}}
     evaluation.compare(
-        data, ["gru4rec"], tmp_path / "out", settings=settings, k=(5,), progress=lambda *word: told.append(word)
+        data, ["gru4rec"], tmp_path / "out", settings=settings, k=(5,), progress=lambda *call: calls.append(call)
     )
-    stages = list(dict.fromkeys(stage for _, stage, _ in told))
+    stages = list(dict.fromkeys(stage for _, stage, _ in calls))
     assert stages == ["waiting", "fitting", "evaluating", "timing", "done"]
     for stage in ("fitting", "evaluating"):
-        shares = [done for _, told_of, done in told if told_of == stage]
+        shares = [done for _, called, done in calls if called == stage]
         assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
 
 
-def test_latency_asks_for_cut_sessions_one_by_one(data):
+def test_latency_uses_cut_sessions_one_by_one(data):
     class Model:
-        asked = []
+        calls = []
 
         def recommend(self, histories, k):
-            self.asked.append(histories)
+            self.calls.append(histories)
 
     found = cost.latency(Model(), data.test, 7, histories=20)
     assert found["histories"] == 20 and found["k"] == 7 and 0 < found["p50"] <= found["p99"]
     sessions = [data.items.decode(data.test[n]).tolist() for n in range(len(data.test))]
-    for history in Model.asked:
-        (asked,) = history
-        assert any(asked == session[: len(asked)] and 0 < len(asked) < len(session) for session in sessions)
+    for (history,) in Model.calls:
+        assert any(history == session[: len(history)] and 0 < len(history) < len(session) for session in sessions)
 
 
 def test_size_on_disk(tmp_path):
@@ -307,25 +306,25 @@ def test_size_on_disk(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "expected"),
     [
         ({"gap": "30m"}, "idle for 30 minutes"),
-        ({"drop_repeats": True}, "Of consecutive events on one item, one was kept"),
+        ({"drop_repeats": True}, "Consecutive events on one item were reduced to one."),
         (
             {"min_item_support": 5, "min_session_length": 2},
-            "Items with fewer than 5 events and sessions shorter than 2 were dropped, until neither was left.",
+            "Items with fewer than 5 events and sessions shorter than 2 were dropped repeatedly, until none remained.",
         ),
         ({"min_item_support": 1, "min_session_length": 2}, "Sessions shorter than 2 were dropped."),
         ({"min_item_support": 5, "min_session_length": 2, "one_pass": True}, "in one pass"),
         ({"test_span": "1d", "split_by": "end"}, "that end in the last day of"),
         ({"test_span": "10%"}, "that start in the last 10% of"),
-        ({"validation_span": "12h"}, "Validation is the 12 hours before"),
+        ({"validation_span": "12h"}, "The validation split is the 12 hours before"),
         ({"test_input": "theirs.csv"}, "The test split was given (theirs.csv)"),
         ({"unknown_items": "keep"}, "kept in test"),
     ],
 )
-def test_filters_in_words(options, said):
-    assert any(said in sentence for sentence in filters({"options": options}))
+def test_filters_in_words(options, expected):
+    assert any(expected in sentence for sentence in filters({"options": options}))
 
 
 def test_ranks_are_kept(data, finished):

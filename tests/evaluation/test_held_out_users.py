@@ -1,4 +1,4 @@
-"""The split by people and its two metrics, against loops over people and places."""
+"""Tests of the split by users and its two metrics, against loops over users and ranks."""
 
 import functools
 import math
@@ -14,13 +14,13 @@ from tfrecsession.evaluation.held_out_users import means_of, scores_of
 
 
 def by_hand(listed, held, k):
-    """Recall@k and NDCG@k of one list of items."""
+    """Returns Recall@k and NDCG@k of one list of items."""
     hits = [place for place, item in enumerate(listed[:k], 1) if item in held]
     best = sum(1 / math.log2(place + 1) for place in range(1, min(k, len(held)) + 1))
     return len(hits) / min(k, len(held)), sum(1 / math.log2(place + 1) for place in hits) / best
 
 
-def test_the_metrics_person_by_person():
+def test_the_metrics_user_by_user():
     random = np.random.default_rng(0)
     lists = np.array([random.permutation(30)[:12] for _ in range(50)])
     held = [set(random.permutation(30)[: random.integers(1, 20)].tolist()) for _ in range(50)]
@@ -34,7 +34,7 @@ def test_the_metrics_person_by_person():
         np.testing.assert_allclose(found[f"ndcg@{k}"], expected)
 
 
-def test_means_come_with_the_spread_of_people():
+def test_means_have_intervals_over_users():
     random = np.random.default_rng(0)
     of_each = {"recall@20": random.random(400), "ndcg@100": np.full(400, 0.25)}
     means, intervals = means_of(of_each, draws=2000, seed=1)
@@ -48,7 +48,7 @@ def test_means_come_with_the_spread_of_people():
     assert means_of({"ndcg@100": np.array([0.5])})[1] == {"ndcg@100": None}
 
 
-def test_nobody_is_on_both_sides(shop):
+def test_no_user_is_on_both_sides(shop):
     split = hold_out_users(shop.train, 0.2, seed=3)
     trained = set(split.train.column("user"))
     assert not trained & set(split.users) and len(split.users) + split.dropped > 50
@@ -57,10 +57,10 @@ def test_nobody_is_on_both_sides(shop):
         of_user.setdefault(user, []).extend(shop.items.decode(shop.train[session]).tolist())
     known = set(split.train.items.ids)
     for user, history, held in zip(split.users, split.histories, split.held, strict=True):
-        theirs = [item for item in of_user[user] if item in known]
+        user_items = [item for item in of_user[user] if item in known]
         hidden = set(split.train.items.decode(held))
-        assert sorted(history) == sorted(item for item in theirs if item not in hidden)
-        assert hidden <= set(theirs) and len(hidden) == int(len(set(theirs)) * 0.2 + 1e-9)
+        assert sorted(history) == sorted(item for item in user_items if item not in hidden)
+        assert hidden <= set(user_items) and len(hidden) == int(len(set(user_items)) * 0.2 + 1e-9)
     counts = np.bincount(split.train.values, minlength=split.train.items.size)[2:]
     assert counts.tolist() == split.train.items.counts.tolist() and (np.diff(counts) <= 0).all()
     again, other = hold_out_users(shop.train, 0.2, seed=3), hold_out_users(shop.train, 0.2, seed=4)
@@ -68,7 +68,7 @@ def test_nobody_is_on_both_sides(shop):
 
 
 @pytest.mark.parametrize("name", ["popularity", "item_knn", "als"])
-def test_any_model_is_measured(shop, name):
+def test_any_model_is_evaluated(shop, name):
     split = hold_out_users(shop.train, 0.2, seed=3)
     model = trs.models.MODELS[name](split.train.items)
     model.fit(split.train)
@@ -84,7 +84,7 @@ def test_any_model_is_measured(shop, name):
     assert found.metrics["recall@20"] > 1.2 * 20 / len(shop.items)
 
 
-def test_lists_of_people_are_one_graph_whatever_their_histories(shop, monkeypatch):
+def test_one_graph_for_histories_of_any_length(shop, monkeypatch):
     split = hold_out_users(shop.train, 0.2, seed=3)
     model = trs.models.Popularity(split.train.items)
     model.fit(split.train)
@@ -105,7 +105,7 @@ def test_lists_of_people_are_one_graph_whatever_their_histories(shop, monkeypatc
     assert len(split.users) > 50 and len(traced) == 1
 
 
-def test_people_with_too_little_are_left_out():
+def test_users_with_too_few_items_are_dropped():
     sessions = sessions_of([[2, 3, 4, 5, 6], [2], [2, 3, 4, 5, 6, 7, 8], [2, 3, 4, 5, 6]])
     split = hold_out_users(sessions, 3, seed=0)
     assert len(split.users) + split.dropped == 3
@@ -113,17 +113,17 @@ def test_people_with_too_little_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("arguments", "message"),
     [
-        ({"users": 0}, "users=0: say"),
-        ({"users": 2}, "users=2: say"),
+        ({"users": 0}, "users=0: must be"),
+        ({"users": 2}, "users=2: must be"),
         ({"users": 1, "held": 0.2}, "held=0.2: none of 1 .* has 5 known items"),
-        ({"users": 1, "held": 1.0}, "held=1.0: say"),
+        ({"users": 1, "held": 1.0}, "held=1.0: must be"),
     ],
 )
-def test_bad_splits(said, message):
+def test_bad_splits(arguments, message):
     with pytest.raises(InputError, match=message):
-        hold_out_users(sessions_of([[2, 3], [2, 3]]), **said)
+        hold_out_users(sessions_of([[2, 3], [2, 3]]), **arguments)
 
 
 def test_a_model_of_another_vocabulary_is_refused(shop):

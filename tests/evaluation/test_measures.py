@@ -54,10 +54,10 @@ def test_lists_are_what_the_model_recommends(knn, scored, shop):
         assert shop.items.decode(scored.lists[row]).tolist() == recommended.tolist()
     target = shop.test.values[scored.event]
     listed = (scored.lists == target[:, None]).any(axis=1)
-    assert listed[scored.ranks <= 20].all()  # the rank counts every tie against the model, the list does not
+    assert listed[scored.ranks <= 20].all()  # ties count against the model in the rank, not in the list
 
 
-def test_lists_change_no_rank_and_are_left_out_unless_asked_for(knn, scored, shop):
+def test_lists_change_no_rank_and_are_optional(knn, scored, shop):
     plain = evaluation.evaluate(knn, shop.test, (5, 20))
     assert plain.lists is None and plain.ranks.tolist() == scored.ranks.tolist()
     assert plain.metrics == {name: value for name, value in scored.metrics.items() if name in plain.metrics}
@@ -71,19 +71,19 @@ def test_a_slice_is_the_mean_over_its_events(scored, shop):
     assert {"position", "history_length", "popularity_decile", "in_training", "in_session"} <= set(cuts)
     for name, cut in cuts.items():
         for number, label in enumerate(cut.labels):
-            here = cut.number == number
+            mask = cut.number == number
             row = scored.slices[name][label]
-            assert row["events"] == here.sum()
-            if not here.any():
+            assert row["events"] == mask.sum()
+            if not mask.any():
                 assert [row[f"{metric}@20"] for metric in ("recall", "mrr", "ndcg")] == [None] * 3
                 assert row["intervals"] == dict.fromkeys(["recall@20", "mrr@20", "ndcg@20"])
                 continue
-            expected = evaluation.metrics_of(scored.ranks[here], (20,))
+            expected = evaluation.metrics_of(scored.ranks[mask], (20,))
             assert {metric: row[metric] for metric in expected} == pytest.approx(expected)
             if row["sessions"] > 1:
                 low, high = row["intervals"]["mrr@20"]
                 assert low <= row["mrr@20"] <= high
-    assert scored.slices["in_training"]["new"]["events"] == 0  # unknown items were dropped: empty, and not 0
+    assert scored.slices["in_training"]["new"]["events"] == 0  # unknown items were dropped
     json.dumps([scored.metrics, scored.intervals, scored.slices], allow_nan=False)
 
 
@@ -107,18 +107,18 @@ def test_a_model_and_the_ceiling_on_the_same_events(knn, shop):
     assert found.difference > 0 and found.p_value < 0.01
 
 
-def of_unknown(shop, sessions, role="validation"):
+def with_unknown_items(shop, sessions, role="validation"):
     values, offsets = np.concatenate(sessions), np.cumsum([0, *map(len, sessions)])
     return Sessions(SessionArrays(shop.items, values, offsets), role)
 
 
-def test_a_split_that_training_knows_nothing_of(knn, shop):
+def test_a_split_without_known_targets(knn, shop):
     with pytest.raises(InputError, match="validation split has 3 events .* item of none"):
-        evaluation.evaluate(knn, of_unknown(shop, [[5, 1, 1], [1, 1]]))
+        evaluation.evaluate(knn, with_unknown_items(shop, [[5, 1, 1], [1, 1]]))
 
 
 def test_unknown_targets_are_misses_and_a_slice(knn, shop):
-    found = evaluation.evaluate(knn, of_unknown(shop, [[5, 1, 7], [9, 1]]))
+    found = evaluation.evaluate(knn, with_unknown_items(shop, [[5, 1, 7], [9, 1]]))
     new = found.slices["in_training"]["new"]
     assert (new["events"], new["sessions"], new["recall@20"]) == (2, 2, 0.0)
     assert (found.ranks > len(shop.items)).sum() == 2
@@ -126,16 +126,16 @@ def test_unknown_targets_are_misses_and_a_slice(knn, shop):
 
 def test_no_event_to_score(knn, shop):
     with pytest.raises(InputError, match="validation split has no event"):
-        evaluation.evaluate(knn, of_unknown(shop, [[5], [7]]))
+        evaluation.evaluate(knn, with_unknown_items(shop, [[5], [7]]))
 
 
 @pytest.mark.parametrize("k", [(), 20, None, (5, 0), (-1,), (2.5,), (10**6,)])
-def test_lengths_of_list_that_cannot_be(knn, shop, k):
+def test_invalid_list_lengths(knn, shop, k):
     with pytest.raises(InputError, match="k="):
         evaluation.evaluate(knn, shop.test, k)
 
 
-def test_a_split_tells_itself_from_others(shop):
+def test_splits_have_different_fingerprints(shop):
     from tfrecsession.evaluation.measures import fingerprint
 
     prints = {fingerprint(split) for split in (shop.train, shop.validation, shop.test)}

@@ -9,7 +9,7 @@ from tfrecsession.recommender import recommender
 
 
 @pytest.mark.parametrize("kind", ["item_knn", "gru4rec"])
-def test_events_alike_are_ranked_once_and_all_have_their_rank(shop, kind):
+def test_equal_events_are_ranked_once_and_share_the_rank(shop, kind):
     if kind == "gru4rec":
         model = trs.models.GRU4Rec(shop.items, units=[8])
     else:
@@ -31,7 +31,7 @@ def test_events_alike_are_ranked_once_and_all_have_their_rank(shop, kind):
     events = sorted(expected)
     assert scored.event.tolist() == events
     differs = scored.ranks != [expected[event] for event in events]
-    assert differs.mean() < 1e-3  # two items may change places in the last bit of their scores
+    assert differs.mean() < 1e-3  # two items may be swapped by the last bit of their scores
     np.testing.assert_allclose(
         scored.metrics["recall@20"], np.mean([expected[event] <= 20 for event in events]), atol=1e-3
     )
@@ -45,12 +45,12 @@ def test_ranks_and_lists_are_those_of_the_scores(shop, kind, block_bytes, monkey
     if kind != "gru4rec":
         model.fit(shop.train)
     laid = next(layout.every_event(shop.test.values, shop.test.offsets, cells=256))
-    there = laid.targets > 0
-    scores = np.asarray(model.score_all(np.asarray(model.encode(laid.batch))[there]))
-    targets = laid.targets[there]
+    mask = laid.targets > 0
+    scores = np.asarray(model.score_all(np.asarray(model.encode(laid.batch))[mask]))
+    targets = laid.targets[mask]
     ranks, lists = model.target_ranks(laid.batch, laid.targets, best=7)
     expected = [(row[2:] >= row[target]).sum() for row, target in zip(scores, targets, strict=True)]
-    # a product of other rows may differ in the last bit of a score, and two items change places
+    # a product of other rows may differ in the last bit of a score and swap two items
     assert (ranks == expected).mean() > 0.99 and ranks.dtype == np.int32
     expected = [2 + np.lexsort((np.arange(len(row) - 2), -row[2:]))[:7] for row in scores]
     assert (lists == expected).mean() > 0.99 and lists.dtype == np.int32

@@ -9,7 +9,7 @@ from tfrecsession.evaluation.ratings import scores_of
 from tfrecsession.sessions.store import SessionArrays
 from tfrecsession.sessions.vocabulary import Items
 
-# user, item id (1: unknown to training), day, rating; one session a line
+# user, (item id (1: not in training), day, rating); one session per line
 LOG = [
     ("ann", [(2, 0, 4), (3, 1, 2), (2, 2, 5)]),
     ("bob", [(4, 1, 1), (1, 2, 3), (1, 3, 5)]),
@@ -26,23 +26,23 @@ def sessions():
 
 
 @pytest.mark.parametrize(("duplicates", "of_a"), [("last", [1]), ("mean", [10 / 3]), ("max", [5]), ("each", [4, 5, 1])])
-def test_what_becomes_of_several_ratings_of_one_thing(duplicates, of_a):
+def test_several_ratings_of_one_item(duplicates, of_a):
     found = Ratings.of(sessions(), duplicates=duplicates)
     rows = sorted(zip(found.users, found.items, found.values, strict=True))
     others = [("ann", "b", 2), ("ann", "c", 3), ("bob", "", 3), ("bob", "", 5), ("bob", "c", 1)]
     assert rows == sorted(others + [("ann", "a", value) for value in of_a])
 
 
-def test_ratings_that_cannot_be_read():
-    for wrong, said in (({"duplicates": "first"}, "duplicates='first'"), ({"rating": "stars"}, "'stars'")):
-        with pytest.raises(InputError, match=said):
+def test_invalid_ratings():
+    for wrong, message in (({"duplicates": "first"}, "duplicates='first'"), ({"rating": "stars"}, "'stars'")):
+        with pytest.raises(InputError, match=message):
             Ratings.of(sessions(), **wrong)
-    with pytest.raises(InputError, match="2, 1 and 2 of them"):
+    with pytest.raises(InputError, match="2, 1 and 2"):
         Ratings(["a", "b"], ["c"], [1, 2])
 
 
-class Says:
-    """Predicts what it is told."""
+class FixedPredictions:
+    """A model with given predictions."""
 
     def __init__(self, *predictions):
         self.predictions = np.array(predictions)
@@ -53,22 +53,22 @@ class Says:
 
 def test_rmse_and_mae_by_hand():
     held_out = Ratings(["a", "b", "a", "c"], ["x"] * 4, [1, 5, 3, 4])
-    scores = evaluate_ratings(Says(0, 7, 4.5, 2), held_out)  # the first two are clipped to 1 and 5
+    scores = evaluate_ratings(FixedPredictions(0, 7, 4.5, 2), held_out)  # the first two are clipped to 1 and 5
     assert scores.rmse == pytest.approx(np.sqrt((1.5**2 + 2**2) / 4))
     assert scores.mae == pytest.approx((1.5 + 2) / 4)
     assert (scores.ratings, scores.users) == (4, 3)
-    wide = evaluate_ratings(Says(0, 7, 4.5, 2), held_out, scale=(0, 7))
+    wide = evaluate_ratings(FixedPredictions(0, 7, 4.5, 2), held_out, scale=(0, 7))
     assert wide.rmse == pytest.approx(np.sqrt((1 + 4 + 1.5**2 + 2**2) / 4))
 
 
-def test_the_interval_draws_whole_users():
-    """One bad user with many ratings, 40 good ones: drawing ratings would never miss him, drawing users often does."""
+def test_the_interval_samples_whole_users():
+    """Compares one bad user with many ratings to 40 good users: samples of users often miss the bad one."""
     users = np.array(["bad"] * 40 + [f"u{number}" for number in range(40)])
     errors = np.r_[np.full(40, 2.0), np.full(40, 0.1)]
     scores = scores_of(users, errors, draws=2000)
     low, high = scores.rmse_interval
     assert low == pytest.approx(0.1) and 1.4 < scores.rmse < 1.42 and high > 1.6
-    rng = np.random.default_rng(0)  # the slow way: users drawn one by one
+    rng = np.random.default_rng(0)  # reference: users sampled one by one
     drawn = []
     for _ in range(2000):
         times = rng.poisson(1, 41)
@@ -85,41 +85,41 @@ def test_the_interval_draws_whole_users():
 def test_a_rating_outside_of_the_scale_names_its_row(value):
     held_out = Ratings(["a", "b"], ["x", "y"], [3, value])
     with pytest.raises(InputError, match=r"row 2: user 'b' gave item 'y'"):
-        evaluate_ratings(Says(3, 3), held_out)
+        evaluate_ratings(FixedPredictions(3, 3), held_out)
 
 
-def test_what_is_no_scale_and_no_rating():
-    one = Ratings(["a"], ["x"], [3])
+def test_invalid_scales_and_no_rating():
+    single = Ratings(["a"], ["x"], [3])
     for scale in ((5, 1), (3, 3), (1, float("nan"))):
         with pytest.raises(InputError, match="scale="):
-            evaluate_ratings(Says(3), one, scale)
+            evaluate_ratings(FixedPredictions(3), single, scale)
     with pytest.raises(InputError, match="no rating"):
-        evaluate_ratings(Says(), Ratings([], [], []))
+        evaluate_ratings(FixedPredictions(), Ratings([], [], []))
 
 
-def people():
+def interactions():
     rng = np.random.default_rng(0)
-    taken = rng.random((13, 9)) < 0.5
-    taken[4] = False  # somebody without a rating
-    user, item = np.nonzero(taken)
+    rated = rng.random((13, 9)) < 0.5
+    rated[4] = False  # a user without ratings
+    user, item = np.nonzero(rated)
     return Interactions(
-        items=Items([f"i{number}" for number in range(9)], taken.sum(axis=0)),
+        items=Items([f"i{number}" for number in range(9)], rated.sum(axis=0)),
         users=np.array([f"u{number}" for number in range(13)], object),
         named=np.ones(13, bool),
-        offsets=np.r_[0, np.cumsum(taken.sum(axis=1))],
+        offsets=np.r_[0, np.cumsum(rated.sum(axis=1))],
         values=(item + 2).astype(np.int32),
         weights=rng.integers(1, 6, len(item)).astype(np.float32),
         of_session=np.arange(13),
     )
 
 
-def rows_of(interactions):
-    matrix = interactions.csr().tocoo()
-    return sorted(zip(interactions.users[matrix.row], interactions.items.decode(matrix.col), matrix.data, strict=True))
+def rows_of(ratings):
+    matrix = ratings.csr().tocoo()
+    return sorted(zip(ratings.users[matrix.row], ratings.items.decode(matrix.col), matrix.data, strict=True))
 
 
 def test_folds_hold_out_every_rating_once():
-    whole = people()
+    whole = interactions()
     held_out = []
     for train, out in random_folds(whole, 5, seed=3):
         rows = list(zip(out.users, out.items, out.values, strict=True))

@@ -1,4 +1,4 @@
-"""report.html: one page that stands alone, says what results.json says, and opens in a browser without a complaint."""
+"""Tests of report.html: a self-contained page with the content of results.json that browsers open without errors."""
 
 import json
 import re
@@ -19,7 +19,7 @@ CHROMIUM = next(
 
 
 class Page(HTMLParser):
-    """The elements of a page: checks that they nest, and keeps (tag, attributes, text)."""
+    """The elements of a page as (tag, attributes, text); checks that they nest."""
 
     def __init__(self, text):
         super().__init__()
@@ -56,10 +56,10 @@ def text(by_hand):
     return html.render(by_hand)
 
 
-def test_sections_in_the_order_of_the_story(text):
+def test_order_of_sections(text):
     heads = Page(text).texts("h2")
     assert heads == [
-        "What was compared, and how",
+        "Data and protocol",
         "Quality and cost",
         "MRR@20 against time",
         "Recall@20 by position in the session",
@@ -71,7 +71,7 @@ def test_sections_in_the_order_of_the_story(text):
     ]
 
 
-def test_it_stands_alone(text):
+def test_the_page_is_self_contained(text):
     read = Page(text)
     assert not read.all("script") and not read.all("img") and not read.all("iframe")
     for _, attributes, _ in read.elements:
@@ -83,12 +83,12 @@ def test_it_stands_alone(text):
     assert "http" not in text and len(text) < 400_000
 
 
-def test_what_users_named_is_never_markup(text):
+def test_names_from_users_are_escaped(text):
     assert "<script" not in text and "<b>" not in text and "last <5>" not in text
     assert "last &lt;5&gt; &amp; co" in text and "clicks &lt;1&gt;.csv" in text
 
 
-def test_ids_are_there_once_and_every_reference_is_there(text):
+def test_ids_are_unique_and_every_reference_exists(text):
     read = Page(text)
     ids = [attributes["id"] for _, attributes, _ in read.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -117,7 +117,7 @@ def test_a_slice_without_events_is_empty_and_not_zero(text):
     assert row == "new 0 – – – –"
 
 
-def test_tables_and_charts_can_be_read_aloud(text):
+def test_tables_and_charts_are_accessible(text):
     read = Page(text)
     charts = read.all("svg")
     assert len(charts) == 10 and all(
@@ -138,16 +138,19 @@ def test_charts_take_their_colours_from_the_page(text):
     assert "<text" in drawings and "item_knn</text>" in drawings
 
 
-def test_the_findings_say_what_the_numbers_say(results):
+def test_findings(results):
     rows = sorted(results["models"], key=lambda row: -row["metrics"]["mrr@20"])
-    said = wording.findings(results, rows, 20)
+    sentences = wording.findings(results, rows, 20)
     scored = "MRR@20 0.2500 (95%: 0.242 to 0.258), Recall@20 0.5500 (95%: 0.533 to 0.567)"
-    assert said[0] == f"gru4rec ranks the next item best: {scored}."
-    assert said[1] == "last <5> & co is not distinguishable from it on these sessions."
-    apart = "the difference is 0.045 to 0.055 at 95%, p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001"
-    assert said[2] == f"item_knn comes next, 0.0500 lower (20%); {apart}."
-    assert said[3] == "item_knn keeps 80% of its MRR and fits 188 times faster (130 ms against 24.5 s)."
-    assert said[4] == "The best that anyone could score on this synthetic shop is 0.3250: gru4rec reaches 77% of it."
+    assert sentences[0] == f"gru4rec ranks the next item best: {scored}."
+    assert sentences[1] == "last <5> & co is not significantly different from it on these sessions."
+    p_value = "p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001"
+    interval = f"the 95% interval of the difference is 0.045 to 0.055, {p_value}"
+    assert sentences[2] == f"item_knn comes next, 0.0500 lower (20%); {interval}."
+    faster = "fits 188 times faster (130 ms instead of 24.5 s)"
+    assert sentences[3] == f"item_knn reaches 80% of the MRR of gru4rec and {faster}."
+    highest = "The highest expected MRR@20 on this synthetic shop is 0.3250"
+    assert sentences[4] == f"{highest}; gru4rec reaches 77% of it."
 
 
 def test_more_models_than_colours(results):
@@ -163,7 +166,7 @@ def test_results_without_slices_intervals_and_tests(results):
         row["slices"], row["intervals"] = {}, {}
     read = Page(html.render(results))
     assert len(read.all("svg")) == 4  # costs and bias
-    assert read.texts("section")[3].endswith("These results do not hold what this section shows.")
+    assert read.texts("section")[3].endswith("These results have no data for this section.")
 
 
 def test_one_model_alone(results):
@@ -175,7 +178,7 @@ def test_the_same_results_give_the_same_page(results, text):
     assert html.render(json.loads(json.dumps(results))) == text
 
 
-def test_written_beside_and_read_again(results, tmp_path):
+def test_read_results_and_write_report(results, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(results))
     found, file = read_results(tmp_path)
     assert found == results and file == tmp_path / "results.json"
@@ -184,11 +187,12 @@ def test_written_beside_and_read_again(results, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("{", "not JSON"), ("[]", "not the results"), ('{"models": []}', "again")]
+    ("content", "message"),
+    [("{", "not JSON"), ("[]", "must hold the results"), ('{"models": []}', "again")],
 )
-def test_results_that_are_none(tmp_path, content, said):
+def test_invalid_results(tmp_path, content, message):
     (tmp_path / "results.json").write_text(content)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_results(tmp_path)
     with pytest.raises(InputError, match="no results.json"):
         read_results(tmp_path / "nowhere")
@@ -209,7 +213,7 @@ def test_a_missing_library_is_named(results, monkeypatch, module):
 
 
 def browse(profile, address, *options):
-    """What headless Chromium makes of a page: its DOM, and what it complains of."""
+    """Opens a page in headless Chromium; returns its DOM and the console messages."""
     words = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
     words += [f"--user-data-dir={profile}", "--host-resolver-rules=MAP * ~NOTFOUND", *options, address]
     done = subprocess.run([CHROMIUM, *words], capture_output=True, text=True, timeout=120)
@@ -224,15 +228,15 @@ def written(text, tmp_path):
     return tmp_path / "report.html"
 
 
-def test_it_opens_in_a_browser_without_a_complaint(written, tmp_path):
+def test_it_opens_in_a_browser_without_errors(written, tmp_path):
     dom, complaints = browse(tmp_path / "profile", written.as_uri())
     assert not complaints
     assert "Quality and cost" in dom and dom.count("<svg") == 10
 
 
 @pytest.mark.parametrize("width", [320, 375, 1280])
-def test_no_width_makes_the_page_scroll_sideways(written, tmp_path, width):
-    """A frame of that width measures what its page needs; only tables may scroll, inside themselves."""
+def test_the_page_never_scrolls_sideways(written, tmp_path, width):
+    """Measures the page in a frame of the given width; only tables may scroll, inside themselves."""
     frame = tmp_path / "frame.html"
     frame.write_text(
         f'<iframe id="page" src="report.html" style="width:{width}px;height:800px;border:0"></iframe><p id="said"></p>'

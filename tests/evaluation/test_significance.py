@@ -26,11 +26,11 @@ def test_by_brute_force():
     sessions = split([3, 2, 4, 2])
     a, b = scored(sessions, [1, 2, 4, 1, 3, 30, 2]), scored(sessions, [2, 2, 1, 5, 30, 30, 1])
     found = evaluation.paired(a, b, sessions)
-    worth_a, worth_b = (np.array([1 / rank if rank <= 20 else 0 for rank in x.ranks]) for x in (a, b))
-    assert found.difference == pytest.approx((worth_a - worth_b).mean())
+    scores_a, scores_b = (np.array([1 / rank if rank <= 20 else 0 for rank in x.ranks]) for x in (a, b))
+    assert found.difference == pytest.approx((scores_a - scores_b).mean())
     assert found.difference == pytest.approx(a.metrics["mrr@20"] - b.metrics["mrr@20"])
     assert (found.events, found.sessions, found.metric) == (7, 4, "mrr@20")
-    sums = [(worth_a - worth_b)[part].sum() for part in (slice(0, 2), slice(2, 3), slice(3, 6), slice(6, 7))]
+    sums = [(scores_a - scores_b)[part].sum() for part in (slice(0, 2), slice(2, 3), slice(3, 6), slice(6, 7))]
     flipped = [abs(np.dot(signs, sums)) for signs in itertools.product((1, -1), repeat=4)]
     exact = np.mean(np.array(flipped) >= abs(sum(sums)) - 1e-9)
     assert found.p_value == pytest.approx(exact, abs=0.02)
@@ -54,7 +54,7 @@ def test_blocks_of_sessions_add_up(monkeypatch):
     assert sign_flip_p(differences, flips=4000, seed=1) == pytest.approx(whole, abs=0.03)
 
 
-def test_noise_gives_every_p_value_equally_often():
+def test_noise_gives_uniform_p_values():
     rng = np.random.default_rng(0)
     sessions = split(rng.integers(2, 7, 150).tolist())
     events = sessions.scored_events
@@ -77,9 +77,8 @@ def test_a_real_difference_is_found():
     for metric in ("mrr@20", "recall@20", "ndcg@5"):
         found = evaluation.paired(a, b, sessions, metric)
         assert found.p_value < 0.001 and 0 < found.interval[0] < found.difference < found.interval[1]
-    back = evaluation.paired(b, a, sessions)
-    there = evaluation.paired(a, b, sessions)
-    assert back.interval == pytest.approx([-there.interval[1], -there.interval[0]], rel=1e-5)
+    b_a, a_b = evaluation.paired(b, a, sessions), evaluation.paired(a, b, sessions)
+    assert b_a.interval == pytest.approx([-a_b.interval[1], -a_b.interval[0]], rel=1e-5)
 
 
 def test_a_model_is_no_better_than_itself():
@@ -104,12 +103,12 @@ def test_events_that_differ_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("metric", "said"), [("hits@20", "mrr@20"), ("mrr", "mrr@20"), ("mrr@0", "mean"), ("map@20", "beyond_accuracy")]
+    ("metric", "message"), [("hits@20", "mrr@20"), ("mrr", "mrr@20"), ("mrr@0", "mean"), ("map@20", "beyond_accuracy")]
 )
-def test_metrics_that_cannot_be_compared(metric, said):
+def test_metrics_that_cannot_be_compared(metric, message):
     sessions = split([3, 4])
     a = scored(sessions, [1, 2, 3, 4, 5])
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         evaluation.paired(a, a, sessions, metric)
 
 

@@ -10,14 +10,14 @@ ITEMS = Items([f"i{number}" for number in range(2, 10)], [30, 20, 10, 10, 10, 10
 
 
 def split(sessions, role="test", **columns):
-    """Lists of item ids -> a split."""
+    """Builds a split from lists of item ids."""
     values = np.concatenate([*map(np.array, sessions), np.zeros(0)]).astype(np.int32)
     offsets = np.cumsum([0, *map(len, sessions)])
     return Sessions(SessionArrays(ITEMS, values, offsets, columns), role)
 
 
 def cut(sessions, earlier=()):
-    """Slice -> the label of every target."""
+    """Returns slice -> the label of every target."""
     starts, ends = sessions.offsets[:-1], sessions.offsets[1:]
     event = np.concatenate([np.arange(start + 1, end) for start, end in zip(starts, ends, strict=True) if end > start])
     found = slicings(sessions, event, earlier)
@@ -36,10 +36,10 @@ def test_known_new_returning_and_fresh():
     assert found["in_session"] == ["fresh", "returning", None, None, "returning", "fresh", "returning"]
 
 
-def test_deciles_are_tenths_of_the_targets_by_support():
-    session = [2] + [2] * 3 + [3] * 2 + [4, 5, 5, 1, 9, 9]  # of ten known targets
+def test_deciles_of_the_targets_by_support():
+    session = [2] + [2] * 3 + [3] * 2 + [4, 5, 5, 1, 9, 9]  # ten known targets after the first event
     found = slicings(split([session]), np.arange(1, len(session)))["popularity_decile"]
-    # by falling support the targets are 30 30 30 20 20 10 10 10 5 5; the middles of the runs are 1.5, 4, 6.5, 9
+    # by descending support the targets are 30 30 30 20 20 10 10 10 5 5; the middles of the runs are 1.5, 4, 6.5, 9
     assert found.labels == ("1", "2: 30", "3", "4", "5: 20", "6", "7: 10", "8", "9", "10: 5")
     assert found.number.tolist() == [1, 1, 1, 4, 4, 6, 6, 6, -1, 9, 9]
 
@@ -60,12 +60,12 @@ def test_deciles_hold_a_tenth_each_where_supports_differ():
 def test_event_types_by_frequency():
     types = np.array(["view", "view", "cart", "view", "buy", "view", None, "buy"], object)
     found = slicings(split([[2] * 8], event=types), np.arange(1, 8))["event_type"]
-    assert found.labels == ("view", "buy", "(none)", "cart")  # equal ones by name
+    assert found.labels == ("view", "buy", "(none)", "cart")  # equal counts by name
     assert found.number.tolist() == [0, 3, 0, 1, 0, 2, 1]
     assert "event_type" not in cut(split([[2, 3]]))
 
 
-def test_many_event_types_are_taken_together():
+def test_rare_event_types_share_a_label():
     types = np.array([f"type {number:02}" for number in range(40)], object)
     found = slicings(split([[2] * 40], event=types), np.arange(1, 40))["event_type"]
     assert len(found.labels) == 21 and found.labels[-1] == "(others)" and (found.number == 20).sum() == 19
@@ -98,20 +98,20 @@ def test_past_sessions_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_history_lengths_equal_a_count(seed):
+def test_history_lengths_equal_a_count_by_loops(seed):
     from tfrecsession.evaluation.slices import history_lengths
 
     rng = np.random.default_rng(seed)
     names = np.array(["a", "b", "c", None], object)
 
-    def some(role):
+    def random_split(role):
         sessions = [rng.integers(1, 9, rng.integers(1, 6)).tolist() for _ in range(12)]
         times = rng.permutation(1000)[: sum(map(len, sessions))]
         cuts = np.cumsum([len(session) for session in sessions])[:-1]
         times = np.concatenate([np.sort(part) for part in np.split(times, cuts)])
         return split(sessions, role, user=names[rng.integers(0, 4, 12)], times=times)
 
-    train, test = some("train"), some("test")
+    train, test = random_split("train"), random_split("test")
     expected = []
     for s in range(len(test)):
         user = test.column("user")[s]

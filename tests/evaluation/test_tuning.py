@@ -19,18 +19,18 @@ QUICK = {"epochs": 1, "rows": 16, "steps": 8, "negatives": 32, "units": [8]}
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    place = tmp_path_factory.mktemp("tuning") / "data"
-    trs.prepare(SHOP, place, validation_span="1d")
-    return trs.load(place)
+    folder = tmp_path_factory.mktemp("tuning") / "data"
+    trs.prepare(SHOP, folder, validation_span="1d")
+    return trs.load(folder)
 
 
-def told(trials):
-    """What must be the same however often the process was started."""
+def without_times(trials):
+    """Returns what must be equal however often the process was started."""
     return [{name: value for name, value in trial.items() if name != "seconds"} for trial in trials]
 
 
-def shape(model, *_, **said):
-    """Stands for `evaluate` where only the search matters: a hill over the settings of item-kNN, in no time."""
+def hill_value(model, *_, **options):
+    """Replaces `evaluate` by a fast function with one maximum over the settings of item-kNN."""
     settings = model.get_config()
     value = 1 - (settings["alpha"] - 0.7) ** 2 - abs(settings["shrinkage"] - 60) / 200
     return evaluation.Evaluation({"mrr@20": value, "recall@5": value}, 1)
@@ -38,15 +38,15 @@ def shape(model, *_, **said):
 
 @pytest.fixture
 def hill(monkeypatch):
-    monkeypatch.setattr(tuning, "evaluate", shape)
-    monkeypatch.setattr("gc.collect", lambda: None)  # half a second each, for models that hold next to nothing
+    monkeypatch.setattr(tuning, "evaluate", hill_value)
+    monkeypatch.setattr("gc.collect", lambda: None)  # half a second per call, without use for small models
 
 
 @pytest.fixture(scope="module")
 def in_one_go(data, tmp_path_factory):
-    """Twelve trials on the hill: ten by chance, two by TPE."""
+    """Runs twelve trials on the hill: ten random ones, two by TPE."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "evaluate", shape)
+        patch.setattr(tuning, "evaluate", hill_value)
         patch.setattr("gc.collect", lambda: None)
         return tune(data, "item_knn", tmp_path_factory.mktemp("one") / "go", trials=12)
 
@@ -66,7 +66,7 @@ def test_the_best_is_a_preset_that_repeats_what_was_measured(data, tmp_path):
     assert [path.name for path in sorted(out.iterdir())] == ["best.json", "study.db"]
 
 
-def test_the_first_trial_has_the_defaults_and_all_lie_in_the_space(in_one_go):
+def test_the_first_trial_has_the_defaults_and_all_are_in_the_space(in_one_go):
     found = in_one_go
     defaults, space = training.settings_of("item_knn"), training.space_of("item_knn")
     assert found.trials[0]["settings"] == {name: defaults[name] for name in found.trials[0]["settings"]}
@@ -78,13 +78,13 @@ def test_the_first_trial_has_the_defaults_and_all_lie_in_the_space(in_one_go):
     assert len({json.dumps(trial["settings"]) for trial in found.trials}) == 12
 
 
-def test_a_search_in_pieces_equals_one_in_one_go(data, in_one_go, tmp_path, hill):
+def test_a_search_in_several_calls_equals_one_call(data, in_one_go, tmp_path, hill):
     out = tmp_path / "pieces"
     for trials in (1, 11, 12):
         found = tune(data, "item_knn", out, trials=trials)
         assert len(found.trials) == trials
-    assert told(found.trials) == told(in_one_go.trials) and found.best == in_one_go.best
-    # enough trials are there: nothing is run, nothing changes
+    assert without_times(found.trials) == without_times(in_one_go.trials) and found.best == in_one_go.best
+    # there are enough trials: nothing runs, nothing changes
     again = tune(data, "item_knn", out, trials=3)
     assert again == found and json.loads((out / "best.json").read_text()) == found.best
 
@@ -94,58 +94,58 @@ import os, signal, sys
 import tfrecsession as trs
 from tfrecsession.evaluation import tuning
 
-def evaluate(model, *args, first=[True], **said):
+def evaluate(model, *args, first=[True], **options):
     if not first.pop():
         os.kill(os.getpid(), signal.SIGKILL)
     first.append(False)
-    return trs.evaluation.evaluate(model, *args, **said)
+    return trs.evaluation.evaluate(model, *args, **options)
 
 tuning.evaluate = evaluate
 trs.evaluation.tune(trs.load(sys.argv[1]), "item_knn", sys.argv[2], trials=4)
 """
 
 
-def test_a_killed_search_goes_on_where_it_was(data, tmp_path):
+def test_a_killed_search_resumes(data, tmp_path):
     killed = subprocess.run([sys.executable, "-c", KILLED, data.path, tmp_path / "k"])
     assert killed.returncode == -signal.SIGKILL  # in its second trial
     assert json.loads((tmp_path / "k" / "best.json").read_text())["measured"]["trials"]["complete"] == 1
     found = tune(data, "item_knn", tmp_path / "k", trials=3)
-    assert told(found.trials) == told(tune(data, "item_knn", tmp_path / "one", trials=3).trials)
+    assert without_times(found.trials) == without_times(tune(data, "item_knn", tmp_path / "one", trials=3).trials)
 
 
-class Dead(BaseException):
-    """Stands for the kill of a process."""
+class Killed(BaseException):
+    """Simulates the kill of a process."""
 
 
-def dies(monkeypatch, data, out, **options):
-    """A tuning whose process is gone in the middle of its next trial: the study holds a trial that still runs."""
+def killed_tune(monkeypatch, data, out, **options):
+    """Simulates a kill of the process during its next trial: the study then holds a running trial."""
     import optuna
 
-    tell, attribute, alive = optuna.Study.tell, optuna.Trial.set_user_attr, tuning.evaluate
+    tell, attribute, evaluate = optuna.Study.tell, optuna.Trial.set_user_attr, tuning.evaluate
 
-    def dead(*args, **said):
+    def kill(*args, **options):
         monkeypatch.setattr(optuna.Study, "tell", lambda *args, **kwargs: None)
         monkeypatch.setattr(optuna.Trial, "set_user_attr", lambda *args: None)
-        raise Dead
+        raise Killed
 
-    monkeypatch.setattr(tuning, "evaluate", dead)
-    with pytest.raises(Dead):
+    monkeypatch.setattr(tuning, "evaluate", kill)
+    with pytest.raises(Killed):
         tune(data, "item_knn", out, **options)
     monkeypatch.setattr(optuna.Study, "tell", tell)
     monkeypatch.setattr(optuna.Trial, "set_user_attr", attribute)
-    monkeypatch.setattr(tuning, "evaluate", alive)
+    monkeypatch.setattr(tuning, "evaluate", evaluate)
 
 
 def test_a_first_trial_that_was_killed_is_run_again(data, in_one_go, tmp_path, monkeypatch, hill):
-    dies(monkeypatch, data, tmp_path / "s", trials=2)
+    killed_tune(monkeypatch, data, tmp_path / "s", trials=2)
     assert [path.name for path in (tmp_path / "s").iterdir()] == ["study.db"]
-    assert told(tune(data, "item_knn", tmp_path / "s", trials=2).trials) == told(in_one_go.trials[:2])
+    assert without_times(tune(data, "item_knn", tmp_path / "s", trials=2).trials) == without_times(in_one_go.trials[:2])
 
 
 def test_a_trial_that_kills_its_process_twice_has_failed(data, tmp_path, monkeypatch, hill):
     tune(data, "item_knn", tmp_path / "s", trials=1)
-    dies(monkeypatch, data, tmp_path / "s", trials=3)
-    dies(monkeypatch, data, tmp_path / "s", trials=3)
+    killed_tune(monkeypatch, data, tmp_path / "s", trials=3)
+    killed_tune(monkeypatch, data, tmp_path / "s", trials=3)
     found = tune(data, "item_knn", tmp_path / "s", trials=3)
     assert [trial["state"] for trial in found.trials] == ["complete", "failed", "complete"]
     assert found.trials[1]["error"] == "its process was killed, twice"
@@ -153,7 +153,7 @@ def test_a_trial_that_kills_its_process_twice_has_failed(data, tmp_path, monkeyp
 
 
 def test_ctrl_c_is_not_the_trials_fault(data, in_one_go, tmp_path, monkeypatch, hill):
-    def interrupted(*args, **said):
+    def interrupted(*args, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -162,7 +162,7 @@ def test_ctrl_c_is_not_the_trials_fault(data, in_one_go, tmp_path, monkeypatch, 
             with pytest.raises(KeyboardInterrupt):
                 tune(data, "item_knn", tmp_path / "s", trials=2)
     found = tune(data, "item_knn", tmp_path / "s", trials=2)
-    assert told(found.trials) == told(in_one_go.trials[:2])
+    assert without_times(found.trials) == without_times(in_one_go.trials[:2])
 
 
 def test_a_trial_that_fails_does_not_end_the_search(data, tmp_path, monkeypatch, hill):
@@ -179,9 +179,9 @@ def test_a_trial_that_fails_does_not_end_the_search(data, tmp_path, monkeypatch,
     assert found.best["measured"]["trials"] == {"complete": 2, "pruned": 0, "failed": 2}
 
 
-def test_not_one_trial_that_ends(data, tmp_path):
+def test_no_trial_completes(data, tmp_path):
     inf = {"learning_rate": float("inf"), **QUICK}
-    with pytest.raises(InputError, match="none of the 1 trials has ended; the last: the loss is nan"):
+    with pytest.raises(InputError, match="none of the 1 trials has completed; the last: the loss is nan"):
         tune(data, "gru4rec", tmp_path / "s", trials=1, settings=inf)
     assert not (tmp_path / "s" / "best.json").exists()
 
@@ -200,8 +200,8 @@ def test_gru4rec_reports_its_epochs_and_train_repeats_the_best(data, tmp_path):
         "trial 2 of 2, epoch 2 of 2",
         "done",
     ]
-    assert not set(options["settings"]) & set(found.trials[1]["settings"])  # what is fixed is not searched
-    # another process that trains with the settings of the second trial gets what that one got
+    assert not set(options["settings"]) & set(found.trials[1]["settings"])  # fixed settings are not searched
+    # training with the settings of the second trial gives the same metrics
     chosen = {**found.best["settings"], **found.trials[1]["settings"]}
     model = training.train(data, "gru4rec", tmp_path / "run", chosen, seed=5, k=(10, 20))
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]
@@ -211,16 +211,16 @@ def test_gru4rec_reports_its_epochs_and_train_repeats_the_best(data, tmp_path):
     assert presets.read(str(tmp_path / "a" / "best.json"), "gru4rec")["settings"] == found.best["settings"]
 
 
-def test_a_preset_is_where_the_search_starts(data, tmp_path, hill):
+def test_the_search_starts_at_the_preset(data, tmp_path, hill):
     start = {"shrinkage": 300.0, "history": "mean", "window": 3}
     found = tune(data, "item_knn", tmp_path / "s", trials=1, preset=start, settings={"alpha": 0.3})
-    expected = {"neighbours": 100, "shrinkage": 300.0, "history": "mean", "window": 3}  # beyond the range of the model
+    expected = {"neighbours": 100, "shrinkage": 300.0, "history": "mean", "window": 3}  # outside the range of the model
     assert found.trials[0]["settings"] == expected
     assert found.best["settings"] == {**expected, "alpha": 0.3}
 
 
 def test_a_trial_behind_the_median_is_pruned(tmp_path):
-    """Trials whose metric at an epoch is their setting: after five, those below the median end when patience does."""
+    """Uses the setting as metric at each epoch: after five trials, those below the median are pruned."""
     space = {"x": Float(0.0, 1.0)}
     epochs = []
 
@@ -246,7 +246,7 @@ def test_a_trial_behind_the_median_is_pruned(tmp_path):
         assert 5 < len(complete) < 12
 
 
-def test_lists_none_and_whole_numbers_come_back_as_they_were(tmp_path):
+def test_lists_none_and_whole_numbers_are_restored(tmp_path):
     space = {"units": Choice([8], [8, 8]), "decay": Choice(None, "linear"), "rows": Int(1, 4, log=True)}
     with Study.open(tmp_path / "s", {"seed": 0}, patience=0) as study:
         for _ in range(8):
@@ -274,12 +274,15 @@ def test_a_folder_of_another_search_is_refused(data, tmp_path, hill):
             tune(on, model, tmp_path / "s", trials=1, **options)
 
 
-def test_a_folder_that_another_process_works_in_is_refused(data, tmp_path):
-    with Study.open(tmp_path / "s", {"seed": 0}, patience=0), pytest.raises(InputError, match="another process tunes"):
+def test_a_folder_in_use_by_another_process_is_refused(data, tmp_path):
+    with (
+        Study.open(tmp_path / "s", {"seed": 0}, patience=0),
+        pytest.raises(InputError, match="another process is"),
+    ):
         tune(data, "item_knn", tmp_path / "s", trials=1)
 
 
-def test_a_folder_that_is_no_study_is_refused_and_left_alone(data, tmp_path):
+def test_a_folder_without_a_study_is_refused_and_unchanged(data, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     (tmp_path / "broken").mkdir()
@@ -297,9 +300,9 @@ def test_a_folder_that_is_no_study_is_refused_and_left_alone(data, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "mrr"}, "metric 'mrr': say one of recall@k, mrr@k, ndcg@k"),
-        ({"metric": "auc@20"}, "metric 'auc@20': say one of recall@k"),
-        ({"metric": "mrr@0"}, "metric 'mrr@0'.*k from 1 to the catalogue's"),
+        ({"metric": "mrr"}, "metric='mrr': must be one of recall@k, mrr@k, ndcg@k"),
+        ({"metric": "auc@20"}, "metric='auc@20': must be one of recall@k"),
+        ({"metric": "mrr@0"}, "metric='mrr@0'.*k from 1 to the catalogue's"),
         ({"metric": "mrr@5000"}, "k from 1 to the catalogue's"),
         ({"metric": "mrr@-1"}, "k from 1"),
         ({"metric": "mrr@²"}, "k from 1"),
@@ -313,13 +316,13 @@ def test_a_folder_that_is_no_study_is_refused_and_left_alone(data, tmp_path):
         ),
     ],
 )
-def test_bad_input_is_refused_before_there_is_a_folder(data, tmp_path, options, message):
+def test_bad_input_is_refused_before_the_folder_exists(data, tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         tune(data, "item_knn", tmp_path / "s", **{"trials": 1, **options})
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_with_nothing_to_tune_and_one_that_nobody_knows(data, tmp_path):
+def test_a_model_with_nothing_to_tune_and_an_unknown_model(data, tmp_path):
     with pytest.raises(InputError, match="popularity has no setting to search"):
         tune(data, "popularity", tmp_path / "s")
     with pytest.raises(InputError, match="'item_kn'; there are: item_knn"):
@@ -340,7 +343,7 @@ def test_no_optuna(data, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_timeout_begins_no_further_trial(data, tmp_path, hill):
+def test_after_the_timeout_no_trial_starts(data, tmp_path, hill):
     assert len(tune(data, "item_knn", tmp_path / "s", trials=5, timeout=0).trials) == 1
     assert len(tune(data, "item_knn", tmp_path / "s", trials=2, timeout=3600).trials) == 2
 

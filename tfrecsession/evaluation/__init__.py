@@ -1,4 +1,4 @@
-"""Exact evaluation, how sure its numbers are, what to hold them against, and the comparison of models."""
+"""Exact evaluation, confidence intervals, reference scores, significance tests, model comparison and tuning."""
 
 from tfrecsession.evaluation.bounds import ceiling, chance
 from tfrecsession.evaluation.comparison import compare

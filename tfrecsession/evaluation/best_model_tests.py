@@ -1,4 +1,4 @@
-"""Which differences between models are more than the luck of these sessions."""
+"""Significance tests of every model against the best one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ METRICS = ("recall", "mrr", "ndcg")
 
 
 def against_the_best(scored: dict[str, Evaluation], sessions: Sessions, k: int) -> list[dict]:
-    """Every model against the best one, in Recall, MRR and NDCG at k.
+    """Tests every model against the best one, in Recall, MRR and NDCG at k.
 
     Args:
-        scored: label -> evaluation, all on the events of `sessions`.
-        sessions: the split they were evaluated on.
-        k: the length of list.
+        scored: label -> evaluation on the events of `sessions`.
+        sessions: the split that the models were evaluated on.
+        k: list length.
 
     Returns:
-        A dict per metric and model that is not the best in it: `metric`, `best`, `model`, `difference` (model less
-        best), its 95% `interval`, `p`, and `p_holm`, corrected for the number of models it was tested on.
+        A dict per metric and model, except the best one: `metric`, `best`, `model`, `difference` (model minus best),
+        its 95% `interval`, `p`, and `p_holm`, corrected for the number of models tested in this metric.
     """
     found = []
     for metric in (f"{name}@{k}" for name in METRICS):

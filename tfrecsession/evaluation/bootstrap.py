@@ -1,8 +1,8 @@
-"""How sure a score is: whole sessions drawn anew, since the events of one session go together.
+"""Bootstrap intervals over whole sessions, since the events of one session are not independent.
 
-A draw gives every session a Poisson(1) weight, the bootstrap for data that comes in pieces: with many sessions it is
-the drawing of as many sessions with replacement (Chamandy, Muralidharan, Najmi, Naidu, "Estimating uncertainty for
-massive data streams", 2012). Sessions pass in blocks, so memory is bounded; all scores and slices share the same draws.
+A draw gives every session a Poisson(1) weight. With many sessions this equals sampling as many sessions with
+replacement (Chamandy, Muralidharan, Najmi, Naidu, "Estimating uncertainty for massive data streams", 2012). Sessions
+are processed in blocks, so memory is bounded. All scores and slices share the same draws.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LEVELS = 1 << 16
 
 
 class Group(NamedTuple):
-    """Events that are averaged by themselves, one label or many of them beside each other.
+    """Events grouped by label; the values of each label are averaged separately.
 
-    label: int [events], the label of every event, -1 for none. labels: how many there are. columns: which of the
-    values are averaged.
+    label: int [events], the label of every event, -1 for none. labels: number of labels. columns: indices of the
+    value columns to average.
     """
 
     label: np.ndarray
@@ -30,10 +30,10 @@ class Group(NamedTuple):
 
 
 class Averages(NamedTuple):
-    """What a group scored; float64 [labels, columns], NaN for a label without events.
+    """The averages of a group; float64 [labels, columns], NaN for a label without events.
 
-    events, sessions: int64 [labels]. low, high: the 95% interval; NaN for fewer than two sessions, which say nothing of
-    how sessions differ, and without draws.
+    events, sessions: int64 [labels]. low, high: the 95% interval; NaN without draws, and for fewer than two sessions,
+    whose spread is unknown.
     """
 
     events: np.ndarray
@@ -46,22 +46,22 @@ class Averages(NamedTuple):
 def averages(
     session: np.ndarray, values: Callable[[slice], np.ndarray], groups: list[Group], draws: int = 1000, seed: int = 0
 ) -> list[Averages]:
-    """Means over events, with 95% percentile intervals over sessions.
+    """Returns means over events, with 95% percentile intervals over sessions.
 
     Args:
-        session: int64 [events], the session of every event, never falling.
-        values: a slice of the events -> float [events of it, columns], asked for once, block by block.
-        groups: what to average.
-        draws: of the bootstrap; 0: no intervals.
-        seed: of the draws: equal seeds draw the same sessions again.
+        session: int64 [events], the session of every event, non-decreasing.
+        values: a slice of the events -> float [events of the slice, columns]; called once per block.
+        groups: the groups to average.
+        draws: number of bootstrap draws; 0: no intervals.
+        seed: seed of the draws; equal seeds give the same draws.
     """
     cells = sum(group.labels * (1 + len(group.columns)) for group in groups)
     total, sessions, drawn = np.zeros(cells), np.zeros(cells, np.int64), np.zeros((draws, cells))
-    for first, last, some in blocks(session):
-        own = session[some]
-        own = np.cumsum(np.diff(own, prepend=own[:1]) > 0)  # 0, 1, ... in the block
-        here = values(some)
-        sums = np.concatenate([_sums(own, last - first, here, group, some) for group in groups], axis=1)
+    for first, last, chunk in blocks(session):
+        local = session[chunk]
+        local = np.cumsum(np.diff(local, prepend=local[:1]) > 0)  # 0, 1, ... in the block
+        block_values = values(chunk)
+        sums = np.concatenate([_sums(local, last - first, block_values, group, chunk) for group in groups], axis=1)
         weights = _weights(last - first, draws, seed, first)
         total += sums.sum(axis=0)
         sessions += (sums > 0).sum(axis=0)
@@ -69,15 +69,15 @@ def averages(
     found, start = [], 0
     for group in groups:
         shape = (group.labels, 1 + len(group.columns))
-        here = slice(start, start + shape[0] * shape[1])
-        events, drawn_here = total[here].reshape(shape), drawn[:, here].reshape(draws, *shape)
-        found.append(_averages(events, sessions[here].reshape(shape), drawn_here))
-        start = here.stop
+        span = slice(start, start + shape[0] * shape[1])
+        group_drawn = drawn[:, span].reshape(draws, *shape)
+        found.append(_averages(total[span].reshape(shape), sessions[span].reshape(shape), group_drawn))
+        start = span.stop
     return found
 
 
 def blocks(session: np.ndarray) -> Iterator[tuple[int, int, slice]]:
-    """Sessions `first` to `last`, those with events counted through, and their events."""
+    """Yields blocks: the range `first` to `last` (exclusive) of the sessions that have events, and their events."""
     starts = np.flatnonzero(np.diff(session, prepend=-1))
     for first in range(0, len(starts), BLOCK):
         last = min(first + BLOCK, len(starts))
@@ -86,29 +86,29 @@ def blocks(session: np.ndarray) -> Iterator[tuple[int, int, slice]]:
 
 
 def percentiles(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 2.5th and 97.5th percentile over the draws (axis 0); draws without an event say nothing."""
+    """Returns the 2.5th and 97.5th percentile over the draws (axis 0), ignoring draws without an event."""
     if not len(drawn):
-        nothing = np.full(drawn.shape[1:], np.nan)
-        return nothing, nothing
+        undefined = np.full(drawn.shape[1:], np.nan)
+        return undefined, undefined
     with np.errstate(all="ignore"):
         empty = np.isnan(drawn).all(axis=0)
         low, high = np.nanquantile(np.where(empty, 0.0, drawn), [0.025, 0.975], axis=0)
     return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
 
 
-def _sums(own, sessions: int, values: np.ndarray, group: Group, some: slice) -> np.ndarray:
-    """Events and sums of values of every session: float64 [sessions, labels * (1 + columns)]."""
-    label = group.label[some].astype(np.int64)
-    there = label >= 0
-    cell = own[there] * group.labels + label[there]
+def _sums(local, sessions: int, values: np.ndarray, group: Group, chunk: slice) -> np.ndarray:
+    """Returns event counts and sums of values per session: float64 [sessions, labels * (1 + columns)]."""
+    label = group.label[chunk].astype(np.int64)
+    labelled = label >= 0
+    cell = local[labelled] * group.labels + label[labelled]
     sums = [np.bincount(cell, minlength=sessions * group.labels).astype(np.float64)]
     for column in group.columns:
-        sums.append(np.bincount(cell, values[there, column], minlength=sessions * group.labels))
+        sums.append(np.bincount(cell, values[labelled, column], minlength=sessions * group.labels))
     return np.stack(sums, axis=1).reshape(sessions, -1)
 
 
 def _weights(sessions: int, draws: int, seed: int, first: int) -> np.ndarray:
-    """float32 [draws, sessions] of Poisson(1), from a table of its quantiles: faster than to draw each by itself."""
+    """Returns Poisson(1) weights, float32 [draws, sessions], from a quantile table: faster than sampling each."""
     levels = np.random.default_rng([seed, first]).integers(0, LEVELS, (draws, sessions), dtype=np.uint16)
     return POISSON[levels]
 

@@ -1,4 +1,4 @@
-"""What chance would score, and on the synthetic shop what nobody can beat."""
+"""Score bounds: a random ranking, and the optimum on the synthetic shop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfrecsession.events.shop.shop import Shop
 
 
 def chance(catalogue: int, events: int, k=(20,)) -> Evaluation:
-    """A random order of the catalogue, in expectation.
+    """Returns the expected scores of a random ranking of the catalogue.
 
     Examples:
         >>> chance(catalogue=1000, events=1, k=(20,)).metrics["recall@20"]
@@ -28,30 +28,30 @@ def chance(catalogue: int, events: int, k=(20,)) -> Evaluation:
 
 
 def ceiling(spec: str, sessions: Sessions, k=(20,)) -> Evaluation:
-    """The shop's own transition probabilities as a model, on the same events and in the same protocol.
+    """Evaluates the shop's own transition probabilities as a model, on the same events with the same protocol.
 
     Args:
-        spec: the shop, as `dataset.json` names it ("synthetic:...").
-        sessions: a split of a data set that was prepared from it, with its users where they are loyal.
-        k: the lengths of list to report.
+        spec: the shop as in `dataset.json` ("synthetic:...").
+        sessions: a split of a data set prepared from that shop; with users if the shop's users are loyal.
+        k: list lengths to report.
     """
     shop = Shop.from_spec(spec)
-    place = shop.index(sessions.items.ids)  # vocabulary order -> the shop's own numbering
+    shop_index = shop.index(sessions.items.ids)  # vocabulary order -> the shop's own numbering
     known = np.zeros(shop.items, bool)
-    known[place] = True
+    known[shop_index] = True
     starts, steps = whole(sessions.offsets)
     current = ranges(starts, steps)
     targets = sessions.values[current + 1]
     scored = (targets > 1) & (sessions.values[current] > 1) & (np.repeat(sessions.values[starts], steps) > 1)
 
     def items(ids):
-        return place[ids[scored] - 2]
+        return shop_index[ids[scored] - 2]
 
     users = None
     if shop.loyal:
-        numbers = sessions.column("user")[np.diff(sessions.offsets) > 1].astype(np.int64)  # as `starts`
-        users = np.repeat(numbers, steps)[scored]
-    days = shop.day(np.asarray(sessions.column("times"))[starts])  # the shop deals by the day a session began
+        user_ids = sessions.column("user")[np.diff(sessions.offsets) > 1].astype(np.int64)
+        users = np.repeat(user_ids, steps)[scored]
+    days = shop.day(np.asarray(sessions.column("times"))[starts])  # the shop depends on the day a session began
     ranks = shop.oracle(known).ranks(
         items(np.repeat(sessions.values[starts], steps)),
         items(sessions.values[current]),

@@ -1,4 +1,4 @@
-"""One row of a comparison: a model fitted and scored, or taken over where that was done before."""
+"""One row of a comparison: fits and scores a model, or reuses an earlier result."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Entry:
     settings: dict  # all of them
     seed: int
     run: Path
-    ours: bool  # whether the run is made here, and made again where it does not fit
+    ours: bool  # whether the comparison makes the run, and makes it again when data, settings or seed differ
 
 
 def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Evaluation]:
-    """A model's row and evaluation, from the folder where they are there already."""
+    """Returns a model's row and evaluation; reuses those in the folder `out` if they are up to date."""
     tell = partial(progress, entry.label)
     if not _fits(entry, data):
         tell("fitting", 0.0)
@@ -59,14 +59,14 @@ def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Eval
 
 
 def finished(entry: Entry, data: Data, out: Path, k) -> bool:
-    """Whether nothing is left to do for this row."""
+    """Returns whether this row is up to date."""
     return _fits(entry, data) and _scored(entry, data, out / "scores" / entry.label, k)
 
 
 def warm_up(data: Data, k) -> None:
-    """Let what every model needs alike be there before the first is measured: TensorFlow, the data, room for scores.
+    """Warms up what all models share (TensorFlow, the data, score buffers) before the first model is measured.
 
-    Without it the first model of a comparison would seem to take half a gigabyte more than the others.
+    Otherwise the first model of a comparison seems to take half a gigabyte more than the others.
     """
     test = data.test
     some = min(len(test), WARM_UP)
@@ -78,7 +78,7 @@ def warm_up(data: Data, k) -> None:
 
 
 def _fits(entry: Entry, data: Data) -> bool:
-    """Whether the run is there, made from this data with these settings; one made elsewhere is what it is."""
+    """Returns whether the run exists and has this data, settings and seed; runs made elsewhere always fit."""
     if not entry.ours:
         return True
     if not (entry.run / "run.json").is_file():
@@ -89,14 +89,14 @@ def _fits(entry: Entry, data: Data) -> bool:
 
 
 def _scored(entry: Entry, data: Data, place: Path, k) -> bool:
-    """Whether this run's result is there."""
+    """Returns whether the stored result is up to date."""
     return (place / "result.json").is_file() and (
         json.loads((place / "result.json").read_text())["key"] == _key(entry, data, k)
     )
 
 
 def _key(entry: Entry, data: Data, k) -> dict:
-    """What a kept result depends on; another one is measured again."""
+    """Returns what a stored result depends on; if any of it changes, the model is evaluated again."""
     with open(entry.run / "model.keras", "rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     told = {"settings": entry.settings, "seed": entry.seed, "weights": weights}
@@ -140,7 +140,7 @@ def _score(entry: Entry, data: Data, k, folder: Path, tell) -> None:
 
 
 class _Epochs(keras.callbacks.Callback):
-    """Tells how much of a fit is done."""
+    """Reports the completed share of a fit, from 0 to 1."""
 
     def __init__(self, tell: Callable[[float], None]):
         super().__init__()

@@ -1,10 +1,10 @@
-"""Several models on one data set under one protocol, kept so that an interrupted comparison goes on where it stopped.
+"""Comparison of several models on one data set under one protocol; an interrupted comparison resumes where it stopped.
 
-OUT/comparison.json   which data the folder speaks of; there from the start
+OUT/comparison.json   the data that the folder belongs to; written first
 OUT/runs/LABEL/       the run of each model that was fitted here, as `tfrecsession train` makes it
-OUT/scores/LABEL/     result.json and ranks.npz: what it scored and cost, and the rank of every event
-OUT/results.json      everything, for programs; written at the end
-OUT/report.html       the same for people, made from results.json alone
+OUT/scores/LABEL/     result.json: scores and costs; ranks.npz: the rank of every event
+OUT/results.json      all results, machine-readable; written at the end
+OUT/report.html       all results as a page, made from results.json alone
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LABEL = re.compile(r"\w[\w.+-]*")
 
 
 def nothing(label: str, stage: str, done: float | None = None) -> None:
-    """The progress of a caller who does not ask for any."""
+    """Ignores progress."""
 
 
 def compare(
@@ -51,34 +51,34 @@ def compare(
     overwrite: bool = False,
     progress: Callable[..., None] = nothing,
 ) -> dict:
-    """Fit and evaluate models on one data set, and write `results.json` and `report.html`.
+    """Fits and evaluates models on one data set, and writes `results.json` and `report.html`.
 
-    What an earlier, interrupted call with the same `out` finished is taken over; a model whose settings or seed have
-    changed since is fitted again, the others are not.
+    Results that an earlier call with the same `out` finished are reused. A model is fitted again only if its settings
+    or seed have changed.
 
         trs.evaluation.compare(data, ["popularity", "item_knn", "gru4rec"], "report/", k=(5, 10, 20))
 
     Args:
         data: a prepared data set; its test split is scored.
-        models: names of models; "small=gru4rec" labels a row, so that one model can stand in several.
-        out: the folder to make, or to go on in.
+        models: names of models; "small=gru4rec" labels a row, so that one model can have several rows.
+        out: the folder to create or resume.
         settings: label -> settings that differ from the model's defaults.
-        runs: finished run folders to evaluate beside them, or "label=folder".
-        k: the lengths of list to report.
-        seed: of every fit.
-        overwrite: start afresh.
+        runs: finished run folders to include, or "label=folder".
+        k: list lengths to report.
+        seed: seed of every fit.
+        overwrite: delete earlier results and start again.
         progress: called as `progress(label, stage, done)`, with stage "waiting", "fitting", "evaluating", "timing" or
-            "done" and `done` from 0 to 1, or None where it is not known.
+            "done" and `done` from 0 to 1, or None if unknown.
 
     Returns:
-        What `results.json` holds.
+        The content of `results.json`.
 
     Raises:
-        InputError: a model, label, setting or k that cannot be meant; a run or folder made from other data.
+        InputError: an invalid model, label, setting or k; a run or folder made from other data.
     """
     out, k = Path(out).expanduser().absolute(), tuple(dict.fromkeys(k))
     entries = [_to_fit(word, settings or {}, seed, out) for word in models]
-    entries += [_made(word, data) for word in runs]
+    entries += [_finished_run(word, data) for word in runs]
     _check(data, entries, settings or {}, k)
     fresh = _open_folder(out, data, overwrite)
     try:
@@ -86,24 +86,24 @@ def compare(
             progress(entry.label, "waiting", 0.0)
         if not all(finished(entry, data, out, k) for entry in entries):
             warm_up(data, k)
-        found = {entry.label: row_of(entry, data, out, k, progress) for entry in entries}
+        rows = {entry.label: row_of(entry, data, out, k, progress) for entry in entries}
     except BaseException:
         if fresh and not any(out.glob("*/*")):
-            shutil.rmtree(out)  # no run was finished from which it could go on
+            shutil.rmtree(out)  # no run was finished, so there is nothing to resume
         raise
-    results = _results(data, found, k, seed)
+    results = _results(data, rows, k, seed)
     replace_file(out / "results.json", json.dumps(results, indent=2, ensure_ascii=False, default=float) + "\n")
     write_report(results, out / "report.html")
     return results
 
 
-# What is asked for ---------------------------------------------------------------------------------------------------
+# Requested rows ------------------------------------------------------------------------------------------------------
 
 
 def labelled(word: str) -> tuple[str, str]:
-    """ "small=gru4rec" -> ("small", "gru4rec"); "gru4rec" -> ("gru4rec", "gru4rec")."""
-    label, said, name = word.partition("=")
-    return label.strip(), name.strip() if said else label.strip()
+    """Splits a labelled name: "small=gru4rec" -> ("small", "gru4rec"); "gru4rec" -> ("gru4rec", "gru4rec")."""
+    label, separator, name = word.partition("=")
+    return label.strip(), name.strip() if separator else label.strip()
 
 
 def _to_fit(word: str, settings: dict[str, dict], seed: int, out: Path) -> Entry:
@@ -112,57 +112,57 @@ def _to_fit(word: str, settings: dict[str, dict], seed: int, out: Path) -> Entry
     return Entry(label, kind, _plain(chosen), seed, out / "runs" / label, True)
 
 
-def _made(word: str | Path, data: Data) -> Entry:
+def _finished_run(word: str | Path, data: Data) -> Entry:
     label, path = labelled(str(word))
     run = training.open_run(path)
     label = run.path.resolve().name if label == path else label
-    theirs = run.info["data"]["fingerprint"]
-    if theirs != data.fingerprint:
+    run_data = run.info["data"]["fingerprint"]
+    if run_data != data.fingerprint:
         raise InputError(
-            f"run {run.path} was made from data {theirs}, but {data.path or 'this data set'} is {data.fingerprint}: "
-            "runs are compared on the data they were made from"
+            f"run {run.path} was made from data {run_data}, but {data.path or 'this data set'} is {data.fingerprint}: "
+            "runs can be compared only on the data they were made from"
         )
     return Entry(label, run.info["model"], run.info["settings"], run.info["seed"], run.path, False)
 
 
 def _check(data: Data, entries: list[Entry], settings: dict, k) -> None:
-    """Everything that can be refused before hours are spent."""
+    """Refuses invalid input before hours are spent."""
     if not entries:
-        raise InputError("nothing to compare: name models (popularity,item_knn,gru4rec) or runs")
+        raise InputError("nothing to compare: pass models (popularity,item_knn,gru4rec) or runs")
     labels = [entry.label for entry in entries]
     for label in labels:
         if not LABEL.fullmatch(label):
-            raise InputError(f"label {label!r}: say letters, digits, _ . + and - only, as it names a folder")
+            raise InputError(f"label {label!r}: must consist of letters, digits, _ . + and -, as it names a folder")
         if labels.count(label) > 1:
-            raise InputError(f"{label} is there twice: label one of them, as in small={label}")
+            raise InputError(f"{label} is listed twice: label one of them, as in small={label}")
     for label in settings:
         if label not in labels:
-            raise InputError(f"settings for {label!r}, which is not compared; there are: {', '.join(labels)}")
+            raise InputError(f"settings for {label!r}, which is not compared: must be one of {', '.join(labels)}")
     if not k:
-        raise InputError("k=(): say the lengths of list to report, e.g. k=(5, 10, 20)")
+        raise InputError("k=(): must hold at least one list length, e.g. k=(5, 10, 20)")
     for length in k:
         if not isinstance(length, int | np.integer) or not 1 <= length <= len(data.items):
             raise InputError(
-                f"k={length!r}: say a whole number from 1 to the size of the catalogue, {len(data.items):,}"
+                f"k={length!r}: must be a whole number from 1 to the size of the catalogue, {len(data.items):,}"
             )
     if not data.test.scored_events:
         raise InputError("the test split has no event to score: prepare the data with a longer --test-span")
 
 
 def _open_folder(out: Path, data: Data, overwrite: bool) -> bool:
-    """Make `out` ready; returns whether it is new."""
+    """Prepares the folder `out`; returns whether it is new."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise InputError(f"{out}: exists and is not a folder: choose another name for --out")
     if out.exists() and any(out.iterdir()):
         known = next((out / name for name in (MARK, "results.json") if (out / name).is_file()), None)
         if known is None:
-            raise InputError(f"{out}: is not ours to write into (it has no {MARK}): choose another name for --out")
-        theirs = json.loads(known.read_text()).get("data")
+            raise InputError(f"{out}: is neither empty nor a comparison (no {MARK}): choose another name for --out")
+        folder_data = json.loads(known.read_text()).get("data")
         if not overwrite:
-            if theirs != data.fingerprint:
+            if folder_data != data.fingerprint:
                 raise InputError(
-                    f"{out} compares models on data {theirs}, but {data.path or 'this data set'} is "
-                    f"{data.fingerprint}: choose another name for --out, or start afresh with --overwrite"
+                    f"{out} compares models on data {folder_data}, but {data.path or 'this data set'} is "
+                    f"{data.fingerprint}: choose another name for --out, or start again with --overwrite"
                 )
             return False
         shutil.rmtree(out)
@@ -177,7 +177,7 @@ def _open_folder(out: Path, data: Data, overwrite: bool) -> bool:
 # All rows ------------------------------------------------------------------------------------------------------------
 
 
-def _results(data: Data, found: dict[str, tuple[dict, Evaluation]], k, seed: int) -> dict:
+def _results(data: Data, rows: dict[str, tuple[dict, Evaluation]], k, seed: int) -> dict:
     bounds = [{"model": "chance", **_scores(chance(len(data.items), data.test.scored_events, k))}]
     if data.info.get("shop"):
         bounds.append({"model": "ceiling", **_scores(ceiling(data.info["shop"], data.test, k))})
@@ -185,9 +185,9 @@ def _results(data: Data, found: dict[str, tuple[dict, Evaluation]], k, seed: int
     return {
         "data": data.fingerprint,
         "seed": seed,
-        "models": [row for row, _ in found.values()],
+        "models": [row for row, _ in rows.values()],
         "bounds": bounds,
-        "pairs": against_the_best({label: scored for label, (_, scored) in found.items()}, data.test, headline(k)),
+        "pairs": against_the_best({label: scored for label, (_, scored) in rows.items()}, data.test, headline(k)),
         "protocol": protocol(data, k),
         "dataset": dataset(data),
         "versions": versions,
@@ -201,5 +201,5 @@ def _scores(scored: Evaluation) -> dict:
 
 
 def _plain(settings: dict) -> dict:
-    """Settings as they come back from JSON, so that they can be told from others."""
+    """Returns settings as they are read back from JSON, so that they can be compared with stored ones."""
     return json.loads(json.dumps(settings))

@@ -1,4 +1,4 @@
-"""What a model costs: the time of one recommendation, its size on disk, and the machine that was measured on."""
+"""Cost measurements: latency of one recommendation, size on disk, and the machine."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ LONGEST = 20.0  # seconds; a slow model is timed on fewer histories
 def latency(
     model: Recommender, sessions: Sessions, k: int = 20, *, histories: int | None = None, seed: int = 0
 ) -> dict:
-    """Time of `model.recommend` for one session at a time, ids in and ids out.
+    """Measures the time of `model.recommend` for one session at a time, from item ids to item ids.
 
     Args:
         model: any model.
-        sessions: a split; its histories (sessions cut after a random event) are what is asked.
-        k: items per answer.
-        histories: how many are asked (300); fewer where they take long or the split is small.
-        seed: chooses the sessions and where each is cut.
+        sessions: a split; its sessions, cut after a random event, are the histories.
+        k: recommended items per session.
+        histories: number of histories (300); fewer if the model is slow or the split is small.
+        seed: selects the sessions and where each is cut.
 
     Returns:
-        `p50`, `p99` and `mean` in milliseconds, the number of `histories` asked, and `k`.
+        `p50`, `p99` and `mean` in milliseconds, the number of `histories` measured, and `k`.
     """
     random = np.random.default_rng(seed)
     chosen = random.permutation(len(sessions))[: histories or HISTORIES]
@@ -37,26 +37,26 @@ def latency(
     cut = [history[: random.integers(1, max(len(history), 2))] for history in whole]
     for history in cut[:WARM_UP]:
         model.recommend([history], k=k)
-    taken, begin = [], time.perf_counter()
+    times, begin = [], time.perf_counter()
     for history in cut:
         start = time.perf_counter()
         model.recommend([history], k=k)
-        taken.append(1e3 * (time.perf_counter() - start))
+        times.append(1e3 * (time.perf_counter() - start))
         if time.perf_counter() - begin > LONGEST:
             break
-    p50, p99 = np.quantile(taken, [0.5, 0.99])
-    return {"p50": float(p50), "p99": float(p99), "mean": float(np.mean(taken)), "histories": len(taken), "k": k}
+    p50, p99 = np.quantile(times, [0.5, 0.99])
+    return {"p50": float(p50), "p99": float(p99), "mean": float(np.mean(times)), "histories": len(times), "k": k}
 
 
 def size_on_disk(path: str | Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
+    """Returns the bytes of a file, or of all files of a folder."""
     path = Path(path)
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files)
 
 
 def machine() -> dict:
-    """Where costs were measured: processor, cores this process may use, accelerators, system."""
+    """Describes this machine: processor, cores this process may use, accelerators, system."""
     import tensorflow as tf
 
     cpus = Path("/proc/cpuinfo")

@@ -1,4 +1,4 @@
-"""From ranks and lists to metrics, with intervals, and by slice."""
+"""Metrics, intervals and slices, computed from ranks and top-k lists."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ BY_LIST = ("precision", "map")
 
 @dataclass
 class Evaluation:
-    """What a model scored.
+    """The scores of a model on a split.
 
     Attributes:
-        metrics: name -> value. From the ranks: "recall@20", "mrr@20", "ndcg@20". Where lists were asked for:
-            "precision@20" and "map@20" against the rest of the session, "coverage@20", "popularity@20", "gini@20",
-            "novelty@20", as `trs.metrics.lists` defines them.
-        events: number of events scored.
-        seconds: time that ranking took, and making the lists; what follows from them is not in it.
+        metrics: name -> value. From the ranks: "recall@20", "mrr@20", "ndcg@20". From the lists, if they were
+            requested: "precision@20" and "map@20" against the rest of the session, "coverage@20", "popularity@20",
+            "gini@20", "novelty@20", as `metrics/beyond_accuracy.py` defines them.
+        events: number of scored events.
+        seconds: time spent on ranking and building the lists; computing the metrics is excluded.
         ranks: int32 [events], the rank of each scored event.
-        event: int64 [events], its place among the split's events, rising.
-        lists: int32 [events, max k], the ids of the best items, best first; None where they were not asked for.
+        event: int64 [events], the index of each scored event within the split, ascending.
+        lists: int32 [events, max k], the ids of the best items, best first; None if they were not requested.
         sessions: number of sessions with a scored event.
         intervals: name -> [low, high], for the metrics that are means over events: 95% percentile bootstrap over
-            sessions. None where there is but one session. Empty without draws.
+            sessions. None if there is only one session. Empty without draws.
         slices: slice -> label -> {"events", "sessions", "recall@k", "mrr@k", "ndcg@k", "intervals"} for the largest k;
-            scores and intervals are None where there is nothing to say.
-        fingerprint: of the split, its items and events.
+            scores and intervals are None where they are undefined.
+        fingerprint: identifies the split: its vocabulary, items and events.
     """
 
     metrics: dict[str, float]
@@ -65,24 +65,24 @@ def measure(
     seed: int = 0,
     catalogue: int = 0,
 ) -> Evaluation:
-    """What ranks, and lists where there are any, come to; the arguments are those of `evaluate` and `Evaluation`.
+    """Computes the metrics of ranks and, if given, lists; the arguments are those of `evaluate` and `Evaluation`.
 
-    catalogue: the number of items the lists are from, where the model knows more than the data set.
+    catalogue: number of items that can be in the lists, if the model knows more items than the data set.
     """
     names = [f"{name}@{length}" for length in k for name in BY_RANK]
     if lists is not None:
         names += [f"{name}@{length}" for length in k for name in BY_LIST]
     values = event_values(sessions, event, ranks, lists, names)
-    in_slices = [names.index(f"{name}@{max(k)}") for name in BY_RANK]
+    slice_columns = [names.index(f"{name}@{max(k)}") for name in BY_RANK]
     cuts = slicings(sessions, event, earlier) if slices else {}
     groups = [Group(np.zeros(len(event), np.int8), 1, list(range(len(names))))]
-    groups += [Group(cut.number, len(cut.labels), in_slices) for cut in cuts.values()]
+    groups += [Group(cut.number, len(cut.labels), slice_columns) for cut in cuts.values()]
     session = np.searchsorted(sessions.offsets, event, side="right") - 1
     whole, *parts = averages(session, values, groups, draws, seed)
     metrics = dict(zip(names, whole.mean[0].tolist(), strict=True))
     if lists is not None:
-        more = max(catalogue - len(sessions.items), 0)
-        counts = np.pad(sessions.items.counts, (0, more))
+        extra = max(catalogue - len(sessions.items), 0)
+        counts = np.pad(sessions.items.counts, (0, extra))
         for length in k:
             metrics |= beyond_accuracy(lists, counts, length)
     return Evaluation(
@@ -94,7 +94,7 @@ def measure(
         sessions=int(whole.sessions[0]),
         intervals=_intervals(whole, 0, names) if draws else {},
         slices={
-            name: {label: _row(part, number, names, in_slices, draws) for number, label in enumerate(cut.labels)}
+            name: {label: _row(part, index, names, slice_columns, draws) for index, label in enumerate(cut.labels)}
             for (name, cut), part in zip(cuts.items(), parts, strict=True)
         },
         fingerprint=fingerprint(sessions),
@@ -102,7 +102,7 @@ def measure(
 
 
 def metrics_of(ranks: np.ndarray, k=(20,)) -> dict[str, float]:
-    """Recall, MRR and NDCG at each k, from ranks that start at 1.
+    """Returns Recall, MRR and NDCG at each k, from ranks that start at 1.
 
     Examples:
         >>> values = metrics_of(np.array([1, 3, 50]), k=(20,))
@@ -119,64 +119,64 @@ def metrics_of(ranks: np.ndarray, k=(20,)) -> dict[str, float]:
 def event_values(
     sessions: Sessions, event: np.ndarray, ranks: np.ndarray, lists: np.ndarray | None, names: list[str]
 ) -> Callable[[slice], np.ndarray]:
-    """What each event contributes to the metrics called `names` ("mrr@20"): a slice of the events -> float64 [events of
-    it, metrics]. In slices, so that nothing of the size of all of them is held.
+    """Returns a function: a slice of the events -> each event's contribution to the metrics `names` ("mrr@20"), float64
+    [events of the slice, metrics]. Memory is bounded by the slice.
 
     Raises:
-        InputError: a name that is not known, is longer than the lists, or needs lists that are not there.
+        InputError: a name is unknown, its k is longer than the lists, or it needs lists and there are none.
     """
-    asked = [_parsed(name, lists) for name in names]
-    if any(name in BY_LIST for name, _ in asked):
+    parsed = [_parsed(name, lists) for name in names]
+    if any(name in BY_LIST for name, _ in parsed):
         hits, items = hits_of_the_rest(lists, sessions.values, sessions.offsets, event)
     by_rank = {
-        name: BY_RANK[label](length) for name, (label, length) in zip(names, asked, strict=True) if label in BY_RANK
+        name: BY_RANK[label](length) for name, (label, length) in zip(names, parsed, strict=True) if label in BY_RANK
     }
 
-    def values(some: slice) -> np.ndarray:
+    def values(chunk: slice) -> np.ndarray:
         columns = []
-        for name, (label, length) in zip(names, asked, strict=True):
+        for name, (label, length) in zip(names, parsed, strict=True):
             if label == "precision":
-                columns.append(precision(hits[some], length))
+                columns.append(precision(hits[chunk], length))
             elif label == "map":
-                columns.append(average_precision(hits[some], items[some], length))
+                columns.append(average_precision(hits[chunk], items[chunk], length))
             else:
-                columns.append(np.asarray(by_rank[name].of_each(ranks[some])))
+                columns.append(np.asarray(by_rank[name].of_each(ranks[chunk])))
         return np.stack(columns, axis=1)
 
     return values
 
 
 def fingerprint(sessions: Sessions) -> str:
-    """16 hexadecimal digits that tell splits apart: by vocabulary, items and sessions."""
+    """Returns 16 hexadecimal digits that identify a split: its vocabulary, items and sessions."""
     content = (sessions.values.astype("<i4", copy=False), sessions.offsets.astype("<i8", copy=False))
-    found = hashlib.sha256(sessions.items.fingerprint.encode())
+    digest = hashlib.sha256(sessions.items.fingerprint.encode())
     for array in content:
-        found.update(np.ascontiguousarray(array))
-    return found.hexdigest()[:16]
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()[:16]
 
 
 def _parsed(name: str, lists: np.ndarray | None) -> tuple[str, int]:
     label, _, length = name.partition("@")
     if label not in (*BY_RANK, *BY_LIST) or not length.isdecimal() or int(length) < 1:
         known = ", ".join(f"{known}@k" for known in (*BY_RANK, *BY_LIST))
-        raise InputError(f"metric={name!r}: it is no mean over events; there are {known}, e.g. mrr@20")
+        raise InputError(f"metric={name!r}: must be a mean over events, one of {known}, e.g. mrr@20")
     if label in BY_LIST and (lists is None or lists.shape[1] < int(length)):
         have = "there are none" if lists is None else f"they hold {lists.shape[1]}"
         raise InputError(
-            f"metric={name!r} needs lists of {length} items, and {have}: evaluate with beyond_accuracy=True"
+            f"metric={name!r}: needs lists of {length} items, but {have}; evaluate with beyond_accuracy=True"
         )
     return label, int(length)
 
 
-def _intervals(part: Averages, number: int, names: list[str]) -> dict[str, list[float] | None]:
-    pairs = zip(part.low[number].tolist(), part.high[number].tolist(), strict=True)
+def _intervals(part: Averages, index: int, names: list[str]) -> dict[str, list[float] | None]:
+    pairs = zip(part.low[index].tolist(), part.high[index].tolist(), strict=True)
     return {name: None if np.isnan(low) else [low, high] for name, (low, high) in zip(names, pairs, strict=True)}
 
 
-def _row(part: Averages, number: int, names: list[str], columns: list[int], draws: int) -> dict:
+def _row(part: Averages, index: int, names: list[str], columns: list[int], draws: int) -> dict:
     chosen = [names[column] for column in columns]
     scores = {
-        name: None if np.isnan(mean) else mean for name, mean in zip(chosen, part.mean[number].tolist(), strict=True)
+        name: None if np.isnan(mean) else mean for name, mean in zip(chosen, part.mean[index].tolist(), strict=True)
     }
-    counts = {"events": int(part.events[number]), "sessions": int(part.sessions[number])}
-    return {**counts, **scores, "intervals": _intervals(part, number, chosen) if draws else {}}
+    counts = {"events": int(part.events[index]), "sessions": int(part.sessions[index])}
+    return {**counts, **scores, "intervals": _intervals(part, index, chosen) if draws else {}}

@@ -1,4 +1,4 @@
-"""The protocol of a comparison, for programs and in words."""
+"""The protocol of a comparison, as data and in words."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ from tfrecsession.batches import Data
 from tfrecsession.sessions.spans import parse_span
 
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
-VERSION = 1  # raised when the same data and model would get other numbers: kept results of an earlier one are redone
+VERSION = 1  # raised when the same data and model would get other numbers; older results are recomputed
 
 RULES = {
-    "task": "After every event of a session that has a successor, the next item is predicted from the session so far.",
-    "ranking": "The whole catalogue is ranked at every event; nothing is sampled, and items of the session stay in.",
+    "task": "At every event but the last of a session, the next item is predicted from the events so far.",
+    "ranking": "The whole catalogue is ranked at every event. Candidates are not sampled, and items of the session are "
+    "not excluded.",
     "ties": "Ties count against the model: the rank is the number of items that score at least as high as the target.",
-    "unknown": "A target that training never saw counts as a miss.",
-    "intervals": "Intervals hold 95% of a bootstrap over test sessions. They say how far the scores would move with "
-    "other sessions of the same log, not with another seed.",
-    "tests": "Each model is tested against the best one, paired on the same sessions; p-values are corrected for the "
-    "number of tests (Holm).",
-    "time": "Fitting time is the wall time of the fit alone. Evaluation speed is test events ranked per second. "
-    "Latency is that of one call of recommend() for one session in Python, strings in and strings out.",
-    "memory": "Memory is the growth of the process's resident memory at its peak, while the model was built and "
-    "fitted, and while it was loaded and evaluated. What all models need alike (TensorFlow, the data, room for scores) "
-    "was there before.",
-    "size": "Size is that of the saved model (.keras), item names included.",
+    "unknown": "A target not seen in training counts as a miss.",
+    "intervals": "Intervals are 95% bootstrap intervals over test sessions. They show how much the scores would vary "
+    "with other sessions of the same log, not with another seed.",
+    "tests": "Each model is compared with the best one in a paired test on the same sessions. p-values are "
+    "corrected for the number of tests (Holm).",
+    "time": "Fitting time is the wall time of the fit alone. Evaluation speed is the number of test events ranked per "
+    "second. Latency is the time of one recommend() call in Python for one session, with item ids as strings.",
+    "memory": "Memory is the peak growth of the process's resident memory, measured once for building and fitting the "
+    "model and once for loading and evaluating it. What all models share (TensorFlow, the data, score buffers) is "
+    "excluded.",
+    "size": "Size is the size of the saved model (.keras), including item names.",
 }
 
 
 def headline(k) -> int:
-    """The length of list that summaries and slices speak of: the longest."""
+    """Returns the list length (k) used in summaries and slices: the longest."""
     return max(k)
 
 
 def protocol(data: Data, k, split: str = "test") -> dict:
-    """What was measured and how, as `results.json` keeps it."""
+    """Returns what was measured and how, as stored in `results.json`."""
     sessions = getattr(data, split)
     return {
         "version": VERSION,
@@ -49,7 +50,7 @@ def protocol(data: Data, k, split: str = "test") -> dict:
 
 
 def dataset(data: Data) -> dict:
-    """The data's description, as `results.json` keeps it."""
+    """Returns the description of the data, as stored in `results.json`."""
     info = data.info
     if data.path is not None:
         from tfrecsession.sessions.describe import describe
@@ -60,15 +61,15 @@ def dataset(data: Data) -> dict:
 
 
 def filters(info: dict) -> list[str]:
-    """How `prepare` made the data set, a sentence for each thing it did."""
+    """Returns how `prepare` made the data set, one sentence per step."""
     options = info.get("options") or {}
-    said = []
+    sentences = []
     if options.get("gap"):
-        said.append(f"Sessions were cut where a user was idle for {_span(options['gap'])}.")
+        sentences.append(f"Sessions were cut where a user was idle for {_span(options['gap'])}.")
     if not options.get("keep_duplicates"):
-        said.append("Rows equal in all parts were counted once.")
-    said.append(
-        "Of consecutive events on one item, one was kept."
+        sentences.append("Exact duplicate rows were removed.")
+    sentences.append(
+        "Consecutive events on one item were reduced to one."
         if options.get("drop_repeats")
         else "Consecutive events on one item were kept."
     )
@@ -76,37 +77,40 @@ def filters(info: dict) -> list[str]:
     dropped = [f"items with fewer than {support} events"] * (support > 1)
     dropped += [f"sessions shorter than {length}"] * (length > 1)
     if dropped:
-        how = "" if len(dropped) == 1 else ", in one pass" if options.get("one_pass") else ", until neither was left"
-        said.append(f"{' and '.join(dropped).capitalize()} were dropped{how}.")
-    said += _split(options)
-    return said
+        passes = ", in one pass" if options.get("one_pass") else " repeatedly, until none remained"
+        how = passes if len(dropped) > 1 else ""
+        sentences.append(f"{' and '.join(dropped).capitalize()} were dropped{how}.")
+    sentences += _split(options)
+    return sentences
 
 
 def _split(options: dict) -> list[str]:
-    said = []
+    sentences = []
     if options.get("test_input"):
-        said.append(f"The test split was given ({options['test_input']}).")
+        sentences.append(f"The test split was given ({options['test_input']}).")
     elif options.get("test_span"):
         when = "end" if options.get("split_by") == "end" else "start"
-        said.append(f"Test holds the sessions that {when} in the last {_one(options['test_span'])} of the log.")
+        span = _span_after_the(options["test_span"])
+        sentences.append(f"The test split holds the sessions that {when} in the last {span} of the log.")
     validation = options.get("validation_span")
     if validation and not parse_span(validation, "--validation-span").empty:
-        said.append(f"Validation is the {_one(validation)} before it; no model was fitted to either.")
+        span = _span_after_the(validation)
+        sentences.append(f"The validation split is the {span} before it. No model was fitted to either.")
     if options.get("unknown_items") == "drop":
-        said.append("Items that training never saw were dropped from test, then sessions that became too short.")
+        sentences.append("Items not seen in training were dropped from test, then sessions that became too short.")
     elif options.get("unknown_items") == "keep":
-        said.append("Items that training never saw were kept in test.")
-    return said
+        sentences.append("Items not seen in training were kept in test.")
+    return sentences
 
 
 def _span(text: str) -> str:
-    """ "1d" -> "1 day", "12h" -> "12 hours", "10%" -> "10%"."""
+    """Formats a span: "1d" -> "1 day", "12h" -> "12 hours", "10%" -> "10%"."""
     number, unit = text[:-1].strip(), UNITS.get(text[-1])
     if unit is None:
         return text
     return f"{number} {unit}{'' if number == '1' else 's'}"
 
 
-def _one(text: str) -> str:
-    """ "1d" -> "day": what stands after "the last"."""
+def _span_after_the(text: str) -> str:
+    """Formats a span to follow "the" or "the last": "1d" -> "day", "12h" -> "12 hours"."""
     return _span(text).removeprefix("1 ")

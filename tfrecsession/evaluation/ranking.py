@@ -1,4 +1,4 @@
-"""Exact evaluation: every event that has a predecessor, ranked among all items."""
+"""Exact evaluation: every event that has a predecessor is ranked among all items."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ def evaluate(
     draws: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
-    """Rank the next item of every event of `sessions` among the whole catalogue.
+    """Ranks the next item of every event of `sessions` among the whole catalogue.
 
-    A target that training never saw (in a split that keeps unknown items) ranks behind all of it: a miss.
+    A target not seen in training (in a split that keeps unknown items) ranks behind the whole catalogue: a miss.
 
     Args:
         model: any model.
         sessions: a split, usually `data.test`.
-        k: the lengths of list to report.
-        progress: show a bar, or call this with the share that is done, from 0 to 1.
-        beyond_accuracy: keep the lists and measure them too: precision and MAP against the rest of the session,
-            coverage, popularity, Gini, novelty (`trs.metrics.lists` defines them). Takes longer, and
+        k: list lengths to report.
+        progress: True shows a bar; a function is called with the completed share, from 0 to 1.
+        beyond_accuracy: also keep and measure the lists: precision and MAP against the rest of the session, coverage,
+            popularity, Gini, novelty (`metrics/beyond_accuracy.py` defines them). Takes longer, and
             4 * events * max(k) bytes.
-        slices: look at kinds of events by themselves (`trs.evaluation.slicings` defines them).
-        earlier: the splits before this one: what models that remember a person have seen of everybody before, and the
-            slice by length of history; None: `sessions.earlier`, as the data set has them.
-        draws: of the bootstrap that the intervals come from; 0: none.
-        seed: of the draws.
+        slices: also score subsets of the events (`trs.evaluation.slicings` defines them).
+        earlier: the splits before this one. Models that remember users and the slice by history length need them.
+            None: `sessions.earlier`, as the data set has them.
+        draws: number of bootstrap draws for the intervals; 0: no intervals.
+        seed: seed of the draws.
 
     Raises:
-        InputError: the sessions speak of another vocabulary, hold no event to score or none whose item training knows,
-            or a k is not in 1..catalogue.
+        InputError: the sessions have another vocabulary or no event to score, no target was seen in training, or a k is
+            not in 1..catalogue.
     """
     model.check_vocabulary(sessions.items)
     k = _checked(model, k)
@@ -59,17 +59,17 @@ def evaluate(
         raise InputError(f"the {sessions.role} split has no event to score: prepare the data with a longer span for it")
     if not (values[events] > 1).any():
         raise InputError(
-            f"the {sessions.role} split has {len(events):,} events to score, and training has seen the item of none: "
-            "the splits come from different logs, or the items' ids are written differently"
+            f"the {sessions.role} split has {len(events):,} events to score, but training has seen the item of none: "
+            "the splits come from different logs, or their item ids are written differently"
         )
     start = time.perf_counter()
     earlier = sessions.earlier if earlier is None else tuple(earlier)
     every = np.arange(len(values))
     columns = {name: sessions.column(name) for name in model.reads.context}
-    if not sessions.timed and sessions.role != "train":  # its rows are numbered anew; it comes after train as a whole
+    if not sessions.timed and sessions.role != "train":  # row numbers restart: the split follows train
         columns.pop("times", None)
     alike = every if model.reads.users or columns else layout.first_alike(values, offsets)
-    scored = alike == every  # the others get what the event like them gets
+    scored = alike == every  # the others get the rank of the event that equals them
     number = np.cumsum(scored) - 1
     ranks = np.zeros(number[-1] + 1, np.int32)
     lists = np.zeros((len(ranks), max(k) if beyond_accuracy else 0), np.int32)
@@ -101,7 +101,7 @@ def evaluate(
 
 
 def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray, columns: dict) -> Iterator[tuple]:
-    """A batch, its targets, and the places of these among the events of the split, -1 where there is none."""
+    """Yields a batch, its targets, and the targets' indices among the events of the split, -1 where there is none."""
     if model.reads.users:
         people = UserSequences.of(sessions, earlier, joined=model.reads.users == "joined")
         layouts, into = people.every_event(people.scored()), people.event
@@ -117,7 +117,7 @@ def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray
 
 def _checked(model: Recommender, k) -> tuple[int, ...]:
     if not isinstance(k, Iterable) or not (k := tuple(dict.fromkeys(k))):
-        raise InputError(f"k={k!r}: say the lengths of list to report, e.g. k=(5, 10, 20)")
+        raise InputError(f"k={k!r}: must be a list of list lengths, e.g. k=(5, 10, 20)")
     for length in k:
         model.check_k(length)
     return k

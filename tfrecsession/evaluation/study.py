@@ -1,4 +1,4 @@
-"""A search in a folder that outlives its process. The one file that knows Optuna."""
+"""A persistent hyperparameter search in a folder. This is the only module that uses Optuna."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FILE = "study.db"
 
 
 class Study:
-    """Trials one after the other, each drawn from those before it, kept in SQLite: a killed process loses one trial.
+    """Sequential trials, kept in SQLite. Each is sampled given the earlier ones; a killed process loses one trial.
 
-    A trial that was killed or interrupted does not count and is run again; one that was killed twice has failed.
+    A trial that was killed or interrupted does not count and is run again. A trial that was killed twice has failed.
     """
 
     def __init__(self, study, seed: int):
@@ -30,28 +30,27 @@ class Study:
     @classmethod
     @contextlib.contextmanager
     def open(cls, out: Path, bound: dict, patience: int) -> Iterator[Study]:
-        """The study in the folder `out`, made where there is none; nobody else may work in it meanwhile.
+        """Opens or creates the study in the folder `out`, and locks it against other processes.
 
         Args:
             out: the folder.
-            bound: what all trials have in common, with a "seed" among it. A study that is bound to anything else is
-                refused.
-            patience: epochs that no trial is pruned in.
+            bound: what all trials have in common, including "seed". A study with other values is refused.
+            patience: number of first epochs in which no trial is pruned.
 
         Raises:
-            InputError: Optuna is not installed, `out` is no place for a study, or the study there is another.
+            InputError: Optuna is not installed, `out` cannot hold a study, or holds another one.
         """
         try:
             import optuna
         except ImportError:
             raise InputError("tuning needs Optuna: pip install 'tfrecsession[tune]'") from None
         verbosity = optuna.logging.get_verbosity()
-        with _alone(out):
+        with _locked(out):
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             try:
                 pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=patience)
                 try:
-                    # through a connection of ours: in a URL some names of folders would be read as options
+                    # with our own connection: in a URL, parts of a folder name could be read as options
                     storage = optuna.storages.RDBStorage(f"sqlite:///{FILE}", {"creator": lambda: _connect(out)})
                     study = optuna.create_study(
                         storage=storage, study_name="tune", direction="maximize", load_if_exists=True, pruner=pruner
@@ -60,25 +59,25 @@ class Study:
                     raise InputError(f"{out / FILE}: not a study that Optuna can open: {_line(error)}") from None
                 _bind(study, out, json.loads(json.dumps(bound, default=repr)))
                 for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-                    study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # its process is gone
+                    study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # its process was killed
                 yield cls(study, bound["seed"])
                 storage.remove_session()
             finally:
                 optuna.logging.set_verbosity(verbosity)
 
     def run(self, draw: Callable, score: Callable, first: dict) -> None:
-        """One trial more.
+        """Runs one more trial.
 
         Args:
-            draw: what `walk` calls, (name, range) -> value, goes in; setting -> value comes out.
-            score: (setting -> value, report) -> the metric. An exception makes the trial a failed one.
-                `report(value, epoch)` ends it where it falls behind the median of the others.
+            draw: takes the sampling function that `walk` calls, (name, range) -> value; returns setting -> value.
+            score: (setting -> value, report) -> the metric. If it raises an exception, the trial has failed.
+                `report(value, epoch)` ends the trial if it falls behind the median of the others.
             first: the settings of the very first trial.
         """
         import optuna
 
         counted = len(self._counted())
-        # By the number of trials before, not by how often the process was started: both ways lead to the same trials.
+        # Seeded by the number of earlier trials, so that an interrupted search gives the same trials.
         seed = np.random.SeedSequence([self.seed, counted]).generate_state(1)[0]
         self.study.sampler = optuna.samplers.TPESampler(seed=int(seed))
         killed = _attempts(self.study.get_trials(deepcopy=False)[-1:])
@@ -93,7 +92,7 @@ class Study:
                 raise optuna.TrialPruned
 
         try:
-            drawn = draw(lambda name, one: _suggest(trial, name, one))
+            drawn = draw(lambda name, values: _suggest(trial, name, values))
             trial.set_user_attr("drawn", drawn)
             self.study.tell(trial, score(drawn, report))
         except optuna.TrialPruned:
@@ -107,7 +106,7 @@ class Study:
             raise
 
     def trials(self) -> list[dict]:
-        """The trials that count, in their order, see `Tuning.trials`."""
+        """Returns the trials that count, in order, see `Tuning.trials`."""
         states = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
         found = []
         for number, trial in enumerate(self._counted(), start=1):
@@ -138,32 +137,32 @@ def _connect(out: Path) -> sqlite3.Connection:
 
 
 def _attempts(last: list) -> int:
-    """How often the trial to come has been killed already, by the last trial there is."""
+    """Returns how often the next trial was killed before, from the list of the last trial."""
     killed = last and last[0].state.name == "FAIL" and "error" not in last[0].user_attrs
     attempt = last[0].user_attrs.get("attempt", 0) if killed else 0
     return attempt if attempt < 2 else 0
 
 
-def _suggest(trial, name: str, one: Float | Choice):
-    if isinstance(one, Choice):
-        options = {_label(option): option for option in one.options}
+def _suggest(trial, name: str, values: Float | Choice):
+    if isinstance(values, Choice):
+        options = {_label(option): option for option in values.options}
         return options[trial.suggest_categorical(name, list(options))]
-    suggest = trial.suggest_int if isinstance(one, Int) else trial.suggest_float
-    return suggest(name, one.low, one.high, log=one.log)
+    suggest = trial.suggest_int if isinstance(values, Int) else trial.suggest_float
+    return suggest(name, values.low, values.high, log=values.log)
 
 
 def _label(value):
-    """A value as Optuna stores it: lists by what is written."""
+    """Returns a value as Optuna stores it: lists as JSON."""
     return json.dumps(value) if isinstance(value, list | tuple) else value
 
 
 def _bind(study, out: Path, bound: dict) -> None:
-    """Refuse a study of anything else."""
-    if (there := study.user_attrs.get("bound")) is None:
+    """Binds a new study to `bound`; refuses a study that is bound to other values."""
+    if (stored := study.user_attrs.get("bound")) is None:
         study.set_user_attr("bound", bound)
         return
     for name, value in bound.items():
-        before = there.get(name)
+        before = stored.get(name)
         if before == value:
             continue
         if isinstance(value, dict):
@@ -175,9 +174,9 @@ def _bind(study, out: Path, bound: dict) -> None:
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Make the folder and lock it; the lock goes with the process."""
-    import fcntl  # not on every system, which all but tuning can do without
+def _locked(out: Path) -> Iterator[None]:
+    """Creates the folder and locks it; the lock ends with the process."""
+    import fcntl  # missing on some systems, where all but tuning works
 
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FILE).exists())):
         raise InputError(f"{out}: exists and holds no study (no {FILE}): choose another --out")
@@ -190,7 +189,7 @@ def _alone(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{out}: another process tunes there: wait for it, or choose another --out") from None
+            raise InputError(f"{out}: another process is tuning there: wait for it, or choose another --out") from None
         yield
     finally:
         os.close(folder)

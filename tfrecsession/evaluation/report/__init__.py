@@ -1,4 +1,4 @@
-"""results.json -> report.html, and drawings of a model at work."""
+"""The HTML report of a comparison, and drawings of attention."""
 
 from tfrecsession.evaluation.report.attention import draw_attention
 from tfrecsession.evaluation.report.html import read_results, write_report

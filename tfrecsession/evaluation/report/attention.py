@@ -1,4 +1,4 @@
-"""What a model's attention looks like over a session."""
+"""Drawings of a model's attention over a session."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import numpy as np
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.report.drawing import INK, LIGHT, PAGE, sheet
 
-NEWEST = 40  # events of a longer session that are drawn
-WRITTEN = 12  # events up to which the cells of `per_step` have their numbers written in
+NEWEST = 40  # events drawn of a longer session
+WRITTEN = 12  # with more events, the cells of `per_step` have no numbers
 
 
 def draw_attention(model, history, per_step: bool = False):
-    """Which events of a session a recommendation looks back at.
+    """Draws how much attention a recommendation pays to each event of a session.
 
         trs.evaluation.draw_attention(model, ["item-17", "item-4", "item-17"]).savefig("attention.svg")
 
     Args:
-        model: one that has `attention`, such as `trs.models.NARM`.
-        history: item ids, oldest first; of more than 40 the newest are drawn.
-        per_step: a row for the recommendation after each event, and not the last alone.
+        model: a model with `attention`, such as `trs.models.NARM`.
+        history: item ids, oldest first; only the newest 40 are drawn.
+        per_step: whether to draw a row for the recommendation after each event, not only after the last.
 
     Returns:
-        A `matplotlib.figure.Figure`: a bar for each event, oldest on top, or a square of steps and events. Raw weights
-        may be negative; they have the other colour.
+        A `matplotlib.figure.Figure`: a bar per event, oldest on top, or a matrix of steps and events. Negative weights
+        have a second colour.
     """
     if "attention" not in model.abilities:
-        raise InputError(f"{type(model).__name__} has no attention to draw; NARM has")
+        raise InputError(f"{type(model).__name__} has no attention to draw: must be a model such as NARM")
     history = list(history) if not isinstance(history, str | bytes) else history
     weights = model.attention(history, per_step=per_step)  # refuses a bare string
     if not len(history):
-        raise InputError("history is empty: there is nothing that attention could look at")
+        raise InputError("history is empty: must hold at least one item id")
     weights = weights[-NEWEST:, -NEWEST:] if per_step else weights[-NEWEST:]
     first = len(history) - len(weights)
     names = [f"{number}. {item}" for number, item in enumerate(history, 1)][first:]
     with sheet("wide", 0.9 + 0.26 * len(names)) as figure:
         axes = figure.add_subplot()
-        (_square if per_step else _bars)(axes, names, weights)
+        (_matrix if per_step else _bars)(axes, names, weights)
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(length=0)
         return figure
@@ -48,10 +48,10 @@ def _bars(axes, names: list[str], weights: np.ndarray) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.12)
-    axes.set_xlabel("attention weight of each event, for the recommendation after the last")
+    axes.set_xlabel("attention weight of each event for the recommendation after the last event")
 
 
-def _square(axes, names: list[str], weights: np.ndarray) -> None:
+def _matrix(axes, names: list[str], weights: np.ndarray) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     shades = LinearSegmentedColormap.from_list("attention", [LIGHT[1], PAGE, LIGHT[0]])
@@ -69,5 +69,5 @@ def _square(axes, names: list[str], weights: np.ndarray) -> None:
     axes.grid(visible=False)
     numbers = [name.split(".", 1)[0] for name in names]
     axes.set_xticks(range(len(names)), numbers)
-    axes.set_xlabel("event looked at")
+    axes.set_xlabel("attended event")
     axes.set_ylabel("recommendation\nafter event")

@@ -1,4 +1,4 @@
-"""The charts of a comparison. Models come best first; each is told by colour, marker and a name beside it."""
+"""The charts of a comparison. Models come best first; each has a colour, a marker and its name beside it."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from tfrecsession.evaluation.report.drawing import (
 
 
 def lines(models: list[Series], name: str, metric: str, ylabel: str, xlabel: str, shape: str) -> str:
-    """A metric over the labels of the slice `name`, with its intervals; a label without events leaves a gap."""
+    """Draws a metric over the labels of the slice `name`, with intervals; a label without events leaves a gap."""
     labels = list(dict.fromkeys(label for model in models for label in cells(model, name)))
     counts = {label: cell["events"] for model in models for label, cell in cells(model, name).items()}
-    places, ends = range(len(labels)), []
+    positions, ends = range(len(labels)), []
     with sheet(shape, 3.7) as figure:
         axes = figure.add_subplot()
-        for model in reversed(models):  # the best lies on top
+        for model in reversed(models):  # the best model is drawn on top
             points = [cells(model, name).get(label, {}) for label in labels]
             values = [nan if point.get(metric) is None else point[metric] for point in points]
             bounds = [interval(point, metric, value) for point, value in zip(points, values, strict=True)]
             if not model.named:
-                axes.plot(places, values, color=model.color, linewidth=0.9)
+                axes.plot(positions, values, color=model.color, linewidth=0.9)
                 continue
-            axes.fill_between(places, *zip(*bounds, strict=True), color=model.color, alpha=0.13, linewidth=0)
-            axes.plot(places, values, markersize=6.5, linewidth=1.8, clip_on=False, **model.look)
-            if there := [place for place in places if values[place] == values[place]]:
-                ends.append((there[-1], values[there[-1]], model))
-        wide = shape == "wide"  # on a phone, counts would run into each other
-        axes.set_xticks(places, [f"{tick(label)}\n{short(counts[label])}" if wide else tick(label) for label in labels])
+            axes.fill_between(positions, *zip(*bounds, strict=True), color=model.color, alpha=0.13, linewidth=0)
+            axes.plot(positions, values, markersize=6.5, linewidth=1.8, clip_on=False, **model.look)
+            if known := [position for position in positions if values[position] == values[position]]:  # not NaN
+                ends.append((known[-1], values[known[-1]], model))
+        wide = shape == "wide"  # on a phone, counts would overlap
+        ticks = [f"{tick(label)}\n{short(counts[label])}" if wide else tick(label) for label in labels]
+        axes.set_xticks(positions, ticks)
         axes.set_xlim(-0.3, len(labels) - 0.7)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel(f"{xlabel}; below: events" if wide else xlabel)
+        axes.set_xlabel(f"{xlabel} (below: number of events)" if wide else xlabel)
         axes.set_ylabel(ylabel)
         axes.grid(axis="x", visible=False)
         figure.draw_without_rendering()
@@ -48,11 +49,11 @@ def lines(models: list[Series], name: str, metric: str, ylabel: str, xlabel: str
 
 
 def quality_against_cost(models: list[Series], metric: str, ylabel: str, ceiling: float | None, shape: str) -> str:
-    """A metric against the time of the fit and of one recommendation, on log axes."""
+    """Draws a metric against the fitting time and the latency of one recommendation, on log axes."""
     wide = shape == "wide"
     costs = {
-        "time to fit": (1, lambda row: row.get("train_seconds")),
-        "one recommendation, median": (1e-3, lambda row: row.get("cost", {}).get("latency_ms", {}).get("p50")),
+        "fitting time": (1, lambda row: row.get("train_seconds")),
+        "median recommendation latency": (1e-3, lambda row: row.get("cost", {}).get("latency_ms", {}).get("p50")),
     }
     top = 1.13 * max([model.row["metrics"][metric] for model in models] + [ceiling or 0])
     with sheet(shape, 3.5 if wide else 6.4) as figure:
@@ -75,14 +76,14 @@ def quality_against_cost(models: list[Series], metric: str, ylabel: str, ceiling
                 axes.set_ylabel(ylabel)
             drawn.append((axes, points))
         figure.get_layout_engine().set(hspace=0.06)
-        figure.draw_without_rendering()  # names are placed where points lie on the page
+        figure.draw_without_rendering()  # names need the final positions of the points
         for axes, points in drawn:
             names_beside(axes, points)
         return svg(figure, f"cost-{shape}")
 
 
 def dots(models: list[Series], panels: dict[str, dict[str, float]], name: str, shape: str) -> str:
-    """A panel per measure (title -> label -> value), a row per model."""
+    """Draws a panel per measure (title -> label -> value) with a row per model."""
     height = 0.26 * len(models) + 0.7
     with sheet(shape, height if shape == "wide" else height * len(panels)) as figure:
         grid = (1, len(panels)) if shape == "wide" else (len(panels), 1)
@@ -101,7 +102,7 @@ def dots(models: list[Series], panels: dict[str, dict[str, float]], name: str, s
 
 
 def two_per_row(models: list[Series], name: str, labels: tuple[str, str], metric: str, xlabel: str, shape: str) -> str:
-    """A metric in two labels of a slice, a row per model: the first as a hollow marker, the second filled."""
+    """Draws a metric for two labels of a slice, a row per model: the first as a hollow marker, the second filled."""
     from matplotlib.lines import Line2D
 
     with sheet(shape, 0.34 * len(models) + 1.1) as figure:
@@ -125,22 +126,22 @@ def two_per_row(models: list[Series], name: str, labels: tuple[str, str], metric
 
 
 def cells(model: Series, name: str) -> dict[str, dict]:
-    """Label -> what a model scored there, in a slice that may be missing."""
+    """Returns label -> scores of a model in a slice; empty if the slice is missing."""
     return (model.row.get("slices") or {}).get(name) or {}
 
 
 def interval(scores: dict, metric: str, value: float) -> tuple[float, float]:
-    """The interval of a metric, or its value where none was kept."""
+    """Returns the interval of a metric, or its value twice if there is no interval."""
     return tuple((scores.get("intervals") or {}).get(metric) or (value, value))
 
 
 def tick(label: str) -> str:
-    """ "1: 820-5031" -> "1": the part of a label that names it."""
+    """Returns the first part of a label: "1: 820-5031" -> "1"."""
     return label.partition(":")[0]
 
 
 def short(number: float) -> str:
-    """1234 -> "1.2k": a count that fits below a tick."""
+    """Formats a count to fit below a tick: 1234 -> "1.2k"."""
     for unit, size in (("m", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.{0 if number >= 10 * size else 1}f}{unit}"
@@ -148,7 +149,7 @@ def short(number: float) -> str:
 
 
 def _rows(axes, models: list[Series], named: bool = True) -> None:
-    """Models down the side, the best on top."""
+    """Lists the models on the y axis, best on top."""
     axes.set_yticks(range(len(models)), [model.label if named else "" for model in models])
     axes.set_ylim(len(models) - 0.4, -0.6)
     axes.tick_params(axis="y", labelcolor=INK, labelsize=9, length=0)
@@ -157,7 +158,7 @@ def _rows(axes, models: list[Series], named: bool = True) -> None:
 
 
 def _time_axis(axes, seconds: list[float], most: int) -> None:
-    """A log axis from below the least to above the most, at most so many whole decades named as people say them."""
+    """Sets a log time axis that covers `seconds`, with at most `most` decades labelled."""
     axes.set_xscale("log")
     if not seconds:
         return
@@ -167,11 +168,11 @@ def _time_axis(axes, seconds: list[float], most: int) -> None:
     decades = [10.0**power for power in range(ceil(low), floor(high) + 1)]
     decades = decades[:: -(-len(decades) // most)]
     axes.set_xlim(10**low, 10**high)
-    axes.set_xticks(decades, [_said(decade) for decade in decades])
+    axes.set_xticks(decades, [_time(decade) for decade in decades])
     axes.tick_params(axis="x", which="minor", length=0)
 
 
-def _said(seconds: float) -> str:
+def _time(seconds: float) -> str:
     for unit, size in (("s", 1), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= 0.99 * size:
             return f"{seconds / size:,.0f} {unit}"

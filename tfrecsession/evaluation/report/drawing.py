@@ -1,7 +1,7 @@
-"""Matplotlib figures as SVG that takes its colours and its typeface from the page it stands in.
+"""Matplotlib figures as SVG elements that take their colours and typeface from the surrounding page.
 
-Each chart comes in two shapes, for wide pages and for phones, since an SVG's text shrinks with it. Text stays text: it
-can be searched, copied and read aloud.
+Each chart comes in two shapes, for wide pages and for phones, since the text of an SVG shrinks with it. Text stays
+text: it can be searched, copied and read aloud.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from dataclasses import dataclass
 
 from tfrecsession.errors import InputError
 
-# Told apart under normal vision, deuteranopia and protanopia (CIE76 distances of 22 and more in both themes), and at
-# least 3:1 against the page; tests/evaluation/test_charts.py holds them to it.
+# Distinguishable with normal vision, deuteranopia and protanopia (CIE76 distances of at least 22 in both themes), and
+# with a contrast of at least 3:1 to the page; tests/evaluation/test_charts.py checks this.
 LIGHT = ["#0b5394", "#d9700b", "#22907f", "#7f2be0", "#6f362a", "#d552e0"]
 DARK = ["#6ea8f0", "#f2a60d", "#2fa58c", "#9466f5", "#c9624a", "#f9c9e6"]
 MARKERS = ["o", "s", "^", "D", "v", "P"]
-OTHER = "#7b8087"  # the models after those: grey, told apart by their names alone
-INK, MUTED, GRID, PAGE = "#010203", "#050607", "#d8d9da", "#fefdfc"  # stand-ins for the page's own
+OTHER = "#7b8087"  # all further models: grey, identified by name only
+INK, MUTED, GRID, PAGE = "#010203", "#050607", "#d8d9da", "#fefdfc"  # placeholders for the colours of the page
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "rule", PAGE: "page", OTHER: "other"}
 VARIABLES |= {colour: f"series-{number}" for number, colour in enumerate(LIGHT)}
 LEADER = {"arrowstyle": "-", "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4, "relpos": (0, 0.5)}
 WIDTHS = {"wide": 7.4, "narrow": 3.5}  # inches, 72 SVG units each
 STYLE = {
-    "font.family": "DejaVu Sans",  # comes with Matplotlib, so that layouts are the same everywhere
+    "font.family": "DejaVu Sans",  # comes with Matplotlib, so layouts are the same everywhere
     "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": MUTED,
@@ -53,7 +53,7 @@ STYLE = {
 
 @dataclass
 class Series:
-    """A model as charts show it."""
+    """A model with its look in charts."""
 
     label: str
     color: str
@@ -62,7 +62,7 @@ class Series:
 
     @property
     def named(self) -> bool:
-        """Whether it is told apart by its looks."""
+        """Returns whether the model has a colour and marker of its own."""
         return self.color != OTHER
 
     @property
@@ -71,14 +71,14 @@ class Series:
 
 
 def series(rows: list[dict]) -> list[Series]:
-    """The rows with their looks, in the order given: the best first."""
+    """Assigns looks to the rows, which come best first; keeps their order."""
     looks = [*zip(LIGHT, MARKERS, strict=True)]
     return [Series(row["model"], *(looks[n] if n < len(looks) else (OTHER, "o")), row) for n, row in enumerate(rows)]
 
 
 @contextlib.contextmanager
 def sheet(shape: str, height: float):
-    """A figure to draw on, `height` inches high, in the house's style."""
+    """Yields a figure in the style of the report, `height` inches high."""
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
@@ -89,7 +89,7 @@ def sheet(shape: str, height: float):
 
 
 def svg(figure, name: str) -> str:
-    """The figure as an `<svg>` element for the inside of a page. `name` keeps its ids apart from those of others."""
+    """Returns the figure as an `<svg>` element to embed in a page; `name` makes its ids unique."""
     from matplotlib import rc_context
 
     file = io.StringIO()
@@ -110,7 +110,7 @@ def svg(figure, name: str) -> str:
 
 
 def svg_described(element: str, words: str) -> str:
-    """The element as an image that is read aloud as `words`."""
+    """Returns the element as an image with the accessible description `words`."""
     from markupsafe import Markup, escape
 
     return Markup(element.replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1))
@@ -120,7 +120,7 @@ def svg_described(element: str, words: str) -> str:
 
 
 def names_at_the_end(axes, ends: list[tuple[float, float, Series]], gap: float = 0.058) -> None:
-    """Each line's name beside its last point (x, y), pushed apart where they would overlap (`gap` of the height)."""
+    """Writes each line's name beside its last point (x, y), at least `gap` (of the height) apart."""
     low, high = axes.get_ylim()
     wanted = [(y - low) / (high - low) for _, y, _ in ends]
     right = max((x for x, _, _ in ends), default=0)
@@ -145,7 +145,7 @@ def names_at_the_end(axes, ends: list[tuple[float, float, Series]], gap: float =
 
 
 def spread(wanted: list[float], gap: float) -> list[float]:
-    """Places in the order of `wanted`, at least `gap` apart and in [0, 1], as near to `wanted` as clusters allow."""
+    """Returns positions in the order of `wanted`, at least `gap` apart, in [0, 1], as near to `wanted` as possible."""
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
     clusters = []  # [sum of (wanted - offset in the cluster), size]
     for number in order:
@@ -171,9 +171,9 @@ def _top(cluster, gap):
 
 
 def names_beside(axes, points: list[tuple[float, float, Series]]) -> None:
-    """Each point's name to its right, left, above or below: the first place where it hits nothing drawn so far.
+    """Writes each point's name to its right, left, above or below: at the first free position.
 
-    Where there is none, models without looks of their own stay without a name.
+    If there is none, models without a look of their own get no name.
     """
     from matplotlib.transforms import Bbox
 
@@ -201,4 +201,4 @@ def names_beside(axes, points: list[tuple[float, float, Series]]) -> None:
         dx, dy, ha, va = options[best][:4]
         taken.append(boxes[best])
         name = axes.annotate(model.label, (x, y), (dx, dy), textcoords="offset points", ha=ha, va=va, fontsize=9)
-        name.set_in_layout(False)  # the axes stay where the names were measured
+        name.set_in_layout(False)  # the axes must not move after the names were placed

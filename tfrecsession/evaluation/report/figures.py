@@ -1,4 +1,4 @@
-"""The figures of the report: a chart in both shapes, a caption that says what is to be seen, and the numbers."""
+"""The figures of the report: a chart in both shapes, a caption and a data table."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ BIAS = {"coverage": "catalogue coverage", "popularity": "popularity", "gini": "G
 
 
 def cost(models: list[Series], k: int, ceiling: float | None) -> dict:
-    """MRR against the time of the fit and of one recommendation."""
-    title = f"MRR@{k} against the time to fit and the time of one recommendation"
-    caption = ["Up is better, left is faster; time on a logarithmic axis. The strokes are 95% intervals of the score."]
+    """Returns the figure of MRR against fitting time and recommendation latency."""
+    title = f"MRR@{k} against fitting time and recommendation latency"
+    caption = ["Higher is better; further left is faster. Time axes are logarithmic. Vertical lines are 95% intervals."]
     if ceiling:
-        caption.append("The ceiling is what the synthetic shop's own probabilities score.")
+        caption.append("The ceiling is the score of the synthetic shop's own probabilities.")
     drawn = {shape: charts.quality_against_cost(models, f"mrr@{k}", f"MRR@{k}", ceiling, shape) for shape in SHAPES}
     return _figure(title, caption, drawn, None)
 
 
 def slice_figure(models: list[Series], name: str, title: str, axis: tuple[str, str], kind: str, k: int) -> dict | None:
-    """Recall in the labels of a slice; None where the results do not have it."""
+    """Returns the figure of Recall over the labels of a slice; None if the results do not have the slice."""
     metric = f"recall@{k}"
     labels = _labels(models, name)
     if not any(
@@ -32,16 +32,16 @@ def slice_figure(models: list[Series], name: str, title: str, axis: tuple[str, s
         drawn = {shape: charts.lines(models, name, metric, f"Recall@{k}", axis[0], shape) for shape in SHAPES}
         caption += [axis[1], "Bands are 95% intervals.", *_others(models)]
     else:
-        labels = sorted(labels, key="returning".__eq__)  # what is fresh first
+        labels = sorted(labels, key="returning".__eq__)  # fresh comes first
         drawn = {shape: charts.two_per_row(models, name, labels, metric, f"Recall@{k}", shape) for shape in SHAPES}
         counts = {label: _events(models, name, label) for label in labels}
-        said = " and ".join(f"{reading.count(n)} {label}" for label, n in counts.items())
-        caption.append(f"A target is returning where it occurred before in its session: {said} events.")
+        events = " and ".join(f"{reading.count(n)} {label}" for label, n in counts.items())
+        caption.append(f"A returning target occurred earlier in its session. There are {events} events.")
     return _figure(title, caption, drawn, slice_table(models, name, title, k))
 
 
 def bias(models: list[Series], k: int) -> dict | None:
-    """How much of the catalogue the lists use, and how popular it is."""
+    """Returns the figure of the coverage and popularity of the recommended items."""
     panels = {
         BIAS[name]: {model.label: model.row["metrics"].get(f"{name}@{k}") for model in models}
         for name in ("coverage", "popularity", "gini")
@@ -50,11 +50,11 @@ def bias(models: list[Series], k: int) -> dict | None:
     if not panels:
         return None
     caption = [
-        f"Catalogue coverage: the share of the catalogue that is in the first {k} places of any list.",
-        "Popularity: the mean, over all recommendations, of the item's training events divided by those of the most "
-        "popular item.",
-        "Gini: 0 where every item is recommended equally often, near 1 where a few take all places.",
-        "High coverage is no merit by itself: chance has it too.",
+        f"Catalogue coverage: the share of the catalogue that appears in at least one top-{k} list.",
+        "Popularity: the training events of an item divided by those of the most popular item, averaged over all "
+        "recommendations.",
+        "Gini: 0 if all items are recommended equally often, near 1 if a few items fill all lists.",
+        "High coverage alone is not a merit: random lists have it too.",
     ]
     drawn = {shape: charts.dots(models, panels, "bias", shape) for shape in SHAPES}
     names = [name for name in BIAS if any(f"{name}@{k}" in model.row["metrics"] for model in models)]
@@ -62,12 +62,12 @@ def bias(models: list[Series], k: int) -> dict | None:
         [model.label, *(reading.or_dash(model.row["metrics"].get(f"{name}@{k}"), reading.number) for name in names)]
         for model in models
     ]
-    table = {"caption": f"The lists of {k}", "heads": ["model", *(BIAS[name] for name in names)], "rows": rows}
-    return _figure(f"What is in the lists of {k}", caption, drawn, table)
+    table = {"caption": f"Top-{k} lists", "heads": ["model", *(BIAS[name] for name in names)], "rows": rows}
+    return _figure(f"Items in the top-{k} lists", caption, drawn, table)
 
 
 def slice_table(models: list[Series], name: str, title: str, k: int) -> dict | None:
-    """A row per label, a column per model: recall and its interval; a dash where there is no event."""
+    """Returns a table with a row per label and a column per model: Recall and its interval, a dash without events."""
     labels, metric = _labels(models, name), f"recall@{k}"
     if not labels:
         return None
@@ -90,7 +90,7 @@ def _figure(title: str, caption: list[str], drawn: dict[str, str], numbers: dict
 
 
 def _leaders(models: list[Series], name: str, labels: list[str], metric: str) -> list[str]:
-    """Who is best where, in a sentence."""
+    """Returns a sentence that names the best model of each label."""
     best = {}
     for label in labels:
         scores = {model.label: charts.cells(model, name).get(label, {}).get(metric) for model in models}
@@ -101,19 +101,19 @@ def _leaders(models: list[Series], name: str, labels: list[str], metric: str) ->
         return []
     if len(best) == 1:
         return [f"{next(iter(best))} is best throughout."]
-    said = [f"{model} in {_runs(where, labels)}" for model, where in best.items()]
-    return [f"Best are {reading.listed(said)}."]
+    models_and_labels = [f"{model} ({_runs(where, labels)})" for model, where in best.items()]
+    return [f"The best models are {reading.listed(models_and_labels)}."]
 
 
-def _runs(some: list[str], labels: list[str]) -> str:
-    """Labels in their order, neighbours joined: "1, 3 to 6"."""
+def _runs(chosen: list[str], labels: list[str]) -> str:
+    """Formats the chosen labels with neighbours joined: "1, 3 to 6"."""
     runs = []
-    for label in some:
-        place = labels.index(label)
-        if runs and runs[-1][1] == place - 1:
-            runs[-1][1] = place
+    for label in chosen:
+        index = labels.index(label)
+        if runs and runs[-1][1] == index - 1:
+            runs[-1][1] = index
         else:
-            runs.append([place, place])
+            runs.append([index, index])
     names = [charts.tick(label) for label in labels]
     joined = [names[a] if a == b else f"{names[a]}{' to ' if b > a + 1 else ', '}{names[b]}" for a, b in runs]
     return ", ".join(joined)
@@ -121,7 +121,7 @@ def _runs(some: list[str], labels: list[str]) -> str:
 
 def _others(models: list[Series]) -> list[str]:
     others = sum(not model.named for model in models)
-    return [f"Thin grey lines are the other {others} models, by MRR; the numbers name them."] if others else []
+    return [f"Thin grey lines are the other {others} models by MRR; the data table names them."] if others else []
 
 
 def _labels(models: list[Series], name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""results.json -> report.html: one page for people, from what the comparison kept and nothing else."""
+"""The HTML page of a comparison, made from results.json alone."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tfrecsession.evaluation.report.figures import bias, cost, slice_figure, sli
 from tfrecsession.staging import replace_file
 
 TEMPLATE = "page.html.jinja"
-PARTS = {  # slice -> title of its section, its axis and what that means, which chart
+PARTS = {  # slice -> title of its section, (axis label, its explanation), kind of chart
     "position": (
         "Recall@{k} by position in the session",
-        ("place of the target in its session", "The first event of a session is never a target."),
+        ("position of the target in its session", "The first event of a session is never a target."),
         "lines",
     ),
     "popularity_decile": (
         "Recall@{k} by popularity of the target",
         (
-            "tenth of the targets, from popular to rare",
-            "Targets in the order of their items' training events, cut into tenths; the numbers give the span of each.",
+            "decile of the targets, from popular to rare",
+            "Deciles are by the training events of the target item; the data table shows the range of each.",
         ),
         "lines",
     ),
@@ -32,18 +32,18 @@ PARTS = {  # slice -> title of its section, its axis and what that means, which 
     "in_session": ("Recall@{k} of returning and of fresh items", ("", ""), "rows"),
 }
 FURTHER = {  # slices shown as tables
-    "event_type": "By type of the target's event",
-    "history_length": "By events of the user before",
-    "past_sessions": "By sessions of the user before",
-    "in_training": "By whether training has seen the target",
+    "event_type": "By event type of the target",
+    "history_length": "By number of earlier events of the user",
+    "past_sessions": "By number of earlier sessions of the user",
+    "in_training": "By whether the target was seen in training",
 }
 
 
 def read_results(path: str | Path) -> tuple[dict, Path]:
-    """The results of a comparison and the file they stand in; `path` is that file or its folder.
+    """Returns the results of a comparison and their file; `path` is that file or its folder.
 
     Raises:
-        InputError: there is none, or it is none.
+        InputError: the file is missing, or does not hold the results of a comparison.
     """
     path = Path(path)
     file = path / "results.json" if path.is_dir() else path
@@ -54,15 +54,15 @@ def read_results(path: str | Path) -> tuple[dict, Path]:
     except ValueError as error:
         raise InputError(f"{file}: is not JSON ({error})") from None
     if not isinstance(results, dict) or "models" not in results or "protocol" not in results:
-        raise InputError(f"{file}: are not the results of a comparison by this version: run `compare` again")
+        raise InputError(f"{file}: must hold the results of a comparison by this version: run `compare` again")
     return results, file
 
 
 def write_report(results: dict, path: str | Path) -> Path:
-    """Write the page; one file without references to others, whole or as it was before.
+    """Writes the page atomically, as one file without references to others.
 
     Args:
-        results: what `compare` returned, or `results.json` holds.
+        results: the return value of `compare`, or the content of `results.json`.
         path: the HTML file.
 
     Raises:
@@ -74,7 +74,7 @@ def write_report(results: dict, path: str | Path) -> Path:
 
 
 def render(results: dict) -> str:
-    """The page as text."""
+    """Returns the page as text."""
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError:
@@ -85,7 +85,7 @@ def render(results: dict) -> str:
 
 
 def content(results: dict) -> dict:
-    """What the template shows, every number as it reads."""
+    """Returns the variables of the template, with formatted numbers."""
     protocol, k = results["protocol"], results["protocol"]["headline_k"]
     rows = sorted(results["models"], key=lambda row: -row["metrics"][f"mrr@{k}"])
     models = series(rows)
@@ -147,7 +147,7 @@ def _table(results: dict, rows: list[dict], metrics: list[str], models) -> list[
 
 
 def _tests(results: dict) -> dict | None:
-    heads = ["model", "against", "measure", "difference", "95% interval", "p", "p (Holm)"]
+    heads = ["model", "against", "metric", "difference", "95% interval", "p", "p (Holm)"]
     rows = [
         [
             test["model"],
@@ -160,12 +160,12 @@ def _tests(results: dict) -> dict | None:
         ]
         for test in results.get("pairs", [])
     ]
-    return {"caption": "Difference to the best model of each measure", "heads": heads, "rows": rows} if rows else None
+    return {"caption": "Difference from the best model in each metric", "heads": heads, "rows": rows} if rows else None
 
 
 def _every_k(results: dict, rows: list[dict]) -> dict:
     names = list(rows[0]["metrics"])
-    heads = ["measure", *(row["model"] for row in rows), *(bound["model"] for bound in results.get("bounds", []))]
+    heads = ["metric", *(row["model"] for row in rows), *(bound["model"] for bound in results.get("bounds", []))]
     table = []
     for name in names:
         cells = []
@@ -174,7 +174,7 @@ def _every_k(results: dict, rows: list[dict]) -> dict:
             value = reading.or_dash(row["metrics"].get(name), reading.number)
             cells.append(f"{value} ({interval})" if interval else value)
         table.append([reading.metric_name(name), *cells])
-    return {"caption": "All measures, in brackets the 95% interval", "heads": heads, "rows": table}
+    return {"caption": "All metrics, with 95% intervals in brackets", "heads": heads, "rows": table}
 
 
 def _parts(results: dict, models, k: int) -> list[dict]:
@@ -191,7 +191,7 @@ def _parts(results: dict, models, k: int) -> list[dict]:
 
 
 def _part(id: str, title: str, figures: list[dict]) -> dict:
-    without = [] if figures else ["These results do not hold what this section shows."]
+    without = [] if figures else ["These results have no data for this section."]
     return {"id": id, "title": title, "figures": figures, "without": without, "tables": []}
 
 

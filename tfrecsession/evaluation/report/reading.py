@@ -1,4 +1,4 @@
-"""How numbers read in a report."""
+"""Number formats of the report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def signed(value: float) -> str:
 
 
 def interval(bounds, signed: bool = False) -> str:
-    """[0.2361, 0.2512] -> "0.236–0.251"; "" for none."""
+    """Formats an interval: [0.2361, 0.2512] -> "0.236–0.251"; "" if there is none."""
     if not bounds:
         return ""
     low, high = bounds
@@ -57,11 +57,11 @@ def bytes_of(value: float) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """ "mrr@20" -> "MRR@20"."""
+    """Formats the name of a metric: "mrr@20" -> "MRR@20"."""
     name, at, k = metric.partition("@")
     return (name.upper() if name in ("mrr", "ndcg", "map") else name.capitalize()) + at + k
 
 
 def listed(words: list[str]) -> str:
-    """a, b and c."""
+    """Joins words: "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
