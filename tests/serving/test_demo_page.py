@@ -33,16 +33,16 @@ def browser():
 @pytest.fixture
 def visit(browser):
     """Opens the page at a URL; at the end no other host was requested and nothing was written to the console."""
-    seen, said, contexts = [], [], []
+    requested, console, contexts = [], [], []
 
     def opened(url, **options):
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(15_000)
-        page.on("request", lambda request: seen.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.said, page.seen = said, seen
+        page.on("request", lambda request: requested.append(request.url))
+        page.on("console", lambda message: console.append(message.text))
+        page.on("pageerror", lambda error: console.append(str(error)))
+        page.console = console
         page.goto(url)
         opened.url = url
         return page
@@ -50,8 +50,8 @@ def visit(browser):
     yield opened
     for context in contexts:
         context.close()
-    assert said == []
-    assert [url for url in seen if not url.startswith((opened.url, "http://images.test/"))] == []
+    assert console == []
+    assert [url for url in requested if not url.startswith((opened.url, "http://images.test/"))] == []
 
 
 def column(page, name):
@@ -238,7 +238,7 @@ def test_foreign_text_stays_text(visit, foreign):
             "() => { try { document.body.innerHTML = 'x' } catch (e) { return e.message } }"
         )
         assert all("referer" not in headers for headers in image_headers) and image_headers
-    page.said[:] = [text for text in page.said if "TrustedHTML" not in text]
+    page.console[:] = [text for text in page.console if "TrustedHTML" not in text]
 
 
 def test_errors_are_shown_in_the_column_of_their_model(visit, exports, tmp_path):
@@ -262,4 +262,6 @@ def test_errors_are_shown_in_the_column_of_their_model(visit, exports, tmp_path)
     page.get_by_role("button", name="Remove event 1").click()
     expect(column(page, "popularity").get_by_role("alert")).to_have_text("The server does not answer. Is it running?")
     expect(page.locator("#server")).to_have_text("The server does not answer. Is it running?")
-    page.said[:] = [text for text in page.said if "Failed to load resource" not in text]  # logged by the browser itself
+    page.console[:] = [
+        text for text in page.console if "Failed to load resource" not in text
+    ]  # logged by the browser itself

@@ -14,8 +14,10 @@ import tfrecsession as trs
 from tfrecsession import InputError
 
 
-def post(server, path, **asked):
-    answer = requests.post(f"{server.url}/v1/models/{path}:predict", **(asked if "data" in asked else {"json": asked}))
+def post(server, path, **content):
+    answer = requests.post(
+        f"{server.url}/v1/models/{path}:predict", **(content if "data" in content else {"json": content})
+    )
     return answer.status_code, answer.json()
 
 
@@ -89,8 +91,8 @@ def test_any_saved_model_is_served(server, arithmetic):
     assert post(server, "arithmetic", instances=[[1, 2.5], [3, 4]]) == (200, {"predictions": [[2, 5], [6, 8]]})
     assert post(server, "arithmetic", inputs={"x": [[1, 2]]}) == (200, {"outputs": [[2, 4]]})
     assert post(server, "arithmetic", inputs=4, signature_name="total") == (200, {"outputs": 6})
-    asked = {"text": {"b64": "/w=="}, "number": 2}
-    code, answer = post(server, "arithmetic", instances=[asked], signature_name="types")
+    row = {"text": {"b64": "/w=="}, "number": 2}
+    code, answer = post(server, "arithmetic", instances=[row], signature_name="types")
     assert (code, answer["predictions"][0]) == (
         200,
         {"raw_bytes": {"b64": "/w=="}, "text": {"b64": "/w=="}, "number": 2, "flag": True},

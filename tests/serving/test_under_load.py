@@ -86,22 +86,22 @@ class busy:
     def __enter__(self):
         self.pool = ThreadPoolExecutor(32)
         self.calls = meter(self.server, "joined_count")
-        self.asked = []
+        self.sent = []
         self.ask("slow", [400_000])
         time.sleep(0.2)
         return self
 
     def ask(self, name, rows):
         """Sends a request and waits until it is in the queue, behind the earlier ones."""
-        self.asked.append(self.pool.submit(post, self.server, name, rows))
-        expected = min(len(self.asked) - 1, self.server.batcher.most_waiting)
+        self.sent.append(self.pool.submit(post, self.server, name, rows))
+        expected = min(len(self.sent) - 1, self.server.batcher.most_waiting)
         end = time.monotonic() + 30
         while self.server.batcher.waiting < expected:
-            assert time.monotonic() < end and not self.asked[0].done(), "the slow call was over too soon"
+            assert time.monotonic() < end and not self.sent[0].done(), "the slow call was over too soon"
             time.sleep(0.002)
 
     def __exit__(self, *_):
-        self.answers = [future.result() for future in self.asked][1:]
+        self.answers = [future.result() for future in self.sent][1:]
         self.calls = meter(self.server, "joined_count") - self.calls
         self.pool.shutdown()
 

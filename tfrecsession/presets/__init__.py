@@ -1,7 +1,7 @@
 """Tuned settings per model and data set, with the score each one measured.
 
-A preset is a JSON file: `{"model": NAME, "settings": {...}, "measured": {...}, "reported": {...}}`. `measured` holds the
-scores of this package; `reported` those of the authors of the settings, where the data is not available to us.
+A preset is a JSON file: `{"model": NAME, "settings": {...}, "measured": {...}, "reported": {...}}`. `measured` holds
+the scores of this package; `reported` those of the authors of the settings, where the data is not available to us.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ const $ = (id) => document.getElementById(id);
 const text = (item) => (typeof item === "string" ? item : JSON.stringify(item)); // ids that are not UTF-8: {"b64": ...}
 const title = (item) => names.get(text(item))?.title ?? text(item);
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-const say = (words) => ($("said").textContent = words);
+const say = (words) => ($("spoken").textContent = words);
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
