@@ -38,7 +38,7 @@ class LazyOptimizer(keras.optimizers.Optimizer):
     def __init__(self, learning_rate, **kwargs):
         steps = kwargs.get("gradient_accumulation_steps")
         if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 2):
-            raise InputError(f"gradient_accumulation_steps={steps!r}: must be the number of batches per step, 2 or more")
+            raise InputError(f"gradient_accumulation_steps={steps!r}: must be a number of batches per step, 2 or more")
         for argument, reason in REFUSED.items():
             if kwargs.get(argument):
                 raise InputError(f"{argument}: is not supported by {type(self).__name__}, as it {reason}")

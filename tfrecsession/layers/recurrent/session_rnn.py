@@ -1,4 +1,4 @@
-"""The plain recurrent network over packed rows."""
+"""Plain recurrent network over packed rows."""
 
 import keras
 from keras import ops
