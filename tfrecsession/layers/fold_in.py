@@ -68,8 +68,8 @@ def fold_in(batch: dict, table, whitening):
 
     With w_i = A' v_i the same is x_t = A W_t' (W_t W_t' + I)^-1 1, W_t the rows w_i up to t. The Cholesky factor L of
     W W' + I of a whole history contains those of all its prefixes, so one factorization answers all events: with
-    Y = L^-1 W and z = L^-1 1, x_t = A sum_{s <= t} z_s Y_s. Longer histories are solved STEPS at a time, with the result
-    so far as the prior of the next piece: events * dim * (dim + STEPS) operations in all, plus STEPS^2 an event.
+    Y = L^-1 W and z = L^-1 1, x_t = A sum_{s <= t} z_s Y_s. Longer histories are solved STEPS at a time, with the
+    result so far as the prior of the next piece: events * dim * (dim + STEPS) operations in all, plus STEPS^2 an event.
 
     Args:
         batch: `items`, `position`, `segment` int [rows, steps].
