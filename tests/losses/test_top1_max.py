@@ -12,9 +12,8 @@ def reference(positive, negatives, regularization=1.0, elu=0.0, keep=None):
     """sum_j s_j (sigmoid(r_j - r_i) + regularization sigmoid(r_j^2)), s the softmax of the negatives; in float64."""
     positive, negatives = activated(positive, elu), activated(negatives, elu)
     masked = negatives if keep is None else np.where(keep, negatives, -np.inf)
-    return np.sum(
-        softmax(masked) * (sigmoid(negatives - positive[..., None]) + regularization * sigmoid(negatives**2)), axis=-1
-    )
+    terms = sigmoid(negatives - positive[..., None]) + regularization * sigmoid(negatives**2)
+    return np.sum(softmax(masked) * terms, axis=-1)
 
 
 def test_by_hand(losses_and_gradients):
