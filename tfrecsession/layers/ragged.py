@@ -16,7 +16,7 @@ def spread(starts, counts):
     """
     owner = tf.repeat(tf.range(tf.size(counts)), counts)  # (sum of counts,)
     before = tf.cumsum(counts, exclusive=True)  # (n,)
-    return tf.range(tf.size(owner)) + tf.gather(starts - before, owner), owner
+    return tf.range(tf.size(owner)) + tf.gather(starts - before, owner), owner  # (sum of counts,) each
 
 
 def wanted_first(wanted, *arrays):

@@ -54,8 +54,9 @@ def newest_items(batch: dict, window: int | None = None):
     begin = tf.range(tf.shape(items)[1])[None] - position  # (rows, steps): the session's first step
     before = tf.gather(before, begin, batch_dims=1)  # (rows, steps): known items of the row before the session
     longest = tf.maximum(tf.reduce_max(position), 0) + 1  # without rows, reduce_max is the lowest int32
-    index = upto[..., None] - 1 - tf.range(longest if window is None else tf.minimum(window, longest))
-    newest = tf.gather(packed, tf.maximum(index, 0), batch_dims=1)  # (rows, steps, items), as is `index`
+    back = tf.range(longest if window is None else tf.minimum(window, longest))  # (items,)
+    index = upto[..., None] - 1 - back  # (rows, steps, items)
+    newest = tf.gather(packed, tf.maximum(index, 0), batch_dims=1)  # (rows, steps, items)
     return tf.where(index >= before[..., None], newest, 0)
 
 

@@ -94,7 +94,7 @@ class SessionAttention(keras.layers.Layer):
         step, earlier, weights = self._pairs(queries, keys, _reach(position), 0, rows * steps)  # (pairs,) each
         pairs = tf.stack([step, earlier % steps], axis=1)  # (pairs, 2)
         dense = tf.scatter_nd(pairs, tf.cast(weights, tf.float32), (rows * steps, steps))  # (cells, steps)
-        return tf.reshape(dense, (rows, steps, steps))
+        return tf.reshape(dense, (rows, steps, steps))  # (rows, steps, steps)
 
     def last(self, states, length):
         """Returns what the last of `length` steps of each row, a session, reads: [rows, width]; 0 where `length` is 0.
@@ -103,7 +103,9 @@ class SessionAttention(keras.layers.Layer):
             states: float [rows, steps, width].
             length: int32 [rows].
         """
-        return tf.einsum("rs,rsw->rw", tf.cast(self.last_weights(states, length), states.dtype), states)
+        return tf.einsum(
+            "rs,rsw->rw", tf.cast(self.last_weights(states, length), states.dtype), states
+        )  # (rows, width)
 
     def last_weights(self, states, length):
         """Returns float32 [rows, steps]: the weights of `last`, at a cost linear in the steps."""
@@ -131,7 +133,7 @@ class SessionAttention(keras.layers.Layer):
         if self.normalize:
             largest = tf.stop_gradient(tf.math.segment_max(weights, local))  # (last - first,)
             weights = tf.exp(weights - tf.gather(largest, local))
-            weights /= tf.gather(tf.math.segment_sum(weights, local), local)
+            weights /= tf.gather(tf.math.segment_sum(weights, local), local)  # (pairs,)
         return step, earlier, tf.cast(weights, keys.dtype)
 
     def _energy(self, sums):
@@ -152,4 +154,4 @@ class SessionAttention(keras.layers.Layer):
 def _reach(position):
     """Returns int32 [cells]: how many steps each cell attends to, including itself."""
     steps = tf.range(tf.shape(position)[1])
-    return tf.reshape(tf.minimum(tf.cast(position, tf.int32), steps) + 1, [-1])
+    return tf.reshape(tf.minimum(tf.cast(position, tf.int32), steps) + 1, [-1])  # (cells,)

@@ -46,4 +46,4 @@ class Past(tf.Module):
 def mean_of(vectors, there):
     """Returns the mean of the vectors where `there`, else 0: float32 [n, m, dim], bool [n, m] -> float32 [n, dim]."""
     there = tf.cast(there, tf.float32)[..., None]  # (n, m, 1)
-    return tf.math.divide_no_nan(tf.reduce_sum(vectors * there, axis=1), tf.reduce_sum(there, axis=1))
+    return tf.math.divide_no_nan(tf.reduce_sum(vectors * there, axis=1), tf.reduce_sum(there, axis=1))  # (n, dim)

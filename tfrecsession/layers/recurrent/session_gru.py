@@ -50,7 +50,7 @@ class SessionGRU(SessionRecurrent):
         else:
             update_h, reset_h = ops.split(ops.matmul(state, kernels[0]), 2, axis=-1)  # (rows, units)
             reset = ops.sigmoid(reset_x + reset_h)
-            candidate = candidate_x + ops.matmul(reset * state, kernels[1])
+            candidate = candidate_x + ops.matmul(reset * state, kernels[1])  # (rows, units)
         update = ops.sigmoid(update_x + update_h)
         return state + update * (ops.tanh(candidate) - state)
 

@@ -188,7 +188,7 @@ class SessionHierarchy(keras.layers.Layer):
         session = earlier = where_it_starts(self._session_start(user, session, now), session)
         below, after = now["inputs"], []  # (rows, 3 units)
         if self.user_in:
-            below = below + ops.matmul(user[-1], kernels["user_in"])
+            below = below + ops.matmul(user[-1], kernels["user_in"])  # (rows, 3 units)
         for n, (layer, state) in enumerate(zip(self.session, session, strict=True)):
             below = layer.step(layer.projected(below) if n else below, state, kernels["session"][n])
             below = _dropped(below, now.get(f"session_{n}"))  # (rows, units)

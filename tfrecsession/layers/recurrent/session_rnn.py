@@ -16,4 +16,4 @@ class SessionRNN(SessionRecurrent):
     """
 
     def step(self, projected, state, kernels):
-        return ops.tanh(projected + ops.matmul(state, kernels))
+        return ops.tanh(projected + ops.matmul(state, kernels))  # (rows, units)
