@@ -111,11 +111,8 @@ def fold_in(batch: dict, table, whitening):
         in_last = tf.cast(same[:, -1], tf.float32)[..., None]  # (rows, piece, 1): of the session that may continue
         last = solved[..., 1:] * in_last  # (rows, piece, dim)
         start = tf.where(continued[:, -1:], covariance, identity)  # (rows, dim, dim)
-        return (
-            means,
-            means[:, -1],
-            start - tf.matmul(last, last, transpose_a=True),
-        )  # ..., (rows, dim), (rows, dim, dim)
+        covariance = start - tf.matmul(last, last, transpose_a=True)  # (rows, dim, dim)
+        return means, means[:, -1], covariance
 
     initial = tf.zeros((rows, piece, dim)), tf.zeros((rows, dim)), tf.tile(identity, (rows, 1, 1))
     elements = tuple(in_pieces(array) for array in (items, counts, position, segment))  # (pieces, rows, piece) each

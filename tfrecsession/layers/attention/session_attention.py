@@ -103,9 +103,8 @@ class SessionAttention(keras.layers.Layer):
             states: float [rows, steps, width].
             length: int32 [rows].
         """
-        return tf.einsum(
-            "rs,rsw->rw", tf.cast(self.last_weights(states, length), states.dtype), states
-        )  # (rows, width)
+        weights = tf.cast(self.last_weights(states, length), states.dtype)  # (rows, steps)
+        return tf.einsum("rs,rsw->rw", weights, states)  # (rows, width)
 
     def last_weights(self, states, length):
         """Returns float32 [rows, steps]: the weights of `last`, at a cost linear in the steps."""
