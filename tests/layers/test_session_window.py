@@ -37,7 +37,7 @@ def test_newest_known_items_of_the_session_so_far(rows, window):
     window=st.sampled_from([None, 1, 2, 9]),
 )
 def test_the_last_step_alone(rows, window):
-    """What every step would have said at the end of a row."""
+    """`last_items` equals `newest_items` at the last step of a row."""
     batch = {name: np.zeros((len(rows), 7), np.int32) for name in ("items", "position")}
     for row, session in enumerate(rows):
         batch["items"][row, : len(session)], batch["position"][row, : len(session)] = session, range(len(session))
