@@ -154,11 +154,15 @@ def noisy_shop(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def ceiling_of():
-    """(data set, k) -> the best recall@k that its law allows on the test split."""
-    return functools.cache(
-        lambda data, k: evaluation.ceiling(data.info["shop"], data.test, (k,)).metrics[f"recall@{k}"]
-    )
+def ceiling_of(data_of):
+    """(name, k, kind) -> the best recall@k that the law of a data set allows on its test split."""
+
+    @functools.cache
+    def ceiling(name, k=20, kind=""):
+        data = data_of(name, kind)
+        return evaluation.ceiling(data.info["shop"], data.test, (k,)).metrics[f"recall@{k}"]
+
+    return ceiling
 
 
 # Collection ----------------------------------------------------------------------------------------------------------

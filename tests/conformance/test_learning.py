@@ -26,7 +26,7 @@ def test_no_model_beats_the_ceiling_and_every_model_beats_chance(name, scored, c
     if name == "random":  # it is chance
         assert abs(ours - floor) < 5 * np.sqrt(floor * (1 - floor) / data.test.scored_events)
         return
-    assert floor < ours <= ceiling_of(data, 20) + 0.02
+    assert floor < ours <= ceiling_of(name) + 0.02
 
 
 @pytest.mark.long
@@ -35,7 +35,7 @@ def test_learns_the_shop_to_near_its_ceiling(neural, data_of, trained, ceiling_o
     keras.utils.set_random_seed(0)
     model = trained(neural, shop, TABLE[neural].ceiling)
     scored = evaluation.evaluate(model, shop.test, (10,)).metrics["recall@10"]
-    assert scored > 0.85 * ceiling_of(shop, 10)
+    assert scored > 0.85 * ceiling_of(neural, 10, "large")
 
 
 @pytest.mark.long

@@ -25,6 +25,6 @@ def test_learns_in_mixed_precision(neural, data, bfloat16, tmp_path, built, ceil
     batch, _ = next(iter(model.training_batches(data.train, settings, seed=0)))
     assert keras.backend.standardize_dtype(model.encode(batch).dtype) == "bfloat16"
     scored = evaluation.evaluate(model, data.test).metrics["recall@20"]
-    assert scored > 0.5 * ceiling_of(data, 20)
+    assert scored > 0.5 * ceiling_of(neural)
     model.export(tmp_path / "1", k=3)
     assert np.isfinite(model.recommend([[data.items.ids[0]]], k=3).scores).all()
