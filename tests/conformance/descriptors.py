@@ -83,8 +83,9 @@ def file_of(cls: type) -> str:
 PAIRS = {"small": {"epochs": 3, "rows": 16, "negatives": 64}}
 SEQUENCES = {
     "small": {"epochs": 3, "rows": 16, "steps": 8, "negatives": 64},
-    "ceiling": {"epochs": 8, "negatives": 128, "dropout": 0.1},
+    "ceiling": {"epochs": 8, "negatives": 128},
 }
+WITH_DROPOUT = SEQUENCES | {"ceiling": {**SEQUENCES["ceiling"], "dropout": 0.1}}
 DIV = {"history": "div"}
 ALL_PAIRS = {"loss": "all_pairs", "dim": 16}
 WHOLE = {"neighbours": None, "direction": "part"}
@@ -123,17 +124,17 @@ ROWS = [
     # content
     Model("two_tower", **PAIRS, represents=True),
     # recurrent
-    Model("gru4rec", **SEQUENCES, represents=True),
-    Model("gru4rec-lstm", "gru4rec", LSTM, **SEQUENCES, like="gru4rec"),
-    Model("gru4rec-rnn", "gru4rec", RNN, **SEQUENCES, like="gru4rec"),
-    Model("gru4rec-residual", "gru4rec", RESIDUAL, **SEQUENCES, like="gru4rec"),
-    Model("gru4rec-joined", "gru4rec", JOINED, **SEQUENCES, represents=True, cost="large"),
-    Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **SEQUENCES, cost="large"),
-    Model("hrnn", **SEQUENCES, represents=True, cost="large"),
-    Model("hrnn-all", "hrnn", HRNN_ALL, **SEQUENCES, like="hrnn", cost="large"),
+    Model("gru4rec", **WITH_DROPOUT, represents=True),
+    Model("gru4rec-lstm", "gru4rec", LSTM, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-rnn", "gru4rec", RNN, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-residual", "gru4rec", RESIDUAL, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-joined", "gru4rec", JOINED, **WITH_DROPOUT, represents=True, cost="large"),
+    Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **WITH_DROPOUT, cost="large"),
+    Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
+    Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
     # attention
-    Model("narm", **SEQUENCES, represents=True, cost="large"),
-    Model("narm-raw", "narm", NARM_RAW, **SEQUENCES, like="narm", cost="large"),
+    Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
+    Model("narm-raw", "narm", NARM_RAW, **WITH_DROPOUT, like="narm", cost="large"),
 ]
 TABLE = {row.name: row for row in ROWS}
 

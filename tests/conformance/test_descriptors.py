@@ -58,7 +58,7 @@ def test_notyet_fails_where_the_promise_begins_to_hold(tmp_path):
 
     def run(*words):
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rxf", *words, file]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+        return subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
 
     found = run("-k", "slist or vstan")
     assert "XFAIL test_promises.py::test_broken[slist] - a reason" in found

@@ -105,9 +105,9 @@ def test_without_git_the_representatives(monkeypatch, tmp_path):
 @pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 def test_in_a_repository_the_newest_day_and_the_working_tree(monkeypatch, tmp_path):
     def git(*words, day=1):
-        person = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
         dates = {f"GIT_{who}_DATE": f"2026-01-0{day}T12:00:00Z" for who in ("AUTHOR", "COMMITTER")}
-        subprocess.run(["git", "-C", tmp_path, *person, *words], env=os.environ | dates, check=True, stdout=-3)
+        subprocess.run(["git", "-C", tmp_path, *identity, *words], env=os.environ | dates, check=True)
 
     def write(path, text):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
