@@ -100,8 +100,12 @@ def test_every_promise_holds_for_all_three(tmp_path):
         registry.write_text(text.replace("\n\nMODELS", f"\nfrom {module} import {toy.cls}\n\nMODELS"))
         settings = "" if toy.name == "trending" else ", **SEQUENCES"
         rows.write_text(rows.read_text().replace("\nROWS = [\n", f'\nROWS = [\n    Model("{toy.name}"{settings}),\n'))
+    learning = tmp_path / "tests/conformance/test_learning.py"
+    promise = "def test_learns_the_shop_to_near_its_ceiling("
+    (mark,) = re.findall(r'`(@pytest\.mark\.notyet\("session_mean".*?\))`', (ROOT / "CONTRIBUTING.md").read_text())
+    learning.write_text(learning.read_text().replace(promise, f"{mark}\n{promise}"))
     names = " or ".join(toy.name for toy in TOYS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/conformance", "-k", names]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-5000:]
-    assert re.search(r"\d{2,} passed", done.stdout)
+    assert re.search(r"\d{2,} passed, .*1 xfailed", done.stdout)
