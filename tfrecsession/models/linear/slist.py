@@ -153,12 +153,13 @@ class SLIST(CountingModel):
     def _check_memory(self, dense):
         """Checks that the inverse of the first `dense` ids fits into memory, and B where it is kept whole."""
         block = 8 * BLOCK  # bytes beside each row of the inverse
-        fits = ((block**2 + 16 * (session_regression.free_memory() or 0)) ** 0.5 - block) / 8  # 4 n^2 + block n = free
         needed, what = 4 * dense**2 + block * dense, f"the inverse of {dense - 2:,} items"
         if self.neighbours is None:
             expected = "a number such as 200, which keeps the 200 largest of every row"
             session_regression.check_memory(needed + 4 * self.size**2, what, "neighbours", None, expected)
         else:
+            free = session_regression.free_memory() or 0
+            fits = ((block**2 + 16 * free) ** 0.5 - block) / 8  # 4 fits^2 + block fits = free
             expected = f"at most {max(int(fits) - 3, 1)}, which leaves the rarer items out of the inverse"
             session_regression.check_memory(needed, what, "dense_items", self.dense_items, expected)
 
