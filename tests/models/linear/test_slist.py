@@ -149,18 +149,13 @@ def test_a_few_dense_items_score_nearly_as_well_as_all(shop):
 
 def test_too_little_memory_is_refused_with_a_setting_that_fits(shop, monkeypatch):
     monkeypatch.setattr(session_regression, "free_memory", lambda: 150_000)
-    with pytest.raises(
-        InputError,
-        match=rf"^neighbours=None: must be a number such as 200.*; B of {len(shop.items)} items needs [\d,]+ bytes",
-    ):
+    needs = rf"of {len(shop.items)} items needs [\d,]+ bytes .* of memory and 0.0 GB are free"
+    with pytest.raises(InputError, match=f"^neighbours=None: must be a number such as 200, .*; B {needs}"):
         SLIST(shop.items, neighbours=None)
     model = SLIST(shop.items, neighbours=20)
-    with pytest.raises(
-        InputError,
-        match=rf"^dense_items=None: must be at most \d+.*; the inverse of {len(shop.items)} items needs [\d,]+ bytes",
-    ) as refused:
+    with pytest.raises(InputError, match=rf"^dense_items=None: must be at most \d+, .*; the inverse {needs}") as error:
         model.fit(shop.train)
-    fits = int(str(refused.value).split("at most ")[1].split(",")[0])
+    fits = int(str(error.value).split("at most ")[1].split(",")[0])
     SLIST(shop.items, neighbours=20, dense_items=fits).fit(shop.train)
 
 
