@@ -25,7 +25,7 @@ def sessions_of(log, items=7, times=None, timed=True, **columns):
     if times is not None:
         columns["times"] = (np.asarray(times) * DAY).astype(np.int64)
     offsets = np.r_[0, np.cumsum([len(session) for session in log])]
-    vocabulary = Items([f"i{number}" for number in range(2, items + 2)], counts)
+    vocabulary = Items([f"i{item}" for item in range(2, items + 2)], counts)
     return Sessions(SessionArrays(vocabulary, values, offsets, columns), "train", timed)
 
 

@@ -11,7 +11,7 @@ SIZE = 9
 
 
 def kernel(log, hops):
-    """float64 [size, size]: (A'A)^hops."""
+    """Returns (A'A)^hops, float64 [size, size]."""
     sessions = known(log)
     support = np.zeros(SIZE)
     for session in sessions:
@@ -31,7 +31,7 @@ def unit(rows):
 @settings(max_examples=25)
 @given(
     log=logs,
-    dim=st.integers(3, 12),  # in one, what cancels to nearly nothing has the sign of its rounding
+    dim=st.integers(3, 12),  # with 1, sums that nearly cancel have the sign of their rounding
     hops=st.integers(1, 3),
     discount=st.sampled_from([0, 0.5, 1]),
     history=st.lists(st.integers(1, 8), min_size=1, max_size=6),
@@ -58,7 +58,7 @@ def test_vectors_keep_the_cosines_of_the_kernel():
     np.testing.assert_allclose(rows @ rows.T, exact @ exact.T, atol=5 / np.sqrt(20_000))
 
 
-def test_similar_items_are_near_by_cosine(shop):
+def test_similar_items_are_the_nearest_by_cosine(shop):
     model = SessionAggregation(shop.items, dim=20)
     model.fit(shop.train)
     rows = model.vectors.numpy()
@@ -69,13 +69,13 @@ def test_similar_items_are_near_by_cosine(shop):
 
 
 def test_the_same_log_gives_the_same_vectors(shop):
-    one, two = (SessionAggregation(shop.items) for _ in range(2))
-    for model in (one, two):
+    first, second = (SessionAggregation(shop.items) for _ in range(2))
+    for model in (first, second):
         model.fit(shop.train)
-    np.testing.assert_array_equal(one.vectors.numpy(), two.vectors.numpy())
+    np.testing.assert_array_equal(first.vectors.numpy(), second.vectors.numpy())
 
 
 @pytest.mark.parametrize(("argument", "value"), [("dim", 0), ("hops", 0), ("discount", 1.5), ("window", 0)])
 def test_bad_arguments(shop, argument, value):
-    with pytest.raises(InputError, match=f"^{argument}={value!r}"):
+    with pytest.raises(InputError, match=f"^{argument}={value!r}: must be"):
         SessionAggregation(shop.items, **{argument: value})

@@ -1,4 +1,4 @@
-"""SLIST against its closed form in NumPy, one session and one step after the other."""
+"""SLIST against its closed form in NumPy, one session and step after the other."""
 
 import math
 
@@ -17,7 +17,7 @@ decays = st.sampled_from([None, 0.25, 1.0, 4.0])
 
 
 def training_rows(log, ends, alpha, direction, position_decay, session_decay):
-    """(input, target, weight) of every row of the two least squares, [size] each."""
+    """Yields (input [size], target [size], weight) of every row of the two least squares."""
 
     def weigh(distance):
         return 1.0 if position_decay is None else math.exp(-distance / position_decay)
@@ -38,8 +38,8 @@ def training_rows(log, ends, alpha, direction, position_decay, session_decay):
             yield past / past.sum(), future, (1 - alpha) * weight
 
 
-def closed(log, ends, alpha, direction, position_decay, session_decay, regularization, dense=SIZE):
-    """B, float64 [size, size]."""
+def closed_form(log, ends, alpha, direction, position_decay, session_decay, regularization, dense=SIZE):
+    """Returns B, float64 [size, size]."""
     gram, cross = np.zeros((SIZE, SIZE)), np.zeros((SIZE, SIZE))
     for row, target, weight in training_rows(log, ends, alpha, direction, position_decay, session_decay):
         gram += weight * np.outer(row, row)
@@ -77,8 +77,8 @@ def test_equals_the_closed_form(log, alpha, direction, position_decay, session_d
         neighbours=None,
     )
     model.fit(sessions)
-    held = SIZE if dense is None else dense + 2
-    expected = closed(log, ends, alpha, direction, position_decay, session_decay, regularization, held)
+    in_inverse = SIZE if dense is None else dense + 2
+    expected = closed_form(log, ends, alpha, direction, position_decay, session_decay, regularization, in_inverse)
     np.testing.assert_allclose(model.b.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -90,13 +90,13 @@ def test_equals_the_closed_form(log, alpha, direction, position_decay, session_d
     window=st.sampled_from([None, 1, 3]),
     neighbours=st.sampled_from([None, 7]),
 )
-def test_scores(log, history, inference_decay, window, neighbours):
+def test_scores_equal_the_formula(log, history, inference_decay, window, neighbours):
     sessions = sessions_of(log)
     model = SLIST(
         sessions.items, neighbours=neighbours, inference_decay=inference_decay, window=window, regularization=1.0
     )
     model.fit(sessions)
-    b = closed(log, [0] * len(log), 0.2, "sr", 1.0, None, 1.0)
+    b = closed_form(log, [0] * len(log), 0.2, "sr", 1.0, None, 1.0)
     v = np.zeros(SIZE)
     newest = known([history])[0][::-1][:window]
     for ago, item in enumerate(newest):
@@ -105,8 +105,8 @@ def test_scores(log, history, inference_decay, window, neighbours):
     np.testing.assert_allclose(scores_after(model, history)[2:], expected[2:], rtol=1e-4, atol=1e-5)
 
 
-def test_blocks_of_sessions_change_nothing(shop, monkeypatch):
-    def found():
+def test_the_block_size_does_not_change_the_sums(shop, monkeypatch):
+    def sums():
         return [
             m.toarray()
             for m in session_regression.sums(
@@ -114,18 +114,18 @@ def test_blocks_of_sessions_change_nothing(shop, monkeypatch):
             )
         ]
 
-    whole = found()
+    whole = sums()
     monkeypatch.setattr(session_regression, "CELLS", 3000)
-    for one, many in zip(whole, found(), strict=True):
-        np.testing.assert_allclose(many, one, rtol=1e-9)
+    for expected, blockwise in zip(whole, sums(), strict=True):
+        np.testing.assert_allclose(blockwise, expected, rtol=1e-9)
 
 
-def test_the_inverse_of_more_than_a_block():
+def test_the_inverse_of_several_blocks():
     matrix = np.random.default_rng(0).standard_normal((2100, 60))
     gram = session_regression.sparse.csr_matrix(matrix @ matrix.T / 60)
-    found = session_regression.inverse(gram, 2.0)
-    np.testing.assert_allclose(found @ (gram.toarray() + 2 * np.eye(2100)), np.eye(2100), atol=1e-4)
-    np.testing.assert_array_equal(found, found.T)
+    inverse = session_regression.inverse(gram, 2.0)
+    np.testing.assert_allclose(inverse @ (gram.toarray() + 2 * np.eye(2100)), np.eye(2100), atol=1e-4)
+    np.testing.assert_array_equal(inverse, inverse.T)
 
 
 def test_pruned_rows_keep_their_largest_numbers(shop):
@@ -138,7 +138,7 @@ def test_pruned_rows_keep_their_largest_numbers(shop):
     assert sum(np.prod(w.shape) for w in pruned.weights) < sum(np.prod(w.shape) for w in whole.weights) / 5
 
 
-def test_a_few_dense_items_score_nearly_as_all(shop):
+def test_a_few_dense_items_score_nearly_as_well_as_all(shop):
     scored = []
     for dense in (None, 20):
         model = SLIST(shop.items, dense_items=dense, neighbours=100)
@@ -147,20 +147,19 @@ def test_a_few_dense_items_score_nearly_as_all(shop):
     assert scored[1] > 0.95 * scored[0]
 
 
-def test_what_does_not_fit_is_refused_with_the_way_out(shop, monkeypatch):
+def test_too_little_memory_is_refused_with_a_setting_that_fits(shop, monkeypatch):
     monkeypatch.setattr(session_regression, "free_memory", lambda: 150_000)
-    with pytest.raises(InputError, match=rf"B of {len(shop.items)} items needs [\d,]+ bytes .* say neighbours=200"):
+    needs = rf"of {len(shop.items)} items needs [\d,]+ bytes .* of memory and 0.0 GB are free"
+    with pytest.raises(InputError, match=f"^neighbours=None: must be a number such as 200, .*; B {needs}"):
         SLIST(shop.items, neighbours=None)
     model = SLIST(shop.items, neighbours=20)
-    with pytest.raises(
-        InputError, match=rf"inverse of {len(shop.items)} items needs [\d,]+ bytes .* say dense_items=\d+"
-    ) as refused:
+    with pytest.raises(InputError, match=rf"^dense_items=None: must be at most \d+, .*; the inverse {needs}") as error:
         model.fit(shop.train)
-    fits = int(str(refused.value).split("dense_items=")[1].split(",")[0])
+    fits = int(str(error.value).split("at most ")[1].split(",")[0])
     SLIST(shop.items, neighbours=20, dense_items=fits).fit(shop.train)
 
 
-def test_a_log_without_times(shop):
+def test_a_log_without_times_is_refused(shop):
     sessions = sessions_of([[2, 3]], timed=False)
     with pytest.raises(InputError, match="^session_decay: needs the times"):
         SLIST(sessions.items, session_decay=4).fit(sessions)
@@ -180,5 +179,5 @@ def test_a_log_without_times(shop):
     ],
 )
 def test_bad_arguments(shop, argument, value):
-    with pytest.raises(InputError, match=f"^{argument}={value!r}"):
+    with pytest.raises(InputError, match=f"^{argument}={value!r}: must be"):
         SLIST(shop.items, **{argument: value})

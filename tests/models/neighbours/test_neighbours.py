@@ -1,4 +1,4 @@
-"""The session neighbours against their formulas, written out slowly over small random logs."""
+"""The session neighbours against slow versions of their formulas, on small random logs."""
 
 import math
 
@@ -20,26 +20,26 @@ DAY = 86_400_000_000
 
 
 def log(sessions, gap=DAY // 4, step=1000, start=0, role="train", size=ITEMS):
-    """Sessions of item ids; each starts `gap` after the one before."""
+    """Returns a split of sessions of item ids; each starts `gap` after the one before."""
     counts = np.bincount(np.concatenate(sessions), minlength=size + 2)[2:] if sessions else np.zeros(size, int)
     values = np.concatenate(sessions) if sessions else np.zeros(0, np.int32)
     offsets = np.cumsum([0, *map(len, sessions)])
     times = np.concatenate(
-        [start + number * gap + step * np.arange(len(session)) for number, session in enumerate(sessions)] or [[]]
+        [start + index * gap + step * np.arange(len(session)) for index, session in enumerate(sessions)] or [[]]
     )
     items = Items(np.array([f"i{n}" for n in range(size)]), counts)
     return Sessions(SessionArrays(items, values, offsets, {"times": times.astype(np.int64)}), role)
 
 
 def reference(train, history, settings, now=None, gap=DAY // 4, step=1000, size=ITEMS):
-    """Scores of all item ids: candidates, similarities, votes, one after the other."""
-    ends = [number * gap + step * (len(session) - 1) for number, session in enumerate(train)]
+    """Scores all item ids, one candidate, similarity and vote after the other."""
+    ends = [index * gap + step * (len(session) - 1) for index, session in enumerate(train)]
     order = sorted(range(len(train)), key=lambda n: (ends[n], n), reverse=True)  # newest first
     sessions = [(n, [item for item in train[n] if item > 1]) for n in order]
     history = [item for item in history if item > 1]
     length = len(history)
-    place = {item: position for position, item in enumerate(history, 1)}  # a later one overwrites
-    weight = {item: settings["w"](position, length) for item, position in place.items()}
+    positions = {item: position for position, item in enumerate(history, 1)}  # the last position counts
+    weight = {item: settings["w"](position, length) for item, position in positions.items()}
     candidates = [(n, s) for n, s in sessions if set(s) & set(history) and (now is None or ends[n] < now)]
     candidates = candidates[: settings["recent"]]
     similar = []
@@ -55,13 +55,13 @@ def reference(train, history, settings, now=None, gap=DAY // 4, step=1000, size=
         if settings.get("session_decay"):
             value *= math.exp(-(max(ends) - ends[n]) / DAY / settings["session_decay"])
         similar.append((value, session))
-    similar.sort(key=lambda pair: -pair[0])  # stable: of equals the newest
+    similar.sort(key=lambda pair: -pair[0])  # stable: the newest of equals first
     events = np.bincount(np.concatenate(train), minlength=size + 2)
     scores = np.zeros(size + 2)
     for value, session in similar[: settings["neighbours"]]:
-        back = next(number for number, item in enumerate(reversed(history), 1) if item in session)
+        back = next(ago for ago, item in enumerate(reversed(history), 1) if item in session)
         last = {item: position for position, item in enumerate(session, 1)}
-        anchor = max(position for item, position in last.items() if item in place)
+        anchor = max(position for item, position in last.items() if item in positions)
         for item in set(session):
             vote = value * settings["d"](back)
             vote *= max(0.0, 1 + settings.get("idf", 0) * math.log(len(train) / events[item]))
@@ -152,7 +152,7 @@ def batch_of(history, target, now=None):
 
 
 def ranks_allow(scores, target, rank):
-    """Whether `rank` is that of the target, ties against it, whichever way sums were rounded."""
+    """Returns whether `rank` is that of the target, ties against it, however sums were rounded."""
     scores = scores[2:]
     own = scores[target - 2]
     return (scores > own + 1e-9).sum() < rank <= (scores >= own - 1e-9).sum()
@@ -181,7 +181,7 @@ def test_equals_the_formula(case, train, history, recent, k):
 
 @settings(max_examples=25)
 @given(train=sessions, history=st.lists(ids, min_size=1, max_size=4), seen=st.integers(0, 12))
-def test_sessions_that_have_not_ended_are_not_seen(train, history, seen):
+def test_only_sessions_that_ended_before_are_neighbours(train, history, seen):
     data = log(train)
     model = VSKNN(data.items, neighbours=3, recent=4)
     model.fit(data)
@@ -195,7 +195,7 @@ def test_sessions_that_have_not_ended_are_not_seen(train, history, seen):
 
 @pytest.mark.parametrize("model", [SKNN, VSKNN, STAN, VSTAN])
 def test_evaluating_the_train_split_does_not_find_the_session_itself(model):
-    """Every session has items of its own: only from itself could a model know what comes next."""
+    """No two sessions share an item, so only the session itself could reveal its next item."""
     train = log([[2 + 2 * n, 3 + 2 * n] for n in range(50)], size=100)
     fitted = model(train.items)
     fitted.fit(train)
@@ -205,14 +205,14 @@ def test_evaluating_the_train_split_does_not_find_the_session_itself(model):
     assert evaluate(fitted, later, (20,)).metrics["recall@20"] == 1.0
 
 
-def test_equal_histories_at_different_times_see_different_pasts():
+def test_equal_histories_at_different_times_have_different_neighbours():
     train = log([[2, 3], [2, 3]], size=100)
     model = SKNN(train.items)
     model.fit(train)
-    assert evaluate(model, train, (20,)).ranks.tolist() == [100, 2]  # nobody before; then the first (its 2 ties)
+    assert evaluate(model, train, (20,)).ranks.tolist() == [100, 2]  # no earlier session; then the first (its 2 ties)
 
 
-def test_in_a_log_without_times_all_of_train_is_past():
+def test_without_times_all_train_sessions_are_neighbours():
     train, test = log([[2, 3], [4, 5]], size=100), log([[2, 3]], role="test", size=100)
     test.items, test.timed = train.items, False  # its rows are numbered from 0 again
     model = SKNN(train.items)
@@ -220,7 +220,7 @@ def test_in_a_log_without_times_all_of_train_is_past():
     assert evaluate(model, test, (20,)).metrics["recall@20"] == 1.0
 
 
-def test_the_newest_of_equals_are_neighbours():
+def test_of_equally_similar_sessions_the_newest_are_neighbours():
     train = log([[2, 3], [2, 4], [2, 5]])
     model = SKNN(train.items, neighbours=2, recent=10)
     model.fit(train)
@@ -245,7 +245,7 @@ def test_the_window_keeps_the_newest_events():
         np.testing.assert_allclose(scores, model_of_all.score_all(model_of_all.encode(last)[:, -1]))
 
 
-def test_a_second_fit_forgets_the_first(shop):
+def test_a_second_fit_replaces_the_first(shop):
     model = VSKNN(shop.items)
     model.fit(shop.train)
     history = [list(shop.items.ids[3:5])]
@@ -272,7 +272,7 @@ def test_a_second_fit_forgets_the_first(shop):
         (STAN, {"item_decay": float("nan")}),
     ],
 )
-def test_bad_arguments_are_named(shop, model, arguments):
-    (name,) = arguments
-    with pytest.raises(InputError, match=name):
+def test_bad_arguments(shop, model, arguments):
+    ((name, value),) = arguments.items()
+    with pytest.raises(InputError, match=f"^{name}={value!r}: must be"):
         model(shop.items, **arguments)

@@ -14,7 +14,7 @@ some_days = st.sampled_from([None, 0.5, 2, 7])
 
 @settings(max_examples=20)
 @given(log=logs, days=some_days, half_life=some_days, data=st.data())
-def test_events_weigh_by_their_age(log, days, half_life, data):
+def test_events_are_weighted_by_their_age(log, days, half_life, data):
     events = sum(map(len, log))
     times = sorted(data.draw(st.lists(st.integers(0, 40), min_size=events, max_size=events)))
     times = [quarter / 4 for quarter in times]
@@ -30,7 +30,7 @@ def test_events_weigh_by_their_age(log, days, half_life, data):
     np.testing.assert_allclose(scores_after(model, [2, 3]), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_without_a_history_the_items_popular_of_late():
+def test_histories_do_not_matter_and_recent_items_lead():
     sessions = sessions_of([[2, 2, 2, 3, 3, 3], [4, 5]], times=[0, 0, 0, 0, 0, 0, 9, 10])
     model = Popularity(sessions.items, days=7)
     model.fit(sessions)
@@ -38,7 +38,7 @@ def test_without_a_history_the_items_popular_of_late():
 
 
 @pytest.mark.parametrize("argument", ["days", "half_life"])
-def test_a_log_without_times(argument):
+def test_a_log_without_times_is_refused(argument):
     sessions = sessions_of([[2, 3]], times=[1, 2], timed=False)
     Popularity(sessions.items).fit(sessions)
     with pytest.raises(InputError, match=f"^{argument}: needs the times"):
@@ -49,13 +49,13 @@ def test_a_log_without_times(argument):
     ("argument", "value"), [("days", 0), ("half_life", -1), ("days", "7"), ("half_life", math.nan)]
 )
 def test_bad_arguments(shop, argument, value):
-    with pytest.raises(InputError, match=f"{argument}={value!r}"):
+    with pytest.raises(InputError, match=f"^{argument}={value!r}: must be a number above 0, or None"):
         Popularity(shop.items, **{argument: value})
 
 
 @settings(max_examples=20)
 @given(log=logs, history=st.lists(st.integers(1, 8), min_size=1, max_size=8))
-def test_the_session_counts_before_popularity(log, history):
+def test_frequency_in_the_session_comes_before_popularity(log, history):
     sessions = sessions_of(log)
     model = SessionPopularity(sessions.items)
     model.fit(sessions)

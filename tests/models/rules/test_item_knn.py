@@ -6,7 +6,7 @@ from tfrecsession.models import ItemKNN
 
 
 def similarities(shop, shrinkage, alpha):
-    """The formula, pair of events by pair of events."""
+    """Computes the similarities of all items, one pair of events after the other: float [size, size]."""
     size = len(shop.items) + 2
     together, support = np.zeros((size, size)), np.zeros(size)
     for session in (shop.train[s] for s in range(len(shop.train))):
@@ -27,20 +27,20 @@ def test_equals_the_formula(shop, shrinkage, alpha):
     np.testing.assert_allclose(np.asarray(model.score_all(ids))[:, 2:], expected, rtol=1e-4, atol=1e-7)
 
 
-def test_keeps_the_nearest_only(shop):
-    every, few = (ItemKNN(shop.items, neighbours=n) for n in (len(shop.items), 7))
-    for model in (every, few):
+def test_keeps_the_nearest_neighbours_only(shop):
+    whole, few = (ItemKNN(shop.items, neighbours=n) for n in (len(shop.items), 7))
+    for model in (whole, few):
         model.fit(shop.train)
-    np.testing.assert_array_equal(every.table.ids.numpy()[:, :7], few.table.ids.numpy())
+    np.testing.assert_array_equal(whole.table.ids.numpy()[:, :7], few.table.ids.numpy())
     assert (np.diff(few.table.strengths.numpy(), axis=1) <= 0).all()
 
 
-def test_the_mean_looks_at_the_whole_session(shop):
+def test_the_mean_reads_the_whole_window(shop):
     model = ItemKNN(shop.items, neighbours=len(shop.items), history="mean", window=3)
     model.fit(shop.train)
     sim = similarities(shop, 20.0, 0.5)[:, 2:]
     names = [list(shop.items.decode(np.array(ids))) for ids in ([4, 9, 30], [8, 4, 9, 30])]
-    expected = np.sort(sim[[4, 9, 30]].mean(axis=0))[::-1][:5]  # the fourth event lies outside the window
+    expected = np.sort(sim[[4, 9, 30]].mean(axis=0))[::-1][:5]  # the fourth newest event is outside the window
     np.testing.assert_allclose(model.recommend(names, k=5).scores, [expected, expected], rtol=1e-4)
 
 
@@ -51,6 +51,14 @@ def test_similar_items_are_the_neighbours(shop):
     assert similar.items[0].tolist() == shop.items.decode(model.table.ids.numpy()[2, :4]).tolist()
 
 
-def test_history_is_checked(shop):
-    with pytest.raises(InputError, match="history='first'"):
-        ItemKNN(shop.items, history="first")
+@pytest.mark.parametrize(
+    ("argument", "value", "expected"),
+    [
+        ("history", "first", "one of last, mean"),
+        ("shrinkage", -1, "a number, at least 0"),
+        ("alpha", "half", "a number"),
+    ],
+)
+def test_bad_arguments(shop, argument, value, expected):
+    with pytest.raises(InputError, match=f"^{argument}={value!r}: must be {expected}"):
+        ItemKNN(shop.items, **{argument: value})

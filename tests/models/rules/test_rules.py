@@ -1,4 +1,4 @@
-"""Association rules, Markov chain and sequential rules against their formulas, pair of events by pair of events."""
+"""Association rules, Markov chain and sequential rules against their formulas, one pair of events after the other."""
 
 import math
 
@@ -42,7 +42,7 @@ def sequential(log, steps, decay):
 
 
 def table_of(model):
-    """float [size, size]."""
+    """Returns the weights of the model's table, float [size, size]."""
     found = np.zeros((SIZE, SIZE))
     for row, (ids, strengths) in enumerate(zip(model.table.ids.numpy(), model.table.strengths.numpy(), strict=True)):
         for column, strength in zip(ids, strengths, strict=True):
@@ -79,7 +79,7 @@ def test_sequential_rules(log, steps, decay):
 
 @settings(max_examples=10)
 @given(log=logs, neighbours=st.integers(1, 8))
-def test_of_equal_rules_those_to_the_popular_items_stay(log, neighbours):
+def test_of_equal_rules_those_to_popular_items_are_kept(log, neighbours):
     sessions = sessions_of(log)
     model = SequentialRules(sessions.items, decay="same", neighbours=neighbours)
     model.fit(sessions)
@@ -93,8 +93,8 @@ def test_of_equal_rules_those_to_the_popular_items_stay(log, neighbours):
     kind=st.sampled_from(["last", "mean", *DECAYS]),
     window=st.integers(1, 5),
 )
-def test_the_history_shares_the_score(log, history, kind, window):
-    """Unknown items take no place in it."""
+def test_the_items_of_the_history_share_the_score(log, history, kind, window):
+    """Unknown items take no share."""
     sessions = sessions_of(log)
     model = AssociationRules(sessions.items, history=kind, window=window)
     model.fit(sessions)
@@ -107,7 +107,7 @@ def test_the_history_shares_the_score(log, history, kind, window):
     np.testing.assert_allclose(scores_after(model, history), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_longer_distance_than_any_session(shop):
+def test_steps_may_exceed_every_session(shop):
     far, near = (SequentialRules(shop.items, steps=steps, decay="same") for steps in (10**6, 500))
     for model in (far, near):
         model.fit(shop.train)
@@ -117,11 +117,11 @@ def test_a_longer_distance_than_any_session(shop):
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        (AssociationRules, {"neighbours": 0}, "neighbours=0"),
-        (AssociationRules, {"window": 1.5}, "window=1.5"),
-        (MarkovChain, {"history": "first"}, "history='first'"),
-        (SequentialRules, {"decay": "cubic"}, "decay='cubic'"),
-        (SequentialRules, {"steps": 0}, "steps=0"),
+        (AssociationRules, {"neighbours": 0}, "^neighbours=0: must be a whole number, at least 1"),
+        (AssociationRules, {"window": 1.5}, "^window=1.5: must be a whole number, at least 1"),
+        (MarkovChain, {"history": "first"}, "^history='first': must be one of last, mean"),
+        (SequentialRules, {"decay": "cubic"}, "^decay='cubic': must be one of same"),
+        (SequentialRules, {"steps": 0}, "^steps=0: must be a whole number, at least 1"),
     ],
 )
 def test_bad_arguments(shop, model, settings, message):

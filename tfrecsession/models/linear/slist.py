@@ -1,4 +1,4 @@
-"""SLIST: a linear model from the items of a session to the items after them, in closed form."""
+"""SLIST: a linear model from the items of a session to its next items, solved in closed form."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import tensorflow as tf
 from scipy import sparse
 
 from tfrecsession.batches.co_occurrence import age_in_days
-from tfrecsession.errors import InputError
 from tfrecsession.layers import NeighbourTable, last_items, newest_items, shares
 from tfrecsession.models.linear import session_regression
+from tfrecsession.recommender.arguments import check_choice, check_number, check_whole
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.search_space import Choice, Float
 
-BLOCK = 128  # rows of B made at once
+BLOCK = 128  # rows of B per block
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class SLIST(CountingModel):
-    """Session-aware linear item-item models (Choi, Kim, Lee, Shim, Lee, WWW 2021, arXiv 2103.16104).
+    """Session-aware linear item-item model in closed form (Choi, Kim, Lee, Shim, Lee, WWW 2021, arXiv 2103.16104).
 
-    Two least squares with one solution. X: a row per session, its items as a set; from it the whole session again, Y.
-    S: a row per session and step t, what came up to t; from it what comes later, T.
+    Two least squares share one solution B. X holds the items of each session as a set, one row per session; from it B
+    predicts Y, the whole session again. S holds the events up to step t, one row per session and step; from it B
+    predicts T, the later events.
 
         B = (alpha X'WX + (1 - alpha) S'WS + regularization I)^-1 (alpha X'WY + (1 - alpha) S'WT)
 
@@ -34,11 +35,12 @@ class SLIST(CountingModel):
 
         score = v B,  v_i = sum over the events of i of exp(-(events since) / inference_decay), divided by its sum
 
-    B has items x items numbers, 1.2 GB for 17 thousand items, in memory, in the `.keras` file and in the export. So the
-    largest of each row are kept (`neighbours`), and the inverse is made in the memory of one such matrix. Where even
-    that does not fit, `dense_items` leaves out of the inverse what the rarer items have to do with each other and with
-    the rest: for items with few events beside `regularization` that is next to nothing. Every item still scores and is
-    scored. On yoochoose1_64 neither costs a thousandth of Recall@20 (`benchmarks/results/slist_memory.csv`).
+    B has items x items numbers, 1.2 GB for 17 thousand items, in memory, in the `.keras` file and in the export.
+    Therefore `neighbours` keeps the largest of each row, and the inverse needs the memory of one such matrix. Where
+    even that does not fit, `dense_items` leaves the co-occurrence of rarer items, with each other and with the rest,
+    out of the inverse. It matters little for items with few events compared to `regularization`. Every item still
+    scores and is scored. On yoochoose1_64 neither costs a thousandth of Recall@20
+    (`benchmarks/results/slist_memory.csv`).
 
     Args:
         items: the vocabulary.
@@ -62,6 +64,7 @@ class SLIST(CountingModel):
         model.fit(data.train)
     """
 
+    # Declarations
     search_space = {
         "alpha": Float(0.0, 1.0),
         "direction": Choice("sr", "part", "all"),
@@ -84,104 +87,136 @@ class SLIST(CountingModel):
         window=None,
         **kwargs,
     ):
+        # Arguments
+        check_number("alpha", alpha, 0, 1)
+        check_choice("direction", direction, session_regression.DIRECTIONS)
+        check_number("regularization", regularization, 0, above=True)
+        check_number("position_decay", position_decay, 0, above=True, optional=True)
+        check_number("inference_decay", inference_decay, 0, above=True, optional=True)
+        check_number("session_decay", session_decay, 0, above=True, optional=True)
+        check_whole("neighbours", neighbours, optional=True)
+        check_whole("dense_items", dense_items, optional=True)
+        check_whole("window", window, optional=True)
         super().__init__(items, **kwargs)
-        if not 0 <= alpha <= 1:
-            raise InputError(f"alpha={alpha!r}: say a number from 0 to 1")
-        if direction not in session_regression.DIRECTIONS:
-            raise InputError(f"direction={direction!r}: say one of {', '.join(session_regression.DIRECTIONS)}")
-        decays = {"position_decay": position_decay, "inference_decay": inference_decay, "session_decay": session_decay}
-        for name, number in {"regularization": regularization, **decays}.items():
-            if not (number is None and name in decays) and not number > 0:
-                raise InputError(f"{name}={number!r}: say a number above 0{', or None' if name in decays else ''}")
-        for name, number in (("dense_items", dense_items), ("window", window)):
-            if number is not None and (not isinstance(number, int | np.integer) or number < 1):
-                raise InputError(f"{name}={number!r}: say a whole number, at least 1, or None")
-        self.alpha, self.direction, self.regularization = alpha, direction, regularization
-        self.position_decay, self.inference_decay, self.session_decay = decays.values()
-        self.neighbours, self.dense_items, self.window = neighbours, dense_items, window
+        self.alpha = alpha
+        self.direction = direction
+        self.regularization = regularization
+        self.position_decay = position_decay
+        self.inference_decay = inference_decay
+        self.session_decay = session_decay
+        self.neighbours = neighbours
+        self.dense_items = dense_items
+        self.window = window
+
+        # Layers
         if neighbours is not None:
             self.best = NeighbourTable(self.size, neighbours)
-            return
-        session_regression.check_memory(
-            4 * self.size**2,
-            f"B of {self.size - 2:,} items",
-            f"say neighbours=200, which keeps the 200 largest of every row, {8 * 200 * self.size:,} bytes",
-        )
-        self.b = self.add_weight(
-            name="b",
-            shape=(self.size, self.size),
-            dtype="float32",
-            initializer="zeros",
-            trainable=False,
-            autocast=False,
-        )
+        else:
+            session_regression.check_memory(
+                4 * self.size**2,
+                f"B of {self.size - 2:,} items",
+                "neighbours",
+                None,
+                f"a number such as 200, which keeps the 200 largest of every row, {8 * 200 * self.size:,} bytes",
+            )
+            self.b = self.add_weight(
+                name="b",
+                shape=(self.size, self.size),
+                dtype="float32",
+                initializer="zeros",
+                trainable=False,
+                autocast=False,
+            )
+        self.build()
+
+    # Training
 
     def count(self, sessions):
         dense = self.size if self.dense_items is None else min(self.dense_items + 2, self.size)
-        block = 8 * BLOCK  # bytes beside each row of the inverse
-        fits = ((block**2 + 16 * (session_regression.free_memory() or 0)) ** 0.5 - block) / 8  # 4 n^2 + block n = free
-        session_regression.check_memory(
-            4 * dense**2 + block * dense + (4 * self.size**2 if self.neighbours is None else 0),
-            f"the inverse of {dense - 2:,} items",
-            f"say dense_items={max(int(fits) - 3, 1)}, which leaves the rarer items out of it"
-            if self.neighbours is not None
-            else "say neighbours=200, which keeps the 200 largest of every row",
-        )
+        self._check_memory(dense)
         weights = np.ones(len(sessions))
         if self.session_decay is not None:
             last = np.maximum(sessions.offsets[1:] - 1, 0)
-            weights = np.exp(-age_in_days(sessions, "session_decay")[last] / self.session_decay)
+            weights = np.exp(-age_in_days(sessions, "session_decay")[last] / self.session_decay)  # (sessions,)
         gram, cross = session_regression.sums(
             sessions, weights, self.size, self.alpha, self.direction, self.position_decay
         )
-        rows = self._rows(gram, cross.astype(np.float32), dense)
+        blocks = self._rows(gram, cross.astype(np.float32), dense)
         if self.neighbours is not None:
-            self.best.fill(rows)
+            self.best.fill(blocks)
             return
         first = 0
-        for block in rows:  # into the variable itself: a second B would not fit where one does
+        for block in blocks:  # into the variable itself: there may be no memory for a second B
             self.b.value[first : first + block.shape[0]].assign(block.toarray() if sparse.issparse(block) else block)
             first += block.shape[0]
 
+    def _check_memory(self, dense):
+        """Checks that the inverse of the first `dense` ids fits into memory, and B where it is kept whole."""
+        block = 8 * BLOCK  # bytes beside each row of the inverse
+        needed, what = 4 * dense**2 + block * dense, f"the inverse of {dense - 2:,} items"
+        if self.neighbours is None:
+            expected = "a number such as 200, which keeps the 200 largest of every row"
+            session_regression.check_memory(needed + 4 * self.size**2, what, "neighbours", None, expected)
+        else:
+            free = session_regression.free_memory() or 0
+            fits = ((block**2 + 16 * free) ** 0.5 - block) / 8  # 4 fits^2 + block fits = free
+            expected = f"at most {max(int(fits) - 3, 1)}, which leaves the rarer items out of the inverse"
+            session_regression.check_memory(needed, what, "dense_items", self.dense_items, expected)
+
     def _rows(self, gram, cross, dense):
-        """B from its first row to its last, in blocks [rows, size]: of the `dense` first ids, and of the rest."""
-        found = session_regression.inverse(gram[:dense, :dense], self.regularization)
-        after = cross[:dense].T.tocsr()
+        """Yields B in blocks [rows, size], from the first row to the last: the `dense` first ids, then the rest."""
+        inverse = session_regression.inverse(gram[:dense, :dense], self.regularization)  # (dense, dense)
+        transposed = cross[:dense].T.tocsr()  # (size, dense)
         for first in range(0, dense, BLOCK):
-            some = np.ascontiguousarray(found[:, first : first + BLOCK])  # symmetric: its columns are its rows
-            yield np.ascontiguousarray((after @ some).T)
-        alone = gram.diagonal()[dense:] + self.regularization
+            # symmetric: its columns are its rows
+            columns = np.ascontiguousarray(inverse[:, first : first + BLOCK])  # (dense, rows)
+            yield np.ascontiguousarray((transposed @ columns).T)  # (rows, size)
+        diagonal = gram.diagonal()[dense:] + self.regularization  # (size - dense,)
         for first in range(dense, self.size, BLOCK):
-            here = slice(first, min(first + BLOCK, self.size))
-            yield sparse.diags((1 / alone[first - dense :][:BLOCK]).astype(np.float32)) @ cross[here]
+            rows = slice(first, min(first + BLOCK, self.size))
+            scale = sparse.diags((1 / diagonal[first - dense :][:BLOCK]).astype(np.float32))  # (rows, rows)
+            yield scale @ cross[rows]  # (rows, size)
+
+    # Recommendations
 
     def encode(self, batch, training=False):
-        return newest_items(batch, self.window)
+        return newest_items(batch, self.window)  # (rows, steps, events)
 
     def encode_last(self, batch, length):
-        return last_items(batch, length, self.window)
+        return last_items(batch, length, self.window)  # (rows, events)
 
     def score_all(self, encoded):
-        return self.scorer()(encoded)
+        return self.scorer()(encoded)  # (n, events) -> (n, size)
 
     def scorer(self):
-        b = tf.convert_to_tensor(self.b.value) if self.neighbours is None else None
+        b = tf.convert_to_tensor(self.b.value) if self.neighbours is None else None  # (size, size)
 
         def score(items):
-            ago = tf.cast(tf.range(tf.shape(items)[1]), tf.float32)
+            ago = tf.cast(tf.range(tf.shape(items)[1]), tf.float32)  # (events,)
             decay = 0.0 if self.inference_decay is None else 1 / self.inference_decay
-            share = shares(items, tf.exp(-ago * decay))
+            share = shares(items, tf.exp(-ago * decay))  # (n, events)
             if b is None:
-                return self.best.score(items, share)
-            there = tf.where(items > 0)
-            cells = tf.stack([there[:, 0], tf.cast(tf.gather_nd(items, there), tf.int64)], axis=1)
+                return self.best.score(items, share)  # (n, size)
+            events = tf.where(items > 0)  # (m, 2): row and column of each event
+            cells = tf.stack([events[:, 0], tf.cast(tf.gather_nd(items, events), tf.int64)], axis=1)  # (m, 2)
             shape = tf.cast([tf.shape(items)[0], self.size], tf.int64)
-            v = tf.SparseTensor(cells, tf.gather_nd(share, there), shape)
-            return tf.sparse.sparse_dense_matmul(v, b)
+            v = tf.SparseTensor(cells, tf.gather_nd(share, events), shape)  # (n, size)
+            return tf.sparse.sparse_dense_matmul(v, b)  # (n, size)
 
         return score
 
+    # Configuration
+
     def get_config(self):
-        own = ("alpha", "direction", "regularization", "position_decay", "inference_decay", "session_decay")
-        own += ("neighbours", "dense_items", "window")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+        return {
+            **super().get_config(),
+            "alpha": self.alpha,
+            "direction": self.direction,
+            "regularization": self.regularization,
+            "position_decay": self.position_decay,
+            "inference_decay": self.inference_decay,
+            "session_decay": self.session_decay,
+            "neighbours": self.neighbours,
+            "dense_items": self.dense_items,
+            "window": self.window,
+        }

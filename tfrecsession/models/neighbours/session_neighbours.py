@@ -1,4 +1,4 @@
-"""What the session neighbours have in common: past sessions like this one say what comes next."""
+"""NeighbourModel: the base of the session neighbours, where similar past sessions vote for their items."""
 
 from __future__ import annotations
 
@@ -9,54 +9,61 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.batches.batch import Reads
-from tfrecsession.errors import InputError
 from tfrecsession.layers.ragged import spread
 from tfrecsession.layers.session_window import last_items, newest_items
 from tfrecsession.models.neighbours.session_index import SessionIndex
+from tfrecsession.recommender.arguments import check_choice, check_number, check_whole
 from tfrecsession.recommender.counting_model import CountingModel
 
 SIMILARITIES = ("cosine", "vec", "jaccard")
 
 
 class NeighbourModel(CountingModel):
-    """Of the `recent` newest sessions that share an item with the history, the `neighbours` most similar ones vote.
+    """Base of the session neighbours: the most similar of the recent sessions vote for their items.
 
         score(i) = sum over neighbours n with item i of sim(history, n) freshness(n) step_weight(n)
                    item_weight(i) exp(-place_decay |pos(i) - pos(i*)|)
 
-    An item that is repeated in a session counts where it occurred last. `w` is `position_weight` of the history's
-    items; `sim` is, over the items in both,
+    Candidates are the `recent` newest sessions that share an item with the history; the `neighbours` most similar of
+    them vote. Of equally similar sessions the newest vote. An item that is repeated in a session counts at its last
+    position. `w` is the `position_weight` of the history's items; `sim` is, over the items in both,
 
         cosine   sum w / (sqrt(sum w^2 over the history) sqrt(|n|))
         vec      sum w / |history|
         jaccard  |history and n| / |history or n|
 
-    and i* the last item of n that the history has. A model says `position_weight` and `step_weight`, and sets the
-    rest. Of equally similar sessions the newest are taken. Only sessions that ended before are seen (evaluation of a
-    split with times), so neither the future nor the session itself.
+    and i* is the last item of n that is in the history. Subclasses define `position_weight` and `step_weight`, and set
+    the other terms. Evaluation of a split with times sees only sessions that ended before the event: neither the future
+    nor the session itself.
 
     Args:
         items: the vocabulary.
         neighbours: the most similar sessions that vote, k in the papers.
-        recent: the newest sessions that are looked at, m in the papers.
+        recent: the newest sessions that are candidates, m in the papers.
         similarity: "cosine", "vec" or "jaccard".
         window: the newest events of a history that count; None: all.
         session_decay: days after which a session's vote is worth 1/e; None: age does not matter. In a log without times
             no session is older than another.
         idf: the weight of log(sessions / events of the item) on top of 1; never below 0.
+
+    Raises:
+        InputError: an argument out of range.
     """
 
+    # Declarations
     reads = Reads(context=("times",))  # finds only sessions that ended before
+    place_decay = 0.0  # per event between an item of a neighbour and the last shared one
 
     def __init__(
         self, items, neighbours, recent, similarity="cosine", window=None, session_decay=None, idf=0.0, **kwargs
     ):
-        if similarity not in SIMILARITIES:
-            raise InputError(f"similarity={similarity!r}: say one of {', '.join(SIMILARITIES)}")
-        for name, number in (("neighbours", neighbours), ("recent", recent), ("window", window)):
-            if number is not None and (not isinstance(number, int | np.integer) or number < 1):
-                raise InputError(f"{name}={number!r}: say a whole number of at least 1")
-        check_decays(session_decay=session_decay)
+        # Arguments
+        check_whole("neighbours", neighbours)
+        check_whole("recent", recent)
+        check_choice("similarity", similarity, SIMILARITIES)
+        check_whole("window", window, optional=True)
+        check_number("session_decay", session_decay, 0, above=True, optional=True)
+        check_number("idf", idf)
         super().__init__(items, **kwargs)
         self.neighbours = neighbours
         self.recent = recent
@@ -64,41 +71,35 @@ class NeighbourModel(CountingModel):
         self.window = window
         self.session_decay = session_decay
         self.idf = idf
-        self._held = None
-        self._take(SessionIndex.empty(self.size))
 
-    place_decay = 0.0
+        # Weights
+        self._tables = None
+        self._set_index(SessionIndex.empty(self.size))
+        self.build()
 
-    def position_weight(self, position, length):
-        """What an event of the history counts in the similarity: position from 1 (the oldest), float, any shape."""
-        return ops.ones_like(position)
-
-    def step_weight(self, step):
-        """What a neighbour's vote counts, where the newest item it shares was `step` events ago: 1 for the last."""
-        return ops.ones_like(step)
-
-    # Counting --------------------------------------------------------------------------------------------------------
+    # Training
 
     def count(self, sessions):
         times = sessions.column("times")
-        self._take(SessionIndex.of(sessions.values, sessions.offsets, np.asarray(times), self.size))
+        self._set_index(SessionIndex.of(sessions.values, sessions.offsets, np.asarray(times), self.size))
 
-    def _take(self, index: SessionIndex) -> None:
-        """Hold the index: as arrays for `target_ranks`, as variables for graphs and what is exported."""
+    def _set_index(self, index: SessionIndex) -> None:
+        """Keeps the index twice: as arrays for `target_ranks`, as variables for graphs and exports."""
         self.index = index
-        counts = np.bincount(index.members, minlength=self.size)  # sessions of each item
-        events = np.maximum(np.asarray(self.item_counts), 1)
-        idf = np.where(counts > 0, np.log(max(len(index.ends), 1) / events), 0.0)
+        item_sessions = np.bincount(index.members, minlength=self.size)  # (size,)
+        item_events = np.maximum(np.asarray(self.item_counts), 1)  # (size,)
+        idf = np.where(item_sessions > 0, np.log(max(len(index.ends), 1) / item_events), 0.0)
         self.item_weights = np.maximum(1.0 + self.idf * idf, 0.0).astype(np.float32)
         self.freshness = index.freshness(self.session_decay)
-        held = {**index._asdict(), "item_weights": self.item_weights, "freshness": self.freshness}
-        del held["ends"]
-        if self._held is None:  # plain variables: the data decides their sizes, which Keras wants to know before
+        arrays = {**index._asdict(), "item_weights": self.item_weights, "freshness": self.freshness}
+        del arrays["ends"]
+        if self._tables is None:  # not Keras' weights, whose sizes must be known before the data
             any_size = {"trainable": False, "shape": tf.TensorShape([None])}
-            self._held = SimpleNamespace(**{name: tf.Variable(array, **any_size) for name, array in held.items()})
-        else:  # graphs that were traced hold on to them
-            for name, array in held.items():
-                getattr(self._held, name).assign(array)
+            variables = {name: tf.Variable(array, **any_size) for name, array in arrays.items()}
+            self._tables = SimpleNamespace(**variables)  # hidden from Keras
+        else:  # traced graphs refer to these variables
+            for name, array in arrays.items():
+                getattr(self._tables, name).assign(array)
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
@@ -107,87 +108,99 @@ class NeighbourModel(CountingModel):
 
     def load_own_variables(self, store):
         stored = {name: np.asarray(store[f"index_{name}"]) for name in SessionIndex._fields}
-        counts = {"0": store["0"]}  # the one variable that Keras knows of
+        counts = {"0": store["0"]}  # item_counts, the only weight that Keras tracks
         super().load_own_variables(counts)
-        self._take(SessionIndex(**stored))
+        self._set_index(SessionIndex(**stored))
 
-    # In the graph: one history after the other -----------------------------------------------------------------------
+    # Recommendations
+
+    def position_weight(self, position, length):
+        """Returns the weight of a history's event in the similarity; position from 1, the oldest, float, any shape."""
+        return ops.ones_like(position)
+
+    def step_weight(self, step):
+        """Returns the weight of a neighbour whose newest shared item was `step` events ago, 1 for the last event."""
+        return ops.ones_like(step)
 
     def encode(self, batch, training=False):
-        """The session so far, newest event first: int32 [rows, steps, events], 0 where there is none."""
+        """Returns the session so far, newest event first: int32 [rows, steps, events], 0 is padding."""
         return newest_items(batch, self.window)
 
     def encode_last(self, batch, length):
-        return last_items(batch, length, self.window)
+        return last_items(batch, length, self.window)  # (rows, events)
 
     def score_all(self, encoded):
+        # (n, events) -> (n, size), one history after the other
         return tf.map_fn(self._scores, encoded, fn_output_signature=tf.TensorSpec((self.size,), tf.float32))
 
     def _scores(self, history):
-        """int32 [events], newest first -> float32 [size]; summed in float64, so that equal scores stay equal."""
-        held = self._held
-        history = tf.boolean_mask(history, history > 1)
+        """Scores all items for int32 [events], newest first -> float32 [size].
+
+        Sums are in float64, so that equal scores stay equal.
+        """
+        tables = self._tables
+        history = tf.boolean_mask(history, history > 1)  # (known events,)
         length = tf.size(history)
-        items, which = tf.unique(history)  # in the order of their newest occurrence
-        age = tf.math.unsorted_segment_min(tf.range(length), which, tf.size(items))
-        weight = self.position_weight(tf.cast(length - age, tf.float64), tf.cast(length, tf.float64))
+        items, which = tf.unique(history)  # (items,), (known events,): in the order of their newest occurrence
+        age = tf.math.unsorted_segment_min(tf.range(length), which, tf.size(items))  # (items,)
+        weight = self.position_weight(tf.cast(length - age, tf.float64), tf.cast(length, tf.float64))  # (items,)
 
         # candidates: the newest sessions of every item, then the newest of them all
-        stops = tf.gather(held.posting_offsets, items + 1)
-        counts = tf.minimum(stops - tf.gather(held.posting_offsets, items), self.recent)
-        at, item = spread(stops - counts, counts)
-        found, which = tf.unique(tf.gather(held.postings, at))
-        candidates, newest = tf.math.top_k(found, tf.minimum(self.recent, tf.size(found)))
+        stops = tf.gather(tables.posting_offsets, items + 1)  # (items,)
+        counts = tf.minimum(stops - tf.gather(tables.posting_offsets, items), self.recent)  # (items,)
+        posting, item = spread(stops - counts, counts)  # (postings,), (postings,)
+        sessions, which = tf.unique(tf.gather(tables.postings, posting))  # (sessions,), (postings,)
+        candidates, newest = tf.math.top_k(sessions, tf.minimum(self.recent, tf.size(sessions)))  # (candidates,) each
 
-        def over(reduce, values):
-            return tf.gather(reduce(values, which, tf.size(found)), newest)
+        def per_candidate(reduce, values):
+            return tf.gather(reduce(values, which, tf.size(sessions)), newest)  # (postings,) -> (candidates,)
 
-        together = over(tf.math.unsorted_segment_sum, tf.gather(weight, item))
-        shared = over(tf.math.unsorted_segment_sum, tf.ones_like(item, tf.float64))
-        step = over(tf.math.unsorted_segment_min, tf.gather(age, item)) + 1
-        anchor = over(tf.math.unsorted_segment_max, tf.gather(held.posting_places, at))
+        shared_weight = per_candidate(tf.math.unsorted_segment_sum, tf.gather(weight, item))
+        shared = per_candidate(tf.math.unsorted_segment_sum, tf.ones_like(item, tf.float64))
+        step = per_candidate(tf.math.unsorted_segment_min, tf.gather(age, item)) + 1
+        anchor = per_candidate(tf.math.unsorted_segment_max, tf.gather(tables.posting_places, posting))
 
         # the most similar of them
-        first = tf.gather(held.member_offsets, candidates)
-        members = tf.gather(held.member_offsets, candidates + 1) - first
-        own, theirs = tf.cast(tf.size(items), tf.float64), tf.cast(members, tf.float64)
+        first = tf.gather(tables.member_offsets, candidates)  # (candidates,)
+        members = tf.gather(tables.member_offsets, candidates + 1) - first  # (candidates,)
+        history_items, session_items = tf.cast(tf.size(items), tf.float64), tf.cast(members, tf.float64)
         if self.similarity == "cosine":
-            similar = tf.math.divide_no_nan(together, tf.sqrt(tf.reduce_sum(weight**2) * theirs))
+            similar = tf.math.divide_no_nan(shared_weight, tf.sqrt(tf.reduce_sum(weight**2) * session_items))
         elif self.similarity == "vec":
-            similar = together / own
+            similar = shared_weight / history_items
         else:
-            similar = shared / (own + theirs - shared)
-        similar *= tf.cast(tf.gather(held.freshness, candidates), tf.float64)
-        similar, nearest = tf.math.top_k(similar, tf.minimum(self.neighbours, tf.size(similar)))
+            similar = shared / (history_items + session_items - shared)
+        similar *= tf.cast(tf.gather(tables.freshness, candidates), tf.float64)
+        similar, nearest = tf.math.top_k(similar, tf.minimum(self.neighbours, tf.size(similar)))  # (neighbours,) each
 
         # their items
-        at, neighbour = spread(tf.gather(first, nearest), tf.gather(members, nearest))
-        item = tf.gather(held.members, at)
-        worth = similar * self.step_weight(tf.cast(tf.gather(step, nearest), tf.float64))
-        away = tf.abs(tf.gather(held.member_places, at) - tf.gather(tf.gather(anchor, nearest), neighbour))
-        votes = tf.gather(worth, neighbour) * tf.cast(tf.gather(held.item_weights, item), tf.float64)
-        votes *= tf.exp(-self.place_decay * tf.cast(away, tf.float64))
-        return tf.cast(tf.math.unsorted_segment_sum(votes, item, self.size), tf.float32)
-
-    # Many histories: compiled ----------------------------------------------------------------------------------------
+        member, neighbour = spread(tf.gather(first, nearest), tf.gather(members, nearest))  # (votes,), (votes,)
+        item = tf.gather(tables.members, member)  # (votes,)
+        vote = similar * self.step_weight(tf.cast(tf.gather(step, nearest), tf.float64))  # (neighbours,)
+        distance = tf.abs(tf.gather(tables.member_places, member) - tf.gather(tf.gather(anchor, nearest), neighbour))
+        votes = tf.gather(vote, neighbour) * tf.cast(tf.gather(tables.item_weights, item), tf.float64)  # (votes,)
+        votes *= tf.exp(-self.place_decay * tf.cast(distance, tf.float64))
+        return tf.cast(tf.math.unsorted_segment_sum(votes, item, self.size), tf.float32)  # (size,)
 
     def target_ranks(self, batch, targets, best=0):
-        from tfrecsession.models.neighbours import session_search  # Numba takes a while to load
+        """Ranks many histories by a compiled search, see `Recommender.target_ranks`."""
+        from tfrecsession.models.neighbours import session_search  # slow to import: Numba
 
-        items, there = batch["items"], targets > 0
-        row, column = np.nonzero(there)
+        items, is_target = batch["items"], targets > 0  # (rows, steps) each
+        row, column = np.nonzero(is_target)  # (targets,) each
         stop = row * items.shape[1] + column + 1
-        known = np.concatenate([[0], np.cumsum(items.ravel() > 1)])  # unknown items are passed over
-        starts, ends = known[stop - 1 - batch["position"][there]], known[stop]
+        known_before = np.concatenate([[0], np.cumsum(items.ravel() > 1)])  # (rows * steps + 1,)
+        starts, ends = known_before[stop - 1 - batch["position"][is_target]], known_before[stop]  # (targets,) each
         if self.window is not None:
             starts = np.maximum(starts, ends - self.window)
         lengths = ends - starts
         longest = int(lengths.max(initial=1))
+        # of every event of every history, one history after the other: (sum of lengths,)
         position = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + 1.0
         weights = np.asarray(self.position_weight(position, np.repeat(lengths, lengths).astype(float)))
         past = np.full(len(starts), len(self.index.ends))
         if "context/times" in batch:
-            past = np.searchsorted(self.index.ends, batch["context/times"][there])
+            past = np.searchsorted(self.index.ends, batch["context/times"][is_target])
         scheme = session_search.Scheme(
             recent=self.recent,
             neighbours=self.neighbours,
@@ -197,10 +210,12 @@ class NeighbourModel(CountingModel):
             freshness=self.freshness,
             item_weights=self.item_weights,
         )
-        histories = items.ravel()[items.ravel() > 1]
+        histories = items.ravel()[items.ravel() > 1]  # (known events,)
         return session_search.rank(
-            self.index, histories, starts, ends, past, targets[there], weights, scheme, self.size, best
+            self.index, histories, starts, ends, past, targets[is_target], weights, scheme, self.size, best
         )
+
+    # Configuration
 
     def get_config(self):
         return {
@@ -212,9 +227,3 @@ class NeighbourModel(CountingModel):
             "session_decay": self.session_decay,
             "idf": self.idf,
         }
-
-
-def check_decays(**decays: float | None) -> None:
-    for name, decay in decays.items():
-        if decay is not None and not decay > 0:
-            raise InputError(f"{name}={decay!r}: say a number above 0, or None for no decay")

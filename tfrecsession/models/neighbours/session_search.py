@@ -1,4 +1,4 @@
-"""Histories against the index of past sessions, many at a time: compiled by Numba, a history per turn of the loop."""
+"""A search of the session index for many histories at a time, compiled by Numba."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from numba import get_num_threads, njit, prange
 
 
 class Scheme(NamedTuple):
-    """How neighbours are chosen and what their items are worth; see `NeighbourModel`."""
+    """Settings of the search and the weights of votes; see `NeighbourModel`."""
 
     recent: int
     neighbours: int
-    similarity: int  # 0 cosine, 1 vec, 2 Jaccard: the places in NeighbourModel's SIMILARITIES
-    step_weights: np.ndarray  # float64 [steps], of a neighbour by how long ago the newest shared item was
+    similarity: int  # 0 cosine, 1 vec, 2 Jaccard: indices into NeighbourModel's SIMILARITIES
+    step_weights: np.ndarray  # float64 [steps], of a neighbour by the step of its newest shared item
     place_decay: float  # per event between an item and the last shared one in the neighbour
     freshness: np.ndarray  # float32 [sessions]
     item_weights: np.ndarray  # float32 [size]
 
 
 def rank(index, histories, starts, ends, past, targets, weights, scheme, size: int, best: int = 0):
-    """Where each target stands among all items for its history, ties counted against it.
+    """Ranks each target among all items by the scores of its history, ties counted against it.
 
     Args:
         index: a SessionIndex.
         histories: int32, known item ids; history q is `histories[starts[q]:ends[q]]`, oldest first.
-        past: int32 [queries], how many sessions of the index (the oldest) history q may see.
+        past: int32 [queries], how many sessions of the index, the oldest first, are visible to history q.
         targets: int32 [queries].
-        weights: float64, of each event of each history, one history's after the other's.
+        weights: float64, of each event of each history, one history after the other.
         scheme: a Scheme.
         size: the number of item ids.
         best: how many items to list.
@@ -38,7 +38,7 @@ def rank(index, histories, starts, ends, past, targets, weights, scheme, size: i
     """
     ranks = np.empty(len(targets), np.int32)
     lists = np.zeros((len(targets), best), np.int32)
-    of_weights = np.concatenate([[0], np.cumsum(ends - starts)])
+    weight_starts = np.concatenate([[0], np.cumsum(ends - starts)])
     chunks = min(len(targets), 4 * get_num_threads())
     _rank(
         *index[1:],
@@ -48,7 +48,7 @@ def rank(index, histories, starts, ends, past, targets, weights, scheme, size: i
         past,
         targets,
         weights,
-        of_weights,
+        weight_starts,
         *scheme,
         size,
         chunks,
@@ -61,7 +61,7 @@ def rank(index, histories, starts, ends, past, targets, weights, scheme, size: i
 @njit(parallel=True, cache=True)
 def _rank(
     member_offsets, members, member_places, posting_offsets, postings, posting_places,
-    histories, starts, ends, past, targets, weights, of_weights,
+    histories, starts, ends, past, targets, weights, weight_starts,
     recent, neighbours, similarity, step_weights, place_decay, freshness, item_weights,
     size, chunks, ranks, lists,
 ):  # fmt: skip
@@ -77,57 +77,57 @@ def _rank(
         anchors = np.empty(recent, np.int32)
         for query in range(queries * chunk // chunks, queries * (chunk + 1) // chunks):
             history = histories[starts[query] : ends[query]]
-            weight = weights[of_weights[query] : of_weights[query + 1]]
-            count = _candidates(
+            weight = weights[weight_starts[query] : weight_starts[query + 1]]
+            count = _find_candidates(
                 query, history, weight, past[query], member_offsets, posting_offsets, postings, posting_places,
                 similarity, freshness, seen_by, found, similarities, steps, anchors,
             )  # fmt: skip
-            least, of_equals = _threshold(similarities[:count], neighbours)
-            total = 0
+            least, ties_left = _threshold(similarities[:count], neighbours)
+            touched_count = 0
             for n in range(count):  # newest first
                 if similarities[n] < least:
                     continue
                 if similarities[n] == least:
-                    if not of_equals:
+                    if not ties_left:
                         continue
-                    of_equals -= 1
-                worth = similarities[n] * step_weights[steps[n] - 1]
-                for at in range(member_offsets[found[n]], member_offsets[found[n] + 1]):
-                    item = members[at]
+                    ties_left -= 1
+                vote = similarities[n] * step_weights[steps[n] - 1]
+                for member in range(member_offsets[found[n]], member_offsets[found[n] + 1]):
+                    item = members[member]
                     if not is_touched[item]:
                         is_touched[item] = True
-                        touched[total] = item
-                        total += 1
-                    away = abs(member_places[at] - anchors[n])
-                    scores[item] += worth * item_weights[item] * np.exp(-place_decay * away)
-            for t in range(total):  # what differs by rounding alone is equal
+                        touched[touched_count] = item
+                        touched_count += 1
+                    distance = abs(member_places[member] - anchors[n])
+                    scores[item] += vote * item_weights[item] * np.exp(-place_decay * distance)
+            for t in range(touched_count):  # in float32, scores that differ by rounding alone are equal
                 scores[touched[t]] = np.float32(scores[touched[t]])
-            ranks[query] = _rank_among(scores, touched[:total], targets[query], size)
-            _list(scores, touched[:total], lists[query])
-            for t in range(total):
+            ranks[query] = _rank_among(scores, touched[:touched_count], targets[query], size)
+            _list_best(scores, touched[:touched_count], lists[query])
+            for t in range(touched_count):
                 scores[touched[t]] = 0.0
                 is_touched[touched[t]] = False
 
 
 @njit(cache=True)
-def _candidates(
+def _find_candidates(
     query, history, weight, past, member_offsets, posting_offsets, postings, posting_places,
     similarity, freshness, seen_by, found, similarities, steps, anchors,
 ):  # fmt: skip
-    """The newest sessions that share an item with the history, as many as `found` holds, and how similar they are.
+    """Fills in the newest sessions that share an item with the history, at most len(found), and their similarities.
 
-    The sessions of every item of the history stand sorted by recency: taking the newest head again and again merges
-    them, each session once.
+    The sessions of every item are sorted by recency. Repeatedly taking the newest head merges them, each session once.
+    Returns the number of sessions found.
     """
     length = len(history)
-    first = np.empty(length, np.int64)  # of the postings of each distinct item, and the head that is next
+    first = np.empty(length, np.int64)  # first posting and next head of each distinct item
     head = np.empty(length, np.int64)
     age = np.empty(length, np.int64)  # 0 for the newest event
     distinct = 0
     squares = 0.0
     for ago in range(length):
         item = history[length - 1 - ago]
-        if seen_by[item] == query:  # it counts where it occurred last
+        if seen_by[item] == query:  # an item counts at its last position
             continue
         seen_by[item] = query
         low, high = posting_offsets[item], posting_offsets[item + 1]
@@ -144,10 +144,10 @@ def _candidates(
                 session = postings[head[i]]
         if session < 0:
             return count
-        together, shared, step, anchor = 0.0, 0, -1, 0
+        shared_weight, shared, step, anchor = 0.0, 0, -1, 0
         for i in range(distinct):  # from the newest item on
             if head[i] >= first[i] and postings[head[i]] == session:
-                together += weight[length - 1 - age[i]]
+                shared_weight += weight[length - 1 - age[i]]
                 shared += 1
                 if step < 0:
                     step = age[i] + 1
@@ -155,19 +155,19 @@ def _candidates(
                 head[i] -= 1
         members = member_offsets[session + 1] - member_offsets[session]
         if similarity == 0:  # cosine
-            near = together / np.sqrt(squares * members) if squares > 0 else 0.0
+            similar = shared_weight / np.sqrt(squares * members) if squares > 0 else 0.0
         elif similarity == 1:  # vec
-            near = together / distinct
+            similar = shared_weight / distinct
         else:  # Jaccard
-            near = shared / (distinct + members - shared)
-        similarities[count] = near * freshness[session]
+            similar = shared / (distinct + members - shared)
+        similarities[count] = similar * freshness[session]
         found[count], steps[count], anchors[count] = session, step, anchor
     return len(found)
 
 
 @njit(cache=True)
 def _threshold(similarities, neighbours):
-    """The similarity of the last neighbour, and how many with just that similarity are neighbours."""
+    """Returns the lowest similarity of a neighbour, and how many sessions of exactly that similarity are neighbours."""
     if len(similarities) <= neighbours:
         return -1.0, 0
     least = np.partition(similarities, len(similarities) - neighbours)[len(similarities) - neighbours]
@@ -176,7 +176,7 @@ def _threshold(similarities, neighbours):
 
 @njit(cache=True)
 def _rank_among(scores, touched, target, size):
-    """Items that score no less than the target; those that no neighbour has score 0."""
+    """Counts the items that score at least as high as the target; items without votes score 0."""
     if target < 2:
         return size - 1
     own = scores[target]
@@ -189,8 +189,8 @@ def _rank_among(scores, touched, target, size):
 
 
 @njit(cache=True)
-def _list(scores, touched, best):
-    """The items of the highest scores, of equals the lower id, items that no neighbour has (0) last."""
+def _list_best(scores, touched, best):
+    """Fills `best` with the highest scoring items; of equals the lower id first, items without votes (0) last."""
     kept = 0
     for item in touched:
         score = scores[item]
@@ -200,11 +200,11 @@ def _list(scores, touched, best):
             kept += 1
         elif not kept or not _before(scores, item, best[kept - 1]):
             continue
-        place = kept - 1
-        while place > 0 and _before(scores, item, best[place - 1]):
-            best[place] = best[place - 1]
-            place -= 1
-        best[place] = item
+        index = kept - 1
+        while index > 0 and _before(scores, item, best[index - 1]):
+            best[index] = best[index - 1]
+            index -= 1
+        best[index] = item
     for item in range(2, len(scores)):
         if kept == len(best):
             break
@@ -215,4 +215,5 @@ def _list(scores, touched, best):
 
 @njit(cache=True)
 def _before(scores, item, other):
+    """Returns whether `item` comes before `other` in a list."""
     return scores[item] > scores[other] or (scores[item] == scores[other] and item < other)

@@ -1,4 +1,4 @@
-"""SKNN: the sessions most like this one."""
+"""SKNN: items of the most similar past sessions, sessions compared as sets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from tfrecsession.recommender.search_space import Choice, Int
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class SKNN(NeighbourModel):
-    """Session-kNN (Jannach and Ludewig, RecSys 2017): sessions as sets of items.
+    """Session-kNN: items of the most similar past sessions, compared as sets (Jannach and Ludewig, RecSys 2017).
 
         sim(s, n) = |s and n| / sqrt(|s| |n|)  (or Jaccard),  score(i) = sum over neighbours n with i of sim(s, n)
 
-    See `NeighbourModel` for the arguments.
+    Args:
+        items: the vocabulary.
+        neighbours, recent, window: see `NeighbourModel`.
+        similarity: "cosine" or "jaccard", see `NeighbourModel`.
+
+    Raises:
+        InputError: an argument out of range.
 
     Example:
 
@@ -22,6 +28,7 @@ class SKNN(NeighbourModel):
         model.fit(data.train)
     """
 
+    # Declarations
     search_space = {
         "neighbours": Int(50, 2000, log=True),
         "recent": Int(100, 10_000, log=True),

@@ -1,15 +1,15 @@
-"""VSKNN: session neighbours that care what came last."""
+"""VSKNN: items of similar past sessions, where recent items count more."""
 
 from __future__ import annotations
 
 import keras
 from keras import ops
 
-from tfrecsession.errors import InputError
 from tfrecsession.models.neighbours.session_neighbours import NeighbourModel
+from tfrecsession.recommender.arguments import check_choice
 from tfrecsession.recommender.search_space import Choice, Float, Int
 
-# Of the event at `position` (1 is the oldest) of `length`.
+# The weight of the event at `position` (1 is the oldest) of `length`.
 WEIGHTINGS = {
     "same": lambda position, length: ops.ones_like(position),
     "div": lambda position, length: position / length,
@@ -17,7 +17,7 @@ WEIGHTINGS = {
     "log": lambda position, length: 1.0 / ops.log10(length - position + 1.7),
     "quadratic": lambda position, length: (position / length) ** 2,
 }
-# Of a neighbour whose newest shared item was `step` events ago, 1 for the last.
+# The weight of a neighbour whose newest shared item was `step` events ago, 1 for the last event.
 SCORE_WEIGHTINGS = {
     "same": lambda step: ops.ones_like(step),
     "div": lambda step: 1.0 / step,
@@ -29,7 +29,7 @@ SCORE_WEIGHTINGS = {
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class VSKNN(NeighbourModel):
-    """Vector multiplication session-kNN (Ludewig and Jannach, arXiv 1803.09587).
+    """Vector multiplication session-kNN: recent items count more (Ludewig and Jannach, arXiv 1803.09587).
 
         w(p)     = position weight of the history's items, p of l: same 1, div p/l, quadratic (p/l)^2,
                    linear max(0, 1 - 0.1 (l - p)), log 1 / log10(l - p + 1.7)
@@ -38,9 +38,14 @@ class VSKNN(NeighbourModel):
         score(i) = sum over neighbours n with i of sim(s, n) d(step_n) (1 + idf log(sessions / events of i))
 
     Args:
-        weighting: w, by name.
-        score_weighting: d, by name.
-        others: see `NeighbourModel`. The papers' (7/8)^days is `session_decay=7.49`.
+        items: the vocabulary.
+        neighbours, recent, similarity: see `NeighbourModel`.
+        weighting: the name of w.
+        score_weighting: the name of d.
+        idf, window, session_decay: see `NeighbourModel`. The papers' (7/8)^days is `session_decay=7.49`.
+
+    Raises:
+        InputError: an argument out of range.
 
     Example:
 
@@ -48,6 +53,7 @@ class VSKNN(NeighbourModel):
         model.fit(data.train)
     """
 
+    # Declarations
     search_space = {
         "neighbours": Int(50, 2000, log=True),
         "recent": Int(100, 10_000, log=True),
@@ -70,21 +76,22 @@ class VSKNN(NeighbourModel):
         session_decay=None,
         **kwargs,
     ):
-        for name, chosen, known in (
-            ("weighting", weighting, WEIGHTINGS),
-            ("score_weighting", score_weighting, SCORE_WEIGHTINGS),
-        ):
-            if chosen not in known:
-                raise InputError(f"{name}={chosen!r}: say one of {', '.join(known)}")
+        # Arguments
+        check_choice("weighting", weighting, WEIGHTINGS)
+        check_choice("score_weighting", score_weighting, SCORE_WEIGHTINGS)
         super().__init__(items, neighbours, recent, similarity, window, session_decay, idf, **kwargs)
         self.weighting = weighting
         self.score_weighting = score_weighting
+
+    # Recommendations
 
     def position_weight(self, position, length):
         return WEIGHTINGS[self.weighting](position, length)
 
     def step_weight(self, step):
         return SCORE_WEIGHTINGS[self.score_weighting](step)
+
+    # Configuration
 
     def get_config(self):
         return {**super().get_config(), "weighting": self.weighting, "score_weighting": self.score_weighting}

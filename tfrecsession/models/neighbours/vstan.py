@@ -1,17 +1,18 @@
-"""VSTAN: STAN with the choices of VSKNN."""
+"""VSTAN: items of similar past sessions, by STAN with the options of VSKNN."""
 
 from __future__ import annotations
 
 import keras
 from keras import ops
 
-from tfrecsession.models.neighbours.session_neighbours import NeighbourModel, check_decays
+from tfrecsession.models.neighbours.session_neighbours import NeighbourModel
+from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Choice, Float, Int
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class VSTAN(NeighbourModel):
-    """STAN and VSKNN in one (Ludewig, Mauro, Latifi, Jannach, arXiv 1910.12781).
+    """STAN with the options of VSKNN (Ludewig, Mauro, Latifi, Jannach, arXiv 1910.12781).
 
         score(i) = sum over neighbours n with i of
                    sim(n) exp(-|pos(i) - pos(i*)| / item_decay) exp(-(step_n - 1) / match_decay)
@@ -20,12 +21,17 @@ class VSTAN(NeighbourModel):
     with sim, pos and i* of STAN, and step_n of VSKNN: how many events ago the newest shared item was, 1 for the last.
 
     Args:
+        items: the vocabulary.
+        neighbours, recent, similarity: see `NeighbourModel`.
         position_decay: events, lambda_spw of the authors' code; None: all items of the history count alike.
         session_decay: days, lambda_snh; None: age does not matter.
         item_decay: events, lambda_inh; None: all items of a neighbour count alike.
         match_decay: events, lambda_ipw; None: it does not matter which item is shared.
         idf: lambda_idf.
-        others: see `NeighbourModel`.
+        window: see `NeighbourModel`.
+
+    Raises:
+        InputError: an argument out of range.
 
     Example:
 
@@ -33,6 +39,7 @@ class VSTAN(NeighbourModel):
         model.fit(data.train)
     """
 
+    # Declarations
     search_space = {
         "neighbours": Int(50, 2000, log=True),
         "recent": Int(100, 10_000, log=True),
@@ -58,12 +65,17 @@ class VSTAN(NeighbourModel):
         window=None,
         **kwargs,
     ):
-        check_decays(position_decay=position_decay, item_decay=item_decay, match_decay=match_decay)
+        # Arguments
+        check_number("position_decay", position_decay, 0, above=True, optional=True)
+        check_number("item_decay", item_decay, 0, above=True, optional=True)
+        check_number("match_decay", match_decay, 0, above=True, optional=True)
         super().__init__(items, neighbours, recent, similarity, window, session_decay, idf, **kwargs)
         self.position_decay = position_decay
         self.item_decay = item_decay
         self.match_decay = match_decay
         self.place_decay = 0.0 if item_decay is None else 1.0 / item_decay
+
+    # Recommendations
 
     def position_weight(self, position, length):
         if self.position_decay is None:
@@ -74,6 +86,8 @@ class VSTAN(NeighbourModel):
         if self.match_decay is None:
             return ops.ones_like(step)
         return ops.exp((1.0 - step) / self.match_decay)
+
+    # Configuration
 
     def get_config(self):
         return {

@@ -1,4 +1,4 @@
-"""Popularity: everybody gets what most people took."""
+"""Popularity: the most popular items, the same for every history."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.batches.co_occurrence import age_in_days
-from tfrecsession.errors import InputError
+from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.counting_model import CountingModel
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class Popularity(CountingModel):
-    """Scores an item by the logarithm of its number of events in train, whatever the history.
+    """The most popular items of train, the same for every history.
 
         score(i) = log(1 + support_i),  support_i = sum over the events of i in train of weight(age)
 
-    `age` is the time in days from an event to the last one of train. All events weigh 1 unless said otherwise:
+    `age` is the time in days from an event to the last one of train. By default every event weighs 1, otherwise
 
         weight(age) = 2^(-age / half_life) where age < days, else 0
 
@@ -37,17 +37,24 @@ class Popularity(CountingModel):
         model.recommend([["item-17"]], k=20)
     """
 
+    # Declarations
     search_space = {}
 
     def __init__(self, items, days=None, half_life=None, **kwargs):
+        # Arguments
+        check_number("days", days, 0, above=True, optional=True)
+        check_number("half_life", half_life, 0, above=True, optional=True)
         super().__init__(items, **kwargs)
-        for name, number in (("days", days), ("half_life", half_life)):
-            if number is not None and not (isinstance(number, int | float) and number > 0):
-                raise InputError(f"{name}={number!r}: say a number of days above 0, or None")
-        self.days, self.half_life = days, half_life
+        self.days = days
+        self.half_life = half_life
+
+        # Weights
         self.support = self.add_weight(
             name="support", shape=(self.size,), dtype="float32", initializer="zeros", trainable=False, autocast=False
         )
+        self.build()
+
+    # Training
 
     def count(self, sessions):
         weights = np.ones(sessions.events)
@@ -55,17 +62,22 @@ class Popularity(CountingModel):
             weights *= age_in_days(sessions, "days") < self.days
         if self.half_life is not None:
             weights *= 0.5 ** (age_in_days(sessions, "half_life") / self.half_life)
-        support = np.bincount(sessions.values, weights, minlength=self.size)
+        support = np.bincount(sessions.values, weights, minlength=self.size)  # (events,) -> (size,)
         self.support.assign(support * (np.arange(self.size) > 1))
 
+    # Recommendations
+
     def encode(self, batch, training=False):
-        return ops.zeros_like(batch["items"])[..., None]  # nothing is known of a session
+        return ops.zeros_like(batch["items"])[..., None]  # (rows, steps, 1): the history is ignored
 
     def score_all(self, encoded):
-        return tf.broadcast_to(self.score_without_history()[None], (tf.shape(encoded)[0], self.size))
+        scores = self.score_without_history()[None]  # (1, size)
+        return tf.broadcast_to(scores, (tf.shape(encoded)[0], self.size))  # (n, size)
 
     def score_without_history(self):
-        return tf.math.log1p(self.support.value)
+        return tf.math.log1p(self.support.value)  # (size,)
+
+    # Configuration
 
     def get_config(self):
         return {**super().get_config(), "days": self.days, "half_life": self.half_life}

@@ -1,4 +1,4 @@
-"""AssociationRules: who took this also took that."""
+"""AssociationRules: items that occurred in the same sessions as this item."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class AssociationRules(TableModel):
-    """Rules of size two, AR of Ludewig & Jannach (arXiv 1803.09587, section 3.1).
+    """Association rules: items of the same session (AR of Ludewig & Jannach, arXiv 1803.09587, section 3.1).
 
         weight(i, j) = ordered pairs of two different events of one session, one of i and one of j
         score(j)     = sum over the items i of the history of share(i) * weight(i, j)
 
-    Order and distance do not count. An item taken twice in a session is a rule of the item to itself, as in the
+    Order and distance do not count. An item that occurs twice in a session is a rule of the item to itself, as in the
     authors' framework, session-rec. By default the history is its last item alone.
 
     Args:
@@ -33,13 +33,17 @@ class AssociationRules(TableModel):
         model.fit(data.train)
     """
 
+    # Declarations
     search_space = TableModel.table_space
 
+    # Training
+
     def blocks(self, sessions):
-        by_session = session_items(sessions, self.size)
-        by_item = by_session.T.tocsr()
-        support = np.asarray(by_session.sum(axis=0)).ravel()
+        by_session = session_items(sessions, self.size)  # (sessions, size)
+        by_item = by_session.T.tocsr()  # (size, sessions)
+        support = np.asarray(by_session.sum(axis=0)).ravel()  # (size,)
         for first in range(0, self.size, BLOCK):
             rows = np.arange(first, min(first + BLOCK, self.size))
-            itself = sparse.csr_matrix((support[rows], (rows - first, rows)), (len(rows), self.size))
-            yield by_item[rows] @ by_session - itself  # c * c pairs of an item's c events, less those with itself
+            itself = sparse.csr_matrix((support[rows], (rows - first, rows)), (len(rows), self.size))  # (rows, size)
+            # c events of an item in a session make c * c pairs, c of them an event with itself
+            yield by_item[rows] @ by_session - itself  # (rows, size)

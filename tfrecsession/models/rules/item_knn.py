@@ -1,4 +1,4 @@
-"""Item-kNN: what is often taken in the same session as this item."""
+"""ItemKNN: items that are often in the same sessions as this item, relative to their popularity."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from scipy import sparse
 
 from tfrecsession.batches.co_occurrence import session_items
 from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
+from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Float
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class ItemKNN(TableModel):
-    """Co-occurrence neighbours, the baseline of the GRU4Rec papers (arXiv 1511.06939, section 4).
+    """Item-to-item nearest neighbours by co-occurrence in sessions (arXiv 1511.06939, section 4).
 
         sim(i, j) = cooc_ij / ((support_i + shrinkage)^alpha (support_j + shrinkage)^(1 - alpha)),  sim(i, i) = 0
         score(j)  = sum over the items i of the history of share(i) * sim(i, j)
 
-    `cooc_ij` counts pairs of events of one session, supports count events; alpha=0.5 and shrinkage=0 is the cosine.
+    `cooc_ij` counts pairs of events of one session, supports count events. With alpha=0.5 and shrinkage=0, sim is the
+    cosine. Item-kNN is the baseline of the GRU4Rec papers.
 
     Args:
         items: the vocabulary.
-        shrinkage: weakens similarities that rest on few events.
+        neighbours: see `TableModel`.
+        shrinkage: weakens similarities that rest on few events; at least 0.
         alpha: how the penalty of popularity is shared between the two items.
-        neighbours, history, window: see `TableModel`.
+        history, window: see `TableModel`.
 
     Raises:
         InputError: an argument out of range.
@@ -35,6 +38,7 @@ class ItemKNN(TableModel):
         model.fit(data.train)
     """
 
+    # Declarations
     finds_similar_items = True
     search_space = {
         "shrinkage": Float(0.0, 100.0),
@@ -43,28 +47,37 @@ class ItemKNN(TableModel):
     }
 
     def __init__(self, items, neighbours=100, shrinkage=20.0, alpha=0.5, history="last", window=20, **kwargs):
+        # Arguments
+        check_number("shrinkage", shrinkage, 0)
+        check_number("alpha", alpha)
         super().__init__(items, neighbours, history, window, **kwargs)
         self.shrinkage = shrinkage
         self.alpha = alpha
 
+    # Training
+
     def blocks(self, sessions):
-        by_session = session_items(sessions, self.size)
-        by_item = by_session.T.tocsr()
-        support = np.asarray(by_session.sum(axis=0)).ravel() + self.shrinkage
+        by_session = session_items(sessions, self.size)  # (sessions, size)
+        by_item = by_session.T.tocsr()  # (size, sessions)
+        support = np.asarray(by_session.sum(axis=0)).ravel() + self.shrinkage  # (size,)
         with np.errstate(divide="ignore"):
             row_norm, column_norm = support**-self.alpha, support ** (self.alpha - 1)
         for first in range(0, self.size, BLOCK):
-            block = (by_item[first : first + BLOCK] @ by_session).tocoo()
-            row, column = block.row + first, block.col
-            similar = np.where(row == column, 0, block.data * row_norm[row] * column_norm[column])
-            yield sparse.csr_matrix((similar, (block.row, column)), block.shape)
+            block = (by_item[first : first + BLOCK] @ by_session).tocoo()  # (rows, size)
+            row, column = block.row + first, block.col  # (pairs,)
+            similar = np.where(row == column, 0, block.data * row_norm[row] * column_norm[column])  # (pairs,)
+            yield sparse.csr_matrix((similar, (block.row, column)), block.shape)  # (rows, size)
+
+    # Recommendations
 
     def similar_items(self, items, k=20):
-        """The k nearest neighbours of each item, as counted."""
+        """Returns the k nearest neighbours of each item, from the table."""
         return self.recommend([[item] for item in items], k=k, exclude_seen=True)
 
     def nearest(self):
         return lambda ids, k: self.answer(ids[:, None], k, exclude_seen=True, allowed=(ids > 1)[:, None])
+
+    # Configuration
 
     def get_config(self):
         return {**super().get_config(), "shrinkage": self.shrinkage, "alpha": self.alpha}

@@ -1,33 +1,37 @@
-"""What models by a table of items' neighbours have in common: rules, item-kNN."""
+"""TableModel: the base of rules and item-kNN, which score by a table of item-to-item weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tfrecsession.layers import NeighbourTable
+from tfrecsession.layers import STEP_DECAYS, NeighbourTable
+from tfrecsession.recommender.arguments import check_choice, check_whole
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.search_space import Choice, Int
 
-BLOCK = 1024  # items whose neighbours are counted at once: memory does not grow with the catalogue squared
+BLOCK = 1024  # items per block of rows: memory does not grow with the catalogue squared
 DECAYED = ("mean", "div", "linear", "log", "quadratic")
 
 
 class TableModel(CountingModel):
-    """A model says how much an item speaks for each other, in `blocks(sessions)`; of that the most is kept.
+    """Base of the models that score by a table of item-to-item weights.
 
         score(j) = sum over the items i of the history of share(i) * weight(i, j)
 
+    Subclasses yield the weights from `blocks(sessions)`; the largest per item are kept.
+
     Args:
         items: the vocabulary.
-        neighbours: items kept per item, those of the largest weights; of equal ones the more popular.
+        neighbours: items kept per item, those with the largest weights; of equal weights the more popular item.
         history: "last", the last item alone; "mean", the newest `window` items alike; or how these share the score by
             their step back, see `trs.layers.NeighbourTable`.
-        window: events of the history looked at, unless it is the last alone.
+        window: newest events of the history that count, unless it is the last alone.
 
     Raises:
         InputError: an argument out of range.
     """
 
+    # Declarations
     table_space = {
         "neighbours": Int(20, 1000, log=True),
         "history": Choice("last", *DECAYED),
@@ -35,23 +39,40 @@ class TableModel(CountingModel):
     }
 
     def __init__(self, items, neighbours=100, history="last", window=20, **kwargs):
+        # Arguments (kept by the table: Keras sets `history` of a model)
+        check_whole("neighbours", neighbours)
+        check_choice("history", history, ("last", "mean", *STEP_DECAYS))
+        check_whole("window", window)
         super().__init__(items, **kwargs)
+
+        # Layers
         self.table = NeighbourTable(self.size, neighbours, history, window)
+        self.build()
+
+    # Training
 
     def blocks(self, sessions) -> Iterable:
-        """The weights, sparse [rows, size] blocks that together give all rows in their order."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it counts")
+        """Yields the weights as sparse blocks [rows, size], which together give all rows in order."""
+        raise NotImplementedError(f"{type(self).__name__} must define blocks(sessions), its item-to-item weights")
 
     def count(self, sessions):
         self.table.fill(self.blocks(sessions))
 
+    # Recommendations
+
     def encode(self, batch, training=False):
-        """The items of the session so far that are scored by: int32 [rows, steps, 1 or window], 0 for none."""
+        """Returns the items that score at each step: int32 [rows, steps, 1 or window], 0 is padding."""
         return self.table(batch)
 
     def score_all(self, encoded):
-        return self.table.score_all(encoded)
+        return self.table.score_all(encoded)  # (n, 1 or window) -> (n, size)
+
+    # Configuration
 
     def get_config(self):
-        table = {name: getattr(self.table, name) for name in ("neighbours", "history", "window")}
-        return {**super().get_config(), **table}
+        return {
+            **super().get_config(),
+            "neighbours": self.table.neighbours,
+            "history": self.table.history,
+            "window": self.table.window,
+        }

@@ -1,4 +1,4 @@
-"""MarkovChain: who took this took that next."""
+"""MarkovChain: items that came directly after this item."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tfrecsession.models.rules.item_table_model import TableModel
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class MarkovChain(TableModel):
-    """A first-order Markov chain, MC of Ludewig & Jannach (arXiv 1803.09587, section 3.1).
+    """First-order Markov chain over items (MC of Ludewig & Jannach, arXiv 1803.09587, section 3.1).
 
-        weight(i, j) = times that j came directly after i
+        weight(i, j) = how often j came directly after i
         score(j)     = sum over the items i of the history of share(i) * weight(i, j)
 
-    Where the history is its last item alone, the default, this is the order of the probabilities
+    With the default history, the last item alone, items are in the order of the transition probabilities
     weight(i, j) / sum_j weight(i, j).
 
     Args:
@@ -32,7 +32,10 @@ class MarkovChain(TableModel):
         model.fit(data.train)
     """
 
+    # Declarations
     search_space = TableModel.table_space
 
+    # Training
+
     def blocks(self, sessions):
-        return [successions(sessions, self.size, np.ones(1))]
+        return [successions(sessions, self.size, np.ones(1))]  # one block (size, size)
