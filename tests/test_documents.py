@@ -199,7 +199,7 @@ def test_every_model_is_listed(name):
     model = trs.models.MODELS[name]
     listed = f"**{model.__name__}** (`{name}`)"
     assert any(listed in (ROOT / page).read_text() for page in ("README.md", "docs/guide/models.md")), (
-        f"docs/guide/models.md: add a paragraph that begins with '{listed}, arXiv ...' to a list of models"
+        f"docs/guide/models.md: add a paragraph that begins with '{listed}' to the section of its family"
     )
     heading = f"## {model.__module__.split('.')[-2].capitalize()}"
     sections = re.split(r"^(?=## )", (DOCS / "api/models.md").read_text(), flags=re.M)
