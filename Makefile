@@ -1,22 +1,22 @@
-# `make help` lists what there is. Every target that runs code makes the virtual environment it needs.
+# `make help` lists the targets. Every target that runs code first creates the virtual environment it needs.
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# a test process per core; one that is through takes tests from the others
+# one test process per core; idle processes take tests from busy ones
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 
 # make demo EVENTS=clicks.parquet ITEM=click_article_id TIME=click_timestamp SESSION=session_id USER=user_id PREPARE="--gap 30m"
 EVENTS  ?=
 PREPARE ?=
-# USER and the like are also names of the shell's own variables: only what this command line says counts.
-said     = $(if $(filter command line,$(origin $(1))),--$(2) "$($(1))")
-COLUMNS_SAID = $(call said,ITEM,item) $(call said,TIME,time) $(call said,SESSION,session) $(call said,USER,user) $(call said,EVENT,event)
+# USER and others are also environment variables: only values from the command line of make count.
+option   = $(if $(filter command line,$(origin $(1))),--$(2) "$($(1))")
+COLUMN_OPTIONS = $(call option,ITEM,item) $(call option,TIME,time) $(call option,SESSION,session) $(call option,USER,user) $(call option,EVENT,event)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all lint format notebooks docs bench clean
 
-help:  ## this list
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): setup.cfg pyproject.toml
@@ -25,34 +25,34 @@ $(READY): setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $(READY)
 
-install: $(READY)  ## a virtual environment with everything
+install: $(READY)  ## create the virtual environment with all dependencies
 
-demo: $(READY)  ## the main job on the synthetic shop, or on EVENTS=path
-	$(BIN)/tfrecsession demo $(if $(EVENTS),"$(EVENTS)") $(COLUMNS_SAID) $(PREPARE)
+demo: $(READY)  ## run the whole pipeline on the synthetic shop, or on EVENTS=path
+	$(BIN)/tfrecsession demo $(if $(EVENTS),"$(EVENTS)") $(COLUMN_OPTIONS) $(PREPARE)
 
-test: $(READY)  ## the tests
+test: $(READY)  ## run the tests, except the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
-test-all: $(READY)  ## the tests and the long proofs
+test-all: $(READY)  ## run all tests
 	$(BIN)/python -m pytest $(WORKERS)
 
-lint: $(READY)  ## what ruff has to say
+lint: $(READY)  ## check with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(READY)  ## let ruff put it right
+format: $(READY)  ## fix and format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 notebooks: $(READY)  ## run the notebooks from top to bottom
 	$(BIN)/python -m pytest tests/notebooks
 
-docs: $(READY)  ## the documentation as pages in site/; a warning is an error
+docs: $(READY)  ## build the documentation in site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(READY)  ## speed and memory, as ratios against a peer or a limit
+bench: $(READY)  ## measure speed and memory, as ratios to a reference or a limit
 	for name in flat_cost input_pipeline preparing; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	if [ -n "$$TFRECSESSION_DATA" ]; then $(BIN)/python benchmarks/yoochoose.py; fi
 
-clean:  ## remove the environment and what demo and tests left
+clean:  ## remove the environment and the output of demo and tests
 	rm -rf $(VENV) demo site .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -3,9 +3,9 @@
 #
 #     deploy/hosts.sh HOSTS train DATA --model gru4rec --out RUN ...
 #
-# HOSTS is a file with a host, or host:port, a line. Every host has this package (in $VENV, if that is set), the prepared DATA and this
-# working directory at the same path, and is reached by ssh without a question. The chief's output is shown; the others
-# write to worker-N.log in this directory, here. When one worker ends badly, all are stopped, and so they are by Ctrl-C.
+# HOSTS is a file with one host, or host:port, per line. Every host needs this package (in $VENV, if that is set), and the prepared DATA
+# and this working directory at the same paths. ssh must connect without a prompt. The chief's output is shown; the others
+# write to worker-N.log in this directory on this machine. All workers are stopped if one fails, and by Ctrl-C.
 set -u
 
 if [ $# -lt 2 ]; then
@@ -17,7 +17,7 @@ command=${VENV:+$VENV/bin/}tfrecsession
 mapfile -t hosts < <(sed 's/#.*//; s/[[:space:]]//g; /^$/d' "$1")
 shift
 if [ ${#hosts[@]} -lt 1 ]; then
-    echo "error: the file of hosts names none" >&2
+    echo "error: the file of hosts must name at least one" >&2
     exit 2
 fi
 addresses=""
@@ -26,16 +26,16 @@ for host in "${hosts[@]}"; do
 done
 quoted=$(printf ' %q' "$command" "$@" --workers "${addresses#,}")
 
-# A worker ends with its ssh: it has a terminal (-tt), and losing it stops it.
+# A worker ends with its ssh: -tt gives it a terminal, and losing the terminal stops it.
 workers=()
 stop() { kill "${workers[@]}" 2>/dev/null; }
 trap stop EXIT
 trap 'exit 130' INT TERM
-for number in "${!hosts[@]}"; do
+for index in "${!hosts[@]}"; do
     log=/dev/stdout
-    [ "$number" -gt 0 ] && log=worker-$number.log
-    ${SSH:-ssh -tt -o BatchMode=yes -o ServerAliveInterval=10} "${hosts[$number]%%:*}" \
-        "cd $(printf %q "$PWD") && exec$quoted --worker $number" </dev/null >"$log" 2>&1 &
+    [ "$index" -gt 0 ] && log=worker-$index.log
+    ${SSH:-ssh -tt -o BatchMode=yes -o ServerAliveInterval=10} "${hosts[$index]%%:*}" \
+        "cd $(printf %q "$PWD") && exec$quoted --worker $index" </dev/null >"$log" 2>&1 &
     workers+=($!)
 done
 
@@ -44,7 +44,7 @@ while [ "$left" -gt 0 ]; do
     wait -n "${workers[@]}"
     code=$?
     if [ "$code" -ne 0 ]; then
-        sleep 5 # in which the others say what they saw
+        sleep 5 # so that the others can report errors
         echo "error: a worker ended with code $code, so all are stopped; see worker-*.log, then start again" >&2
         exit "$code"
     fi

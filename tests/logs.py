@@ -1,4 +1,4 @@
-"""Small random logs, and the slow and obvious way to go through them."""
+"""Small random logs and batches, and the slow and obvious way to go through them."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -9,37 +9,55 @@ from tfrecsession.sessions.vocabulary import Items
 
 DAY = 86_400_000_000
 
-# Ids as they stand in prepared sessions: few, so that ties and repeats abound; 1 is the unknown item.
+# Few ids, so that ties and repeats abound; 1 is the unknown item.
 logs = st.lists(st.lists(st.integers(1, 8), min_size=1, max_size=7), min_size=1, max_size=12)
 
 
-def sessions_of(log, items=7, times=None, timed=True):
-    """A train split of the sessions of `log`, over `items` items (ids 2 .. items + 1); times in days, per event."""
+def sessions_of(log, items=7, times=None, timed=True, **columns):
+    """Returns a train split of the sessions of `log`, over `items` items (ids 2 .. items + 1).
+
+    Args:
+        times: days, one per event.
+        columns: further columns of the split, as they are stored.
+    """
     values = np.array([item for session in log for item in session], np.int32)
     counts = np.bincount(values, minlength=items + 2)[2:]
-    columns = {"times": (np.asarray(times) * DAY).astype(np.int64)} if times is not None else {}
+    if times is not None:
+        columns["times"] = (np.asarray(times) * DAY).astype(np.int64)
     offsets = np.r_[0, np.cumsum([len(session) for session in log])]
     vocabulary = Items([f"i{number}" for number in range(2, items + 2)], counts)
     return Sessions(SessionArrays(vocabulary, values, offsets, columns), "train", timed)
 
 
 def known(log):
-    """The sessions without their unknown items."""
+    """Returns the sessions without their unknown items."""
     return [[item for item in session if item > 1] for session in log]
 
 
+def packed(*rows, steps=None):
+    """Packs each row, a list of sessions of ids, end to end: int32 `items`, `position` and `segment` [rows, steps].
+
+    Without `steps` the longest row has no padding.
+    """
+    steps = steps or max(sum(map(len, row)) for row in rows)
+    batch = {name: np.zeros((len(rows), steps), np.int32) for name in ("items", "position", "segment")}
+    for row, sessions in enumerate(rows):
+        step = 0
+        for segment, session in enumerate(sessions, 1):
+            cells = slice(step, step + len(session))
+            batch["items"][row, cells], batch["position"][row, cells] = session, range(len(session))
+            batch["segment"][row, cells] = segment
+            step += len(session)
+    return batch
+
+
 def scores_after(model, history):
-    """float [items + 2]: what the model says after a history of ids, as one row of a batch."""
-    batch = {
-        "items": np.array([history], np.int32),
-        "position": np.arange(len(history), dtype=np.int32)[None],
-        "segment": np.ones((1, len(history)), np.int32),
-    }
-    return np.asarray(model.score_all(model.encode(batch)[:, -1]))[0]
+    """Returns float [items + 2]: the scores of a model after a history of ids."""
+    return np.asarray(model.score_all(model.encode(packed([history]))[:, -1]))[0]
 
 
 def keep_best(weights, neighbours):
-    """[size, size] -> the same with all but the best of each row at 0; of equal ones the lower column stays."""
+    """Sets all but the best of each row of [size, size] to 0; of equal ones the lower column stays."""
     kept = np.zeros_like(weights)
     for row, values in enumerate(weights):
         order = sorted(range(len(values)), key=lambda column: (-np.float32(values[column]), column))

@@ -1,4 +1,4 @@
-"""The launch files start every worker with what it needs, and stop all when one fails."""
+"""The launch files give every worker its arguments and stop all workers if one fails."""
 
 import json
 import os
@@ -13,7 +13,7 @@ DEPLOY = Path(__file__).parents[1] / "deploy"
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    """`tfrecsession` and `ssh` that only say how they were called; worker 1 may fail."""
+    """Stubs of `tfrecsession` and `ssh` that print their arguments; worker $FAILS exits with 7."""
     programs = {
         "tfrecsession": 'printf "%s\\n" "$TF_CONFIG" "$@"\ncase "$*" in *"--worker $FAILS") exit 7 ;; esac\n'
         'exec sleep "$LASTS"',
@@ -38,28 +38,28 @@ def over_ssh(folder, *arguments):
 
 def test_hosts_over_ssh(commands):
     ran = over_ssh(commands, "train", "the data", "--set", "units=[8]")
-    said = ["train", "the data", "--set", "units=[8]", "--workers", "one:2222,two:77", "--worker"]
+    words = ["train", "the data", "--set", "units=[8]", "--workers", "one:2222,two:77", "--worker"]
     assert ran.returncode == 0, ran.stderr
-    assert [line for line in ran.stdout.splitlines() if line] == ["on one", *said, "0"]
-    assert [line for line in (commands / "worker-1.log").read_text().splitlines() if line] == ["on two", *said, "1"]
+    assert [line for line in ran.stdout.splitlines() if line] == ["on one", *words, "0"]
+    assert [line for line in (commands / "worker-1.log").read_text().splitlines() if line] == ["on two", *words, "1"]
 
 
-def test_one_that_fails_stops_the_others(commands, monkeypatch):
+def test_a_failed_worker_stops_the_others(commands, monkeypatch):
     monkeypatch.setenv("FAILS", "1")
     monkeypatch.setenv("LASTS", "3000")
     ran = over_ssh(commands, "train", "data")
     assert ran.returncode == 7 and "a worker ended with code 7, so all are stopped" in ran.stderr
 
 
-def test_a_pod_knows_its_place(commands):
+def test_a_pod_knows_its_index(commands):
     text = (DEPLOY / "kubernetes.yaml").read_text()
     block = re.search(r"args:\n +- \|\n((?: {14}.*\n)+)", text).group(1)
-    said = {"JOB_COMPLETION_INDEX": "2"}
+    variables = {"JOB_COMPLETION_INDEX": "2"}
     for name in ("WORKERS", "JOB"):
-        said[name] = re.search(rf"name: {name}\b.*\n +value: \"?(\w+)", text).group(1)
-    ran = subprocess.run(["sh", "-c", block], env=os.environ | said, capture_output=True, text=True, timeout=60)
+        variables[name] = re.search(rf"name: {name}\b.*\n +value: \"?(\w+)", text).group(1)
+    ran = subprocess.run(["sh", "-c", block], env=os.environ | variables, capture_output=True, text=True, timeout=60)
     config, verb = ran.stdout.splitlines()[:2]
-    hosts = [f"gru4rec-{number}.gru4rec:2222" for number in range(4)]
+    hosts = [f"gru4rec-{index}.gru4rec:2222" for index in range(4)]
     assert verb == "train"
     assert json.loads(config) == {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": 2}}
-    assert re.search(r"parallelism: (\d)", text).group(1) == said["WORKERS"]
+    assert re.search(r"parallelism: (\d)", text).group(1) == variables["WORKERS"]

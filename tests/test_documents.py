@@ -252,36 +252,3 @@ def test_the_site_builds_without_warnings_and_loads_nothing_from_other_hosts(tmp
                         r"[^>]+href=[\"']?(?:https?:)?//|url\([\"']?(?:https?:)?//")  # fmt: skip
     for file in [*tmp_path.rglob("*.html"), *tmp_path.rglob("*.css")]:
         assert not loaded.search(file.read_text()), file
-
-
-def test_the_example_model_of_contributing_works(shop, monkeypatch, tmp_path):
-    """The example model of CONTRIBUTING needs one file and one line, then trains, saves and exports."""
-    import keras
-    import numpy as np
-
-    (code,) = blocks("CONTRIBUTING.md", "python")
-    (tmp_path / "session_mean.py").write_text(code)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    from session_mean import SessionMean
-
-    monkeypatch.setitem(trs.models.MODELS, "session_mean", SessionMean)
-    chosen = trs.training.settings_of("session_mean", {"dim": 16, "epochs": 4, "rows": 16, "steps": 8, "negatives": 64})
-    model = trs.training.build("session_mean", shop.items, chosen)
-    trs.training.fit(model, shop, chosen)
-    scored = trs.evaluation.evaluate(model, shop.test).metrics["recall@20"]
-    assert scored > 2 * trs.evaluation.chance(len(shop.items), 1).metrics["recall@20"]
-
-    batch = {"items": [[5, 9, 7, 3]], "position": [[0, 1, 2, 0]], "segment": [[1, 1, 1, 2]]}
-    encoded = np.asarray(model.encode({name: np.array(rows) for name, rows in batch.items()}))
-    vectors = model.output_items.table.numpy()
-    np.testing.assert_allclose(encoded[0, 2], vectors[[5, 9, 7]].mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(encoded[0, 3], vectors[3], rtol=1e-5)
-
-    model.save(tmp_path / "model.keras")
-    history = [shop.items.ids[:2].tolist()]
-    assert keras.models.load_model(tmp_path / "model.keras").recommend(history, k=3).items.tolist() == (
-        model.recommend(history, k=3).items.tolist()
-    )
-    items, _ = trs.export.ask(model.export(tmp_path / "1", k=3), history)
-    assert items.tolist() == model.recommend(history, k=3).items.tolist()
-    sys.modules.pop("session_mean")

@@ -1,4 +1,4 @@
-"""A result is there whole or not at all."""
+"""Output folders appear whole or not at all."""
 
 import os
 import signal
@@ -27,12 +27,12 @@ def test_replaces_only_on_request(tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
 
-def test_overwrites_nothing_but_its_own(tmp_path):
+def test_overwrites_only_its_own_folders(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").touch()
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="not ours to overwrite"):
+    with pytest.raises(InputError, match="must not be overwritten .it has no dataset.json."):
         fill(tmp_path / "photos", "", overwrite=True)
     with pytest.raises(InputError, match="exists and is not a folder"):
         fill(tmp_path / "file", "", overwrite=True)
@@ -42,7 +42,7 @@ def test_overwrites_nothing_but_its_own(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file", "photos"]
 
 
-def test_clears_what_the_dead_left_and_spares_the_living(tmp_path):
+def test_removes_leftovers_of_dead_processes_only(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     dead, alive, stranger = (f"out.partial-{process.pid}", f"out.partial-{os.getppid()}", "out.partial-notes")
@@ -53,7 +53,7 @@ def test_clears_what_the_dead_left_and_spares_the_living(tmp_path):
     assert names == {"out", alive, stranger, f"outer.partial-{process.pid}"}
 
 
-def test_brings_back_what_was_about_to_be_replaced(tmp_path):
+def test_restores_a_folder_that_was_moved_aside(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     fill(tmp_path / f"out.replaced-{process.pid}", "old")
@@ -62,7 +62,7 @@ def test_brings_back_what_was_about_to_be_replaced(tmp_path):
     assert (tmp_path / "out" / "dataset.json").read_text() == "old"
 
 
-def test_in_a_place_that_cannot_be_written(tmp_path):
+def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write there"):
         fill(tmp_path / "file" / "out", "")
@@ -74,7 +74,7 @@ def test_a_failure_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_process_left_is_cleared(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     code = (
         "import sys, time; from tfrecsession.staging import staged\n"
         f"with staged({str(tmp_path / 'out')!r}, marker='m') as folder:\n"

@@ -1,4 +1,4 @@
-"""A folder appears whole or not at all: it is written beside its place and moved there at the end."""
+"""Atomic output: folders and files are written beside their destination and moved there when complete."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextlib.contextmanager
 def staged(out: str | os.PathLike, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
-    """A new folder `OUT.partial-<pid>` to write into, moved to `out` if the block ends well and removed if not.
+    """Yields a new folder `OUT.partial-<pid>`, which is moved to `out` if the block succeeds and removed if it fails.
 
-    What a killed process left behind for the same `out` is cleared first. Raises InputError where `out` exists and may
-    not be replaced (without `overwrite`, or when it is anything but a prepared data set or an empty folder), and where
-    there is no room for it. If the block fails, folders made on the way to `out` are removed too.
+    Leftovers of killed processes for the same `out` are removed first. If the block fails, the parent folders created
+    for `out` are removed too.
+
+    Raises:
+        InputError: `out` exists and may not be replaced (without `overwrite`, or when it is not empty and has no
+            `marker`), cannot be written, or the disk is full.
     """
     out = Path(out).expanduser().absolute()
     _clear_leftovers(out)
     _check_replaceable(out, marker, overwrite)
     partial = _sibling(out, "partial")
-    made = [parent for parent in out.parents if not parent.exists()]
+    created = [parent for parent in out.parents if not parent.exists()]
     try:
         partial.mkdir(parents=True)
     except OSError as error:
@@ -38,17 +41,17 @@ def staged(out: str | os.PathLike, *, marker: str, overwrite: bool = False) -> I
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        raise InputError(f"{out}: cannot write there: {error.strerror}: make room and say it again") from None
+        raise InputError(f"{out}: cannot write there: {error.strerror}: make room and run it again") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         if not out.exists():
-            with contextlib.suppress(OSError):  # of several processes another may have put something there
-                for parent in made:
+            with contextlib.suppress(OSError):  # another process may have written there meanwhile
+                for parent in created:
                     parent.rmdir()
 
 
 def replace_file(path: str | os.PathLike, text: str) -> None:
-    """Write a file that is read whole or as it was before."""
+    """Writes a file atomically: a reader gets the whole new text or the old one."""
     path = Path(path)
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
@@ -66,7 +69,7 @@ def _check_replaceable(out: Path, marker: str, overwrite: bool) -> None:
     if not overwrite:
         raise InputError(f"{out}: exists already: choose another name, or replace it with --overwrite")
     if any(out.iterdir()) and not (out / marker).exists():
-        raise InputError(f"{out}: is not ours to overwrite (it has no {marker}): choose another name for --out")
+        raise InputError(f"{out}: must not be overwritten (it has no {marker}): choose another name for --out")
 
 
 def _publish(partial: Path, out: Path, marker: str, overwrite: bool) -> None:
@@ -81,15 +84,15 @@ def _publish(partial: Path, out: Path, marker: str, overwrite: bool) -> None:
 
 
 def _clear_leftovers(out: Path) -> None:
-    """Remove the staging of processes that are gone; bring back what one had moved aside and not yet replaced."""
+    """Removes staging folders of ended processes, and restores a folder that one moved aside but did not replace."""
     for kind in ("replaced", "partial"):
-        for left in out.parent.glob(f"{glob.escape(out.name)}.{kind}-*"):
-            if _running(left.name.rpartition("-")[2]):
+        for leftover in out.parent.glob(f"{glob.escape(out.name)}.{kind}-*"):
+            if _running(leftover.name.rpartition("-")[2]):
                 continue
             if kind == "replaced" and not out.exists():
-                os.replace(left, out)
+                os.replace(leftover, out)
             else:
-                shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _sibling(out: Path, kind: str) -> Path:
@@ -97,7 +100,7 @@ def _sibling(out: Path, kind: str) -> Path:
 
 
 def _running(pid: str) -> bool:
-    """Whether another process has this number. Our own is nobody else's: containers number their processes alike."""
+    """Returns whether another process has this id. Our own id does not count: containers reuse the same process ids."""
     if not pid.isdigit():
         return True
     if int(pid) == os.getpid():

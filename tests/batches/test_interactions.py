@@ -5,19 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.logs import sessions_of
 from tfrecsession import InputError
-from tfrecsession.batches import Interactions, Sessions
-from tfrecsession.sessions.store import SessionArrays
-from tfrecsession.sessions.vocabulary import Items
+from tfrecsession.batches import Interactions
 
 COMBINE = {"sum": sum, "last": lambda many: many[-1], "mean": np.mean, "max": max}
-
-
-def sessions_of(log, **columns):
-    values = np.array([item for session in log for item in session], np.int32)
-    offsets = np.r_[0, np.cumsum([len(session) for session in log])]
-    vocabulary = Items([f"i{number}" for number in range(2, 9)], np.bincount(values, minlength=9)[2:])
-    return Sessions(SessionArrays(vocabulary, values, offsets, columns), "train")
 
 
 @settings(deadline=None)

@@ -1,4 +1,4 @@
-"""The commands of the README, called as a shell calls them."""
+"""The commands of the README, called with a shell's arguments."""
 
 import json
 import re
@@ -13,7 +13,7 @@ QUICK = ["--set", "units=[8]", "--set", "rows=16", "--set", "steps=8", "--set", 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """data, a run and an export, made by the commands themselves."""
+    """A folder with data, a run and an export, made by the commands themselves."""
     place = tmp_path_factory.mktemp("cli")
     assert main(["prepare", "synthetic:items=100,sessions=800,seed=2", "--out", f"{place}/data"]) == 0
     assert main(["train", f"{place}/data", "--model", "gru4rec", "--out", f"{place}/run", "--seed", "1", *QUICK]) == 0
@@ -51,7 +51,7 @@ def test_evaluate_without_slices(place, tmp_path, capsys):
     assert read(tmp_path / "m.json")["slices"] == {} and "position" not in capsys.readouterr().out
 
 
-def test_json_to_standard_output_is_all_there_is(place, capsys):
+def test_json_to_standard_output_is_the_only_output(place, capsys):
     assert main(["evaluate", f"{place}/run", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"]["recall@20"]
 
@@ -65,7 +65,7 @@ def test_recommend_from_the_export(place, tmp_path):
     assert not {"item-1", "item-2"} & set(answer["items"])
 
 
-def test_a_second_version_goes_beside_the_first(place, tmp_path, capsys):
+def test_a_second_version_is_written_beside_the_first(place, tmp_path, capsys):
     export = ["export", f"{place}/run", "--out", f"{tmp_path}/gru4rec"]
     assert main([*export, "--json", f"{tmp_path}/one.json"]) == 0
     other = ["--version", "2", "--index", "exact-int8", "--k", "5", "--json", f"{tmp_path}/other.json"]
@@ -74,8 +74,8 @@ def test_a_second_version_goes_beside_the_first(place, tmp_path, capsys):
     one, other = (read(tmp_path / f"{name}.json") for name in ("one", "other"))
     assert one["index"] == "exact" and "recall" not in one
     assert other["index"] == "exact-int8" and 0.9 < other["recall"] <= 1
-    said = f"recall@5 {other['recall']:.4f} against the exact answer, on {other['recall_measured_on']}"
-    assert other["recall_measured_on"].endswith(" histories") and said in capsys.readouterr().out.replace("\n", " ")
+    recall = f"recall@5 {other['recall']:.4f} against the exact answer, on {other['recall_measured_on']}"
+    assert other["recall_measured_on"].endswith(" histories") and recall in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_compare(place, tmp_path, capsys):
@@ -91,7 +91,7 @@ def test_compare(place, tmp_path, capsys):
     assert "ceiling" in table and "item_knn" in table and "report.html" in table
     assert "gru4rec: fitting" in table
 
-    # the same again goes on from what is there; a run, a preset and a label stand beside it
+    # the same command keeps the finished models; a run, a preset and a label are added
     (tmp_path / "few.json").write_text(json.dumps({"model": "item_knn", "settings": {"neighbours": 5}}))
     words[3] = "popularity,item_knn,few=item_knn"
     more = ["--runs", f"{place}/run", "--preset", f"few={tmp_path}/few.json", "--json", f"{tmp_path}/all.json"]
@@ -109,7 +109,7 @@ def test_compare(place, tmp_path, capsys):
     assert read(tmp_path / "page.json")["report"] == f"{tmp_path}/report/report.html"
 
 
-def test_an_interrupted_compare_says_how_to_go_on(place, tmp_path, capsys, monkeypatch):
+def test_an_interrupted_compare_says_how_to_continue(place, tmp_path, capsys, monkeypatch):
     from tfrecsession.evaluation import cost
 
     def interrupted(*args, **kwargs):
@@ -118,11 +118,11 @@ def test_an_interrupted_compare_says_how_to_go_on(place, tmp_path, capsys, monke
     monkeypatch.setattr(cost, "latency", interrupted)
     words = ["compare", f"{place}/data", "--models", "popularity", "--out", f"{tmp_path}/report"]
     assert main(words) == 130
-    assert "the same command goes on" in capsys.readouterr().out
+    assert "run the same command again to continue" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "report").iterdir()} <= {"comparison.json", "runs", "scores"}
 
 
-def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys):
+def test_tune_and_train_with_the_best_settings(place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["tune", f"{place}/data", "--model", "item_knn", "--metric", "recall@10", "--set", "history=last"]
     assert main([*words, "--trials", "2"]) == 0
@@ -131,7 +131,7 @@ def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys)
     assert "2 trials: 2 complete, 0 pruned, 0 failed" in printed and "--preset tuned/item_knn/best.json" in printed
     assert main([*words, "--trials", "3", "--timeout", "1h", "--json", "t.json"]) == 0
     printed = capsys.readouterr().out
-    assert "tuned/item_knn: going on after 2 trials" in printed
+    assert "tuned/item_knn: continuing after 2 trials" in printed
     assert "trial 2: " not in printed and "trial 3: " in printed
     result = read(tmp_path / "t.json")
     assert result["model"] == "item_knn" and result["metric"] == "recall@10" and result["split"] == "validation"
@@ -140,7 +140,7 @@ def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys)
     preset = ["--preset", "tuned/item_knn/best.json"]
     assert main(["train", f"{place}/data", "--model", "item_knn", *preset, "--out", "run"]) == 0
     assert read(tmp_path / "run" / "run.json")["settings"] == result["best"]["settings"]
-    # a search goes on from what another has found
+    # a search starts from the result of another one
     capsys.readouterr()
     assert main([*words, *preset, "--trials", "1", "--out", "again", "--json", "-"]) == 0
     again = json.loads(capsys.readouterr().out)["trials"][0]
@@ -149,7 +149,7 @@ def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ["tune", "{place}/data", "--model", "item_knn", "--metric", "map", "--out", "{tmp}/x"],
@@ -186,11 +186,11 @@ def test_tune_and_train_with_what_it_found(place, tmp_path, monkeypatch, capsys)
         (["prepare", "synthetic:items=100", "--out", "{place}/data"], "--overwrite"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(place, tmp_path, capsys, words, said):
+def test_bad_input_is_one_line_and_code_2(place, tmp_path, capsys, words, message):
     words = [word.format(place=place, tmp=tmp_path) for word in words]
     assert main(words) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("error: ") and said in error
+    assert error.startswith("error: ") and message in error
     assert not list(tmp_path.iterdir())
 
 
@@ -211,14 +211,14 @@ def test_the_demo(tmp_path, capsys):
     assert printed.splitlines()[-1].endswith(f"{out}/report/report.html") and (out / "report/report.html").exists()
 
 
-def test_models_says_what_there_is_and_what_each_can_be_told(capsys):
+def test_models_lists_the_models_and_the_settings_of_each(capsys):
     assert main(["models", "--json", "-"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert list(told) == list(trs.models.MODELS) and all(told.values())
-    for name in told:
+    summaries = json.loads(capsys.readouterr().out)
+    assert list(summaries) == list(trs.models.MODELS) and all(summaries.values())
+    for name in summaries:
         assert main(["models", name]) == 0
-        said = capsys.readouterr().out
+        printed = capsys.readouterr().out
         for setting in trs.training.settings_of(name):
-            assert re.search(rf"^│ {setting} ", said, flags=re.M), (name, setting)
+            assert re.search(rf"^│ {setting} ", printed, flags=re.M), (name, setting)
     assert main(["models", "gru"]) == 2
     assert "gru4rec" in capsys.readouterr().err

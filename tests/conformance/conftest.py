@@ -1,3 +1,9 @@
+"""Fixtures of the promises, and which of their tests `make test` leaves out.
+
+A test that asks for `name` runs over every row of descriptors.py; `neural`, `recurrent` and `across` name fewer rows.
+"""
+
+import functools
 import json
 import subprocess
 import sys
@@ -8,51 +14,29 @@ import numpy as np
 import pytest
 
 import tfrecsession as trs
+from tests.conformance import descriptors, selection
+from tests.conformance.descriptors import TABLE
 from tfrecsession import evaluation, training
-from tfrecsession.models import MODELS, SequenceModel, Streaming
 
-# Further shapes of a model that are promised the same: name -> (model, settings).
-VARIANTS = {
-    "gru4rec-lstm": ("gru4rec", {"cell": "lstm", "discount": 0.5}),
-    "gru4rec-rnn": ("gru4rec", {"cell": "rnn", "embedding": "one_hot", "learning_rate": 0.05}),
-    "gru4rec-residual": ("gru4rec", {"units": [64, 64], "residual": True, "embedding": "separate"}),
-    "gru4rec-joined": ("gru4rec", {"joined": True, "lanes": 16}),
-    "gru4rec-bidirectional": ("gru4rec", {"units": [32, 32], "bidirectional": True, "epochs": 3}),
-    "item_knn-div": ("item_knn", {"history": "div"}),
-    "matrix_factorization-all_pairs": ("matrix_factorization", {"loss": "all_pairs", "dim": 16}),
-    "hrnn-all": ("hrnn", {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}),
-    "narm-raw": ("narm", {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}),
-    "slist-whole": ("slist", {"neighbours": None, "direction": "part"}),
+OVER = {
+    "name": lambda row: True,
+    "neural": descriptors.learned,
+    "recurrent": descriptors.recurrent,
+    "across": descriptors.across_sessions,
 }
-# Left to `make test-all`: the variants but for one that is used in another way than its model (their layers have tests
-# of their own), models that differ from another one by a formula, and what takes long of models with large graphs.
-QUICK_VARIANTS = {"gru4rec-joined"}
-ALIKE = {"association_rules", "markov", "sknn", "stan"}
-LARGE = {"hrnn", "narm", *QUICK_VARIANTS}
-LONG = {
-    "test_a_loss_that_is_not_a_number_stops_the_training",
-    "test_learns_the_shop_to_near_its_ceiling",
-    "test_stays_at_chance_on_noise",
-    "test_the_same_seed_gives_the_same_model",
-    "test_learns_in_mixed_precision",
-    "test_a_thousand_clicks_equal_the_replay",
-    "test_the_export_streams_a_thousand_clicks_without_us",
-}
-JOINED = {name for name, (_, settings) in VARIANTS.items() if settings.get("joined")}
-BOTH_ENDS = {name for name, (_, settings) in VARIANTS.items() if settings.get("bidirectional")}
-QUICK = {"epochs": 3, "rows": 16, "steps": 8, "negatives": 64}
+"""The arguments of tests that name a row, and the rows that each runs over."""
+
+
+# Models --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def built():
     """(name, items, wanted settings) -> the compiled model, and all its settings."""
 
-    def build(name, items, wanted):
-        model, variant = VARIANTS.get(name, (name, {}))
-        known = training.settings_of(model, variant)
-        wanted = {key: value for key, value in wanted.items() if key in known and key not in variant}
-        settings = {**known, **wanted}
-        return training.build(model, items, settings), settings
+    def build(name, items, wanted=None):
+        settings = TABLE[name].settings_with(wanted)
+        return training.build(TABLE[name].registered, items, settings), settings
 
     return build
 
@@ -61,7 +45,7 @@ def built():
 def trained(built):
     """(name, data, wanted settings, seed) -> the model, fitted to the train split."""
 
-    def train(name, data, wanted, seed=0):
+    def train(name, data, wanted=None, seed=0):
         model, settings = built(name, data.items, wanted)
         training.fit(model, data, settings, seed=seed)
         return model
@@ -70,95 +54,72 @@ def trained(built):
 
 
 @pytest.fixture(scope="session")
-def fitted(shop, trained):
-    """name -> that model, fitted on the shop; once, as the tests come model by model."""
-    made = {}
+def fitted(trained, data_of):
+    """name -> the model, fitted to its data set; once, as the tests come model by model."""
 
-    def get(name):
-        if name not in made:
-            made.clear()
-            keras.utils.set_random_seed(1)
-            made[name] = trained(name, shop, QUICK)
-        return made[name]
+    @functools.lru_cache(maxsize=1)
+    def fit(name):
+        keras.utils.set_random_seed(1)
+        return trained(name, data_of(name))
 
-    return get
+    return fit
 
 
 @pytest.fixture(scope="session")
-def scored(fitted, shop):
-    """name -> what our evaluation says of that model."""
-    made = {}
-
-    def get(name):
-        if name not in made:
-            made[name] = evaluation.evaluate(fitted(name), shop.test)
-        return made[name]
-
-    return get
+def scored(fitted, data_of):
+    """name -> the evaluation of the fitted model on the test split."""
+    return functools.cache(lambda name: evaluation.evaluate(fitted(name), data_of(name).test))
 
 
 @pytest.fixture(scope="session")
 def exported(fitted, tmp_path_factory):
-    """name, exclude_seen -> the folder of that model's export with k=10, to be read only."""
-    made = {}
+    """(name, exclude_seen) -> the folder of the model's export with k=10, to be read only."""
 
-    def get(name, exclude_seen=False):
-        if (name, exclude_seen) not in made:
-            folder = tmp_path_factory.mktemp("exported") / "1"
-            made[name, exclude_seen] = fitted(name).export(folder, k=10, exclude_seen=exclude_seen)
-        return made[name, exclude_seen]
+    @functools.cache
+    def export(name, exclude_seen=False):
+        folder = tmp_path_factory.mktemp("exported") / "1"
+        return fitted(name).export(folder, k=10, exclude_seen=exclude_seen)
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def tensorflow_alone():
+    """(path of an export, its signature, `items` of one request after the other) -> items and scores of each.
+
+    One process answers all, as its start takes longer than all else. See alone.py.
+    """
+    command = [sys.executable, Path(__file__).with_name("alone.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def ask(path, signature, requests):
+            print(json.dumps([str(path), signature, requests]), file=process.stdin, flush=True)
+            lines = (line.removeprefix("answer ") for line in process.stdout if line.startswith("answer "))
+            answer = json.loads(next(lines, '{"error": "the process has ended"}'))
+            assert "answers" in answer, answer["error"]
+            return answer["answers"]
+
+        yield ask
+        process.stdin.close()
+
+
+# Data sets -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def data_of(request):
+    """(name, kind) -> the data set of a row: the small one, or its "large", "another" or "noisy" kind."""
+
+    def get(name, kind=""):
+        return request.getfixturevalue("_".join(filter(None, [kind, TABLE[name].data])))
 
     return get
 
 
-ALONE = """
-import json, sys, traceback
-import numpy as np
-import tensorflow as tf
-sys.modules["tfrecsession"] = None  # as if it were not installed
-
-def ask(path, name, requests):
-    export = tf.saved_model.load(path)
-    signature, state, said = export.signatures[name], {}, []
-    spec = signature.structured_input_signature[1].get("state")
-    for items in requests:
-        if spec is not None:  # from zeros, and on from what came back
-            state = state or {"state": tf.zeros((len(items), spec.shape[1]))}
-        answer = signature(items=tf.constant(items), **state)
-        if spec is not None:
-            state = {"state": answer["state"]}
-        items = np.vectorize(bytes.decode, otypes=[object])(answer["items"].numpy()).tolist()
-        said.append([items, answer["scores"].numpy().tolist()])
-    return said
-
-for line in sys.stdin:
-    try:
-        told = {"said": ask(*json.loads(line))}
-    except Exception:
-        told = {"error": traceback.format_exc()}
-    print("answer", json.dumps(told), flush=True)
-"""
-
-
-@pytest.fixture(scope="session")
-def without_us():
-    """(path of an export, its signature, `items` of one request after the other) -> items and scores of each.
-
-    Asked in a process that has TensorFlow and not this package; one process, as its start takes longer than all else.
-    `advance` goes on from zeros with the state that it answered.
-    """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", ALONE], **pipes) as process:
-
-        def ask(path, signature, requests):
-            print(json.dumps([str(path), signature, requests]), file=process.stdin, flush=True)
-            answers = (line.removeprefix("answer ") for line in process.stdout if line.startswith("answer "))
-            told = json.loads(next(answers, '{"error": "the process has ended"}'))
-            assert "said" in told, told["error"]
-            return told["said"]
-
-        yield ask
-        process.stdin.close()
+@pytest.fixture
+def data(request, data_of):
+    """The small data set of the model that the test runs over."""
+    return data_of(row_of(request.node).name)
 
 
 @pytest.fixture(scope="session")
@@ -173,8 +134,8 @@ def another_shop():
 
 
 @pytest.fixture(scope="session")
-def noise(tmp_path_factory):
-    """Sessions of items drawn uniformly and independently."""
+def noisy_shop(tmp_path_factory):
+    """Sessions of items that are sampled uniformly and independently."""
     import pyarrow as pa
 
     folder = tmp_path_factory.mktemp("noise")
@@ -192,38 +153,51 @@ def noise(tmp_path_factory):
     return trs.load(folder / "data")
 
 
+@pytest.fixture(scope="session")
+def ceiling_of(data_of):
+    """(name, k, kind) -> the best recall@k that the law of a data set allows on its test split."""
+
+    @functools.cache
+    def ceiling(name, k=20, kind=""):
+        data = data_of(name, kind)
+        return evaluation.ceiling(data.info["shop"], data.test, (k,)).metrics[f"recall@{k}"]
+
+    return ceiling
+
+
+# Collection ----------------------------------------------------------------------------------------------------------
+
+
+def row_of(item):
+    """The row that a test runs over; a test of what all models share is run with GRU4Rec."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return TABLE[next((params[argument] for argument in OVER if argument in params), "gru4rec")]
+
+
 def pytest_generate_tests(metafunc):
-    """A test that asks for `name` runs over every registered model, `neural` over those learned by gradient,
-    `recurrent` over those that go on from a state, `across` over those that remember people."""
-    models = MODELS | {variant: MODELS[model] for variant, (model, _) in VARIANTS.items()}
-    recurrent = [name for name, model in models.items() if issubclass(model, Streaming) and name not in BOTH_ENDS]
-    neural = [name for name, model in models.items() if issubclass(model, SequenceModel)]
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(models))
-    if "neural" in metafunc.fixturenames:
-        metafunc.parametrize("neural", neural)
-    if "recurrent" in metafunc.fixturenames:
-        metafunc.parametrize("recurrent", recurrent)
-    if "across" in metafunc.fixturenames:
-        metafunc.parametrize("across", [name for name in neural if models[name].reads.users or name in JOINED])
+    for argument in OVER.keys() & set(metafunc.fixturenames):
+        metafunc.parametrize(argument, [row.name for row in TABLE.values() if OVER[argument](row)])
 
 
-@pytest.hookimpl(tryfirst=True)  # before what is slow is left out
+@pytest.hookimpl(tryfirst=True)  # before slow tests are left out
 def pytest_collection_modifyitems(items):
-    """Model by model, so that each is fitted and exported once and the test processes share out models, not tests."""
-    order = {name: number for number, name in enumerate(MODELS | VARIANTS)}
-    here = [number for number, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    """Sorts the tests by model, so that each is fitted and exported once and the test processes share out models."""
+    order, selected = list(TABLE), selection.selected()
+    here = [index for index, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    tests = sorted((items[index] for index in here), key=lambda item: order.index(row_of(item).name))
+    for index, item in zip(here, tests, strict=True):
+        items[index] = item
+        row = row_of(item)
+        if row.name not in selected or (row.cost == "large" and item.get_closest_marker("long")):
+            item.add_marker(pytest.mark.slow)
+        for promise in item.iter_markers("notyet"):
+            if row.name in names_of(promise):
+                item.add_marker(pytest.mark.xfail(strict=True, **promise.kwargs))
 
-    def model_of(item):
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        return next((params[name] for name in ("name", "neural", "recurrent", "across") if name in params), "gru4rec")
 
-    def place(item):
-        return order[model_of(item)]
-
-    for number in here:
-        model, long = model_of(items[number]), items[number].originalname in LONG
-        if model in ALIKE or model in VARIANTS.keys() - QUICK_VARIANTS or (model in LARGE and long):
-            items[number].add_marker(pytest.mark.slow)
-    for number, item in zip(here, sorted((items[number] for number in here), key=place), strict=True):
-        items[number] = item
+def names_of(notyet):
+    """The rows that `@pytest.mark.notyet("name", ..., reason="...")` names."""
+    unknown = set(notyet.args) - set(TABLE)
+    if unknown or not notyet.args or not notyet.kwargs.get("reason"):
+        raise pytest.UsageError(f"notyet{notyet.args}: must be names of rows in descriptors.py, and a reason=")
+    return notyet.args

@@ -1,38 +1,25 @@
-"""Whatever the model: padding, packing, batching and unknown items change nothing, and the future never leaks."""
+"""Padding, packing, batching and unknown items change no answer, and the future never leaks."""
 
 import numpy as np
 import pytest
 
+from tests.conformance.descriptors import packed, reads_both_ends
 from tfrecsession import InputError
 from tfrecsession.recommender.counting_model import CountingModel
 
 
-def packed(*rows):
-    """Rows of sessions of item ids -> a batch, each session that of a person of its own."""
-    width = max(sum(map(len, row)) for row in rows)
-    batch = {name: np.zeros((len(rows), width), np.int32) for name in ("items", "position", "segment", "visit")}
-    for i, row in enumerate(rows):
-        column = 0
-        for number, session in enumerate(row, 1):
-            for place, item in enumerate(session):
-                batch["items"][i, column], batch["position"][i, column] = item, place
-                batch["segment"][i, column] = number
-                column += 1
-    return batch
-
-
 def prefixes(batch):
-    """Every prefix of every session of every row by itself, a row each, and the cells their last steps came from."""
+    """Returns every prefix of every session as a row of its own, and the cells that their last steps came from."""
     cells = [tuple(cell) for cell in np.argwhere(batch["segment"] > 0)]
     alone = [[batch["items"][row, step - batch["position"][row, step] : step + 1]] for row, step in cells]
-    return packed(*alone), cells
+    return alone, cells
 
 
 def scores(model, batch):
-    """float [rows, steps, items]; of a model that reads a session from both ends, what it says of every prefix."""
-    if model.reads.one_target:
+    """Returns float [rows, steps, items]; a model that reads a session from both ends is asked for every prefix."""
+    if reads_both_ends(model):
         alone, cells = prefixes(batch)
-        found = step_scores(model, alone)
+        found = step_scores(model, packed(model, *alone))
         whole = np.zeros((*batch["items"].shape, found.shape[-1]), np.float32)
         for number, (row, step) in enumerate(cells):
             whole[row, step] = found[number, batch["position"][row, step]]
@@ -51,40 +38,40 @@ A, B = [5, 9, 12, 9], [3, 17, 40]
 
 def test_sessions_of_a_row_do_not_mix(name, fitted):
     model = fitted(name)
-    alone, together = scores(model, packed([B])), scores(model, packed([A, B]))
+    alone, together = scores(model, packed(model, [B])), scores(model, packed(model, [A, B]))
     np.testing.assert_allclose(together[0, len(A) : len(A) + len(B)], alone[0], rtol=1e-4, atol=1e-5)
 
 
 def test_the_end_of_a_session_is_the_same_wherever_it_lies(name, fitted):
     """Its last step, for models that read a session from both ends as for all others."""
     model = fitted(name)
-    alone, together = step_scores(model, packed([B])), step_scores(model, packed([A, B, A], [B]))
+    alone, together = step_scores(model, packed(model, [B])), step_scores(model, packed(model, [A, B, A], [B]))
     end = len(A) + len(B) - 1
     np.testing.assert_allclose(together[0, end], alone[0, len(B) - 1], rtol=1e-4, atol=1e-5)
 
 
 def test_rows_do_not_mix(name, fitted):
     model = fitted(name)
-    together, alone = scores(model, packed([A], [B])), scores(model, packed([A]))
+    together, alone = scores(model, packed(model, [A], [B])), scores(model, packed(model, [A]))
     np.testing.assert_allclose(together[0], alone[0], rtol=1e-4, atol=1e-5)
 
 
 def test_the_future_does_not_leak(name, fitted):
     model = fitted(name)
-    before, after = scores(model, packed([A])), scores(model, packed([[*A[:3], 33]]))
+    before, after = scores(model, packed(model, [A])), scores(model, packed(model, [[*A[:3], 33]]))
     np.testing.assert_allclose(before[0, :3], after[0, :3], rtol=1e-5, atol=1e-6)
 
 
-def test_recommending_after_a_history_is_scoring_its_last_event(name, fitted, shop):
+def test_recommending_after_a_history_is_scoring_its_last_event(name, fitted, data):
     model = fitted(name)
-    recommended = model.recommend([shop.items.decode(np.array(A))], k=10)
-    best = np.sort(scores(model, packed([A]))[0, -1])[::-1][:10]
+    recommended = model.recommend([data.items.decode(np.array(A))], k=10)
+    best = np.sort(scores(model, packed(model, [A]))[0, -1])[::-1][:10]
     np.testing.assert_allclose(recommended.scores[0], best, rtol=1e-4, atol=1e-5)
 
 
 def test_what_evaluation_asks_follows_from_the_scores(name, fitted):
     model = fitted(name)
-    batch = packed([A], [B])
+    batch = packed(model, [A], [B])
     of_item = scores(model, batch)[[0, 1], [len(A) - 1, len(B) - 1]]
     for target in (2, 9, 30, 1):
         targets = np.zeros_like(batch["items"])
@@ -103,9 +90,9 @@ def test_what_evaluation_asks_follows_from_the_scores(name, fitted):
                 assert (listed[equal] < listed[equal + 1]).all()
 
 
-def test_alone_in_a_batch_and_with_unknown_items_is_the_same(name, fitted, shop):
+def test_alone_in_a_batch_and_with_unknown_items_is_the_same(name, fitted, data):
     model = fitted(name)
-    a, b = (list(shop.items.decode(np.array(session))) for session in (A, B))
+    a, b = (list(data.items.decode(np.array(session))) for session in (A, B))
     alone = model.recommend([a], k=10)
     for histories in ([a, b], [a, b * 30], [["no-such-item", *a[:2], "", *a[2:], "nor-this"]]):
         again = model.recommend(histories, k=10)
@@ -113,25 +100,25 @@ def test_alone_in_a_batch_and_with_unknown_items_is_the_same(name, fitted, shop)
         np.testing.assert_allclose(again.scores[0], alone.scores[0], rtol=1e-4, atol=1e-5)
 
 
-def test_nothing_known_gives_the_popular_items(name, fitted, shop):
+def test_nothing_known_gives_the_popular_items(name, fitted, data):
     recommended = fitted(name).recommend([[], ["no-such-item"]], k=5)
     for items in recommended.items:
-        assert items.tolist() == shop.items.ids[:5].tolist()
+        assert items.tolist() == data.items.ids[:5].tolist()
 
 
-def test_seen_items_and_candidates(name, fitted, shop):
+def test_seen_items_and_candidates(name, fitted, data):
     model = fitted(name)
-    history = list(shop.items.decode(np.array(A)))
-    everything = model.recommend([history], k=len(shop.items), exclude_seen=True)
+    history = list(data.items.decode(np.array(A)))
+    everything = model.recommend([history], k=len(data.items), exclude_seen=True)
     left = [item for item in everything.items[0] if item]
-    assert len(left) == len(shop.items) - len(set(history)) and not set(left) & set(history)
-    chosen = list(shop.items.ids[20:26])
+    assert len(left) == len(data.items) - len(set(history)) and not set(left) & set(history)
+    chosen = list(data.items.ids[20:26])
     only = model.recommend([history], k=8, candidates=[*chosen, "no-such-item"])
     assert set(only.items[0][:6]) == set(chosen) and only.items[0][6:].tolist() == ["", ""]
 
 
-def test_a_very_long_history_is_answered(name, fitted, shop):
-    history = list(shop.items.ids[:50]) * 20
+def test_a_very_long_history_is_answered(name, fitted, data):
+    history = list(data.items.ids[:50]) * 20
     assert all(fitted(name).recommend([history], k=3).items[0])
 
 

@@ -11,50 +11,53 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import op_def_registry
 
+from tests.conformance.descriptors import TABLE
 from tfrecsession import InputError
 
 
-def histories_of(shop):
-    ids = shop.items.ids
+def histories_of(data):
+    ids = data.items.ids
     return [[ids[3], ids[15], ids[3]], [ids[40]], [], ["no-such-item"], ["no-such-item", ids[7]]]
 
 
-def test_keras_file_round_trip(name, fitted, shop, tmp_path):
+def test_keras_file_round_trip(name, fitted, data, tmp_path):
     model = fitted(name)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    before, after = (m.recommend(histories_of(shop), k=10) for m in (model, loaded))
+    before, after = (m.recommend(histories_of(data), k=10) for m in (model, loaded))
     assert before.items.tolist() == after.items.tolist()
     np.testing.assert_array_equal(before.scores, after.scores)
     assert loaded.get_config() == model.get_config()
-    assert loaded.items.fingerprint == shop.items.fingerprint
+    assert loaded.items.fingerprint == data.items.fingerprint
     assert loaded.get_compile_config() == model.get_compile_config()
 
 
 @pytest.mark.parametrize("first", ["import keras, tfrecsession", "import tfrecsession as trs, keras; trs.models"])
-def test_a_process_that_only_loads(first, fitted, shop, tmp_path):
+def test_a_process_that_only_loads(first, fitted, data, tmp_path):
     fitted("gru4rec").save(tmp_path / "model.keras")
     code = (
         f"{first}; print(keras.models.load_model({str(tmp_path / 'model.keras')!r}).recommend([[]], k=1).items[0, 0])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[-1] == shop.items.ids[0]
+    assert done.stdout.split()[-1] == data.items.ids[0]
 
 
-def test_training_goes_on_after_loading(neural, fitted, shop, tmp_path):
+def test_training_goes_on_after_loading(neural, fitted, data, tmp_path):
     model = fitted(neural)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert int(loaded.optimizer.iterations.value) == int(model.optimizer.iterations.value) > 0
-    settings = {"rows": 16, "steps": 8, "lanes": getattr(loaded, "lanes", None)}
-    loaded.fit(loaded.training_batches(shop.train, settings, seed=0), epochs=1, verbose=0)
+    batches = loaded.training_batches(data.train, TABLE[neural].settings_with(), seed=0)
+    loaded.fit(batches, epochs=1, verbose=0)
 
 
 @pytest.mark.parametrize("exclude_seen", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_the_export_answers_as_the_model_does_without_us(name, fitted, exported, without_us, shop, exclude_seen):
-    histories = histories_of(shop)
+def test_the_export_answers_as_the_model_does_in_tensorflow_alone(
+    name, fitted, exported, tensorflow_alone, data, exclude_seen
+):
+    histories = histories_of(data)
     padded = [[*["", ""][: 3 - len(h)], *h, *[""] * (4 - len(h) - len(["", ""][: 3 - len(h)]))] for h in histories]
-    ((items, scores),) = without_us(exported(name, exclude_seen), "serving_default", [padded])
+    ((items, scores),) = tensorflow_alone(exported(name, exclude_seen), "serving_default", [padded])
     expected = fitted(name).recommend(histories, k=10, exclude_seen=exclude_seen)
     assert items == expected.items.tolist()
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=1e-6)
@@ -102,12 +105,12 @@ def ops_of(proto, signature) -> set[str]:
     return ops
 
 
-def test_an_export_of_no_history_at_all(name, exported, shop):
+def test_an_export_of_no_history_at_all(name, exported, data):
     ask = tf.saved_model.load(str(exported(name))).signatures["serving_default"]
     for rows in (0, 2):
         answer = ask(items=tf.zeros((rows, 0), tf.string))
         assert answer["items"].shape == (rows, 10)
-        assert all(row == [item.encode() for item in shop.items.ids[:10]] for row in answer["items"].numpy().tolist())
+        assert all(row == [item.encode() for item in data.items.ids[:10]] for row in answer["items"].numpy().tolist())
 
 
 def test_a_taken_path_is_refused(fitted, tmp_path):

@@ -76,7 +76,7 @@ def test_invalid_exports(tmp_path):
     (tmp_path / "gru4rec" / "1" / "saved_model.pb").touch()
     with pytest.raises(InputError, match="1: exists already"):
         model.export(tmp_path / "gru4rec" / "1", k=5)
-    with pytest.raises(InputError, match="not ours to overwrite"):
+    with pytest.raises(InputError, match="must not be overwritten"):
         model.export(tmp_path / "gru4rec", k=5, overwrite=True)  # the model's folder, not a version's
 
 

@@ -19,9 +19,9 @@ import keras
 import numpy as np
 
 import tfrecsession as trs
-from tests.conformance.conftest import VARIANTS
+from tests.conformance.descriptors import TABLE
 from tfrecsession import training
-from tfrecsession.models import MODELS, Streaming
+from tfrecsession.models import Streaming
 
 FOLDER = Path(__file__).parent
 LOG = FOLDER / "log.csv"  # 150 sessions of 40 users over 30 items
@@ -53,7 +53,7 @@ def prepared():
 
 def settings_of(name: str) -> tuple[str, dict]:
     """The model and all settings of a golden."""
-    model, variant = VARIANTS.get(name, (name, {}))
+    model, variant = TABLE[name].registered, TABLE[name].settings
     known = training.settings_of(model, variant)
     own = ("units", "lanes", "epochs")
     small = {key: value for key, value in SMALL.items() if key in known and (key not in variant or key in own)}
@@ -127,6 +127,6 @@ def make(name: str, data) -> None:
 
 if __name__ == "__main__":
     data, folder = prepared()
-    for name in sys.argv[1:] or [name for name in MODELS | VARIANTS if not (FOLDER / f"{name}.npz").exists()]:
+    for name in sys.argv[1:] or [name for name in TABLE if not (FOLDER / f"{name}.npz").exists()]:
         make(name, data)
         print(name, sum((FOLDER / f"{name}.{kind}").stat().st_size for kind in ("keras", "npz")), flush=True)

@@ -4,9 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tests.conformance.conftest import VARIANTS
+from tests.conformance.descriptors import TABLE
 from tests.goldens import goldens
-from tfrecsession.models import MODELS
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +15,7 @@ def data():
     folder.cleanup()
 
 
-@pytest.mark.parametrize("name", list(MODELS | VARIANTS))
+@pytest.mark.parametrize("name", list(TABLE))
 def test_golden(name, data):
     model = keras.models.load_model(goldens.FOLDER / f"{name}.keras")
     found = goldens.outputs(model, data, goldens.settings_of(name)[1])

@@ -8,7 +8,7 @@ DIM, SIZE = 5, 40
 
 
 def by_hand(history, vectors, prior):
-    """The ridge regression of 1 on the vectors of the distinct known items, in NumPy."""
+    """Solves the ridge regression of 1 on the vectors of the distinct known items."""
     known = sorted({item for item in history if item > 1})
     v = vectors[known]
     return np.linalg.solve(v.T @ v + prior, v.sum(axis=0))
@@ -28,8 +28,8 @@ def rows_of(*rows):
 
 
 @pytest.mark.parametrize("longest", [6, 63, 64, 65, 200])
-def test_every_beginning_is_its_own_ridge_regression(longest):
-    """Histories with repeats and unknown items, several to a row, also over the edges of what is solved together."""
+def test_every_prefix_equals_its_own_ridge_regression(longest):
+    """Histories with repeats and unknown items, several per row, some longer than what is solved together."""
     rng = np.random.default_rng(longest)
     vectors = rng.normal(size=(SIZE, DIM)).astype(np.float32)
     gram = vectors[2:].T @ vectors[2:]
@@ -47,24 +47,23 @@ def test_every_beginning_is_its_own_ridge_regression(longest):
                 column += 1
 
 
-def test_what_is_folded_in_is_as_long_as_what_was_learned():
+def test_folded_in_vectors_are_as_long_as_learned_ones():
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(SIZE, DIM))
-    taken = (rng.random((30, SIZE)) < 0.2) & (np.arange(SIZE) > 1)
-    taken[7] = False  # somebody of whom nothing is known
+    histories = (rng.random((30, SIZE)) < 0.2) & (np.arange(SIZE) > 1)
+    histories[7] = False  # a user without a history
     prior = 0.2 * vectors[2:].T @ vectors[2:] + 0.5 * np.eye(DIM)
-    folded = np.array([by_hand(np.flatnonzero(row), vectors, prior) for row in taken])
-    learned = 3.0 * folded + 2.0 * rng.normal(
-        size=folded.shape
-    )  # what nothing in the history foretells makes it longer
+    folded = np.array([by_hand(np.flatnonzero(row), vectors, prior) for row in histories])
+    # the part that the history does not predict makes it longer
+    learned = 3.0 * folded + 2.0 * rng.normal(size=folded.shape)
     layer = FoldIn(DIM)
-    layer.settle(vectors, 0.2, 0.5, sparse.csr_matrix(taken.astype(float)), learned)
-    length = [np.mean([person @ person for person in people]) ** 0.5 for people in (learned, folded)]
+    layer.settle(vectors, 0.2, 0.5, sparse.csr_matrix(histories.astype(float)), learned)
+    length = [np.mean([user @ user for user in users]) ** 0.5 for users in (learned, folded)]
     assert float(layer.scale.value) == pytest.approx(length[0] / length[1], rel=1e-5)
     assert float(layer.scale.value) > 1.1 * (folded * learned).sum() / (folded**2).sum()
 
 
-def test_a_table_of_nothing_is_folded_into_nothing():
+def test_a_table_of_zeros_gives_zeros():
     layer = FoldIn(DIM)
     layer.settle(np.zeros((SIZE, DIM)), 0.1, 0.0)
     assert not layer(rows_of([[3, 4]]), np.zeros((SIZE, DIM), np.float32)).numpy().any()

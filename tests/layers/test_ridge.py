@@ -1,4 +1,4 @@
-"""Many small least squares against NumPy's solve, one after the other."""
+"""Many small ridge regressions against NumPy's solve."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_padding_changes_nothing():
     np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-4)
 
 
-def test_rows_that_repeat_themselves_are_solved():
+def test_repeated_rows_are_solved():
     features = np.ones((1, 50, 8), np.float32)
     ones = np.ones((1, 50), np.float32)
     found = ridge(features, ones, ones, np.full((1, 8), 1e-6, np.float32)).numpy()

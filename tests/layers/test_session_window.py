@@ -2,6 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.logs import packed
 from tfrecsession.layers import last_items, newest_items
 
 
@@ -12,16 +13,11 @@ from tfrecsession.layers import last_items, newest_items
 )
 def test_newest_known_items_of_the_session_so_far(rows, window):
     """Sessions packed in rows of 16 steps, the last steps empty."""
-    batch = {name: np.zeros((len(rows), 16), np.int32) for name in ("items", "position", "segment")}
-    expected = {}
+    batch, expected = packed(*rows, steps=16), {}
     for row, sessions in enumerate(rows):
-        step = 0
-        for number, session in enumerate(sessions, 1):
-            for place, item in enumerate(session):
-                batch["items"][row, step], batch["position"][row, step] = item, place
-                batch["segment"][row, step] = number
-                expected[row, step] = [i for i in session[: place + 1] if i > 1][::-1][:window]
-                step += 1
+        prefixes = [session[: end + 1] for session in sessions for end in range(len(session))]
+        for step, prefix in enumerate(prefixes):
+            expected[row, step] = [item for item in prefix if item > 1][::-1][:window]
     found = newest_items(batch, window).numpy()
     assert found.shape[2] <= (window or 16)
     for row in range(len(rows)):
@@ -37,10 +33,8 @@ def test_newest_known_items_of_the_session_so_far(rows, window):
     window=st.sampled_from([None, 1, 2, 9]),
 )
 def test_the_last_step_alone(rows, window):
-    """What every step would have said at the end of a row."""
-    batch = {name: np.zeros((len(rows), 7), np.int32) for name in ("items", "position")}
-    for row, session in enumerate(rows):
-        batch["items"][row, : len(session)], batch["position"][row, : len(session)] = session, range(len(session))
+    """`last_items` equals `newest_items` at the last step of a row."""
+    batch = packed(*([session] for session in rows), steps=7)
     length = np.array([len(session) for session in rows], np.int32)
     found = last_items(batch, length, window).numpy()
     for row, session in enumerate(rows):

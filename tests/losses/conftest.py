@@ -5,7 +5,7 @@ import tensorflow as tf
 
 @pytest.fixture(scope="session")
 def losses_and_gradients():
-    """(loss, positive, negatives, keep, upstream) -> losses, d positive, d negatives of their weighted sum."""
+    """A function of loss, positive, negatives, keep, upstream: losses, and both gradients of their weighted sum."""
 
     def compute(loss, positive, negatives, keep=None, upstream=None):
         positive, negatives = tf.constant(positive, tf.float32), tf.constant(negatives, tf.float32)

@@ -7,12 +7,12 @@ from tfrecsession import InputError
 from tfrecsession.losses import AllPairs
 
 
-def test_over_all_observed_pairs_it_is_the_sum_over_all_pairs_and_so_is_its_gradient():
+def test_value_and_gradient_equal_the_sum_over_all_pairs():
     rng = np.random.default_rng(0)
     users, items, weight = 7, 9, 0.3
     x, y = rng.normal(size=(users, 4)).astype(np.float32), rng.normal(size=(items, 4)).astype(np.float32)
     seen = rng.random((users, items)) < 0.4
-    seen[:, 0] = seen[0] = True  # everybody has something, and everything was taken
+    seen[:, 0] = seen[0] = True  # every user and every item has a pair
     u, i = np.nonzero(seen)
 
     slow = 0.0
@@ -40,7 +40,7 @@ def test_over_all_observed_pairs_it_is_the_sum_over_all_pairs_and_so_is_its_grad
     np.testing.assert_allclose(of_items, pull.T @ x, rtol=1e-4, atol=1e-4)
 
 
-def test_it_is_written_down_and_read_back_and_refuses_what_it_cannot_do():
+def test_config_round_trip_and_invalid_use():
     loss = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(AllPairs(0.02)))
     assert loss.unobserved_weight == 0.02
     with pytest.raises(InputError, match="MatrixFactorization"):

@@ -1,21 +1,18 @@
 import numpy as np
 import pytest
 
+from tests.numpy_reference import activated, softplus
 from tfrecsession.errors import InputError
 from tfrecsession.losses import BPR
 
 RNG = np.random.default_rng(3)
 
 
-def activated(scores, elu):
-    return np.where(scores > 0, scores, elu * np.expm1(np.minimum(scores, 0))) if elu else scores
-
-
 def reference(positive, negatives, elu=0.0, keep=None):
     """-1/n sum_j log sigmoid(r_i - r_j), in float64, over the columns kept."""
     positive, negatives = activated(positive, elu), activated(negatives, elu)
     keep = np.ones(negatives.shape, bool) if keep is None else np.broadcast_to(keep, negatives.shape)
-    log_sigmoid = -np.logaddexp(0.0, -(positive[..., None] - negatives))
+    log_sigmoid = -softplus(negatives - positive[..., None])
     return -np.where(keep, log_sigmoid, 0.0).sum(-1) / np.maximum(keep.sum(-1), 1)
 
 
@@ -33,15 +30,14 @@ def test_equals_the_paper(losses_and_gradients, numeric_gradients, shape, elu):
     expected = numeric_gradients(lambda p, n: reference(p, n, elu), positive, negatives)
     np.testing.assert_allclose(d_positive, expected[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(d_negatives, expected[1], rtol=1e-4, atol=1e-6)
-    # and the gradient as the textbook has it
-    if not elu:
+    if not elu:  # the textbook gradient
         behind = 1 / (1 + np.exp(positive[..., None] - negatives)) / 9
         np.testing.assert_allclose(d_negatives, behind, rtol=1e-5)
         np.testing.assert_allclose(d_positive, -behind.sum(-1), rtol=1e-5)
 
 
 def test_the_authors_mean_over_all_columns_is_this_loss_scaled_and_shifted():
-    """Trap 5, the diagonal: B x B scores of a step, the targets on the diagonal."""
+    """B x B scores of a step, with the targets on the diagonal."""
     scores = RNG.normal(size=(7, 7))
     batch = len(scores)
     authors = np.mean(np.logaddexp(0.0, scores - np.diag(scores)[:, None]), axis=1)
@@ -60,10 +56,10 @@ def test_masked_columns_have_neither_effect_nor_gradient(losses_and_gradients, e
     shorter = losses_and_gradients(BPR(elu=elu), positive[:1], negatives[:1, keep[0]])
     np.testing.assert_allclose(d_negatives[0, keep[0]], shorter[2][0], rtol=1e-5)
     np.testing.assert_allclose(d_positive[0], shorter[1][0], rtol=1e-5)
-    assert loss[2] == 0 and d_positive[2] == 0  # nothing to compare with: nothing to learn
+    assert loss[2] == 0 and d_positive[2] == 0  # no negatives: no loss and no gradient
 
 
-def test_a_mask_of_one_row_serves_all(losses_and_gradients):
+def test_a_mask_of_one_row_is_broadcast(losses_and_gradients):
     positive, negatives = RNG.normal(size=(2, 3)), RNG.normal(size=(2, 3, 4))
     keep = np.array([True, False, True, True])
     loss, *_ = losses_and_gradients(BPR(), positive, negatives, keep)
@@ -82,7 +78,6 @@ def test_extreme_scores_stay_finite(losses_and_gradients, positive, negatives):
 
 
 def test_signs(losses_and_gradients):
-    # trap 5
     _, d_positive, d_negatives = losses_and_gradients(BPR(), RNG.normal(size=50), RNG.normal(size=(50, 8)))
     assert (d_positive < 0).all() and (d_negatives > 0).all()
 

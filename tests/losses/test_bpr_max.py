@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.numpy_reference import activated, log_softmax, softmax, softplus
 from tfrecsession.errors import InputError
 from tfrecsession.losses import BPRMax
 
@@ -11,13 +12,11 @@ RNG = np.random.default_rng(1)
 def reference(positive, negatives, regularization=1.0, elu=0.0, keep=None):
     """The paper's equation in float64, in log space so that it also holds for extreme scores."""
     positive, negatives = np.asarray(positive, np.float64), np.asarray(negatives, np.float64)
-    if elu:
-        positive, negatives = (np.where(x > 0, x, elu * np.expm1(np.minimum(x, 0))) for x in (positive, negatives))
-    hidden = np.zeros(negatives.shape, bool) if keep is None else ~np.broadcast_to(keep, negatives.shape)
-    log_s = np.where(hidden, -np.inf, negatives)
-    log_s = log_s - np.logaddexp.reduce(log_s, axis=-1)[..., None]
-    log_sigmoid = -np.logaddexp(0.0, -(positive[..., None] - negatives))
-    penalty = np.sum(np.where(hidden, 0.0, np.exp(log_s) * negatives**2), axis=-1)
+    positive, negatives = activated(positive, elu), activated(negatives, elu)
+    masked = np.zeros(negatives.shape, bool) if keep is None else ~np.broadcast_to(keep, negatives.shape)
+    log_s = log_softmax(np.where(masked, -np.inf, negatives))
+    log_sigmoid = -softplus(negatives - positive[..., None])
+    penalty = np.sum(np.where(masked, 0.0, np.exp(log_s) * negatives**2), axis=-1)
     return -np.logaddexp.reduce(log_s + log_sigmoid, axis=-1) + regularization * penalty
 
 
@@ -63,7 +62,7 @@ def test_equals_the_paper(shape, elu, regularization):
     np.testing.assert_allclose(d_negatives, expected[1], rtol=1e-4, atol=2e-6)
 
 
-def test_gradient_scales_with_what_comes_from_above():
+def test_gradient_scales_with_the_upstream_gradient():
     positive, negatives = RNG.normal(size=3), RNG.normal(size=(3, 4))
     _, d_positive, d_negatives = loss_and_gradients(positive, negatives, upstream=np.array([2.0, 0.0, 1.0], "f"))
     expected = numeric_gradients(positive, negatives)
@@ -82,7 +81,7 @@ def test_masked_columns_have_neither_effect_nor_gradient(elu):
     shorter = loss_and_gradients(positive[:1], negatives[:1, keep[0]], elu=elu)
     np.testing.assert_allclose(d_negatives[0, keep[0]], shorter[2][0], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(d_positive[0], shorter[1][0], rtol=1e-5)
-    # nothing to compare with: nothing to learn
+    # no negatives: no loss and no gradient
     assert loss[2] == 0 and d_positive[2] == 0
 
 
@@ -106,19 +105,18 @@ def test_a_hopeless_positive_still_gets_its_gradient():
 
 
 def test_the_weights_are_a_softmax_over_the_negatives_alone():
-    # trap 4: were the target among the softmax, the penalty would depend on its score
+    # with the target in the softmax, the penalty would depend on its score
     negatives = RNG.normal(size=(1, 5))
     penalty = [
         loss_and_gradients(np.array([p]), negatives, regularization=1.0)[0]
         - loss_and_gradients(np.array([p]), negatives, regularization=0.0)[0]
         for p in (-3.0, 0.0, 3.0)
     ]
-    s = np.exp(negatives) / np.exp(negatives).sum()
-    np.testing.assert_allclose(np.ravel(penalty), (s * negatives**2).sum(), rtol=1e-5)
+    np.testing.assert_allclose(np.ravel(penalty), (softmax(negatives) * negatives**2).sum(), rtol=1e-5)
 
 
 def test_the_logarithm_is_taken_per_position():
-    # trap 4: log of the mean over the whole matrix would mix the rows
+    # the log of the mean over the whole matrix would mix the rows
     positive, negatives = RNG.normal(size=4), RNG.normal(size=(4, 5))
     together = loss_and_gradients(positive, negatives)[0]
     apart = [loss_and_gradients(positive[i : i + 1], negatives[i : i + 1])[0][0] for i in range(4)]
@@ -126,7 +124,6 @@ def test_the_logarithm_is_taken_per_position():
 
 
 def test_signs():
-    # trap 5
     positive, negatives = RNG.normal(size=50), RNG.normal(size=(50, 8))
     _, d_positive, _ = loss_and_gradients(positive, negatives)
     assert (d_positive < 0).all()

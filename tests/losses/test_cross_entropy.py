@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.numpy_reference import softmax
 from tfrecsession.losses import CrossEntropy
 
 RNG = np.random.default_rng(0)
@@ -18,8 +19,8 @@ def reference(positive, negatives, keep=None):
 def reference_gradients(positive, negatives):
     """softmax - onehot."""
     scores = np.concatenate([positive[..., None], negatives], axis=-1).astype(np.float64)
-    softmax = np.exp(scores - np.logaddexp.reduce(scores, axis=-1)[..., None])
-    return softmax[..., 0] - 1.0, softmax[..., 1:]
+    shares = softmax(scores)
+    return shares[..., 0] - 1.0, shares[..., 1:]
 
 
 def loss_and_gradients(positive, negatives, keep=None, loss=None):
@@ -46,7 +47,7 @@ def test_by_hand():
     np.testing.assert_allclose(loss, np.log(4.0), rtol=1e-6)
 
 
-def test_gradient_scales_with_what_comes_from_above():
+def test_gradient_scales_with_the_upstream_gradient():
     positive, negatives = tf.constant([0.3, -1.0]), tf.constant(RNG.normal(size=(2, 4)).astype(np.float32))
     with tf.GradientTape() as tape:
         tape.watch(negatives)
@@ -65,11 +66,11 @@ def test_masked_columns_have_neither_effect_nor_gradient():
     assert not d_negatives[~keep].any()
     shorter = loss_and_gradients(positive[:1], negatives[:1, keep[0]])
     np.testing.assert_allclose(d_negatives[0, keep[0]], shorter[2][0], rtol=1e-6)
-    # nothing to compare with: nothing to learn
+    # no negatives: no loss and no gradient
     assert loss[2] == 0 and d_positive[2] == 0
 
 
-def test_a_mask_of_one_row_serves_all():
+def test_a_mask_of_one_row_is_broadcast():
     positive, negatives = RNG.normal(size=(2, 3)), RNG.normal(size=(2, 3, 4))
     keep = np.array([True, False, True, True])
     np.testing.assert_allclose(
@@ -86,7 +87,7 @@ def test_extreme_scores_stay_finite(positive, negatives):
 
 
 def test_scores_are_not_normalised_twice():
-    # trap 3 of the published ports: softmax, sampling, softmax again leaves a loss of at least log(1 + n / e)
+    # some published ports take a second softmax after sampling: their loss is at least log(1 + n / e)
     loss, *_ = loss_and_gradients(np.array([30.0]), np.zeros((1, 10)))
     assert loss[0] < 1e-6
 

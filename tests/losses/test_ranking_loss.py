@@ -39,7 +39,7 @@ def test_a_position_without_event_contributes_nothing(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
-def test_trains_anybodys_keras_model(loss):
+def test_trains_any_keras_model(loss):
     keras.utils.set_random_seed(0)
     inputs = RNG.normal(size=(64, 8)).astype("f")
     model = keras.Sequential([keras.layers.Dense(5)])
@@ -49,7 +49,7 @@ def test_trains_anybodys_keras_model(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
-def test_comes_back_from_its_config(loss):
+def test_config_round_trip(loss):
     again = keras.losses.deserialize(keras.losses.serialize(loss))
     assert type(again) is type(loss) and again.get_config() == loss.get_config()
     scores = RNG.normal(size=(3, 5)).astype("f")
@@ -57,12 +57,12 @@ def test_comes_back_from_its_config(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
-def test_hits_say_what_a_mask_says(loss, losses_and_gradients):
+def test_hits_equal_a_dense_mask(loss, losses_and_gradients):
     positive, negatives = RNG.normal(size=5), RNG.normal(size=(5, 7))
     keep = RNG.random((5, 7)) < 0.8
     dense = losses_and_gradients(loss, positive, negatives, keep)
     sparse = losses_and_gradients(loss, positive, negatives, Hits(tf.constant(np.argwhere(~keep), tf.int32)))
-    for one, other in zip(dense, sparse, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
+    for by_mask, by_hits in zip(dense, sparse, strict=True):
+        np.testing.assert_allclose(by_mask, by_hits, rtol=1e-6)
     none = losses_and_gradients(loss, positive, negatives, Hits(tf.zeros((0, 2), tf.int32)))
     np.testing.assert_allclose(none[0], losses_and_gradients(loss, positive, negatives)[0], rtol=1e-6)

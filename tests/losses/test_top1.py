@@ -1,18 +1,11 @@
 import numpy as np
 import pytest
 
+from tests.numpy_reference import activated, sigmoid
 from tfrecsession.errors import InputError
 from tfrecsession.losses import TOP1
 
 RNG = np.random.default_rng(4)
-
-
-def sigmoid(x):
-    return np.exp(-np.logaddexp(0.0, -x))
-
-
-def activated(scores, elu):
-    return np.where(scores > 0, scores, elu * np.expm1(np.minimum(scores, 0))) if elu else scores
 
 
 def reference(positive, negatives, regularization=1.0, elu=0.0, keep=None):
@@ -43,7 +36,7 @@ def test_equals_the_paper(losses_and_gradients, numeric_gradients, shape, elu, r
 
 
 def test_the_authors_mean_over_all_columns_is_this_loss_scaled_and_shifted():
-    """Trap 5, the diagonal and its squared term: B x B scores of a step, the targets on the diagonal."""
+    """B x B scores of a step, with the targets and their penalty on the diagonal."""
     scores = RNG.normal(size=(7, 7))
     batch, target = len(scores), np.diag(scores)
     authors = np.mean(sigmoid(scores - target[:, None]) + sigmoid(scores**2), axis=1) - sigmoid(target**2) / batch
@@ -64,10 +57,10 @@ def test_masked_columns_have_neither_effect_nor_gradient(losses_and_gradients, e
     shorter = losses_and_gradients(TOP1(elu=elu), positive[:1], negatives[:1, keep[0]])
     np.testing.assert_allclose(d_negatives[0, keep[0]], shorter[2][0], rtol=1e-5)
     np.testing.assert_allclose(d_positive[0], shorter[1][0], rtol=1e-5)
-    assert loss[2] == 0 and d_positive[2] == 0  # nothing to compare with: nothing to learn
+    assert loss[2] == 0 and d_positive[2] == 0  # no negatives: no loss and no gradient
 
 
-def test_a_mask_of_one_row_serves_all(losses_and_gradients):
+def test_a_mask_of_one_row_is_broadcast(losses_and_gradients):
     positive, negatives = RNG.normal(size=(2, 3)), RNG.normal(size=(2, 3, 4))
     keep = np.array([True, False, True, True])
     loss, *_ = losses_and_gradients(TOP1(), positive, negatives, keep)
@@ -84,15 +77,15 @@ def test_extreme_scores_stay_finite(losses_and_gradients, positive, negatives):
 
 
 def test_signs(losses_and_gradients):
-    # trap 5: the target rises, and the penalty pulls a negative towards zero from either side
+    # the target rises, and the penalty pulls a negative towards zero from either side
     _, d_positive, _ = losses_and_gradients(TOP1(), RNG.normal(size=50), RNG.normal(size=(50, 8)))
     assert (d_positive < 0).all()
     _, _, pull = losses_and_gradients(TOP1(), np.array([40.0]), np.array([[0.5, -0.5]]))
     assert pull[0, 0] > 0 > pull[0, 1]
 
 
-def test_the_penalty_is_of_the_negatives_alone(losses_and_gradients):
-    # trap 5: sigmoid(r_i^2) has no place in it
+def test_the_penalty_covers_only_the_negatives(losses_and_gradients):
+    # it has no sigmoid(r_i^2)
     negatives = RNG.normal(size=(1, 5))
     with_penalty, without = (
         [losses_and_gradients(TOP1(regularization=r), np.array([p]), negatives)[0] for p in (-3.0, 0.0, 3.0)]

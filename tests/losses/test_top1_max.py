@@ -1,26 +1,19 @@
 import numpy as np
 import pytest
 
+from tests.numpy_reference import activated, sigmoid, softmax
 from tfrecsession.errors import InputError
 from tfrecsession.losses import TOP1Max
 
 RNG = np.random.default_rng(5)
 
 
-def sigmoid(x):
-    return np.exp(-np.logaddexp(0.0, -x))
-
-
-def activated(scores, elu):
-    return np.where(scores > 0, scores, elu * np.expm1(np.minimum(scores, 0))) if elu else scores
-
-
 def reference(positive, negatives, regularization=1.0, elu=0.0, keep=None):
     """sum_j s_j (sigmoid(r_j - r_i) + regularization sigmoid(r_j^2)), s the softmax of the negatives; in float64."""
     positive, negatives = activated(positive, elu), activated(negatives, elu)
     masked = negatives if keep is None else np.where(keep, negatives, -np.inf)
-    s = np.exp(masked - np.logaddexp.reduce(masked, axis=-1)[..., None])
-    return np.sum(s * (sigmoid(negatives - positive[..., None]) + regularization * sigmoid(negatives**2)), axis=-1)
+    terms = sigmoid(negatives - positive[..., None]) + regularization * sigmoid(negatives**2)
+    return np.sum(softmax(masked) * terms, axis=-1)
 
 
 def test_by_hand(losses_and_gradients):
@@ -41,7 +34,7 @@ def test_equals_the_paper(losses_and_gradients, numeric_gradients, shape, elu, r
     np.testing.assert_allclose(d_negatives, expected[1], rtol=1e-4, atol=1e-6)
 
 
-def test_gradient_scales_with_what_comes_from_above(losses_and_gradients, numeric_gradients):
+def test_gradient_scales_with_the_upstream_gradient(losses_and_gradients, numeric_gradients):
     positive, negatives = RNG.normal(size=3), RNG.normal(size=(3, 4))
     upstream = np.array([2.0, 0.0, 1.0], "f")
     _, d_positive, d_negatives = losses_and_gradients(TOP1Max(), positive, negatives, upstream=upstream)
@@ -60,7 +53,7 @@ def test_masked_columns_have_neither_effect_nor_gradient(losses_and_gradients, e
     shorter = losses_and_gradients(TOP1Max(elu=elu), positive[:1], negatives[:1, keep[0]])
     np.testing.assert_allclose(d_negatives[0, keep[0]], shorter[2][0], rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(d_positive[0], shorter[1][0], rtol=1e-5)
-    assert loss[2] == 0 and d_positive[2] == 0  # nothing to compare with: nothing to learn
+    assert loss[2] == 0 and d_positive[2] == 0  # no negatives: no loss and no gradient
 
 
 @pytest.mark.parametrize("positive", [-1e4, 0.0, 1e4])
@@ -73,18 +66,17 @@ def test_extreme_scores_stay_finite(losses_and_gradients, positive, negatives):
 
 
 def test_the_weights_are_a_softmax_over_the_negatives_alone(losses_and_gradients):
-    # trap 4: were the target among the softmax, the penalty would depend on its score
+    # with the target in the softmax, the penalty would depend on its score
     negatives = RNG.normal(size=(1, 5))
     with_penalty, without = (
         [losses_and_gradients(TOP1Max(regularization=r), np.array([p]), negatives)[0] for p in (-3.0, 0.0, 3.0)]
         for r in (1.0, 0.0)
     )
-    s = np.exp(negatives) / np.exp(negatives).sum()
     penalty = np.ravel(with_penalty) - np.ravel(without)
-    np.testing.assert_allclose(penalty, (s * sigmoid(negatives**2)).sum(), rtol=1e-5)
+    np.testing.assert_allclose(penalty, (softmax(negatives) * sigmoid(negatives**2)).sum(), rtol=1e-5)
 
 
-def test_every_position_stands_alone(losses_and_gradients):
+def test_positions_are_independent(losses_and_gradients):
     positive, negatives = RNG.normal(size=4), RNG.normal(size=(4, 5))
     together = losses_and_gradients(TOP1Max(), positive, negatives)[0]
     apart = [losses_and_gradients(TOP1Max(), positive[i : i + 1], negatives[i : i + 1])[0][0] for i in range(4)]
@@ -92,7 +84,7 @@ def test_every_position_stands_alone(losses_and_gradients):
 
 
 def test_signs(losses_and_gradients):
-    # trap 5: the target rises, and of two far apart negatives the stronger bears the loss
+    # the target rises, and the much stronger of two negatives bears the loss
     _, d_positive, _ = losses_and_gradients(TOP1Max(), RNG.normal(size=50), RNG.normal(size=(50, 8)))
     assert (d_positive < 0).all()
     _, _, d_negatives = losses_and_gradients(TOP1Max(), np.array([0.0]), np.array([[1.0, -9.0]]))

@@ -7,11 +7,11 @@ from tfrecsession.metrics.ranks import GROUP
 
 
 def by_sorting(scores, k):
-    """The list of every row, by the sentence that defines it."""
+    """Returns the list of every row by its definition: a sort."""
     lists = []
     for row in scores:
-        able = [item for item in range(2, len(row)) if row[item] > -np.inf]  # false for a NaN
-        best = sorted(able, key=lambda item: (-row[item], item))[:k]
+        candidates = [item for item in range(2, len(row)) if row[item] > -np.inf]  # false for a NaN
+        best = sorted(candidates, key=lambda item: (-row[item], item))[:k]
         lists.append(best + [0] * (k - len(best)))
     return np.array(lists)
 
@@ -21,7 +21,7 @@ def test_lists_by_hand():
         [
             [9.0, 9.0, 0.5, 0.1, 0.9, 0.3],  # padding and unknown lead, and do not compete
             [0.0, 0.0, 0.5, 0.5, 0.1, 0.5],  # a tie: the lower id first
-            [7.0, 0.0, -np.inf, np.nan, -5.0, -np.inf],  # of which only one may be shown
+            [7.0, 0.0, -np.inf, np.nan, -5.0, -np.inf],  # only one of them may be listed
         ],
         "float32",
     )
@@ -47,12 +47,12 @@ def test_lists_equal_a_sort(size, k, kind):
     np.testing.assert_array_equal(lists, by_sorting(scores, k))
 
 
-def test_a_list_longer_than_the_catalogue_ends_in_nothing():
+def test_a_list_longer_than_the_catalogue_ends_in_zeros():
     scores = np.array([[0.0, 0.0, 1.0, 2.0]], "float32")
     assert np.asarray(best_items(scores, 5)).tolist() == [[3, 2, 0, 0, 0]]
 
 
-def test_no_row_is_no_list():
+def test_no_rows_give_no_lists():
     assert np.asarray(best_items(np.zeros((0, 4000), "float32"), 3)).shape == (0, 3)
 
 

@@ -5,7 +5,7 @@ from tfrecsession.metrics.beyond_accuracy import average_precision, beyond_accur
 
 
 def slow(lists, sessions, k):
-    """Precision@k and AP@k of every target, one at a time, by the words of their definitions."""
+    """Returns precision@k and AP@k of every target by definition, one at a time."""
     precisions, averages, row = [], [], 0
     for session in sessions:
         for place in range(1, len(session)):
@@ -40,7 +40,7 @@ def test_by_hand():
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("k", [1, 3, 6])
-def test_the_same_as_one_at_a_time(seed, k, monkeypatch):
+def test_equals_one_target_at_a_time(seed, k, monkeypatch):
     from tfrecsession.metrics import beyond_accuracy as module
 
     monkeypatch.setattr(module, "BLOCK", 7)
@@ -63,7 +63,7 @@ def test_with_one_item_left_the_average_precision_is_the_reciprocal_rank():
     np.testing.assert_allclose(average_precision(hits, items, 3), [1, 1 / 2, 1 / 3, 0])
 
 
-def test_the_catalogue_by_hand():
+def test_catalogue_metrics_by_hand():
     counts = np.array([8, 4, 2, 2])  # of the items 2, 3, 4, 5
     lists = np.array([[2, 3], [2, 4], [2, 0], [2, 3]])
     found = beyond_accuracy(lists, counts, 2)
@@ -73,10 +73,10 @@ def test_the_catalogue_by_hand():
     times = np.array([4, 2, 1, 0])
     pairs = np.abs(times[:, None] - times[None, :]).sum()
     assert found["gini@2"] == pytest.approx(pairs / (2 * len(times) * times.sum()))
-    assert beyond_accuracy(lists, counts, 1)["gini@1"] == pytest.approx(1 - 1 / 4)  # one item comes always
-    everybody = beyond_accuracy(np.array([[2], [3], [4], [5]]), counts, 1)
-    assert everybody["gini@1"] == pytest.approx(0) and everybody["coverage@1"] == 1
+    assert beyond_accuracy(lists, counts, 1)["gini@1"] == pytest.approx(1 - 1 / 4)  # one item is always recommended
+    all_items = beyond_accuracy(np.array([[2], [3], [4], [5]]), counts, 1)
+    assert all_items["gini@1"] == pytest.approx(0) and all_items["coverage@1"] == 1
 
 
-def test_lists_without_an_item_say_nothing_of_what_they_recommend():
+def test_lists_without_an_item_give_only_coverage():
     assert beyond_accuracy(np.zeros((3, 2), np.int32), np.array([1, 2]), 2) == {"coverage@2": 0.0}

@@ -58,8 +58,8 @@ def test_values_by_hand(metric, expected):
     np.testing.assert_allclose(metric.result(), expected, rtol=1e-6)
 
 
-def test_the_last_place_of_the_list_counts():
-    # trap 12: rank <= k, not rank < k
+def test_rank_k_counts():
+    # rank <= k, not rank < k
     for metric in (Recall(20), MRR(20), NDCG(20)):
         metric.update_from_ranks(np.array([20]))
         assert metric.result() > 0
@@ -86,7 +86,7 @@ def test_scores_and_ranks_give_the_same():
 
 
 def test_batches_are_weighted_by_their_events():
-    # trap 15: 3 events of one batch and 1 of another are 4 events, not two means
+    # 3 events of one batch and 1 of another are 4 events, not two means
     metric = Recall(1)
     metric.update_from_ranks(np.array([1, 1, 1]))
     metric.update_from_ranks(np.array([2]))
@@ -123,7 +123,7 @@ def test_a_hundred_million_events_do_not_saturate():
 
 @pytest.mark.parametrize("k", [0, -3, 2.5, "20", None, True])
 @pytest.mark.parametrize("metric", ALL)
-def test_refuses_a_k_that_is_no_length(metric, k):
+def test_refuses_an_invalid_k(metric, k):
     with pytest.raises(InputError, match="k="):
         metric(k=k)
 
@@ -134,13 +134,13 @@ def test_names_are_those_of_the_papers():
 
 
 @pytest.mark.parametrize("metric", ALL)
-def test_comes_back_from_its_config(metric):
+def test_config_round_trip(metric):
     metric = metric(7)
     again = keras.metrics.deserialize(keras.metrics.serialize(metric))
     assert type(again) is type(metric) and again.get_config() == metric.get_config()
 
 
-def test_works_in_anybodys_compile():
+def test_works_in_any_keras_compile():
     scores = np.eye(6, dtype="float32")
     model = keras.Sequential([keras.layers.Embedding(6, 6, embeddings_initializer=lambda shape, dtype: scores)])
     model.compile(loss="sparse_categorical_crossentropy", metrics=[Recall(1), MRR(4)])

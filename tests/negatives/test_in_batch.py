@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.numpy_reference import softmax
 from tfrecsession.errors import InputError
 from tfrecsession.losses import BPRMax
 from tfrecsession.negatives import InBatch
@@ -23,7 +24,7 @@ def test_the_targets_of_the_step_are_the_negatives():
 
 
 @pytest.mark.parametrize("mask_hits", [True, False])
-def test_padding_and_unknown_are_hidden_from_everyone_and_a_target_from_itself(mask_hits):
+def test_padding_and_unknown_are_masked_for_all_and_a_target_for_itself(mask_hits):
     keep = np.array(sampler(mask_hits=mask_hits).keep(TARGETS, sampler().draw(TARGETS)))
     assert keep.shape == (2, 3, 6)
     flat = TARGETS.ravel()
@@ -40,25 +41,25 @@ def test_log_probability_is_that_of_support():
     assert np.isfinite(sampler().log_probability(np.arange(8))).all()
 
 
-def test_a_session_parallel_step_as_the_paper_has_it():
-    """B lanes, scores B x B with the targets on the diagonal: BPR-max over the other lanes' targets."""
+def test_a_session_parallel_step_equals_the_paper():
+    """B lanes, B x B scores with the targets on the diagonal: BPR-max over the other lanes' targets."""
     scores = np.random.default_rng(0).normal(size=(4, 4))
     targets = np.array([2, 3, 2, 5], np.int32)
     keep = sampler(mask_hits=False).keep(targets, sampler().draw(targets))
     loss = BPRMax(regularization=0.5).compare(np.diag(scores).astype("f"), scores.astype("f"), keep)
     for lane in range(4):
         others = np.delete(scores[lane], lane)
-        s = np.exp(others) / np.exp(others).sum()
+        s = softmax(others)
         expected = -np.log((s / (1 + np.exp(others - scores[lane, lane]))).sum()) + 0.5 * (s * others**2).sum()
         np.testing.assert_allclose(loss[lane], expected, rtol=1e-5)
 
 
-def test_a_step_with_one_event_has_nothing_to_compare_with():
+def test_a_step_with_one_event_has_no_negatives():
     targets = np.array([0, 3, 0], np.int32)
     assert not np.array(sampler().keep(targets, sampler().draw(targets)))[1].any()
 
 
-def test_comes_back_from_its_config():
+def test_config_round_trip():
     again = InBatch.from_config(sampler(mask_hits=False).get_config())
     assert again.mask_hits is False and again.count is None
 

@@ -13,13 +13,13 @@ def sampler(count=1000, items=6, **kwargs):
 
 
 def probabilities(items):
-    """As TensorFlow documents its log_uniform_candidate_sampler."""
+    """Returns the probabilities that TensorFlow documents for its log_uniform_candidate_sampler."""
     rank = np.arange(items)
     return (np.log(rank + 2) - np.log(rank + 1)) / np.log(items + 1)
 
 
 @pytest.mark.parametrize("items", [6, 300])
-def test_draws_follow_the_law(items):
+def test_draws_follow_the_distribution(items):
     draw = tf.function(sampler(50_000, items, seed=1).draw)
     drawn = np.concatenate([draw().numpy() for _ in range(6)])
     assert drawn.dtype == np.int32 and drawn.min() == 2 and drawn.max() == items + 1
@@ -29,7 +29,7 @@ def test_draws_follow_the_law(items):
 
 
 def test_the_tail_of_a_large_catalogue_is_drawn_item_by_item():
-    # in float32 the last million of ten would be drawn at every eighth or so
+    # in float32 only about every eighth of the last items would be sampled
     drawn = sampler(400_000, 10_000_000, seed=2).draw().numpy()
     tail = drawn[drawn > 5_000_000]
     assert len(tail) > 10_000 and drawn.max() < 10_000_002
@@ -60,7 +60,7 @@ def test_one_item():
     np.testing.assert_allclose(sampler(5, items=1).log_probability(np.array([2])), 0.0, atol=1e-6)
 
 
-def test_hides_the_target_unless_told_otherwise():
+def test_masks_the_target_by_default():
     np.testing.assert_array_equal(sampler().keep(np.array([4]), np.array([4, 3])), [[False, True]])
     assert sampler(mask_hits=False).keep(np.array([4]), np.array([4, 3])) is None
 

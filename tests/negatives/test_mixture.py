@@ -17,7 +17,7 @@ def mixture(*draws, **kwargs):
     return negatives
 
 
-def test_a_draw_is_one_after_the_other():
+def test_draws_are_concatenated():
     drawn = mixture(InBatch(), Popularity(30, seed=1), Uniform(5, seed=2)).draw(TARGETS).numpy()
     np.testing.assert_array_equal(drawn[:4], TARGETS)
     alone = Popularity(30, seed=1)
@@ -36,7 +36,7 @@ def test_draws_follow_the_pooled_probability():
 
 
 @pytest.mark.parametrize("mask_hits", [True, False])
-def test_keep_is_that_of_every_part(mask_hits):
+def test_keep_is_that_of_every_sampler(mask_hits):
     negatives = mixture(Uniform(3, mask_hits=mask_hits), InBatch(mask_hits=False))
     keep = np.array(negatives.keep(TARGETS, np.array([4, 2, 7, *TARGETS])))
     assert keep.shape == (4, 7)
@@ -45,7 +45,7 @@ def test_keep_is_that_of_every_part(mask_hits):
     np.testing.assert_array_equal(keep[:, 3:], (TARGETS > 1) & ~np.eye(4, dtype=bool))
 
 
-def test_keep_of_targets_in_rows_and_of_nothing_to_hide():
+def test_keep_with_targets_in_rows_and_with_nothing_to_mask():
     rows = TARGETS.reshape(2, 2)
     negatives = mixture(InBatch(), Popularity(3))
     drawn = negatives.draw(rows)
@@ -55,7 +55,7 @@ def test_keep_of_targets_in_rows_and_of_nothing_to_hide():
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_authors_correction(order):
-    """log support for the targets of the step, alpha log support for drawn items, neither normalized."""
+    """log support for the targets of the step, alpha log support for sampled items, neither normalized."""
     negatives = mixture(*[InBatch(), Popularity(3, alpha=0.3)][::order])
     drawn = np.array([[*TARGETS, 2, 5, 7], [2, 5, 7, *TARGETS]][order < 0])
     of_targets, of_drawn = negatives.log_q(TARGETS, drawn)
@@ -69,10 +69,10 @@ def test_the_pooled_correction_is_how_often_an_item_is_expected():
     drawn = np.array([*TARGETS, 2, 5, 7, 3, 3, 2, 6, 4])
     of_targets, of_drawn = negatives.log_q(TARGETS, drawn)
     root = np.sqrt(COUNTS[2:])
-    expected = 3 * COUNTS[2:] / COUNTS[2:].sum() + 6 * root / root.sum() + 2 / 6  # three targets are there
+    expected = 3 * COUNTS[2:] / COUNTS[2:].sum() + 6 * root / root.sum() + 2 / 6  # the step has three targets
     expected = np.log(np.concatenate([[np.nan, np.nan], expected]))
-    there = TARGETS > 1
-    np.testing.assert_allclose(of_targets[there], expected[TARGETS[there]], rtol=1e-5)
+    is_target = TARGETS > 1
+    np.testing.assert_allclose(of_targets[is_target], expected[TARGETS[is_target]], rtol=1e-5)
     np.testing.assert_allclose(of_drawn[drawn > 1], expected[drawn[drawn > 1]], rtol=1e-5)
     assert np.isfinite(of_targets).all() and np.isfinite(of_drawn).all()
 
@@ -85,7 +85,7 @@ def test_the_pooled_correction_leaves_the_full_softmax_unbiased():
     np.testing.assert_allclose(estimate, np.exp(scores[2:]).sum(), rtol=0.02)
 
 
-def test_the_same_in_a_graph_that_knows_no_shapes():
+def test_the_same_in_a_graph_with_unknown_shapes():
     negatives = mixture(InBatch(), Popularity(3, seed=1))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
@@ -104,7 +104,7 @@ def test_a_seed_repeats_the_draws():
     assert (one.draw(TARGETS).numpy() != one.draw(TARGETS).numpy()).any()
 
 
-def test_comes_back_from_its_config_with_its_parts():
+def test_config_round_trip_with_its_samplers():
     config = mixture(InBatch(mask_hits=False), Popularity(7, alpha=0.2, seed=3), correction="pooled").get_config()
     again = Mixture.from_config(config)
     assert again.get_config() == config and again.correction == "pooled"
@@ -131,7 +131,7 @@ class MixtureHolder(keras.Model):
         return cls(**config | {"negatives": keras.saving.deserialize_keras_object(config["negatives"])})
 
 
-def test_comes_back_with_the_model_that_holds_it(tmp_path):
+def test_is_saved_and_loaded_with_its_model(tmp_path):
     model = MixtureHolder(mixture(InBatch(), Popularity(50, seed=5), LogUniform(9, seed=1), Uniform(4, seed=2)))
     assert not model.trainable_variables
     model.save(tmp_path / "model.keras")
@@ -157,6 +157,6 @@ def test_bad_arguments_are_named(draws, settings, named):
         Mixture(draws, **settings)
 
 
-def test_a_probability_that_hangs_on_the_targets_is_refused():
+def test_a_probability_that_depends_on_the_targets_is_refused():
     with pytest.raises(InputError, match="log_q"):
         mixture(InBatch(), Uniform(3)).log_probability(np.array([2]))

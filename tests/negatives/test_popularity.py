@@ -82,11 +82,11 @@ def test_one_item():
     np.testing.assert_array_equal(sampler(5, np.array([0, 0, 9])).draw(), [2] * 5)
 
 
-def test_events_of_the_unknown_item_are_not_its_popularity():
+def test_the_unknown_item_is_never_sampled():
     assert sampler(1000, np.array([0, 10**9, 1, 1])).draw().numpy().min() == 2
 
 
-def test_keep_hides_the_target_where_it_is_drawn():
+def test_keep_masks_the_target_where_it_is_sampled():
     targets, drawn = np.array([[4, 2], [3, 7]]), np.array([4, 3, 4])
     keep = sampler().keep(targets, drawn)
     expected = [[[False, True, False], [True, True, True]], [[True, False, True], [True, True, True]]]
@@ -114,7 +114,7 @@ class Holder(keras.Model):
         return cls(**config | {"negatives": keras.saving.deserialize_keras_object(config["negatives"])})
 
 
-def test_comes_back_with_the_model_that_holds_it(tmp_path):
+def test_is_saved_and_loaded_with_its_model(tmp_path):
     model = Holder(sampler(alpha=0.3, seed=11, mask_hits=False))
     assert not model.trainable_variables
     model.save(tmp_path / "model.keras")
@@ -125,7 +125,7 @@ def test_comes_back_with_the_model_that_holds_it(tmp_path):
     np.testing.assert_array_equal(again.draw(), model.negatives.draw())
 
 
-def test_refuses_to_draw_from_nothing():
+def test_refuses_to_draw_before_build_from():
     with pytest.raises(InputError, match="build_from"):
         Popularity(3).draw()
 

@@ -14,7 +14,7 @@ def sampler(count=1000, counts=COUNTS, **kwargs):
     return negatives
 
 
-def test_every_item_is_drawn_alike():
+def test_every_item_is_sampled_equally_often():
     draw = tf.function(sampler(20_000, seed=1).draw)
     drawn = np.concatenate([draw().numpy() for _ in range(10)])
     assert drawn.dtype == np.int32 and drawn.min() == 2 and drawn.max() == 7
@@ -38,7 +38,7 @@ def test_every_draw_differs_and_a_seed_repeats_them():
     np.testing.assert_array_equal(second(), two)
 
 
-def test_hides_the_target_unless_told_otherwise():
+def test_masks_the_target_by_default():
     np.testing.assert_array_equal(sampler().keep(np.array([4]), np.array([4, 3])), [[False, True]])
     assert sampler(mask_hits=False).keep(np.array([4]), np.array([4, 3])) is None
 

@@ -9,7 +9,7 @@ RNG = np.random.default_rng(3)
 
 
 def adagrad(start, steps, rate, initial=0.0, epsilon=1e-7, momentum=0.0):
-    """The formula, row by row in float64: acc += g^2; v = mu v - rate g / sqrt(acc + eps); p += v."""
+    """Applies the formula row by row in float64: acc += g^2; v = mu v - rate g / sqrt(acc + eps); p += v."""
     p = start.astype(np.float64)
     acc, v = np.full(p.shape, initial), np.zeros(p.shape)
     for rows, values in steps:
@@ -35,7 +35,7 @@ def test_equals_numpy_over_several_steps_with_duplicates(momentum, initial, epsi
 
 
 def test_by_hand():
-    # trap 11: the accumulator starts at 0, so that the first step is the learning rate, whatever the gradient
+    # the accumulator starts at 0, so that the first step is the learning rate, whatever the gradient
     variable = keras.Variable(np.zeros((3, 1), "f"))
     optimizer = LazyAdagrad(0.5, momentum=0.5)
     gradient = tf.IndexedSlices(tf.constant([[3.0]]), tf.constant([1]), tf.constant([3, 1]))
@@ -45,7 +45,7 @@ def test_by_hand():
     np.testing.assert_allclose(variable.numpy()[1], -0.5 - 0.25 - 0.5 / np.sqrt(2), rtol=1e-6)
 
 
-def test_velocity_rests_while_a_row_is_not_touched():
+def test_velocity_does_not_decay_while_a_row_is_not_touched():
     variable = keras.Variable(np.zeros((2, 1), "f"))
     optimizer = LazyAdagrad(0.5, momentum=0.9)
     touch = [tf.IndexedSlices(tf.constant([[1.0]]), tf.constant([row]), tf.constant([2, 1])) for row in (0, 1)]
@@ -68,7 +68,7 @@ def test_dense_steps_equal_keras():
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_a_row_without_gradient_stays_where_it_is():
+def test_a_zero_gradient_changes_nothing():
     variable = keras.Variable(np.ones((3, 2), "f"))
     gradient = tf.IndexedSlices(tf.zeros((1, 2)), tf.constant([0]), tf.constant([3, 2]))
     LazyAdagrad(0.1).apply([gradient], [variable])

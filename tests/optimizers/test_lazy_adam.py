@@ -8,7 +8,7 @@ RNG = np.random.default_rng(4)
 
 
 def adam(start, steps, rate, beta_1=0.9, beta_2=0.999, epsilon=1e-7):
-    """The formula, row by row in float64, moments of a row moving only when it is touched."""
+    """Applies the formula row by row in float64; a row's moments change only when it is touched."""
     p = start.astype(np.float64)
     m, v = np.zeros(p.shape), np.zeros(p.shape)
     for t, (rows, values) in enumerate(steps, start=1):

@@ -1,4 +1,4 @@
-"""What holds for every lazy optimizer."""
+"""Tests of every lazy optimizer."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def table(rows=6, seed=0):
 
 
 def sparse_gradients(steps=5, rows=6, seed=1):
-    """Steps of gradients that name rows several times and leave others out; row 0 is never named."""
+    """Yields gradients that name some rows several times and others not at all; row 0 is never named."""
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         named = rng.integers(1, rows, size=4)
@@ -85,7 +85,7 @@ def test_untouched_rows_keep_every_bit(make):
 
 @every_optimizer
 def test_rows_named_twice_are_summed_first(make):
-    # trap 31a: Keras 3 would add the squares of both instead of the square of their sum
+    # Keras 3 would add the squares of both instead of the square of their sum
     twice, once = make(), make()
     twice_table, once_table = table(), table()
     for _ in range(2):
@@ -102,7 +102,7 @@ def test_clips_the_summed_gradient_as_the_dense_optimizer_would(make, clipping):
     for gradient in sparse_gradients():
         other = tf.constant([3.0, -4.0, 0.1])
         lazy.apply([gradient, other], lazy_vars)
-        # rows the dense optimizer would let coast on momentum are given back
+        # undo the dense optimizer's momentum in rows without gradient
         untouched = np.setdiff1d(np.arange(6), gradient.indices)
         states = [v for v in [dense_vars[0], *dense.variables] if v.shape == (6, DIM)]
         kept = [v.numpy() for v in states]
@@ -129,7 +129,7 @@ def test_clips_like_keras(clipping):
 
 
 @every_optimizer
-def test_weight_decay_reaches_what_is_touched(make):
+def test_weight_decay_applies_to_touched_rows(make):
     decayed, plain = make(weight_decay=0.5), make()
     decayed_vars, plain_vars = ([table(), keras.Variable(np.ones(3, "f"))] for _ in range(2))
     start = decayed_vars[0].numpy()
@@ -142,7 +142,7 @@ def test_weight_decay_reaches_what_is_touched(make):
     np.testing.assert_allclose(plain_vars[1].numpy() - decayed_vars[1].numpy(), 0.05, rtol=1e-4)
 
 
-def test_weight_decay_may_leave_variables_out():
+def test_weight_decay_may_exclude_variables():
     optimizer, variable = LazyAdagrad(0.1, weight_decay=0.5), table()
     optimizer.exclude_from_weight_decay(var_list=[variable])
     plain, other = LazyAdagrad(0.1), table()
@@ -179,7 +179,7 @@ def test_refuses_settings_that_make_nan():
 
 
 @every_optimizer
-def test_comes_back_from_its_config(make):
+def test_config_round_trip(make):
     optimizer = make(clipnorm=1.0, weight_decay=0.01)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(again) is type(optimizer) and again.get_config() == optimizer.get_config()
@@ -189,7 +189,7 @@ def test_comes_back_from_its_config(make):
 
 
 class Scorer(keras.layers.Layer):
-    """Scores of a history of one item against two candidates, tied."""
+    """Tied scores of two candidates after a history of one item."""
 
     def __init__(self, size=SIZE, **kwargs):
         super().__init__(**kwargs)
@@ -208,9 +208,9 @@ class Scorer(keras.layers.Layer):
 
 def model(optimizer, size=SIZE, **kwargs):
     inputs = keras.Input((3,), dtype="int32")
-    made = keras.Model(inputs, Scorer(size, **kwargs)(inputs))
-    made.compile(optimizer=optimizer, loss=keras.losses.CategoricalCrossentropy(from_logits=True))
-    return made
+    scorer = keras.Model(inputs, Scorer(size, **kwargs)(inputs))
+    scorer.compile(optimizer=optimizer, loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    return scorer
 
 
 def history(examples=64, size=SIZE):
@@ -221,7 +221,7 @@ def history(examples=64, size=SIZE):
 
 
 def tensors_of(graph):
-    """Every tensor that an op of the graph, or of a function it calls, puts out."""
+    """Yields the outputs of all ops of the graph and of the functions it calls."""
     yield from (tensor for op in graph.get_operations() for tensor in op.outputs)
     for name in graph._functions:
         yield from tensors_of(graph._get_function(name).graph)

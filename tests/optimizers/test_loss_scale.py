@@ -1,4 +1,4 @@
-"""Scaled losses, and gradients that name rows."""
+"""Loss scaling with sparse gradients."""
 
 import keras
 import numpy as np
@@ -28,24 +28,24 @@ def in_graph(optimizer, held):
 
 
 @pytest.mark.parametrize("more", [{}, {"gradient_accumulation_steps": 2}], ids=str)
-def test_what_is_scaled_steps_as_what_is_not(more):
+def test_scaled_steps_equal_unscaled_ones(more):
     def inner():
         return LazyAdam(0.1, global_clipnorm=1.0, **more)
 
-    scaled, plain, mine, theirs = LossScale(inner(), 2.0**10), inner(), variables(), variables()
-    apply, rng, same = in_graph(scaled, mine), np.random.default_rng(1), np.random.default_rng(1)
+    scaled, plain, scaled_vars, plain_vars = LossScale(inner(), 2.0**10), inner(), variables(), variables()
+    apply, rng, same = in_graph(scaled, scaled_vars), np.random.default_rng(1), np.random.default_rng(1)
     assert float(scaled.scale_loss(tf.constant(3.0))) == 3.0 * 2**10
     for _ in range(4):
         apply(gradients(rng, 2.0**10))
-        plain.apply(gradients(same), theirs)
-    for one, other in zip(mine, theirs, strict=True):
+        plain.apply(gradients(same), plain_vars)
+    for one, other in zip(scaled_vars, plain_vars, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
     assert int(scaled.iterations) == int(plain.iterations) == 4 // more.get("gradient_accumulation_steps", 1)
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("place", ["sparse", "dense"])
-def test_a_step_that_is_not_finite_is_left_out(bad, place):
+def test_a_step_that_is_not_finite_is_skipped(bad, place):
     optimizer, held = LossScale(LazyAdagrad(0.1, momentum=0.5), 2.0**8), variables()
     apply, rng = in_graph(optimizer, held), np.random.default_rng(2)
     apply(gradients(rng))
@@ -63,7 +63,7 @@ def test_a_step_that_is_not_finite_is_left_out(bad, place):
     assert float(optimizer.dynamic_scale) == 2**7 and int(optimizer.iterations) == 1
 
 
-def test_the_scale_follows_the_steps():
+def test_the_scale_doubles_and_halves():
     optimizer, held = LossScale(LazyAdagrad(0.1), 8.0, dynamic_growth_steps=3, highest=32.0), variables()
     apply, rng = in_graph(optimizer, held), np.random.default_rng(3)
     scales = []
@@ -84,12 +84,12 @@ def test_no_op_makes_a_tensor_as_large_as_the_table():
 
     graph = apply.get_concrete_function(tf.zeros((4, DIM)), tf.zeros(4, tf.int64)).graph
     graphs = [graph, *(graph._get_function(name).graph for name in graph._functions)]
-    tensors = [tensor for one in graphs for op in one.get_operations() for tensor in op.outputs]
+    tensors = [tensor for g in graphs for op in g.get_operations() for tensor in op.outputs]
     assert len(graphs) > 2 and not [t for t in tensors if t.shape.rank and t.shape[0] == size]
 
 
 @pytest.mark.parametrize("more", [{}, {"gradient_accumulation_steps": 2}], ids=str)
-def test_norms_are_of_what_is_not_scaled(more):
+def test_norms_are_of_the_unscaled_gradient(more):
     optimizer, held = LossScale(LazyAdagrad(0.1, **more), 2.0**6), variables()
     optimizer.build(held)
     assert optimizer.norms is None and optimizer.watch_norms(held) and not optimizer.watch_norms(held)
@@ -101,7 +101,7 @@ def test_norms_are_of_what_is_not_scaled(more):
     assert not LossScale(keras.optimizers.SGD()).watch_norms(held)
 
 
-def test_comes_back_from_its_config():
+def test_config_round_trip():
     optimizer = LossScale(LazyAdam(0.01, gradient_accumulation_steps=2), 4.0, dynamic_growth_steps=5, highest=64.0)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert type(again) is LossScale and again.get_config() == optimizer.get_config()
@@ -110,8 +110,9 @@ def test_comes_back_from_its_config():
 
 
 @pytest.mark.parametrize(
-    ("said", "named"), [({"initial_scale": 0.5}, "initial_scale=0.5"), ({"dynamic_growth_steps": 0}, "dynamic_growth")]
+    ("settings", "named"),
+    [({"initial_scale": 0.5}, "initial_scale=0.5"), ({"dynamic_growth_steps": 0}, "dynamic_growth")],
 )
-def test_bad_input(said, named):
+def test_bad_input(settings, named):
     with pytest.raises(InputError, match=named):
-        LossScale(LazyAdagrad(0.1), **said)
+        LossScale(LazyAdagrad(0.1), **settings)

@@ -1,4 +1,4 @@
-"""Gradients of several batches make one step."""
+"""Steps with the gradients of several batches."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def variables():
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_sums_are_those_of_numpy(compiled):
-    """Any number of rows, in any round; a sum that is taken is gone."""
+    """Any number of rows per batch; `take` empties the sum."""
     rng = np.random.default_rng(1)
     table, _, number = (GradientSum(variable) for variable in variables())
 
@@ -51,42 +51,42 @@ def test_sums_are_those_of_numpy(compiled):
         np.testing.assert_allclose(tf.convert_to_tensor(found[0]), expected, rtol=1e-5, atol=1e-6)
         assert found[1].shape == () and float(found[1]) == pytest.approx(total, rel=1e-5)
         assert int(table.filled) == 0
-    assert len(table.rows.numpy()) == len(table.values.numpy()) == 30  # what had to be held at once
+    assert len(table.rows.numpy()) == len(table.values.numpy()) == 30  # the most rows held at once
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
-def test_steps_as_with_the_joint_batch(make):
+def test_steps_equal_those_on_the_joint_batch(make):
     rng = np.random.default_rng(2)
     parts, joint = make(gradient_accumulation_steps=3), make()
-    mine, theirs = variables(), variables()
+    part_vars, joint_vars = variables(), variables()
 
-    apply = tf.function(lambda gradients: parts.apply(gradients, mine), reduce_retracing=True)
-    parts.build(mine)
-    joint.build(theirs)
+    apply = tf.function(lambda gradients: parts.apply(gradients, part_vars), reduce_retracing=True)
+    parts.build(part_vars)
+    joint.build(joint_vars)
     for step in range(3):
-        before = [variable.numpy() for variable in mine]
+        before = [variable.numpy() for variable in part_vars]
         of_step = [[sparse(rng, 5), tf.constant(rng.normal(size=(2, 2)), tf.float32), tf.constant(2.0)] for _ in "abc"]
-        for number, gradients in enumerate(of_step):
-            assert all((v.numpy() == kept).all() for v, kept in zip(mine, before, strict=True)) or number == 0
+        for gradients in of_step:
+            assert all((v.numpy() == kept).all() for v, kept in zip(part_vars, before, strict=True))
             apply(gradients)
-        tables, others = [g[0] for g in of_step], [[g[place] for g in of_step] for place in (1, 2)]
+        tables, others = [g[0] for g in of_step], [[g[index] for g in of_step] for index in (1, 2)]
         whole = tf.IndexedSlices(
             tf.concat([g.values for g in tables], 0) / 3, tf.concat([g.indices for g in tables], 0), [ROWS, DIM]
         )
-        joint.apply([whole, *(tf.add_n(some) / 3 for some in others)], theirs)
+        joint.apply([whole, *(tf.add_n(dense) / 3 for dense in others)], joint_vars)
         assert int(parts.iterations) == int(joint.iterations) == step + 1
-        for one, other in zip(mine, theirs, strict=True):
+        for one, other in zip(part_vars, joint_vars, strict=True):
             np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-6, atol=1e-6)
-    assert (mine[0].numpy()[0] == variables()[0].numpy()[0]).all()  # a row that no gradient names
+    assert (part_vars[0].numpy()[0] == variables()[0].numpy()[0]).all()  # a row that no gradient names
 
 
 @pytest.mark.parametrize("steps", [1, 0, 2.0, True, "2"])
-def test_a_number_of_batches_that_is_none(steps):
-    with pytest.raises(InputError, match="gradient_accumulation_steps=.*: say how many batches"):
+def test_an_invalid_number_of_batches(steps):
+    with pytest.raises(InputError, match="gradient_accumulation_steps=.*: must be a number of batches per step"):
         LazyAdagrad(0.1, gradient_accumulation_steps=steps)
 
 
-def test_comes_back_from_a_file_at_the_beginning_of_a_step(tmp_path):
+def test_a_loaded_model_begins_with_a_new_step(tmp_path):
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
     model.compile(LazyAdam(0.1, gradient_accumulation_steps=3), "mse")

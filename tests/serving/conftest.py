@@ -6,7 +6,7 @@ import tfrecsession as trs
 
 @pytest.fixture(scope="session")
 def exports(shop, tmp_path_factory):
-    """A folder of models: popularity 1, gru4rec 1 and 2 with other weights."""
+    """A folder of models: popularity 1, and gru4rec 1 and 2 with different weights."""
     folder = tmp_path_factory.mktemp("saved_models")
     popularity = trs.models.Popularity(shop.items)
     popularity.fit(shop.train)

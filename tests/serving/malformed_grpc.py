@@ -1,4 +1,4 @@
-"""Calls that no gRPC server should answer, by seed: `grpc(seed)`."""
+"""Malformed gRPC calls by seed: `grpc(seed)`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 @dataclass
 class Grpc:
     """Attributes:
-    kind: the trick.
+    kind: name of the malformation.
     method, data, metadata: of the call.
-    compressed: whether data is sent with gzip.
+    compressed: whether data is compressed with gzip.
     """
 
     kind: str
@@ -28,7 +28,7 @@ class Grpc:
     compressed: bool = False
 
 
-def asked(signature="", model="gru4rec", **tensors) -> predict_pb2.PredictRequest:
+def predict_request(signature="", model="gru4rec", **tensors) -> predict_pb2.PredictRequest:
     message = predict_pb2.PredictRequest()
     message.model_spec.name, message.model_spec.signature_name = model, signature
     for name, fields in tensors.items():
@@ -56,11 +56,11 @@ def floats(shape, **values) -> dict:
 
 
 def wrong_dtype(r):
-    dtype = r.choice([one for one in types_pb2.DataType.values() if one != types_pb2.DT_STRING])
+    dtype = r.choice([dtype for dtype in types_pb2.DataType.values() if dtype != types_pb2.DT_STRING])
     field = r.choice(
         [{"float_val": [1.0]}, {"int_val": [1]}, {"tensor_content": b"12345678"}, {"string_val": [b"a"]}, {}]
     )
-    return asked(items={"dtype": dtype, "shape": (1, 1), **field})
+    return predict_request(items={"dtype": dtype, "shape": (1, 1), **field})
 
 
 def wrong_shape(r):
@@ -68,32 +68,32 @@ def wrong_shape(r):
         [(), (1,), (1, 1, 1), (-1, 1), (1, -1), (2**31, 2**31), (2**62, 4), (2**63 - 1, 2**63 - 1), (10**12, 1),
          (1,) * 300,         (0, 2**63 - 1), (2**40, 0, 1), (-(2**63), 1), (2**32 + 1, 2**32)]
     )  # fmt: skip
-    return asked(items=strings(shape))
+    return predict_request(items=strings(shape))
 
 
 def unknown_rank(r):
-    message = asked(items=strings(()))
+    message = predict_request(items=strings(()))
     message.inputs["items"].tensor_shape.unknown_rank = True
     return message
 
 
 def wrong_size(r):
-    """More or fewer values than the shape has."""
+    """Has more or fewer values than the shape."""
     if r.random() < 0.5:
-        return asked(items=strings((1, 2), [b"a"] * r.choice([3, 5, 100])))
-    return asked(
+        return predict_request(items=strings((1, 2), [b"a"] * r.choice([3, 5, 100])))
+    return predict_request(
         "advance", items=strings((1,)), state=floats((1, STATE), tensor_content=bytes(r.choice([1, 3, 4, 31, 33, 64])))
     )
 
 
 def string_content(r):
-    """Strings in `tensor_content`, where lengths stand before them: any bytes."""
+    """Puts random bytes into `tensor_content`, where each string must follow its length."""
     tensor = {
         "dtype": types_pb2.DT_STRING,
         "shape": (1, r.choice([2, 8])),
         "tensor_content": r.randbytes(r.choice([1, 7, 50])),
     }
-    return asked(items=tensor)
+    return predict_request(items=tensor)
 
 
 def grpc_state(r):
@@ -102,42 +102,44 @@ def grpc_state(r):
     values[r.randrange(STATE)] = value
     good = floats((1, STATE), float_val=values)
     wide = floats((1, r.choice([0, 1, STATE + 1, 10**6])))
-    return asked("advance", items=strings((1,)), state=r.choice([good, wide, floats((2, STATE)), floats((STATE,))]))
+    return predict_request(
+        "advance", items=strings((1,)), state=r.choice([good, wide, floats((2, STATE)), floats((STATE,))])
+    )
 
 
 def grpc_user_state(r):
     values = [r.choice([float("nan"), float("inf")])] * USER_STATE
     tensor = r.choice([floats((1, USER_STATE), float_val=values), floats((1, USER_STATE + 1)), floats((3, USER_STATE))])
-    return asked("with_user", "hrnn", items=strings((1, 1)), user_state=tensor)
+    return predict_request("with_user", "hrnn", items=strings((1, 1)), user_state=tensor)
 
 
 def grpc_rows(r):
-    return asked("", items=strings((r.randrange(MOST_ROWS + 1, 100_000), 1)))
+    return predict_request("", items=strings((r.randrange(MOST_ROWS + 1, 100_000), 1)))
 
 
 def grpc_long_id(r):
-    return asked(items=strings((1, 1), [b"a" * 2 ** r.randrange(17, 20)]))
+    return predict_request(items=strings((1, 1), [b"a" * 2 ** r.randrange(17, 20)]))
 
 
 def nothing(r):
-    return r.choice([predict_pb2.PredictRequest(), asked(), asked("advance", items=strings((1,)))])
+    return r.choice([predict_pb2.PredictRequest(), predict_request(), predict_request("advance", items=strings((1,)))])
 
 
 def other_inputs(r):
-    return asked(items=strings((1, 1)), **{r.choice(["k", "", "item", text(r)]): strings((1, 1))})
+    return predict_request(items=strings((1, 1)), **{r.choice(["k", "", "item", text(r)]): strings((1, 1))})
 
 
 def other_model(r):
     names = ["", "none", "..", "../gru4rec", "gru4rec/1", "gru4rec\0", "a" * 10**6, text(r)]
-    return asked(model=r.choice(names), items=strings((1, 1)))
+    return predict_request(model=r.choice(names), items=strings((1, 1)))
 
 
 def other_signature(r):
-    return asked(r.choice([text(r), "a" * 10**6, "__saved_model_init_op"]), items=strings((1, 1)))
+    return predict_request(r.choice([text(r), "a" * 10**6, "__saved_model_init_op"]), items=strings((1, 1)))
 
 
 def other_version(r):
-    message = asked(items=strings((1, 1)))
+    message = predict_request(items=strings((1, 1)))
     if r.random() < 0.5:
         message.model_spec.version.value = r.choice([0, -1, 3, 2**63 - 1, -(2**63)])
     else:
@@ -146,25 +148,25 @@ def other_version(r):
 
 
 def other_outputs(r):
-    message = asked(items=strings((1, 1)))
+    message = predict_request(items=strings((1, 1)))
     message.output_filter.extend(r.choice([["no"], ["items", "no"], ["no"] * 100_000, ["a" * 10**6]]))
     return message
 
 
 def not_protobuf(r):
-    good = asked(items=strings((1, 1), [b"item-1"] * 2)).SerializeToString()
+    good = predict_request(items=strings((1, 1), [b"item-1"] * 2)).SerializeToString()
     if r.random() < 0.5:
         return b"\xff" + r.randbytes(r.choice([1, 10, 1000, 100_000]))
     return good[: r.randrange(len(good) - 8, len(good))]
 
 
 def deep_protobuf(r):
-    """Groups in groups, unknown fields all."""
+    """Nests groups, all of them unknown fields."""
     return b"\xf3\x01" * r.randrange(200, 100_000)
 
 
 def bad_strings(r):
-    good = asked(items=strings((1, 1))).SerializeToString()
+    good = predict_request(items=strings((1, 1))).SerializeToString()
     return good.replace(b"gru4rec", b"gru\xff\xferc")
 
 
@@ -182,14 +184,14 @@ PREDICTIONS = [
 def grpc(seed: int) -> Grpc:
     r = random.Random(seed)
     draw = r.random()
-    if draw < 0.05:  # names of methods
+    if draw < 0.05:  # unknown methods
         name = r.choice(["/", "/a/b", PREDICT + "x", PREDICT.lower(), "/tensorflow.serving.PredictionService/Classify"])
         return Grpc("other_method", name, b"")
-    if draw < 0.1:  # headers beyond what gRPC takes
-        data = asked(items=strings((1, 1))).SerializeToString()
+    if draw < 0.1:  # headers above gRPC's limits
+        data = predict_request(items=strings((1, 1))).SerializeToString()
         many = r.choice([[("x", "a" * 20_000)], [(f"x{n}", "a" * 100) for n in range(500)]])
         return Grpc("metadata", PREDICT, data, tuple(many))
-    if draw < 0.13:  # small as sent
+    if draw < 0.13:  # small when sent, too large when decompressed
         return Grpc("compressed", PREDICT, bytes(MOST_BYTES * 5), compressed=True)
     if draw < 0.2:
         service = r.choice(
@@ -206,5 +208,5 @@ def grpc(seed: int) -> Grpc:
         data = r.choice([message.SerializeToString(), b"\xff" + r.randbytes(20)])
         return Grpc("other_services", service[0], data)
     make = r.choice(PREDICTIONS)
-    made = make(r)
-    return Grpc(make.__name__, PREDICT, made if isinstance(made, bytes) else made.SerializeToString())
+    message = make(r)
+    return Grpc(make.__name__, PREDICT, message if isinstance(message, bytes) else message.SerializeToString())

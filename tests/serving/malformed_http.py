@@ -1,4 +1,4 @@
-"""HTTP requests that no server should answer, by seed: `rest(seed)`."""
+"""Malformed HTTP requests by seed: `rest(seed)`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.serving.malformed_json import BODIES, MOST_BYTES, items
 @dataclass
 class Rest:
     """Attributes:
-    kind: the trick.
-    data: what goes through the socket.
-    incomplete: whether data ends too early, so that a closed connection is an answer too.
-    bodiless: whether the answer has no body by HTTP's own rules.
+    kind: name of the malformation.
+    data: bytes that are sent through the socket.
+    incomplete: whether data ends too early, so that the server may also close the connection.
+    bodiless: whether the answer has no body by the rules of HTTP.
     """
 
     kind: str
@@ -37,10 +37,12 @@ def good_body(r) -> bytes:
 
 def body(r) -> Rest:
     make = r.choice(BODIES)
-    made = make(r)
-    model, made = made if isinstance(made, tuple) else ("gru4rec", made)
-    data = made if isinstance(made, bytes) else json.dumps(made, ensure_ascii=r.random() < 0.5 or made is None)
-    data = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
+    content = make(r)
+    model, content = content if isinstance(content, tuple) else ("gru4rec", content)
+    if isinstance(content, bytes):
+        data = content
+    else:
+        data = json.dumps(content, ensure_ascii=r.random() < 0.5 or content is None).encode("utf-8", "surrogatepass")
     version = r.choice(["", "", "/versions/1"])
     return Rest(make.__name__, request(data, f"/v1/models/{model}{version}:predict"))
 
@@ -92,12 +94,12 @@ def short_length(r) -> Rest:
 
 
 def bad_length(r) -> Rest:
-    said = r.choice(["-1", "abc", "1e3", "0x10", "", "5, 6", "5\r\nContent-Length: 6", "+5", "1 1", "\u0665"])
-    return Rest("bad_length", request(good_body(r), length=said))
+    length = r.choice(["-1", "abc", "1e3", "0x10", "", "5, 6", "5\r\nContent-Length: 6", "+5", "1 1", "\u0665"])
+    return Rest("bad_length", request(good_body(r), length=length))
 
 
 def large(r) -> Rest:
-    """Said to be too large, or said nothing and too large."""
+    """Announces a length that is too large, or sends too many chunks."""
     if r.random() < 0.8:
         length = r.choice([MOST_BYTES + 1, 10**9, 10**12, 2**63 - 1, 2**64, 10**30])
         return Rest("large", request(good_body(r), length=length))
@@ -122,7 +124,7 @@ def smuggled(r) -> Rest:
 
 
 def encoded(r) -> Rest:
-    """What is not compressed as it says, or so well that it would fill the memory."""
+    """Has a wrong Content-Encoding, or decompresses to a size above the limit."""
     kind = r.choice(["gzip", "deflate", "br", "zstd"])
     data = r.choice([good_body(r), r.randbytes(100), b"", gzip.compress(good_body(r))[:-12]])
     if r.random() < 0.3:

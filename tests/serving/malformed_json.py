@@ -1,7 +1,7 @@
-"""Bodies that no server should take for a request: functions of a seeded `random.Random`, in `BODIES`.
+"""Malformed bodies of requests: functions of a seeded `random.Random`, in `BODIES`.
 
-They give what is to be written as JSON, or bytes; alone for the model gru4rec of `tests/serving/conftest.py`
-(versions 1 and 2, 8 units), or in a pair behind the name of a model: hrnn, whose user states have a width of 4.
+They return bytes, or a value to be written as JSON, for the model gru4rec of `tests/serving/conftest.py` (versions 1
+and 2, 8 units). A pair has the name of another model in front: hrnn, whose user states have a width of 4.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MOST_BYTES, MOST_ROWS = 4 * 2**20, 1024  # the server's defaults
 
 
 def junk(r: random.Random, depth: int = 2):
-    """A JSON value that is not a string, nor a list of strings."""
+    """Returns a JSON value that is neither a string nor a list of strings."""
     simple = [None, True, False, 0, -1, 7, 1.5, -0.0, 2**63, -(2**70), 1e308, float("nan"), float("inf"), {}, {"a": 1}]
     if depth and r.random() < 0.3:
         return [junk(r, depth - 1) for _ in range(r.randrange(1, 4))]
@@ -99,8 +99,8 @@ def much_too_deep(r):
 
 def bad_utf8(r):
     body = bytearray(json.dumps({"instances": items(r)}).encode())
-    place = body.index(b"item") + r.randrange(4)
-    body[place : place + 1] = r.choice([b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\xc0\xaf"])
+    index = body.index(b"item") + r.randrange(4)
+    body[index : index + 1] = r.choice([b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\xc0\xaf"])
     return bytes(body)
 
 
@@ -121,7 +121,7 @@ def bad_number(r):
 
 
 def state(r):
-    """Of the wrong width, or with a value that is no number to go on from."""
+    """Has a state of the wrong width, or with a value that is not a finite number."""
     values = [0.0] * STATE
     if r.random() < 0.4:
         values = [0.0] * r.choice([0, 1, STATE - 1, STATE + 1, 1000])
@@ -146,13 +146,13 @@ def user_state(r):
 
 
 def sessions(r):
-    """Not the shape of `items`, or not whole numbers of 32 bits."""
+    """Has sessions that differ in shape from `items`, or are not int32."""
     rows = r.choice([[[1]], [[1, 2, 3]], [1, 2], [[1, 2], [1, 2]], [[2**31, 1]], [[1.5, 2]], [["1", "2"]], [[None, 1]]])
     return "hrnn", {"signature_name": "with_sessions", "inputs": {"items": [["item-1", "item-2"]], "sessions": rows}}
 
 
 def unlike_rows(r):
-    """Inputs with different numbers of rows."""
+    """Has inputs with different numbers of rows."""
     sizes = r.choice([(1, 2, 1), (2, 1, 2), (3, 3, 1), (1, 1, 0), (0, 1, 1), (2, 2, 3)])
     names = ("items", "exclude", "only")
     inputs = {name: items(r, size, 2) if size else [] for name, size in zip(names, sizes, strict=True)}
@@ -202,8 +202,8 @@ def long_id(r):
 
 def bad_b64(r):
     wrong = [3, None, "?", "x", "YQ", "YQ=", "Y Q==", "\u00e9", [], {}]
-    one = r.choice([{"b64": r.choice(wrong)}, {"b64": "YQ==", "x": 1}, {"B64": "YQ=="}, {"b64": {"b64": "YQ=="}}, {}])
-    return {"instances": r.choice([[[one]], [one], [["item-1", one]]])}
+    item = r.choice([{"b64": r.choice(wrong)}, {"b64": "YQ==", "x": 1}, {"B64": "YQ=="}, {"b64": {"b64": "YQ=="}}, {}])
+    return {"instances": r.choice([[[item]], [item], [["item-1", item]]])}
 
 
 def long_b64(r):

@@ -15,7 +15,7 @@ def url(request, server):
     return server.url if request.param == "rest" else f"grpc://{server.grpc_address}"
 
 
-def test_it_answers_as_the_export_does(url, exports, shop):
+def test_answers_equal_those_of_the_export(url, exports, shop):
     client = trs.serving.Client(url)
     histories = [shop.items.ids[:3].tolist(), [], [shop.items.ids[9]]]
     items, scores = trs.export.ask(exports / "gru4rec", histories)
@@ -40,7 +40,7 @@ def test_any_signature_takes_arrays(url, shop):
     assert answer["state"].any()
 
 
-def test_filters_are_said_with_the_question(url, shop):
+def test_filters_are_inputs_of_the_request(url, shop):
     client = trs.serving.Client(url)
     histories = [[shop.items.ids[3]], shop.items.ids[:2].tolist()]
     best = client.recommend("gru4rec", histories).items
@@ -51,14 +51,14 @@ def test_filters_are_said_with_the_question(url, shop):
     assert chosen[0].tolist() == best[0, :4].tolist() and sorted(chosen[1]) == sorted(shelf)
     both = client.recommend("gru4rec", histories[1:], only=[shelf], exclude=[shelf[:3]]).items
     assert both[0].tolist() == [shelf[3], "", "", "", ""]
-    said = {"signature": "recommend_filtered", "exclude": [shelf, [""]], "only": [[""], shelf]}  # padded by the caller
-    assert client.recommend("gru4rec", histories, **said).items[1, :4].tolist() == chosen[1].tolist()
+    filters = {"signature": "recommend_filtered", "exclude": [shelf, [""]], "only": [[""], shelf]}  # already padded
+    assert client.recommend("gru4rec", histories, **filters).items[1, :4].tolist() == chosen[1].tolist()
     for wrong in (["item"], [["item"]], "item"):
-        with pytest.raises(InputError, match="only: say a list of items for each of the 2 histories"):
+        with pytest.raises(InputError, match="only: must be a list of items for each of the 2 histories"):
             client.recommend("gru4rec", histories, only=wrong)
 
 
-def test_what_a_model_can_be_asked(url):
+def test_signatures_of_a_model(url):
     found = trs.serving.Client(url).signatures("gru4rec")
     assert found["recommend_filtered"]["inputs"] == {name: [-1, -1] for name in ("items", "exclude", "only")}
     assert found["serving_default"]["outputs"].keys() == {"items", "scores"}
@@ -68,28 +68,28 @@ def test_what_a_model_can_be_asked(url):
         trs.serving.Client(url).signatures("none")
 
 
-def test_what_is_refused_is_said_at_once(url):
+def test_refusals_are_not_retried(url):
     client = trs.serving.Client(url, deadline=60)
     started = time.monotonic()
-    for asked, says in [
+    for call, message in [
         (lambda: client.recommend("none", [["a"]]), "Servable not found for request: Latest"),
         (lambda: client.recommend("gru4rec", [["a"]], version=8), "Specific"),
-        (lambda: client.recommend("gru4rec", [["a"]], signature="no"), "has .*serving_default"),
-        (lambda: client.recommend("gru4rec", [["a"]], k=6), "gives 5"),
+        (lambda: client.recommend("gru4rec", [["a"]], signature="no"), "must be one of .*serving_default"),
+        (lambda: client.recommend("gru4rec", [["a"]], k=6), "k=6: must be 1 to 5"),
         (lambda: client.recommend("gru4rec", [["a"]], k=0), "k=0"),
         (lambda: client.recommend("gru4rec", ["a"]), "list of lists"),
         (lambda: client.recommend("gru4rec", [["a"]], other=[1]), "'other' is not one of"),
         (lambda: client.predict("gru4rec", {"items": ["a"]}), "shape"),
     ]:
-        with pytest.raises(InputError, match=says):
-            asked()
+        with pytest.raises(InputError, match=message):
+            call()
     assert time.monotonic() - started < 30
-    with pytest.raises(InputError, match="say http"):
+    with pytest.raises(InputError, match="must be http"):
         trs.serving.Client("localhost:8501")
 
 
 @pytest.mark.parametrize("kind", ["http", pytest.param("grpc", marks=pytest.mark.slow)])
-def test_it_waits_for_a_server_up_to_its_deadline(kind, exports, shop):
+def test_the_client_retries_up_to_its_deadline(kind, exports, shop):
     with trs.serving.Server(exports, rest_port=0, grpc_port=0) as server:
         ports = {"rest_port": server.url, "grpc_port": server.grpc_address}
         ports = {name: int(address.rpartition(":")[2]) for name, address in ports.items()}
@@ -104,7 +104,7 @@ def test_it_waits_for_a_server_up_to_its_deadline(kind, exports, shop):
     asking = threading.Thread(target=lambda: answers.append(client.recommend("gru4rec", [[shop.items.ids[0]]])))
     asking.start()
     time.sleep(0.3)
-    with trs.serving.Server(exports, **ports):  # the same place, later
+    with trs.serving.Server(exports, **ports):  # at the same address, later
         asking.join()
     assert answers[0].items.tolist() == expected
 

@@ -1,4 +1,4 @@
-"""The page to try models, driven in Debian's headless Chromium."""
+"""The demo page in Debian's headless Chromium."""
 
 import os
 import re
@@ -18,7 +18,7 @@ EVIL_TITLE = "<script>document.title='owned'</script><b>bold</b>"
 IMAGE = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 
 
-@pytest.fixture(scope="module")  # not of the session: Playwright keeps an event loop in this thread while it runs
+@pytest.fixture(scope="module")  # not session scope: Playwright keeps an event loop running in this thread
 def browser():
     path = shutil.which("chromium")
     if path is None:
@@ -32,17 +32,17 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """url -> its page, which at the end has to have asked no other host, and to have written nothing to the console."""
-    seen, said, contexts = [], [], []
+    """Opens the page at a URL; at the end no other host was requested and nothing was written to the console."""
+    requested, console, contexts = [], [], []
 
     def opened(url, **options):
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(15_000)
-        page.on("request", lambda request: seen.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.said, page.seen = said, seen
+        page.on("request", lambda request: requested.append(request.url))
+        page.on("console", lambda message: console.append(message.text))
+        page.on("pageerror", lambda error: console.append(str(error)))
+        page.console = console
         page.goto(url)
         opened.url = url
         return page
@@ -50,8 +50,8 @@ def visit(browser):
     yield opened
     for context in contexts:
         context.close()
-    assert said == []
-    assert [url for url in seen if not url.startswith((opened.url, "http://images.test/"))] == []
+    assert console == []
+    assert [url for url in requested if not url.startswith((opened.url, "http://images.test/"))] == []
 
 
 def column(page, name):
@@ -63,7 +63,7 @@ def ids(part):
 
 
 def predicted(server, name, history):
-    """What `:predict` answers, in the page's form."""
+    """Returns the answer of `:predict`, with scores rounded as on the page."""
     answer = requests.post(
         f"{server.url}/v1/models/{name}:predict", json={"inputs": {"items": [history or [""]]}}
     ).json()
@@ -91,12 +91,12 @@ def test_a_session_click_by_click_in_two_models(visit, server, shop):
     title = shop.items.content["title"][42].as_py()
     choose(page, f"{title.upper()} {first}")  # titles repeat
     history = [first]
-    for place in (0, 2, 1):
+    for index in (0, 2, 1):
         for name in ("gru4rec", "popularity"):
             shows(page, server, name, history)
         before = ids(column(page, "gru4rec"))
-        history.append(before[place])
-        column(page, "gru4rec").locator(".add").nth(place).click()
+        history.append(before[index])
+        column(page, "gru4rec").locator(".add").nth(index).click()
         expect(page.locator("#session .id")).to_have_text(history)
         shows(page, server, "gru4rec", history)
         moves = column(page, "gru4rec").locator(".move").all_inner_texts()
@@ -133,7 +133,7 @@ def test_by_keyboard_alone(visit, server, shop):
     page.keyboard.type("item")
     expect(page.get_by_role("option").first).to_be_visible()
     page.get_by_role("combobox").fill(shop.items.ids[7])
-    page.keyboard.press("Enter")  # before it was found: that text is meant, not what "item" found
+    page.keyboard.press("Enter")  # before the results arrive: adds this text, not a result of "item"
     expect(page.locator("#session .id")).to_have_text(shop.items.ids[[1, 7]].tolist())
     history = shop.items.ids[[1, 7]].tolist()
     shows(page, server, "gru4rec", history)
@@ -152,7 +152,7 @@ def test_by_keyboard_alone(visit, server, shop):
     shows(page, server, "gru4rec", history[:2])
 
 
-def test_what_a_screen_reader_needs(visit, server):
+def test_labels_for_screen_readers(visit, server):
     page = visit(server.url)
     choose(page, "item")
     page.get_by_role("combobox").fill("item")
@@ -170,7 +170,7 @@ def test_what_a_screen_reader_needs(visit, server):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_stand_out_and_a_phone_shows_all(visit, server, scheme):
+def test_contrast_and_fit_on_a_phone(visit, server, scheme):
     page = visit(server.url, viewport={"width": 360, "height": 740}, color_scheme=scheme)
     choose(page, "item")
     expect(page.locator(".column")).to_have_count(2)
@@ -196,7 +196,7 @@ def test_words_stand_out_and_a_phone_shows_all(visit, server, scheme):
 
 @pytest.fixture(scope="module")
 def foreign(shop, tmp_path_factory):
-    """A folder with a model whose items have names that are HTML."""
+    """A folder with a model whose items have HTML as ids and titles."""
     folder = tmp_path_factory.mktemp("foreign")
     items = Items([EVIL, "b&amp;", '"><svg onload=alert(1)>', "x"], [4, 3, 2, 1])
     images = ["http://images.test/1.svg", "javascript:document.title='owned'", None, "data:image/svg+xml,<svg/>"]
@@ -208,13 +208,13 @@ def foreign(shop, tmp_path_factory):
 
 
 def test_foreign_text_stays_text(visit, foreign):
-    asked = []
+    image_headers = []
     with trs.serving.Server(foreign, rest_port=0, grpc_port=None) as server:
         page = visit("about:blank")
         visit.url = server.url
 
         def image(route):
-            asked.append(route.request.headers)
+            image_headers.append(route.request.headers)
             route.fulfill(body=IMAGE, content_type="image/svg+xml")
 
         page.route("http://images.test/**", image)
@@ -226,22 +226,22 @@ def test_foreign_text_stays_text(visit, foreign):
         answers.locator(".add").nth(2).click()
         choose(page, "<script")
         expect(page.locator("#session .id")).to_have_text([shown[2], EVIL])
-        choose(page, EVIL + "2")  # as it is typed
+        choose(page, EVIL + "2")  # as typed
         expect(page.locator("#session li")).to_have_count(3)
         expect(page.get_by_label("<b>broken")).to_be_disabled()
         expect(answers.locator("img")).to_have_attribute("src", "http://images.test/1.svg")
         assert page.locator("img:not([alt])").count() == 0
         assert page.locator("#answers b, #answers script, svg, i, [onerror]").count() == 0
         assert page.title() == "tfrecsession: try the models"
-        # What the page itself never does, the policy forbids besides.
+        # The policy also forbids what the page itself never does.
         assert "TrustedHTML" in page.evaluate(
             "() => { try { document.body.innerHTML = 'x' } catch (e) { return e.message } }"
         )
-        assert all("referer" not in headers for headers in asked) and asked
-    page.said[:] = [text for text in page.said if "TrustedHTML" not in text]
+        assert all("referer" not in headers for headers in image_headers) and image_headers
+    page.console[:] = [text for text in page.console if "TrustedHTML" not in text]
 
 
-def test_errors_are_shown_where_they_happen(visit, exports, tmp_path):
+def test_errors_are_shown_in_the_column_of_their_model(visit, exports, tmp_path):
     for name in ("gru4rec", "popularity"):
         shutil.copytree(exports / name / "1", tmp_path / "models" / name / "1")
     server = trs.serving.Server(tmp_path / "models", rest_port=0, grpc_port=None, poll_seconds=0.05).start()
@@ -262,4 +262,6 @@ def test_errors_are_shown_where_they_happen(visit, exports, tmp_path):
     page.get_by_role("button", name="Remove event 1").click()
     expect(column(page, "popularity").get_by_role("alert")).to_have_text("The server does not answer. Is it running?")
     expect(page.locator("#server")).to_have_text("The server does not answer. Is it running?")
-    page.said[:] = [text for text in page.said if "Failed to load resource" not in text]  # the browser's own lines
+    page.console[:] = [
+        text for text in page.console if "Failed to load resource" not in text
+    ]  # logged by the browser itself

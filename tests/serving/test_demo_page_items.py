@@ -1,4 +1,4 @@
-"""What the page asks the server beside TensorFlow Serving's API, without a browser."""
+"""The endpoints of the demo page beyond TensorFlow Serving's API, without a browser."""
 
 import base64
 import hashlib
@@ -27,11 +27,11 @@ def folder_of(path, rows):
 
 
 def by_hand(rows, text, limit):
-    """Slow and obvious: the item of this very id, then all that have every word, as they come."""
+    """Searches slowly and plainly: the item with this id, then all that contain every word, in order."""
     words = text.casefold().split()
-    same = [item for item, _ in rows if item == text.strip()]
-    having = [item for item, title in rows if all(word in f"{item}\t{title or ''}".casefold() for word in words)]
-    return [*same, *(item for item in having if item not in same)][:limit]
+    exact = [item for item, _ in rows if item == text.strip()]
+    matching = [item for item, title in rows if all(word in f"{item}\t{title or ''}".casefold() for word in words)]
+    return [*exact, *(item for item in matching if item not in exact)][:limit]
 
 
 TEXT = st.text("aAbB ßΣς\n1\t", max_size=5)
@@ -43,7 +43,7 @@ TEXT = st.text("aAbB ßΣς\n1\t", max_size=5)
     st.text("aAbB ßσ1", max_size=4),
     st.integers(1, 6),
 )
-def test_a_search_finds_what_reading_everything_finds(tmp_path, monkeypatch, titles, text, limit):
+def test_a_search_equals_a_plain_scan(tmp_path, monkeypatch, titles, text, limit):
     monkeypatch.setattr(item_search, "BLOCK", 3)
     rows = list(titles.items())
     found = ItemTable(folder_of(tmp_path, rows)).search(text, limit)
@@ -63,7 +63,7 @@ def test_a_model_without_a_vocabulary_has_no_items(tmp_path):
 
 @pytest.fixture(scope="module")
 def odd(shop, tmp_path_factory):
-    """A server of one model with titles, one whose item table is no Parquet, and one that is no model."""
+    """A server of a model with titles, one with a broken item table, and one with a broken SavedModel."""
     folder = tmp_path_factory.mktemp("odd")
     titles = {
         "item": shop.items.ids[:2].tolist(),
@@ -81,7 +81,7 @@ def odd(shop, tmp_path_factory):
         yield running
 
 
-def test_models_are_listed_with_what_is_wrong_with_them(odd, server):
+def test_models_are_listed_with_their_errors(odd, server):
     listed = {model["name"]: model for model in requests.get(f"{odd.url}/page/models").json()["models"]}
     assert list(listed) == ["broken", "failing", "shop"]
     state = {"name": "shop", "version": 2, "state": "AVAILABLE", "error": "", "model": "Popularity", "k": 3}
@@ -93,9 +93,9 @@ def test_models_are_listed_with_what_is_wrong_with_them(odd, server):
 
 def test_items_with_their_titles(odd, shop):
     first, second, third = shop.items.ids[:3].tolist()
-    asked = {"model": "shop", "q": "ONE"}
+    query = {"model": "shop", "q": "ONE"}
     one = {"item": first, "title": "One", "image": "https://images.test/1.png"}
-    assert requests.get(f"{odd.url}/page/items", asked).json() == {"items": [one]}
+    assert requests.get(f"{odd.url}/page/items", query).json() == {"items": [one]}
     found = requests.get(f"{odd.url}/page/items", {"model": "shop", "limit": 3}).json()["items"]
     assert found == [one, {"item": second, "title": "Two"}, {"item": third}]
     assert len(requests.get(f"{odd.url}/page/items", {"model": "shop"}).json()["items"]) == 20
@@ -108,35 +108,35 @@ def test_items_with_their_titles(odd, shop):
 
 
 def test_names_of_answers(server, shop):
-    wanted = [*shop.items.ids[[5, 2]].tolist(), "never seen"]
-    answer = requests.post(f"{server.url}/page/names", json={"items": wanted}).json()["items"]
+    ids = [*shop.items.ids[[5, 2]].tolist(), "never seen"]
+    answer = requests.post(f"{server.url}/page/names", json={"items": ids}).json()["items"]
     titles = dict(zip(shop.items.ids.tolist(), shop.items.content["title"].to_pylist(), strict=True))
-    assert {row["item"]: row["title"] for row in answer} == {item: titles[item] for item in wanted[:2]}
+    assert {row["item"]: row["title"] for row in answer} == {item: titles[item] for item in ids[:2]}
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1001", "x", "", "1e3", "٣"])
-def test_a_limit_that_is_none(server, limit):
+def test_an_invalid_limit(server, limit):
     answer = requests.get(f"{server.url}/page/items", {"limit": limit})
     assert answer.status_code == 400 and "limit" in answer.json()["error"]
 
 
-ASKED_BADLY = [b"", b"[]", b"{}", b"[" * 9999, b"\xff", b'{"items": null}', b'{"items": "a"}', b'{"items": [1]}']
-ASKED_BADLY += [b'{"items": ["\\ud800"]}', b'{"items": [' + b'"a",' * 1000 + b'"a"]}']
+INVALID = [b"", b"[]", b"{}", b"[" * 9999, b"\xff", b'{"items": null}', b'{"items": "a"}', b'{"items": [1]}']
+INVALID += [b'{"items": ["\\ud800"]}', b'{"items": [' + b'"a",' * 1000 + b'"a"]}']
 
 
-@pytest.mark.parametrize("body", ASKED_BADLY)
-def test_names_asked_badly(server, body):
+@pytest.mark.parametrize("body", INVALID)
+def test_an_invalid_request_for_names(server, body):
     answer = requests.post(f"{server.url}/page/names", data=body)
     assert answer.status_code == 400 and '"items"' in answer.json()["error"]
 
 
-def test_items_that_cannot_be_read_say_so_and_the_model_answers(odd):
+def test_unreadable_items_are_an_error_but_the_model_answers(odd):
     answer = requests.get(f"{odd.url}/page/items", {"model": "broken", "q": "a"})
     assert answer.status_code == 500 and "the items of broken cannot be read" in answer.json()["error"]
     assert requests.post(f"{odd.url}/v1/models/broken:predict", json={"instances": [[""]]}).status_code == 200
 
 
-def test_the_page_is_one_file_that_allows_nothing_else(server):
+def test_the_page_is_one_file_and_its_policy_allows_no_other(server):
     answer = requests.get(f"{server.url}/")
     policy, html = answer.headers["Content-Security-Policy"], answer.text
     assert (
@@ -151,6 +151,6 @@ def test_the_page_is_one_file_that_allows_nothing_else(server):
     assert requests.get(f"{server.url}/page/icon.svg").headers["Content-Type"] == "image/svg+xml"
 
 
-def test_an_answer_says_how_long_it_took(server):
+def test_an_answer_has_its_duration(server):
     answer = requests.post(f"{server.url}/v1/models/popularity:predict", json={"instances": [[""]]})
     assert re.fullmatch(r"total;dur=\d+\.\d\d", answer.headers["Server-Timing"])

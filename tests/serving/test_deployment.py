@@ -1,4 +1,4 @@
-"""The files and commands for the official image, held to TensorFlow Serving's messages; the image itself is not run."""
+"""The files and commands for the official image, checked against TensorFlow Serving's messages; no image is run."""
 
 import http.server
 import json
@@ -21,7 +21,7 @@ import tfrecsession as trs
 from tfrecsession.sessions.vocabulary import Items
 
 FOLDER = Path(__file__).parents[2] / "serving"
-IDS = [f"item-{number}" for number in range(30)]
+IDS = [f"item-{index}" for index in range(30)]
 
 
 def blocks(language):
@@ -44,9 +44,9 @@ def test_the_models_are_where_the_volumes_put_them():
     (service,) = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"].values()
     volumes = dict(volume.split(":")[:2] for volume in service["volumes"])
     assert (FOLDER / "../saved_models").is_dir() and volumes == {"../saved_models": "/models", ".": "/config"}
-    for one in config.model_config_list.config:
-        assert one.base_path == f"/models/{one.name}" and one.model_platform == "tensorflow"
-    # also the lines that wait to be uncommented
+    for model in config.model_config_list.config:
+        assert model.base_path == f"/models/{model.name}" and model.model_platform == "tensorflow"
+    # including the lines that are commented out
     options = dict(re.findall(r"- --(\w+)=(\S+)", (FOLDER / "compose.yaml").read_text()))
     for option in ("model_config_file", "batching_parameters_file"):
         assert (FOLDER / Path(options[option]).relative_to("/config")).is_file()
@@ -54,16 +54,16 @@ def test_the_models_are_where_the_volumes_put_them():
 
 
 def test_the_batching_parameters():
-    """Written out here: the message is in none of the packages for Python."""
+    """The names are listed here, because no Python package has this message."""
     lines = [line for line in (FOLDER / "batching.config").read_text().splitlines() if not line.startswith("#")]
-    numbers = dict(re.fullmatch(r"(\w+) \{ value: (\d+) \}|(\w+): (false)", line).group(1, 2) for line in lines)
-    assert set(numbers) - {None} == {
+    parameters = dict(re.fullmatch(r"(\w+) \{ value: (\d+) \}|(\w+): (false)", line).group(1, 2) for line in lines)
+    assert set(parameters) - {None} == {
         "max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads"
     }  # fmt: skip
     assert lines[-1] == "pad_variable_length_inputs: false"
 
 
-def test_curl_asks_what_can_be_answered(export):
+def test_the_curl_commands_can_be_answered(export):
     commands = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
     posted = [command for command in commands if "-d" in command]
     assert len(posted) == 2

@@ -43,7 +43,7 @@ def predict(channel):
     return predict
 
 
-def test_answers_are_those_of_rest(server, predict, shop):
+def test_answers_equal_those_of_rest(server, predict, shop):
     histories = [shop.items.ids[:2].tolist(), [shop.items.ids[5], ""]]
     for version in (1, 2):
         response = predict(version=version, items=histories)
@@ -84,12 +84,12 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("asked, code, says", BAD, ids=range(len(BAD)))
-def test_bad_requests_are_told_why(predict, asked, code, says):
+@pytest.mark.parametrize("arguments, code, message", BAD, ids=range(len(BAD)))
+def test_bad_requests_get_the_reason(predict, arguments, code, message):
     with pytest.raises(grpc.RpcError) as refused:
-        predict(**asked)
+        predict(**arguments)
     assert refused.value.code() == grpc.StatusCode[code]
-    assert says in refused.value.details()
+    assert message in refused.value.details()
 
 
 def test_metadata_and_status(channel):
@@ -110,7 +110,7 @@ def test_metadata_and_status(channel):
     status = model_service_pb2_grpc.ModelServiceStub(channel)
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = "gru4rec"
-    states = [(one.version, one.state) for one in status.GetModelStatus(request).model_version_status]
+    states = [(version.version, version.state) for version in status.GetModelStatus(request).model_version_status]
     available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
     assert states == [(2, available), (1, available)]
     request.model_spec.name = "none"
@@ -120,8 +120,8 @@ def test_metadata_and_status(channel):
 
 
 @pytest.mark.parametrize("signature, state", [("serving_default", "AVAILABLE"), ("no such", "END")])
-def test_an_export_is_warmed_up_as_it_wishes(exports, tmp_path, signature, state):
-    """As with TensorFlow Serving, a version whose warm-up fails does not answer."""
+def test_the_warm_up_requests_of_an_export_are_run(exports, tmp_path, signature, state):
+    """As with TensorFlow Serving, a version whose warm-up fails is not available."""
     folder = shutil.copytree(exports / "gru4rec" / "1", tmp_path / "m" / "1")
     entry = prediction_log_pb2.PredictionLog()
     entry.predict_log.request.model_spec.signature_name = signature
@@ -135,7 +135,7 @@ def test_an_export_is_warmed_up_as_it_wishes(exports, tmp_path, signature, state
     assert version.state == state and bool(version.error) == (state == "END")
 
 
-def test_a_port_that_is_taken(server, tmp_path):
+def test_a_port_in_use(server, tmp_path):
     port = int(server.grpc_address.rpartition(":")[2])
     with pytest.raises(InputError, match=f"--grpc-port {port}"):
         trs.serving.Server(tmp_path, rest_port=0, grpc_port=port).start()

@@ -1,4 +1,4 @@
-"""Whatever is sent gets a client's error in TensorFlow Serving's shape, and the next request its answer."""
+"""Every malformed request gets a client error in TensorFlow Serving's format, and the next request is answered."""
 
 import contextlib
 import http.client
@@ -41,16 +41,16 @@ def models(exports, shop, tmp_path_factory):
 
 
 class Ended:
-    """The answer has no end of its own: the connection was closed without one."""
+    """The result of a connection that was closed without a complete answer."""
 
     status, body = 0, b""
 
 
 def send(url: str, case):
-    """What comes back through a connection of its own."""
+    """Sends a case through a new connection and returns the answer."""
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a server need not read on after it said no
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server may refuse early
             connection.sendall(case.data)
             if case.incomplete:
                 connection.shutdown(socket.SHUT_WR)
@@ -64,7 +64,7 @@ def send(url: str, case):
 
 
 def refused(url: str, seed: int) -> str | None:
-    """What is wrong with the answer to a malformed request; None: nothing."""
+    """Returns a description of a wrong answer to a malformed request; None if the answer is right."""
     case = rest(seed)
     answer = send(url, case)
     text = f"rest({seed}) {case.kind} {case.data[:300]!r}: {answer.status} {answer.body[:300]!r}"
@@ -75,11 +75,11 @@ def refused(url: str, seed: int) -> str | None:
     if case.bodiless:
         return None
     try:
-        said = json.loads(answer.body)
+        content = json.loads(answer.body)
     except ValueError:
         return text
-    good = list(said) == ["error"] and isinstance(said["error"], str) and 0 < len(said["error"]) < 2000
-    return None if good and "Traceback" not in said["error"] else text
+    good = list(content) == ["error"] and isinstance(content["error"], str) and 0 < len(content["error"]) < 2000
+    return None if good and "Traceback" not in content["error"] else text
 
 
 def refused_grpc(channel, seed: int) -> str | None:
@@ -96,7 +96,7 @@ def refused_grpc(channel, seed: int) -> str | None:
     return f"{text}: answered"
 
 
-def well(url: str, expected: dict) -> None:
+def check_good_request(url: str, expected: dict) -> None:
     answer = requests.post(f"{url}/v1/models/gru4rec:predict", json={"instances": [["item-1"]]}, timeout=60)
     assert (answer.status_code, answer.json()) == (200, expected)
 
@@ -106,21 +106,21 @@ def good_answer(url: str) -> dict:
 
 
 def test_some(models, caplog):
-    """A few hundred; each kind is among them."""
+    """550 requests, with each kind among them."""
     with trs.serving.Server(models, rest_port=0, grpc_port=0) as server, caplog.at_level(logging.WARNING):
         expected = good_answer(server.url)
         wrong = [refused(server.url, seed) for seed in range(400)]
         with grpc.insecure_channel(server.grpc_address) as channel:
             wrong += [refused_grpc(channel, seed) for seed in range(150)]
         noise(server.grpc_address, 10)
-        well(server.url, expected)
+        check_good_request(server.url, expected)
     assert not list(filter(None, wrong))
     assert not caplog.records
     assert len({rest(seed).kind for seed in range(400)}) == len(BODIES) + len(set(HTTP))
 
 
 def noise(address: str, times: int) -> None:
-    """Bytes that are not even HTTP/2 to the port of gRPC."""
+    """Sends bytes that are not HTTP/2 to the gRPC port."""
     host, _, port = address.partition(":")
     for seed in range(times):
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -136,7 +136,7 @@ def megabytes(process, key: str) -> float:
 
 @pytest.mark.slow
 def test_ten_thousand(models, tmp_path):
-    """By a server in a process of its own, whose memory stays where it was and whose log stays empty."""
+    """The server runs in its own process; its memory stays constant and its log empty."""
     command = [
         sys.executable,
         "-m",
@@ -153,11 +153,11 @@ def test_ten_thousand(models, tmp_path):
     log = tmp_path / "log"
     with open(log, "w") as file, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file) as process:
         try:
-            said = b""
-            while not said.rstrip().endswith(b"}"):
+            printed = b""
+            while not printed.rstrip().endswith(b"}"):
                 assert (line := process.stdout.readline()), log.read_text()
-                said += line
-            url, address = json.loads(said)["rest"], json.loads(said)["grpc"]
+                printed += line
+            url, address = json.loads(printed)["rest"], json.loads(printed)["grpc"]
             expected, start, sizes = good_answer(url), len(log.read_text()), []
             wrong, kinds = [], Counter()
             with grpc.insecure_channel(address) as channel:
@@ -169,10 +169,10 @@ def test_ten_thousand(models, tmp_path):
                         wrong.append(refused_grpc(channel, seed))
                         kinds[grpc_case(seed).kind] += 1
                     if seed % 500 == 499:
-                        well(url, expected)
+                        check_good_request(url, expected)
                         sizes.append(megabytes(process.pid, "VmRSS"))
             noise(address, 100)
-            well(url, expected)
+            check_good_request(url, expected)
             print(f"{dict(kinds)}\nMB: {[round(size) for size in sizes]}, peak {megabytes(process.pid, 'VmHWM'):.0f}")
             assert not list(filter(None, wrong))
             assert log.read_text()[start:] == ""

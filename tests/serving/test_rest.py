@@ -14,13 +14,15 @@ import tfrecsession as trs
 from tfrecsession import InputError
 
 
-def post(server, path, **asked):
-    answer = requests.post(f"{server.url}/v1/models/{path}:predict", **(asked if "data" in asked else {"json": asked}))
+def post(server, path, **content):
+    answer = requests.post(
+        f"{server.url}/v1/models/{path}:predict", **(content if "data" in content else {"json": content})
+    )
     return answer.status_code, answer.json()
 
 
 def state_dims(server):
-    """The shape of `state`, as a client reads it off the signature."""
+    """Returns the shape of `state`, which a client reads from the signature."""
     answer = requests.get(f"{server.url}/v1/models/gru4rec/metadata").json()
     signature = answer["metadata"]["signature_def"]["signature_def"]["advance"]
     return [dim["size"] for dim in signature["inputs"]["state"]["tensor_shape"]["dim"]]
@@ -29,11 +31,11 @@ def state_dims(server):
 def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not come true"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.05)
 
 
-def test_rows_and_columns_answer_as_the_model_does(server, exports, shop):
+def test_rows_and_columns_equal_the_answers_of_the_model(server, exports, shop):
     ids = shop.items.ids
     histories = [[ids[0], ids[3], ids[7]], [ids[5], "", ""], ["never seen", "", ""]]
     items, scores = trs.export.ask(exports / "gru4rec" / "2", histories)
@@ -48,8 +50,8 @@ def test_rows_and_columns_answer_as_the_model_does(server, exports, shop):
     assert [row["scores"] for row in first["predictions"]] != [row["scores"] for row in rows["predictions"]]
 
 
-def test_a_state_goes_around(server, shop):
-    """advance, event by event, is serving_default of the whole."""
+def test_a_state_is_passed_from_event_to_event(server, shop):
+    """`advance` event by event equals `serving_default` of the whole session."""
     items = shop.items.ids[[4, 9, 2]].tolist()
     state = [0.0] * int(state_dims(server)[1])
     for item in items:
@@ -61,7 +63,7 @@ def test_a_state_goes_around(server, shop):
 
 
 class Arithmetic(tf.Module):
-    """Not a recommender: whatever a SavedModel may have."""
+    """A SavedModel that is not a recommender, with other types and shapes."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, name="x")])
     def double(self, x):
@@ -89,8 +91,8 @@ def test_any_saved_model_is_served(server, arithmetic):
     assert post(server, "arithmetic", instances=[[1, 2.5], [3, 4]]) == (200, {"predictions": [[2, 5], [6, 8]]})
     assert post(server, "arithmetic", inputs={"x": [[1, 2]]}) == (200, {"outputs": [[2, 4]]})
     assert post(server, "arithmetic", inputs=4, signature_name="total") == (200, {"outputs": 6})
-    asked = {"text": {"b64": "/w=="}, "number": 2}
-    code, answer = post(server, "arithmetic", instances=[asked], signature_name="types")
+    row = {"text": {"b64": "/w=="}, "number": 2}
+    code, answer = post(server, "arithmetic", instances=[row], signature_name="types")
     assert (code, answer["predictions"][0]) == (
         200,
         {"raw_bytes": {"b64": "/w=="}, "text": {"b64": "/w=="}, "number": 2, "flag": True},
@@ -143,15 +145,15 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("path, asked, code, says", BAD, ids=range(len(BAD)))
-def test_bad_requests_are_told_why(server, path, asked, code, says):
-    got, answer = post(server, path, data=json.dumps(asked))
-    assert (got, list(answer)) == (code, ["error"])
-    assert says in answer["error"]
+@pytest.mark.parametrize("path, content, code, message", BAD, ids=range(len(BAD)))
+def test_bad_requests_get_the_reason(server, path, content, code, message):
+    status, answer = post(server, path, data=json.dumps(content))
+    assert (status, list(answer)) == (code, ["error"])
+    assert message in answer["error"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe{", b"[" * 100_000, b'{"instances": ' + b"9" * 5000 + b"}"])
-def test_what_is_not_json(server, body):
+def test_invalid_json(server, body):
     code, answer = post(server, "gru4rec", data=body)
     assert code == 400 and answer["error"].startswith("JSON Parse error")
 
@@ -167,13 +169,13 @@ def test_what_is_not_json(server, body):
         ("GET", "/elsewhere", 404),
     ],
 )
-def test_no_such_page(server, method, path, code):
+def test_unknown_paths_and_methods(server, method, path, code):
     answer = requests.request(method, server.url + path)
     assert (answer.status_code, list(answer.json())) == (code, ["error"])
 
 
-def test_versions_come_and_go(exports, tmp_path):
-    """A copy under way is left alone; a new version answers when it is whole; without it the earlier one does again."""
+def test_versions_are_added_and_removed(exports, tmp_path):
+    """A partial copy is not used. A complete new version answers; once it is removed, the earlier one does again."""
     shutil.copytree(exports / "gru4rec" / "1", tmp_path / "m" / "1")
 
     def states():
@@ -206,14 +208,14 @@ def test_folders_that_cannot_be_served(exports, tmp_path, server):
         trs.serving.Server(tmp_path, rest_port=port, grpc_port=None).start()
 
 
-def test_a_request_has_a_largest_size(tmp_path):
+def test_the_size_of_a_request_is_limited(tmp_path):
     with trs.serving.Server(tmp_path, rest_port=0, grpc_port=None, most_bytes=1000) as server:
         code, answer = post(server, "any", data=b"x" * 2000)
         assert code == 413 and "1,000 bytes" in answer["error"]
         assert requests.get(f"{server.url}/healthz").status_code == 503  # there is no model
 
 
-def test_the_command_stops_when_told(exports, shop):
+def test_the_command_stops_on_sigterm(exports, shop):
     command = [sys.executable, "-m", "tfrecsession", "serve", str(exports), "--rest-port", "0", "--grpc-port", "0"]
     with subprocess.Popen([*command, "--json", "-"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         text = b""
@@ -223,15 +225,15 @@ def test_the_command_stops_when_told(exports, shop):
             text += line
         url = json.loads(text)["rest"]
         assert url.startswith("http://127.0.0.1:")
-        asked = {"instances": [[shop.items.ids[0]]]}
-        assert requests.post(f"{url}/v1/models/popularity:predict", json=asked).status_code == 200
+        body = {"instances": [[shop.items.ids[0]]]}
+        assert requests.post(f"{url}/v1/models/popularity:predict", json=body).status_code == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
 
 
-@pytest.mark.parametrize("said", [["--rest-port", "70000"], ["--max-queue", "0"], ["--poll", "-1"]])
-def test_options_that_make_no_sense(exports, capsys, said):
+@pytest.mark.parametrize("arguments", [["--rest-port", "70000"], ["--max-queue", "0"], ["--poll", "-1"]])
+def test_options_out_of_range(exports, capsys, arguments):
     from tfrecsession.cli import main
 
-    assert main(["serve", str(exports), *said]) == 2
-    assert said[0] in capsys.readouterr().err
+    assert main(["serve", str(exports), *arguments]) == 2
+    assert arguments[0] in capsys.readouterr().err

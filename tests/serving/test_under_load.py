@@ -1,4 +1,4 @@
-"""Many requests at once: joined, refused, answered while versions change and while the server stops."""
+"""Concurrent requests: joined, refused, answered while versions change and while the server stops."""
 
 import shutil
 import threading
@@ -26,7 +26,7 @@ class Slow(tf.Module):
 
 
 class Lists(tf.Module):
-    """Lengths count: what is wrong alone must stay wrong in company."""
+    """Signatures whose answers depend on lengths: an error alone must stay an error in a joined call."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, None), tf.string), tf.TensorSpec((None, None), tf.string)])
     def count(self, items, only):
@@ -43,11 +43,11 @@ class Lists(tf.Module):
 
 @pytest.fixture(scope="module")
 def folder(exports, tmp_path_factory):
-    """With a model whose calls take as long as they are told, and one that refuses some rows."""
+    """A folder with a model whose calls take a requested time, and one that refuses some rows."""
     folder = tmp_path_factory.mktemp("busy")
     shutil.copytree(exports / "gru4rec" / "2", folder / "gru4rec" / "2")
     shutil.copytree(exports / "gru4rec" / "2", folder / "plain" / "1")
-    (folder / "plain" / "1" / "assets.extra" / "tfrecsession.json").unlink()  # no promise about rows and padding
+    (folder / "plain" / "1" / "assets.extra" / "tfrecsession.json").unlink()  # so that nothing is joined
     slow = Slow()
     tf.saved_model.save(slow, str(folder / "slow" / "1"), signatures={"serving_default": slow.spin})
     tf.saved_model.save(slow, str(folder / "roots" / "1"), signatures={"serving_default": slow.root})
@@ -78,7 +78,7 @@ def meter(server, name):
 
 
 class busy:
-    """Inside, the only thread of the server is taken; at the end what had to wait is answered, in the order it came."""
+    """Occupies the only thread of the server; on exit the waiting requests are answered, in order of arrival."""
 
     def __init__(self, server):
         self.server = server
@@ -86,43 +86,43 @@ class busy:
     def __enter__(self):
         self.pool = ThreadPoolExecutor(32)
         self.calls = meter(self.server, "joined_count")
-        self.asked = []
+        self.sent = []
         self.ask("slow", [400_000])
         time.sleep(0.2)
         return self
 
     def ask(self, name, rows):
-        """Send one and wait until it is in the queue, behind those before it."""
-        self.asked.append(self.pool.submit(post, self.server, name, rows))
-        want = min(len(self.asked) - 1, self.server.batcher.most_waiting)
+        """Sends a request and waits until it is in the queue, behind the earlier ones."""
+        self.sent.append(self.pool.submit(post, self.server, name, rows))
+        expected = min(len(self.sent) - 1, self.server.batcher.most_waiting)
         end = time.monotonic() + 30
-        while self.server.batcher.waiting < want:
-            assert time.monotonic() < end and not self.asked[0].done(), "the slow call was over too soon"
+        while self.server.batcher.waiting < expected:
+            assert time.monotonic() < end and not self.sent[0].done(), "the slow call was over too soon"
             time.sleep(0.002)
 
     def __exit__(self, *_):
-        self.answers = [future.result() for future in self.asked][1:]
+        self.answers = [future.result() for future in self.sent][1:]
         self.calls = meter(self.server, "joined_count") - self.calls
         self.pool.shutdown()
 
 
-def test_joined_requests_get_the_answers_they_get_alone(served, shop):
+def test_joined_requests_get_the_same_answers_as_alone(served, shop):
     ids = shop.items.ids.tolist()
-    asked = [[ids[place : place + length]] for place, length in enumerate([1, 7, 3, 0, 16, 2])]
-    asked += [[ids[30:70]], [ids[1:3], ids[4:6]], [ids[5:60]]]  # longer ones are company for each other only
-    alone = [post(served, "gru4rec", rows) for rows in asked]
+    batches = [[ids[start : start + length]] for start, length in enumerate([1, 7, 3, 0, 16, 2])]
+    batches += [[ids[30:70]], [ids[1:3], ids[4:6]], [ids[5:60]]]  # long histories are joined with long ones only
+    alone = [post(served, "gru4rec", rows) for rows in batches]
     with busy(served) as waiting:
-        for rows in asked:
+        for rows in batches:
             waiting.ask("gru4rec", rows)
     assert waiting.calls == 3  # the slow one, the short ones, the long ones
     for (code, got), (_, expected) in zip(waiting.answers, alone, strict=True):
         assert code == 200
-        for mine, its in zip(got["predictions"], expected["predictions"], strict=True):
-            assert mine["items"] == its["items"]
-            np.testing.assert_allclose(mine["scores"], its["scores"], rtol=1e-5, atol=1e-7)
+        for joined, single in zip(got["predictions"], expected["predictions"], strict=True):
+            assert joined["items"] == single["items"]
+            np.testing.assert_allclose(joined["scores"], single["scores"], rtol=1e-5, atol=1e-7)
 
 
-def test_models_that_promise_nothing_are_asked_one_by_one(served, shop):
+def test_requests_to_other_models_are_not_joined(served, shop):
     with busy(served) as waiting:
         for _ in range(3):
             waiting.ask("plain", [[shop.items.ids[0]]])
@@ -130,7 +130,7 @@ def test_models_that_promise_nothing_are_asked_one_by_one(served, shop):
     assert [code for code, _ in waiting.answers] == [200] * 3
 
 
-def test_a_bad_neighbour_fails_alone(served):
+def test_a_bad_request_in_a_joined_call_fails_alone(served):
     with busy(served) as waiting:
         for x in (4.0, -1.0, 9.0):
             waiting.ask("roots", [x])
@@ -150,7 +150,7 @@ def test_several_lists_are_padded_each_to_its_own_length(served):
     ]
 
 
-def test_what_is_wrong_alone_is_wrong_in_company(served):
+def test_an_error_alone_is_an_error_in_a_joined_call(served):
     with busy(served) as waiting:
         waiting.ask("pairs", [{"items": ["a", "b"], "sessions": [1, 2]}])
         waiting.ask("pairs", [{"items": ["a"], "sessions": [1, 2]}])
@@ -177,16 +177,16 @@ def test_many_rows_are_answered_in_parts(served, shop):
 
 def test_metrics_and_health(served, shop):
     post(served, "gru4rec", [[shop.items.ids[0]]])
-    post(served, "a stranger's name", [["a"]])
+    post(served, "an unknown name", [["a"]])
     text = requests.get(f"{served.url}/monitoring/prometheus/metrics").text
     assert 'tfrecsession_serving_requests_total{api="rest",code="200",model="gru4rec"} 1.0' in text
     assert 'tfrecsession_serving_requests_total{api="rest",code="404",model=""} 1.0' in text
     assert 'tfrecsession_serving_version_available{model="gru4rec",version="2"} 1.0' in text
-    assert "stranger" not in text
+    assert "unknown name" not in text
     assert requests.get(f"{served.url}/healthz").text == "ok\n"
 
 
-def test_what_is_under_way_is_answered_before_the_end(folder):
+def test_requests_in_progress_are_answered_before_the_stop(folder):
     with trs.serving.Server(folder, rest_port=0, grpc_port=None, threads=1) as server, ThreadPoolExecutor() as pool:
         slow, behind = (pool.submit(post, server, "slow", [turns]) for turns in (300_000, 3))
         while server.batcher.waiting + server.batcher.running < 2:
@@ -219,4 +219,4 @@ def test_versions_change_under_load_without_a_failed_request(exports, shop, tmp_
         for thread in threads:
             thread.join()
     assert not failed
-    assert len({str(answer) for answer in answered}) == 2  # those of the two sets of weights
+    assert len({str(answer) for answer in answered}) == 2  # one for each set of weights

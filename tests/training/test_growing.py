@@ -262,11 +262,11 @@ def test_train_from_a_run(place, older, newer, capsys):
         (["--from", "{place}/run", "--set", "units=[7]"], "units=[7]: the model that goes on was trained with [6]"),
         (["--from", "{place}/run", "--set", "joined=True"], "joined=True: the model that goes on"),
         (["--from", "{place}/run", "--model", "narm"], "model=narm: "),
-        (["--from", "{place}/run", "--workers", "2"], "--from: a model that grows goes on with one worker"),
+        (["--from", "{place}/run", "--workers", "2"], "--from: a run is continued by one worker"),
         (["--from", "{place}/run", "--start", "content"], "start='content'"),
         (["--from", "{place}/nowhere"], "nowhere is not a run folder"),
-        (["--model", "gru4rec", "--start", "mean"], "--start: is for a training that goes on"),
-        ([], "--model: say which"),
+        (["--model", "gru4rec", "--start", "mean"], "--start: must come with --from RUN"),
+        ([], "--model: must be given"),
     ],
 )
 def test_refused(place, newer, tmp_path, capsys, words, said):

@@ -141,5 +141,5 @@ def test_a_preset_of_another_model_is_refused_by_the_model(shop):
 def test_a_preset_of_another_model_is_refused():
     with pytest.raises(InputError, match="is for gru4rec, not for item_knn"):
         presets.read(presets.names()[0], "item_knn")
-    with pytest.raises(InputError, match="no preset 'nothing'; there are: "):
+    with pytest.raises(InputError, match="no preset 'nothing'; must be one of "):
         presets.read("nothing")

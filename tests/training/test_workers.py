@@ -232,21 +232,21 @@ def test_what_one_worker_alone_can_train_is_refused(model, settings, word, monke
     ("hosts", "worker", "message"),
     [
         ("one:1,two", 0, "host:port,host:port"),
-        ("one:1,two:2", None, "which of the 2 hosts"),
-        ("one:1,two:2", 2, "which of the 2 hosts"),
+        ("one:1,two:2", None, "among the 2 hosts"),
+        ("one:1,two:2", 2, "among the 2 hosts"),
         (None, 1, "host:port,host:port"),
     ],
 )
 def test_hosts_that_make_no_sense(hosts, worker, message, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(InputError, match=message):
-        launch.join(hosts, worker)
+        launch.set_cluster_env(hosts, worker)
     assert "TF_CONFIG" not in os.environ
 
 
 def test_hosts_become_a_tf_config(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "")
-    launch.join("one:1,two:2", 1)
+    launch.set_cluster_env("one:1,two:2", 1)
     config = {"cluster": {"worker": ["one:1", "two:2"]}, "task": {"type": "worker", "index": 1}}
     assert json.loads(os.environ["TF_CONFIG"]) == config and not launch.is_chief()
 

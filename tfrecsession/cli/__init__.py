@@ -1,4 +1,4 @@
-"""The command line: the pipeline's stations as verbs."""
+"""The command line: one command per stage of the pipeline."""
 
 from tfrecsession.cli.program import main
 

@@ -1,4 +1,4 @@
-"""compare, report."""
+"""The commands `compare` and `report`."""
 
 from __future__ import annotations
 
@@ -13,20 +13,38 @@ from tfrecsession.errors import InputError
 DEFAULT = "popularity,item_knn,gru4rec"
 
 
-def compare_command(commands, every):
-    command = commands.add_parser("compare", parents=[every], help="several models on one data set, one protocol")
-    command.add_argument("data", metavar="DIR", help="what `tfrecsession prepare` made")
-    command.add_argument("--models", metavar="A,B", help=f"to fit and evaluate ({DEFAULT}); LABEL=MODEL names a row")
-    command.add_argument("--runs", default="", metavar="RUN,RUN", help="finished runs on this data, to evaluate")
-    command.add_argument("--out", required=True, metavar="DIR", help="report.html, results.json and the runs")
-    command.add_argument("--set", action="append", default=[], metavar="MODEL.KEY=VALUE", help="a model's setting")
-    command.add_argument(
-        "--preset", action="append", default=[], metavar="MODEL=NAME", help="tuned settings, or a file"
+def compare_command(commands, common):
+    command = commands.add_parser(
+        "compare",
+        parents=[common],
+        help="train and evaluate several models on one data set",
+        description="Train several models on one data set, evaluate them on its test split and write a report. "
+        "An interrupted comparison continues when the same command is run again.",
     )
-    command.add_argument("--epochs", type=int, help="of what learns by gradient")
-    command.add_argument("--seed", type=int, default=0, help="of every training")
-    command.add_argument("--k", default="20", help="lengths of list to report")
-    command.add_argument("--overwrite", action="store_true", help="start afresh instead of going on")
+    command.add_argument("data", metavar="DIR", help="data set made by `tfrecsession prepare`")
+    command.add_argument(
+        "--models",
+        metavar="A,B",
+        help=f"models to train and evaluate; LABEL=MODEL gives a model another label (default: {DEFAULT})",
+    )
+    command.add_argument("--runs", default="", metavar="RUN,RUN", help="finished runs on this data set to evaluate too")
+    command.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for report.html, results.json and the runs"
+    )
+    command.add_argument(
+        "--set", action="append", default=[], metavar="MODEL.KEY=VALUE", help="a setting of one model; repeatable"
+    )
+    command.add_argument(
+        "--preset",
+        action="append",
+        default=[],
+        metavar="MODEL=NAME",
+        help="tuned settings of one model: a preset of the package or a .json file; repeatable",
+    )
+    command.add_argument("--epochs", type=int, metavar="N", help="training epochs of models trained by gradient")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of every training (default: 0)")
+    command.add_argument("--k", default="20", metavar="K,K", help="list lengths to report, e.g. 5,10,20 (default: 20)")
+    command.add_argument("--overwrite", action="store_true", help="start over instead of continuing")
     command.set_defaults(run=compare)
 
 
@@ -46,19 +64,26 @@ def compare(options) -> int:
                 overwrite=options.overwrite, progress=bars,
             )  # fmt: skip
     except KeyboardInterrupt:
-        screen.print(f"interrupted; what was finished is kept in {options.out}, and the same command goes on from it")
+        screen.print(f"interrupted; finished models are kept in {options.out}, run the same command again to continue")
         return 130
-    screen.print(comparison_table(results, f"{options.data}, test split, next event, whole catalogue, ties against"))
-    screen.print("*: differs from the best of the column, p < 0.05 after Holm's correction. In brackets 95% intervals.")
-    screen.print(f"{Path(options.out) / 'report.html'}: tests, charts, costs and the protocol, to look at in a browser")
+    screen.print(
+        comparison_table(results, f"{options.data}, test split, next event, whole catalogue, ties against the model")
+    )
+    screen.print("*: differs from the best in the column, p < 0.05 after Holm's correction. Brackets: 95% intervals.")
+    screen.print(f"{Path(options.out) / 'report.html'}: tests, charts, costs and the protocol; open it in a browser")
     write_json(results, options.json)
     return 0
 
 
-def report_command(commands, every):
-    command = commands.add_parser("report", parents=[every], help="results.json of a comparison -> report.html again")
-    command.add_argument("comparison", metavar="DIR", help="the folder of a comparison, or its results.json")
-    command.add_argument("--out", metavar="FILE", help="the page to write (report.html beside results.json)")
+def report_command(commands, common):
+    command = commands.add_parser(
+        "report",
+        parents=[common],
+        help="write report.html again from a comparison's results.json",
+        description="Write report.html again from the results.json of a comparison.",
+    )
+    command.add_argument("comparison", metavar="DIR", help="folder of the comparison, or its results.json")
+    command.add_argument("--out", metavar="FILE", help="file to write (default: report.html beside results.json)")
     command.set_defaults(run=report)
 
 
@@ -75,7 +100,7 @@ COMMANDS = [compare_command, report_command]
 
 
 class Bars:
-    """A progress bar per model on a terminal, a line per stage elsewhere; called as `evaluation.compare` says."""
+    """A progress bar per model on a terminal, a line per stage elsewhere; the `progress` of `evaluation.compare`."""
 
     def __init__(self, screen):
         columns = (
@@ -108,21 +133,21 @@ class Bars:
 
 
 def words(text: str) -> list[str]:
-    """ "a, b" -> ["a", "b"]."""
+    """Splits "a, b" into ["a", "b"]."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def settings_of(options, models: list[str]) -> dict[str, dict]:
-    """label -> what --preset, --epochs and --set say of it, each over the one before."""
+    """Returns label -> settings from --preset, --epochs and --set; later ones override earlier ones."""
     from tfrecsession import presets, training
     from tfrecsession.evaluation.comparison import labelled
 
     kinds = dict(labelled(word) for word in models)
     chosen = {label: {} for label in kinds}
     for word in options.preset:
-        label, said, name = word.partition("=")
-        if not said or label not in kinds:
-            raise InputError(f"--preset {word}: say MODEL=NAME with one of {', '.join(kinds)}")
+        label, equals, name = word.partition("=")
+        if not equals or label not in kinds:
+            raise InputError(f"--preset {word}: must be MODEL=NAME, with MODEL one of {', '.join(kinds)}")
         chosen[label] |= presets.read(name, kinds[label])["settings"]
     for label, kind in kinds.items():
         if options.epochs is not None and "epochs" in training.settings_of(kind):

@@ -1,4 +1,4 @@
-"""prepare, describe."""
+"""The commands `prepare` and `describe`."""
 
 from __future__ import annotations
 
@@ -10,55 +10,101 @@ from tfrecsession.cli.output import console, write_json
 from tfrecsession.errors import InputError
 
 
-def prepare_command(commands, every):
-    command = commands.add_parser("prepare", parents=[every], help="a click log -> a prepared data set")
+def prepare_command(commands, common):
+    command = commands.add_parser(
+        "prepare",
+        parents=[common],
+        help="turn a click log into a prepared data set",
+        description="Turn a click log into a prepared data set: read it, build and filter sessions, split by time.",
+    )
     command.add_argument(
         "source",
-        help="CSV, TSV, JSON Lines, Parquet (file or folder), .txt, u.data, ratings.dat, tfds:NAME, synthetic:...",
+        metavar="SOURCE",
+        help="the log: CSV, TSV, JSON Lines, Parquet (file or folder), .txt, u.data, ratings.dat, tfds:NAME, "
+        "synthetic:...",
     )
-    command.add_argument("--out", required=True, metavar="DIR", help="the data set to make")
-    columns = command.add_argument_group("columns of the log (found by their usual names where not said)")
-    for part in ("item", "time", "session", "user"):
-        columns.add_argument(f"--{part}", metavar="COLUMN")
+    command.add_argument("--out", required=True, metavar="DIR", help="folder of the data set to create")
+    command.add_argument("--overwrite", action="store_true", help="replace an existing data set")
+    columns = command.add_argument_group("columns of the log", "Found by their usual names by default.")
+    for part, text in (("item", "item id"), ("time", "time of the event"), ("session", "session id")):
+        columns.add_argument(f"--{part}", metavar="COLUMN", help=text)
+    columns.add_argument("--user", metavar="COLUMN", help="user id")
     columns.add_argument("--event", metavar="COLUMN", help="event type (view, cart, ...)")
-    columns.add_argument("--context", metavar="A,B", default="", help="further columns to keep per event")
+    columns.add_argument("--context", metavar="A,B", default="", help="further columns to keep for each event")
     reading = command.add_argument_group("reading")
-    reading.add_argument("--format", help="where the file's name does not say it")
-    reading.add_argument("--time-unit", choices=["s", "ms", "us", "ns"], help="of integer times; detected otherwise")
+    reading.add_argument("--format", help="file format (default: from the file name)")
+    reading.add_argument(
+        "--time-unit", choices=["s", "ms", "us", "ns"], help="unit of integer times (default: detected)"
+    )
     reading.add_argument(
         "--drop-bad-rows", action="store_true", help="drop rows without item, session or readable time"
     )
-    reading.add_argument("--keep-duplicates", action="store_true", help="keep rows that are equal in all parts")
-    cleaning = command.add_argument_group("sessions")
-    cleaning.add_argument("--gap", metavar="30m", help="cut sessions where a user was idle for so long")
-    cleaning.add_argument("--drop-repeats", action="store_true", help="keep one of consecutive events on one item")
-    cleaning.add_argument(
-        "--min-item-support", type=int, metavar="N", help="events an item needs (5; 1 with --test-input)"
+    reading.add_argument(
+        "--keep-duplicates", action="store_true", help="keep rows with equal session, user, item, time and event"
     )
-    cleaning.add_argument("--min-session-length", type=int, metavar="N", help="events a session needs (2)")
+    cleaning = command.add_argument_group("sessions")
     cleaning.add_argument(
-        "--one-pass", action="store_true", help="apply the two filters once, not to their fixed point"
+        "--gap",
+        metavar="DURATION",
+        help="start a new session after a pause of this length, e.g. 30m (default: 30m in a log without sessions)",
+    )
+    cleaning.add_argument(
+        "--drop-repeats", action="store_true", help="keep the first of consecutive events with the same item"
+    )
+    cleaning.add_argument(
+        "--min-item-support",
+        type=int,
+        metavar="N",
+        help="drop items with fewer events (default: 5; 1 with --test-input)",
+    )
+    cleaning.add_argument(
+        "--min-session-length", type=int, metavar="N", help="drop sessions with fewer events (default: 2)"
+    )
+    cleaning.add_argument(
+        "--one-pass", action="store_true", help="apply these two filters once (default: until nothing changes)"
     )
     split = command.add_argument_group("split by time")
-    split.add_argument("--test-span", metavar="1d", help="the end of the log that is test: 12h, 1d, or a share (10%%)")
-    split.add_argument("--validation-span", metavar="1d", help="the span before it; 0d: none")
-    split.add_argument("--split-by", choices=["start", "end"], default="start", help="of a session")
-    split.add_argument("--test-input", metavar="FILE", help="a test split made by someone else, taken as it is")
+    split.add_argument(
+        "--test-span",
+        metavar="SPAN",
+        help="length of the test split at the end of the log: 12h, 1d, or a share such as 10%% (default: 1d)",
+    )
+    split.add_argument(
+        "--validation-span",
+        metavar="SPAN",
+        help="length of the validation split before it; 0d: none (default: 1d; none with --test-input)",
+    )
+    split.add_argument(
+        "--split-by",
+        choices=["start", "end"],
+        default="start",
+        help="split sessions by the time of their start or end (default: start)",
+    )
+    split.add_argument("--test-input", metavar="FILE", help="log of an existing test split, used without filters")
     split.add_argument(
         "--unknown-items",
         choices=["drop", "keep"],
-        help="of validation and test (drop; with --test-input keep: as it is)",
+        help="items of validation and test that are not in train (default: drop; keep with --test-input)",
     )
     engine = command.add_argument_group("engine")
     engine.add_argument(
-        "--engine", default="duckdb", metavar="duckdb|spark", help="spark: for logs that outgrow one machine"
+        "--engine",
+        default="duckdb",
+        metavar="duckdb|spark",
+        help="spark is for logs too large for one machine (default: duckdb)",
     )
-    engine.add_argument("--spark-master", metavar="URL", help="spark://host:7077, yarn, k8s://..., local[4] (local[*])")
     engine.add_argument(
-        "--spark-conf", action="append", metavar="KEY=VALUE", help="a setting of Spark; may be said repeatedly"
+        "--spark-master",
+        metavar="URL",
+        help="spark://host:7077, yarn, k8s://... or local[4] (default: local[*])",
     )
-    engine.add_argument("--memory", default="4GB", help="what the engine may hold before it spills to disk")
-    engine.add_argument("--overwrite", action="store_true", help="replace an earlier data set")
+    engine.add_argument("--spark-conf", action="append", metavar="KEY=VALUE", help="a Spark setting; repeatable")
+    engine.add_argument(
+        "--memory",
+        default="4GB",
+        metavar="SIZE",
+        help="memory that the engine may use before it spills to disk (default: 4GB)",
+    )
     command.set_defaults(run=prepare)
 
 
@@ -67,10 +113,10 @@ def prepare(options) -> None:
     from tfrecsession.sessions.prepare import prepare as make
 
     known = set(inspect.signature(make).parameters) - {"source", "out", "context", "spark_conf", "spark"}
-    said = {name: value for name, value in vars(options).items() if name in known and value is not None}
+    given = {name: value for name, value in vars(options).items() if name in known and value is not None}
     context = tuple(name.strip() for name in options.context.split(",") if name.strip())
     if options.spark_conf:
-        said["spark_conf"] = dict(_setting(text) for text in options.spark_conf)
+        given["spark_conf"] = dict(_setting(text) for text in options.spark_conf)
     screen = console(options.json)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True) as bar:
@@ -79,7 +125,7 @@ def prepare(options) -> None:
         def progress(step: str, done: float | None = None) -> None:
             bar.update(task, description=step, total=None if done is None else 1.0, completed=done or 0.0)
 
-        info = make(options.source, options.out, context=context, progress=progress, **said)
+        info = make(options.source, options.out, context=context, progress=progress, **given)
     screen.print(render(info))
     write_json(info, options.json)
 
@@ -87,13 +133,14 @@ def prepare(options) -> None:
 def _setting(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise InputError(f"--spark-conf {text}: write it as KEY=VALUE, as spark.executor.memory=8g")
+        raise InputError(f"--spark-conf {text}: must be KEY=VALUE, e.g. spark.executor.memory=8g")
     return name, value
 
 
-def describe_command(commands, every):
-    command = commands.add_parser("describe", parents=[every], help="what is in a prepared data set")
-    command.add_argument("data", metavar="DIR", help="what `tfrecsession prepare` made")
+def describe_command(commands, common):
+    text = "show the contents of a prepared data set"
+    command = commands.add_parser("describe", parents=[common], help=text, description=f"{text.capitalize()}.")
+    command.add_argument("data", metavar="DIR", help="data set made by `tfrecsession prepare`")
     command.set_defaults(run=describe)
 
 
@@ -101,9 +148,9 @@ def describe(options) -> None:
     from tfrecsession.sessions.describe import describe as look
     from tfrecsession.sessions.describe import render
 
-    found = look(options.data)
-    console(options.json).print(render(found))
-    write_json(found, options.json)
+    info = look(options.data)
+    console(options.json).print(render(info))
+    write_json(info, options.json)
 
 
 COMMANDS = [prepare_command, describe_command]

@@ -1,4 +1,4 @@
-"""The processes of a training with several workers: started here, watched, and stopped together."""
+"""Launcher of training workers on this machine: starts them, watches them and stops them together."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ import time
 
 from tfrecsession.errors import InputError
 
-PATIENCE = 5  # seconds in which the others may end by themselves, once one has failed
-LAST_WORDS = 2000  # characters
+PATIENCE = 5  # seconds that the other workers have to end by themselves after one has failed
+LAST_OUTPUT = 2000  # characters of a failed worker's stderr that are shown
 DIE_WITH_PARENT = 1  # prctl(2), PR_SET_PDEATHSIG
 
 
-def here(workers: int, arguments: list[str]) -> int:
-    """Run the command `arguments` as several workers on this machine; returns the exit code.
+def run_local_workers(workers: int, arguments: list[str]) -> int:
+    """Runs the command `arguments` as several workers on this machine and returns the exit code.
 
-    The chief's output is that of the command. As soon as one worker fails all are stopped; none outlives this process.
+    Only the chief's output is shown. When one worker fails, all are stopped; none outlives this process.
     """
     if workers < 1:
-        raise InputError(f"--workers {workers}: say how many, from 1")
+        raise InputError(f"--workers {workers}: must be a number from 1")
     hosts = ",".join(f"127.0.0.1:{port}" for port in free_ports(workers))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, cores // workers))}  # together they have as many as cores
+    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, cores // workers))}  # all workers together use one per core
     processes = []
     with contextlib.ExitStack() as stack:
         stack.callback(_stop, processes)
         stack.enter_context(_sigterm_as_exit())
-        words = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(workers)]
+        logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(workers)]
         for worker in range(workers):
-            # what is said last counts: a worker is told all hosts, and which of them it is
+            # the last occurrence of an option counts, so these override the --workers in `arguments`
             command = [sys.executable, "-m", "tfrecsession", *arguments, "--workers", hosts, "--worker", str(worker)]
             chief = worker == 0
             processes.append(
@@ -45,41 +45,44 @@ def here(workers: int, arguments: list[str]) -> int:
                     env={**threads, **os.environ},
                     stdin=subprocess.DEVNULL,
                     stdout=None if chief else subprocess.DEVNULL,
-                    stderr=None if chief else words[worker],
+                    stderr=None if chief else logs[worker],
                     preexec_fn=_die_with_parent,
                 )
             )
-        return _watch(processes, words)
+        return _watch(processes, logs)
 
 
-def join(hosts: str | None, worker: int | None) -> None:
-    """Say in TF_CONFIG that this process is number `worker` of `hosts`, as host:port,host:port."""
+def set_cluster_env(hosts: str | None, worker: int | None) -> None:
+    """Sets TF_CONFIG: this process is worker `worker` of `hosts`, given as host:port,host:port."""
     addresses = [] if hosts is None else hosts.split(",")
     if not addresses or not all(name and port.isdigit() for name, _, port in (a.rpartition(":") for a in addresses)):
-        raise InputError(f"--workers {hosts}: say a number, or all hosts as host:port,host:port, the chief first")
+        raise InputError(f"--workers {hosts}: must be a number, or all hosts as host:port,host:port, the chief first")
     if worker is None or not 0 <= worker < len(addresses):
-        raise InputError(f"--worker {worker}: say which of the {len(addresses)} hosts this is, from 0")
+        raise InputError(f"--worker {worker}: must be this host's index among the {len(addresses)} hosts, from 0")
     os.environ["TF_CONFIG"] = json.dumps(
         {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": worker}}
     )
 
 
 def is_chief() -> bool:
-    """Whether this process is the worker that speaks and writes, as any is that is alone."""
+    """Returns whether this process prints and writes results; a process without other workers does."""
     return int(json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {}).get("index", 0)) == 0
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports of this machine's loopback that nobody uses now."""
+    """Returns currently free ports of 127.0.0.1."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
-def _watch(processes, words) -> int:
-    """Until all have ended well or one has not: its exit code, and its last words where nobody has seen them."""
+def _watch(processes, logs) -> int:
+    """Waits until all workers succeed or one fails, and returns the exit code.
+
+    Prints the end of the failed worker's stderr, unless the chief has already shown the error.
+    """
     while True:
         codes = [process.poll() for process in processes]
         failed = [worker for worker, code in enumerate(codes) if code]
@@ -92,15 +95,15 @@ def _watch(processes, words) -> int:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and any(process.poll() is None for process in processes):
         time.sleep(0.1)
-    if processes[0].poll() == codes[first]:  # the chief has said so itself
+    if processes[0].poll() == codes[first]:  # the chief has printed the error itself
         return codes[first] if codes[first] > 0 else 1
     _stop(processes)
     ended = f"with exit code {codes[first]}" if codes[first] > 0 else f"by {signal.Signals(-codes[first]).name}"
-    words[first].seek(0)
-    last = words[first].read().decode(errors="replace")[-LAST_WORDS:].strip()
+    logs[first].seek(0)
+    last = logs[first].read().decode(errors="replace")[-LAST_OUTPUT:].strip()
     print(f"error: worker {first} ended {ended}, so the others were stopped; start again", file=sys.stderr)
     if last:
-        print(f"What it said last:\n{last}", file=sys.stderr)
+        print(f"Its last output:\n{last}", file=sys.stderr)
     return codes[first] if codes[first] > 0 else 1
 
 
@@ -116,7 +119,7 @@ def _stop(processes) -> None:
 
 @contextlib.contextmanager
 def _sigterm_as_exit():
-    """Who is told to end ends its workers first."""
+    """Turns SIGTERM into SystemExit, so that the workers are stopped first."""
 
     def leave(*_):
         sys.exit(128 + signal.SIGTERM)
@@ -129,7 +132,6 @@ def _sigterm_as_exit():
 
 
 def _die_with_parent() -> None:
-    with contextlib.suppress(
-        AttributeError, OSError
-    ):  # Linux; elsewhere a launcher that is killed outright leaves them
+    # Linux only: elsewhere a launcher that is killed by SIGKILL leaves its workers running.
+    with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)

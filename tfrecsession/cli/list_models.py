@@ -1,9 +1,9 @@
-"""models."""
+"""The command `models`."""
 
 from __future__ import annotations
 
 import inspect
-import sys
+import re
 
 from rich.table import Table
 from rich.text import Text
@@ -11,9 +11,14 @@ from rich.text import Text
 from tfrecsession.cli.output import console, write_json
 
 
-def models_command(commands, every):
-    command = commands.add_parser("models", parents=[every], help="the models there are, or what one can be told")
-    command.add_argument("model", nargs="?", help="gru4rec, ...: its documentation and its settings; none: list all")
+def models_command(commands, common):
+    command = commands.add_parser(
+        "models",
+        parents=[common],
+        help="list the models, or show one model's settings",
+        description="List all models, or show the documentation and settings of one.",
+    )
+    command.add_argument("model", nargs="?", metavar="MODEL", help="model to show, e.g. gru4rec (default: list all)")
     command.set_defaults(run=models)
 
 
@@ -24,9 +29,9 @@ def models(options) -> None:
     screen = console(options.json)
     if options.model is None:
         summaries = {name: _summary(model) for name, model in MODELS.items()}
-        table = Table(title="Models, by the names that --model takes", title_justify="left")
+        table = Table(title="Models, by their name for --model", title_justify="left")
         table.add_column("model", no_wrap=True)
-        table.add_column("what it is")
+        table.add_column("description")
         for name, summary in summaries.items():
             table.add_row(Text(name), Text(summary))
         screen.print(table)
@@ -34,8 +39,8 @@ def models(options) -> None:
         return
     defaults, space = recipe.defaults_of(options.model), recipe.space_of(options.model)
     screen.print(Text(inspect.getdoc(MODELS[options.model]).replace("`", "")))
-    table = Table(title="\nWhat --set KEY=VALUE can say", title_justify="left")
-    for column in ("setting", "default", "what tune searches"):
+    table = Table(title="\nSettings for --set KEY=VALUE", title_justify="left")
+    for column in ("setting", "default", "searched by tune"):
         table.add_column(column)
     for name, default in defaults.items():
         ranges = space.get(name, ())
@@ -46,15 +51,17 @@ def models(options) -> None:
 
 
 def _summary(model: type) -> str:
-    """The first line of the model's file, without the name that it begins with."""
-    return sys.modules[model.__module__].__doc__.splitlines()[0].partition(": ")[2]
+    """Returns the first sentence of the class docstring, without the paper in parentheses."""
+    paragraph = inspect.getdoc(model).partition("\n\n")[0].replace("\n", " ").replace("`", "")
+    without_paper = re.sub(r"\s+\([^()]*\)", "", paragraph)
+    return re.split(r"(?<=\S)\.(?:\s|$)", without_paper)[0]
 
 
-def _in_words(tried) -> str:
-    """A range of `tune`, as 32 to 256 (lanes: None)."""
-    options = getattr(tried, "options", None)
-    values = _either(options) if options else f"{tried.low} to {tried.high}"
-    when = ", ".join(f"{name}: {_either(v if isinstance(v, tuple) else [v])}" for name, v in tried.when.items())
+def _in_words(search_range) -> str:
+    """Formats a range of `tune` as `32 to 256 (lanes: None)`."""
+    options = getattr(search_range, "options", None)
+    values = _either(options) if options else f"{search_range.low} to {search_range.high}"
+    when = ", ".join(f"{name}: {_either(v if isinstance(v, tuple) else [v])}" for name, v in search_range.when.items())
     return f"{values} ({when})" if when else values
 
 

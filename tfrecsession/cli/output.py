@@ -1,4 +1,4 @@
-"""What commands print, for people and for programs."""
+"""Output of the commands: tables for the terminal, JSON for programs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from rich.text import Text
 
 ORDER = ("recall", "mrr", "ndcg", "precision", "map", "coverage", "popularity", "gini", "novelty")
 NOTES = (
-    "recall, mrr, ndcg: rank of the next item among all, ties against. precision, map: the list against the rest of "
-    "the session. 95% intervals: bootstrap over sessions. popularity decile: tenths of the targets by support in train."
+    "recall, mrr, ndcg: rank of the next item among all items, ties against the model. "
+    "precision, map: the list against the rest of the session. 95% intervals: bootstrap over sessions. "
+    "popularity decile: tenths of the targets by support in train."
 )
 
 
 def write_json(content, file: str | None) -> None:
-    """The `--json` twin of what was printed."""
+    """Writes the result of a command as JSON, where `--json` was given."""
     if file is None:
         return
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -30,15 +31,15 @@ def write_json(content, file: str | None) -> None:
 
 
 def console(file: str | None = None) -> Console:
-    """For people: standard output, or standard error where standard output is for a program."""
+    """Returns a console on standard output, or on standard error where the JSON goes to standard output."""
     screen = Console(stderr=file == "-", highlight=False)
     if not screen.is_terminal:
-        screen.width = 160  # a file or a pipe has no edge at which tables would have to be cut
+        screen.width = 160  # a file or a pipe has no width to fit tables into
     return screen
 
 
 def metrics_table(rows: list[dict], title: str) -> Table:
-    """One row per model: its metrics, how long it took, how many events were scored."""
+    """Returns a table with one row per model: metrics, scored events, training and evaluation time."""
     table = Table(title=title, title_justify="left")
     names = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
     table.add_column("model")
@@ -55,7 +56,10 @@ def metrics_table(rows: list[dict], title: str) -> Table:
 
 
 def comparison_table(results: dict, title: str) -> Table:
-    """One row per model of a comparison: quality at the longest k with intervals and significance, and costs."""
+    """Returns a table with one row per model of a comparison.
+
+    It shows the metrics at the longest k with intervals and significance, and the costs.
+    """
     k = results["protocol"]["headline_k"]
     names = [f"{name}@{k}" for name in ("recall", "mrr", "ndcg")]
     worse = {(test["metric"], test["model"]) for test in results["pairs"] if test["p_holm"] < 0.05}
@@ -77,7 +81,7 @@ def comparison_table(results: dict, title: str) -> Table:
 
 
 def evaluation_table(scored) -> Table:
-    """One row per metric of an Evaluation, with its interval where it has one."""
+    """Returns a table with one row per metric of an Evaluation, with its interval where it has one."""
     table = Table()
     table.add_column("metric")
     table.add_column("value", justify="right")
@@ -92,7 +96,7 @@ def evaluation_table(scored) -> Table:
 
 
 def slices_table(slices: dict) -> Table:
-    """One row per label of every slice; what has no events has no scores."""
+    """Returns a table with one row per label of every slice; labels without events have no scores."""
     table = Table()
     table.add_column("slice")
     table.add_column("events", justify="right")
@@ -112,5 +116,5 @@ def slices_table(slices: dict) -> Table:
 
 
 def interval_text(interval) -> str:
-    """[low, high], or nothing where there is none."""
+    """Formats an interval as [low, high]; None becomes ""."""
     return "" if interval is None else f"\\[{interval[0]:.3f}, {interval[1]:.3f}]"

@@ -1,4 +1,4 @@
-"""prepare | describe | models | train | tune | evaluate | compare | report | export | recommend | serve | demo."""
+"""The program `tfrecsession`: its commands and exit codes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BAD_INPUT = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. Bad input is one line on stderr and code 2."""
+    """Runs one command and returns its exit code. Invalid input prints one line to stderr and returns 2."""
     options, rest = parser().parse_known_args(arguments)
     if rest and not getattr(options, "takes_the_rest", False):
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
-    options.rest = rest  # the demo hands them to prepare
-    options.run_command = main  # and runs the other commands
-    options.arguments = list(sys.argv[1:] if arguments is None else arguments)  # a training to its workers
+    options.rest = rest  # `demo` passes them to `prepare`
+    options.run_command = main  # `demo` runs the other commands
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)  # `train` passes them to its workers
     try:
         return options.run(options) or 0
     except InputError as error:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; nothing half-written was kept", file=sys.stderr)
+        print("interrupted; no partial output was kept", file=sys.stderr)
         return 130
 
 
@@ -48,13 +48,17 @@ def parser() -> argparse.ArgumentParser:
         tune_commands,
     )
 
-    top = argparse.ArgumentParser(prog="tfrecsession", description="From click log to served recommendations.")
+    top = argparse.ArgumentParser(
+        prog="tfrecsession",
+        description="Session-based recommendation, from click log to served recommendations. "
+        "See `tfrecsession COMMAND --help` for the options of a command.",
+    )
     top.add_argument("--version", action="version", version=f"tfrecsession {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    every = argparse.ArgumentParser(add_help=False)
-    every.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    every.add_argument("--json", metavar="FILE", help="write the result for programs ('-': standard output)")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    common.add_argument("--json", metavar="FILE", help="also write the result as JSON to FILE ('-': standard output)")
     groups = (data_commands, list_models, run_commands, tune_commands, compare_commands, serve_command, demo)
     for add in (command for group in groups for command in group.COMMANDS):
-        add(commands, every)
+        add(commands, common)
     return top

@@ -1,4 +1,4 @@
-"""train, evaluate, export, recommend."""
+"""The commands `train`, `evaluate`, `export` and `recommend`."""
 
 from __future__ import annotations
 
@@ -15,90 +15,117 @@ from tfrecsession.cli.output import NOTES, console, evaluation_table, metrics_ta
 from tfrecsession.errors import InputError
 
 
-def train_command(commands, every):
-    command = commands.add_parser("train", parents=[every], help="a prepared data set -> a run folder")
-    command.add_argument("data", metavar="DIR", help="what `tfrecsession prepare` made")
-    command.add_argument("--model", help="item_knn, slist, gru4rec ...; an unknown name lists all")
-    command.add_argument("--out", required=True, metavar="RUN", help="the run folder to make")
-    command.add_argument("--preset", help="tuned settings that come with the package, or a .json file")
+def train_command(commands, common):
+    command = commands.add_parser(
+        "train",
+        parents=[common],
+        help="train a model on a prepared data set",
+        description="Train a model on a prepared data set and write it to a run folder. "
+        "An interrupted training continues when the same command is run again.",
+    )
+    command.add_argument("data", metavar="DIR", help="data set made by `tfrecsession prepare`")
+    command.add_argument("--out", required=True, metavar="RUN", help="run folder to create")
     command.add_argument(
+        "--overwrite", action="store_true", help="replace an existing run; start an unfinished one over"
+    )
+    command.add_argument(
+        "--resume", action="store_true", default=None, help="continue an unfinished run (default unless --overwrite)"
+    )
+
+    model = command.add_argument_group("model")
+    model.add_argument("--model", metavar="NAME", help="gru4rec, slist, item_knn, ...; `tfrecsession models` lists all")
+    model.add_argument(
+        "--preset", metavar="NAME", help="start from tuned settings: a preset of the package or a .json file"
+    )
+    model.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="e.g. units=[100]; `tfrecsession models MODEL` lists all",
+        help="a setting, e.g. units=[100]; repeatable; `tfrecsession models MODEL` lists all",
     )
-    command.add_argument("--epochs", type=int, help="times to go through the training data, of what learns by gradient")
-    command.add_argument("--seed", type=int, default=0, help="of weights, shuffling, negatives and dropout")
-    command.add_argument("--k", default="20", help="lengths of list to report, e.g. 5,10,20")
-    command.add_argument(
-        "--overwrite", action="store_true", help="replace an earlier run, start an unfinished one afresh"
+    model.add_argument("--epochs", type=int, metavar="N", help="training epochs of models trained by gradient")
+    model.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="random seed of weights, shuffling, negatives and dropout (default: 0)",
     )
-    command.add_argument(
-        "--resume", action="store_true", default=None, help="go on with an unfinished run; implied without --overwrite"
+
+    training = command.add_argument_group("training")
+    training.add_argument(
+        "--k", default="20", metavar="K,K", help="list lengths to report on validation, e.g. 5,10,20 (default: 20)"
     )
-    command.add_argument(
+    training.add_argument(
         "--checkpoint",
         default="auto",
         metavar="WHEN",
-        help="5m, 1000 (batches), none, or auto: at most 2%% of time",
+        help="time between checkpoints (5m), number of batches (1000), none, or auto: at most 2%% of the time "
+        "(default: auto)",
     )
-    command.add_argument("--tensorboard", metavar="DIR", help="write there what `tensorboard --logdir DIR` shows")
-    command.add_argument(
+    training.add_argument("--tensorboard", metavar="DIR", help="write logs for `tensorboard --logdir DIR`")
+    training.add_argument(
         "--data-memory",
         metavar="SIZE",
-        help="read the training data from its files, holding no more than 512MB, 1GB ... of it; default: load all",
+        help="stream the training data from disk and hold at most SIZE of it, e.g. 512MB (default: load all)",
     )
-    command.add_argument(
+
+    workers = command.add_argument_group("several workers")
+    workers.add_argument(
         "--workers",
         metavar="N|HOSTS",
         help="N processes on this machine; or host:port,host:port for one process on each host, the chief first",
     )
-    command.add_argument(
+    workers.add_argument("--worker", type=int, metavar="I", help="index of this process in HOSTS, from 0")
+
+    growing = command.add_argument_group("continuing with a newer log", "--start and --gone need --from.")
+    growing.add_argument(
         "--from",
         dest="earlier",
         metavar="RUN",
-        help="go on from the model of this run, with its settings; DIR is a newer log, with other items",
+        help="continue training this run's model, with its settings; DIR may have other items",
     )
-    command.add_argument(
+    growing.add_argument(
         "--start",
         choices=["neighbours", "content", "mean"],
-        help="with --from: new items start from the items they are seen with, that share content, or from all",
+        help="initial vectors of new items: the mean of the items in the same sessions, of items that share "
+        "content, or of all items (default: neighbours)",
     )
-    command.add_argument(
+    growing.add_argument(
         "--gone",
         choices=["keep", "drop"],
-        help="with --from: items that DIR has no more stay answerable (keep), or become unknown",
+        help="items that DIR no longer has: keep them, or make them unknown (default: keep)",
     )
-    command.add_argument("--worker", type=int, metavar="I", help="which of HOSTS this process is, from 0")
     command.set_defaults(run=train)
 
 
 def train(options) -> int | None:
     grown = {name: value for name in ("start", "gone") if (value := getattr(options, name)) is not None}
     if options.earlier is None and grown:
-        raise InputError(f"--{next(iter(grown))}: is for a training that goes on from another, say --from RUN too")
+        raise InputError(f"--{next(iter(grown))}: must come with --from RUN, the run to continue")
     if options.earlier is None and options.model is None:
-        raise InputError("--model: say which, as --model gru4rec, or --from RUN to go on with the model of a run")
+        raise InputError("--model: must be given, e.g. --model gru4rec; or --from RUN to continue a run's model")
     if options.earlier is not None and options.workers is not None:
-        raise InputError("--from: a model that grows goes on with one worker, leave out --workers")
+        raise InputError("--from: a run is continued by one worker, leave out --workers")
     if options.workers is not None and options.workers.isdigit():
-        return launch.here(int(options.workers), options.arguments)
+        return launch.run_local_workers(int(options.workers), options.arguments)
     if options.workers is not None or options.worker is not None:
-        launch.join(options.workers, options.worker)
+        launch.set_cluster_env(options.workers, options.worker)
 
     from tfrecsession import batches, presets, training
 
-    strategy = training.strategy()  # before anything else of TensorFlow
-    before = {}
+    strategy = training.strategy()  # must be created before TensorFlow runs anything else
+    earlier_settings = {}
     if options.earlier is not None:
         info = training.open_run(options.earlier).info
         options.model = options.model or info["model"]
-        before = info["settings"] if options.model == info["model"] else {}  # `train` says that they differ
+        if options.model == info["model"]:  # otherwise `training.train` raises the error
+            earlier_settings = info["settings"]
         grown["grow_from"] = options.earlier
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
-    said = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
-    chosen = training.settings_of(options.model, before, preset, said)
+    given = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
+    chosen = training.settings_of(options.model, earlier_settings, preset, given)
     data = batches.load(options.data)
     k = lengths(options.k)
     training.train(
@@ -130,18 +157,27 @@ def train(options) -> int | None:
         "train_seconds": run["seconds"],
     }
     screen.print(metrics_table([row], "on the validation split"))
-    screen.print(f"{options.out}: {options.model} in {run['seconds']:.1f} s")
+    screen.print(f"{options.out}: {options.model}, trained in {run['seconds']:.1f} s")
     write_json(result, options.json)
     return None
 
 
-def evaluate_command(commands, every):
-    command = commands.add_parser("evaluate", parents=[every], help="a run on its test split, every item ranked")
-    command.add_argument("run_folder", metavar="RUN")
-    command.add_argument("--data", metavar="DIR", help="where the data is now, if it was moved")
-    command.add_argument("--split", choices=["test", "validation", "train"], default="test")
-    command.add_argument("--k", default="5,10,20", help="lengths of list to report")
-    command.add_argument("--no-slices", action="store_true", help="all events together only")
+def evaluate_command(commands, common):
+    command = commands.add_parser(
+        "evaluate",
+        parents=[common],
+        help="evaluate a run on its test split",
+        description="Evaluate a run on its test split: rank the next item among all items, at every event.",
+    )
+    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`")
+    command.add_argument("--data", metavar="DIR", help="the run's data set, if it was moved")
+    command.add_argument(
+        "--split", choices=["test", "validation", "train"], default="test", help="split to evaluate (default: test)"
+    )
+    command.add_argument("--k", default="5,10,20", metavar="K,K", help="list lengths to report (default: 5,10,20)")
+    command.add_argument(
+        "--no-slices", action="store_true", help="skip the metrics by slice (position, history length, ...)"
+    )
     command.set_defaults(run=evaluate)
 
 
@@ -171,31 +207,56 @@ def evaluate(options) -> None:
     write_json({**result, "split": options.split, "run": options.run_folder}, options.json)
 
 
-def export_command(commands, every):
-    command = commands.add_parser("export", parents=[every], help="a run -> a SavedModel for TensorFlow Serving")
-    command.add_argument("run_folder", metavar="RUN")
-    command.add_argument("--out", required=True, metavar="DIR", help="the model's folder; the version goes below it")
-    command.add_argument("--version", type=int, default=1, help="TensorFlow Serving answers from the highest (1)")
-    command.add_argument("--k", type=int, default=20, help="items in an answer")
-    command.add_argument("--exclude-seen", action="store_true", help="leave out the items of the history")
-    command.add_argument("--longest", type=int, metavar="ITEMS", help="of a history are read, the newest (1000, 10000)")
+def export_command(commands, common):
+    command = commands.add_parser(
+        "export",
+        parents=[common],
+        help="export a run as a SavedModel for TensorFlow Serving",
+        description="Export a run as a SavedModel for TensorFlow Serving, in DIR/VERSION.",
+    )
+    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`")
+    command.add_argument("--out", required=True, metavar="DIR", help="the model's folder, which holds its versions")
+    command.add_argument(
+        "--version",
+        type=int,
+        default=1,
+        metavar="N",
+        help="version to write; TensorFlow Serving uses the highest (default: 1)",
+    )
+    command.add_argument("--k", type=int, default=20, metavar="N", help="number of items returned (default: 20)")
+    command.add_argument("--exclude-seen", action="store_true", help="do not return items of the history")
+    command.add_argument(
+        "--longest",
+        type=int,
+        metavar="N",
+        help="read only the newest N items of a history (default: 1000 or 10000, depending on the model)",
+    )
     command.add_argument(
         "--index",
         choices=["exact", "exact-bf16", "exact-int8", "scann"],
         default="exact",
-        help="how the best items are found: by all scores, from a table of half or a quarter of the size, or by ScaNN",
+        help="how the top items are found: by scoring all items, the same with item vectors of half or a quarter of "
+        "the size, or by ScaNN (default: exact)",
     )
     command.add_argument(
-        "--target-recall", type=float, default=0.98, metavar="SHARE", help="of the exact answer, for scann (0.98)"
+        "--target-recall",
+        type=float,
+        default=0.98,
+        metavar="SHARE",
+        help="share of the exact answer that scann must find (default: 0.98)",
     )
-    command.add_argument("--content", metavar="FILE", help="titles and images of the items, for the page of `serve`")
+    command.add_argument(
+        "--content", metavar="FILE", help="table with titles and images of the items, for the page of `serve`"
+    )
     command.add_argument("--overwrite", action="store_true", help="replace this version")
     command.set_defaults(run=export)
 
 
 def export(options) -> None:
     if options.index == "scann":
-        os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow Recommenders needs it before TensorFlow
+        os.environ.setdefault(
+            "TF_USE_LEGACY_KERAS", "1"
+        )  # TensorFlow Recommenders needs it set before TensorFlow is imported
     from tfrecsession import export as exporting
     from tfrecsession import training
 
@@ -206,7 +267,7 @@ def export(options) -> None:
     content = exporting.read_item_table(options.content) if options.content else None
     model = run.model()
     histories = None
-    with contextlib.suppress(InputError):  # the run keeps no titles; where its data is gone, the export has none
+    with contextlib.suppress(InputError):  # titles are in the run's data set; without it the export has none
         data = run.data()
         model.items.content = data.items.content_of(model.items)
         if options.index != "exact":
@@ -218,19 +279,24 @@ def export(options) -> None:
     card = json.loads((version / "assets.extra" / "tfrecsession.json").read_text())
     found = {name: card[name] for name in ("recall", "recall_measured_on", "index_settings") if name in card}
     screen = console(options.json)
-    screen.print(f"{version}: {run.info['model']}, the best {options.k} items as strings")
+    screen.print(f"{version}: {run.info['model']}, top {options.k} items as strings")
     if found:
-        says = f"recall@{options.k} {card['recall']:.4f} against the exact answer, on {card['recall_measured_on']}"
-        screen.print(f"index {options.index}: {says}; {card['index_settings']}", markup=False)
+        recall = f"recall@{options.k} {card['recall']:.4f} against the exact answer, on {card['recall_measured_on']}"
+        screen.print(f"index {options.index}: {recall}; {card['index_settings']}", markup=False)
     result = {"model": run.info["model"], "path": str(version), "version": options.version, **choices, **found}
     write_json(result, options.json)
 
 
-def recommend_command(commands, every):
-    command = commands.add_parser("recommend", parents=[every], help="ask a SavedModel for the next items")
+def recommend_command(commands, common):
+    command = commands.add_parser(
+        "recommend",
+        parents=[common],
+        help="recommend the next items with a SavedModel",
+        description="Recommend the next items of a session with an exported SavedModel.",
+    )
     command.add_argument("saved_model", metavar="DIR", help="a model's folder, or one version of it")
-    command.add_argument("items", nargs="*", metavar="ITEM", help="the session so far, oldest first")
-    command.add_argument("--k", type=int, help="fewer than the export gives")
+    command.add_argument("items", nargs="*", metavar="ITEM", help="item ids of the session so far, oldest first")
+    command.add_argument("--k", type=int, metavar="N", help="number of items to show (default: the k of the export)")
     command.set_defaults(run=recommend)
 
 
@@ -241,10 +307,10 @@ def recommend(options) -> None:
     answer = [(item, float(score)) for item, score in zip(items[0], scores[0], strict=True) if item]
     if options.k is not None and not 1 <= options.k <= items.shape[1]:
         raise InputError(
-            f"--k {options.k}: this export gives {items.shape[1]}; say 1 to {items.shape[1]}, or export again"
+            f"--k {options.k}: must be 1 to {items.shape[1]}, the k of this export; or export again with a larger --k"
         )
     answer = answer[: options.k]
-    table = Table(title=f"after {' '.join(options.items) or 'nothing'}", title_justify="left")
+    table = Table(title=f"after {' '.join(options.items) or 'an empty session'}", title_justify="left")
     table.add_column("item")
     table.add_column("score", justify="right")
     for item, score in answer:
@@ -257,17 +323,17 @@ def recommend(options) -> None:
 COMMANDS = [train_command, evaluate_command, export_command, recommend_command]
 
 
-def settings(said: list[str], of: str | None = None, among=()) -> dict:
-    """`KEY=VALUE` words -> settings; with `of`, the `MODEL.KEY=VALUE` words that speak of that model."""
+def settings(given: list[str], of: str | None = None, among=()) -> dict:
+    """Parses `KEY=VALUE` texts into settings; with `of`, only the `MODEL.KEY=VALUE` texts of that model."""
     found = {}
-    for word in said:
+    for word in given:
         name, equals, text = word.partition("=")
         if not equals:
-            raise InputError(f"--set {word}: say KEY=VALUE, e.g. --set units=[100]")
+            raise InputError(f"--set {word}: must be KEY=VALUE, e.g. --set units=[100]")
         if of is not None:
             model, dot, name = name.partition(".")
             if not dot or model not in among:
-                raise InputError(f"--set {word}: say MODEL.KEY=VALUE with one of {', '.join(among)}")
+                raise InputError(f"--set {word}: must be MODEL.KEY=VALUE, with MODEL one of {', '.join(among)}")
             if model != of:
                 continue
         try:
@@ -278,13 +344,13 @@ def settings(said: list[str], of: str | None = None, among=()) -> dict:
 
 
 def lengths(text: str) -> list[int]:
-    """ "5,10,20" -> [5, 10, 20]."""
+    """Parses "5,10,20" into [5, 10, 20]."""
     try:
         found = [int(part) for part in text.split(",")]
     except ValueError:
         found = []
     if not found or min(found) < 1:
-        raise InputError(f"--k {text}: say whole numbers from 1, e.g. --k 5,10,20")
+        raise InputError(f"--k {text}: must be whole numbers from 1, e.g. --k 5,10,20")
     return found
 
 

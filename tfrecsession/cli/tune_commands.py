@@ -1,4 +1,4 @@
-"""tune."""
+"""The command `tune`."""
 
 from __future__ import annotations
 
@@ -10,23 +10,41 @@ from rich.table import Table
 from tfrecsession.cli.output import console, write_json
 from tfrecsession.cli.run_commands import settings
 
-SHOWN = 10  # trials in the table, best first; --json has them all
+SHOWN = 10  # best trials shown in the table; --json has all of them
 
 
-def tune_command(commands, every):
-    command = commands.add_parser("tune", parents=[every], help="search a model's settings on the validation split")
-    command.add_argument("data", metavar="DIR", help="what `tfrecsession prepare` made")
-    command.add_argument("--model", required=True, help="item_knn, gru4rec, ...")
-    command.add_argument("--trials", type=int, default=20, metavar="N", help="in all, earlier ones included (20)")
-    command.add_argument("--metric", default="mrr@20", metavar="NAME@K", help="recall, mrr or ndcg (mrr@20)")
-    command.add_argument(
-        "--out", metavar="DIR", help="the trials and best.json (tuned/MODEL); the same command goes on there"
+def tune_command(commands, common):
+    command = commands.add_parser(
+        "tune",
+        parents=[common],
+        help="search for a model's best settings on the validation split",
+        description="Search for a model's best settings on the validation split. "
+        "An interrupted search continues when the same command is run again.",
     )
-    command.add_argument("--preset", help="settings to start from: a name, or a .json file")
-    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fixed for every trial")
-    command.add_argument("--epochs", type=int, help="of every trial")
-    command.add_argument("--seed", type=int, default=0, help="of the search and of each training")
-    command.add_argument("--timeout", metavar="2h", help="begin no further trial after so long")
+    command.add_argument("data", metavar="DIR", help="data set made by `tfrecsession prepare`")
+    command.add_argument("--model", required=True, metavar="NAME", help="model to tune: item_knn, gru4rec, ...")
+    command.add_argument(
+        "--trials",
+        type=int,
+        default=20,
+        metavar="N",
+        help="total number of trials, earlier ones included (default: 20)",
+    )
+    command.add_argument(
+        "--metric", default="mrr@20", metavar="NAME@K", help="recall, mrr or ndcg at K (default: mrr@20)"
+    )
+    command.add_argument("--out", metavar="DIR", help="folder for the trials and best.json (default: tuned/MODEL)")
+    command.add_argument(
+        "--preset", metavar="NAME", help="settings of the first trial: a preset of the package or a .json file"
+    )
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting to fix in every trial; repeatable"
+    )
+    command.add_argument("--epochs", type=int, metavar="N", help="training epochs of every trial")
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="random seed of the search and of every training (default: 0)"
+    )
+    command.add_argument("--timeout", metavar="DURATION", help="start no new trial after this time, e.g. 2h")
     command.set_defaults(run=tune)
 
 
@@ -34,7 +52,7 @@ def tune(options) -> None:
     from tfrecsession import batches, evaluation, presets
     from tfrecsession.sessions.spans import parse_duration
 
-    logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of a new model's graph, which every trial has
+    logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of retraced graphs, but every trial has a new model
     fixed = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else None
     timeout = parse_duration(options.timeout, "--timeout") / 1e6 if options.timeout else None
@@ -50,7 +68,7 @@ def tune(options) -> None:
             if shown is None:
                 shown = len(trials)
                 if shown:
-                    screen.print(f"{out}: going on after {shown} trials")
+                    screen.print(f"{out}: continuing after {shown} trials")
             for trial in trials[shown:]:
                 screen.print(line(trial, options.metric))
             shown = len(trials)
@@ -81,13 +99,13 @@ def tune(options) -> None:
 
 
 def line(trial: dict, metric: str) -> str:
-    """One trial for a log: `trial 3: mrr@20 0.2154 (shrinkage=3.2) in 7.1 s`."""
-    said = trial.get("error") or f"{metric} {trial['value']:.4f}{' (pruned)' if trial['state'] == 'pruned' else ''}"
-    return f"trial {trial['trial']}: {said}, {in_words(trial['settings'])}, {trial['seconds']:.1f} s"
+    """Formats one trial: `trial 3: mrr@20 0.2154, shrinkage=3.2, 7.1 s`."""
+    result = trial.get("error") or f"{metric} {trial['value']:.4f}{' (pruned)' if trial['state'] == 'pruned' else ''}"
+    return f"trial {trial['trial']}: {result}, {in_words(trial['settings'])}, {trial['seconds']:.1f} s"
 
 
 def trials_table(trials: list[dict], metric: str, title: str) -> Table:
-    """The best trials, best first."""
+    """Returns a table of the best trials, best first."""
     complete = sorted((trial for trial in trials if trial["state"] == "complete"), key=lambda trial: -trial["value"])
     table = Table(title=title, title_justify="left")
     for name in ("trial", metric, "s"):
@@ -100,16 +118,16 @@ def trials_table(trials: list[dict], metric: str, title: str) -> Table:
 
 
 def counts(trials: list[dict]) -> str:
-    """`20 trials: 17 complete, 2 pruned, 1 failed`."""
+    """Formats the trial counts: `20 trials: 17 complete, 2 pruned, 1 failed`."""
     states = [trial["state"] for trial in trials]
     parts = ", ".join(f"{states.count(state)} {state}" for state in ("complete", "pruned", "failed"))
     return f"{len(trials)} trials: {parts}"
 
 
-def in_words(drawn: dict) -> str:
-    """`shrinkage=3.214 history=last`: numbers to four digits, enough to compare; best.json has them whole."""
+def in_words(settings: dict) -> str:
+    """Formats settings as `shrinkage=3.214 history=last`; best.json has floats with all digits."""
     return " ".join(
-        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in drawn.items()
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in settings.items()
     )
 
 

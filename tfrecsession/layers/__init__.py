@@ -1,4 +1,4 @@
-"""The parts models are made of."""
+"""The layers that models are built from."""
 
 from tfrecsession.layers.attention.session_attention import SessionAttention
 from tfrecsession.layers.fold_in import FoldIn, first_of_its_session, fold_in

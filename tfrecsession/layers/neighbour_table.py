@@ -1,4 +1,4 @@
-"""A few neighbours of every item, each with a weight: what rules, item-kNN and pruned linear models score by."""
+"""A few weighted neighbours of every item, as rules, item-kNN and pruned linear models score with."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class NeighbourTable(keras.layers.Layer):
 
     Args:
         size: rows of the table: the items + 2. Rows 0 (padding) and 1 (unknown) stay empty.
-        neighbours: how many are kept per item, at most the items there are.
-        history: which items of the session give their weights: "last", the last one alone; "mean", the newest
-            `window` alike; or one of STEP_DECAYS, the newest `window` by their step back. Shares sum to 1.
-        window: items of the session looked at, unless it is the last alone.
+        neighbours: how many are kept per item, at most all items.
+        history: which items of the session count: "last", the last one alone; "mean", the newest `window` equally; or
+            one of STEP_DECAYS, the newest `window` by their step back. Shares sum to 1.
+        window: how many items of the session count, unless `history` is "last".
 
     Raises:
         InputError: an argument out of range.
@@ -35,12 +35,12 @@ class NeighbourTable(keras.layers.Layer):
 
     def __init__(self, size, neighbours, history="last", window=20, **kwargs):
         super().__init__(**kwargs)
-        for name, number in (("neighbours", neighbours), ("window", window)):
-            if not isinstance(number, int | np.integer) or number < 1:
-                raise InputError(f"{name}={number!r}: say a whole number, at least 1")
+        for name, value in (("neighbours", neighbours), ("window", window)):
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise InputError(f"{name}={value!r}: must be a whole number, at least 1")
         self.size, self.neighbours, self.history, self.window = size, neighbours, history, window
         if history not in ("last", "mean", *STEP_DECAYS):
-            raise InputError(f"history={history!r}: say one of last, mean, {', '.join(STEP_DECAYS)}")
+            raise InputError(f"history={history!r}: must be one of last, mean, {', '.join(STEP_DECAYS)}")
         if history == "last":
             self.by_step = np.ones(1)
         else:
@@ -59,41 +59,41 @@ class NeighbourTable(keras.layers.Layer):
         self.built = True
 
     def fill(self, blocks: Iterable) -> None:
-        """Keep the strongest neighbours of every item.
+        """Keeps the strongest neighbours of every item.
 
         Args:
-            blocks: matrices [rows, size], which together give all rows of the table in their order. SciPy sparse: what
-                they hold is a neighbour, what they leave out is none. NumPy: every item is.
+            blocks: matrices [rows, size], which together hold all rows of the table in order. SciPy sparse: only stored
+                entries are neighbours. NumPy: every item is.
         """
         ids, strengths = (np.zeros(self.ids.shape, dtype) for dtype in (np.int32, np.float32))
         first = 0
         for block in blocks:
-            row, place, neighbour, strength = strongest(block, ids.shape[1])
-            ids[first + row, place], strengths[first + row, place] = neighbour, strength
+            row, rank, neighbour, strength = strongest(block, ids.shape[1])
+            ids[first + row, rank], strengths[first + row, rank] = neighbour, strength
             first += block.shape[0]
         self.ids.assign(ids)
         self.strengths.assign(strengths)
 
     def call(self, batch):
-        """A batch of packed rows -> int32 [rows, steps, 1 or window]: the items that a step is scored by."""
+        """Returns the items that each step is scored by: packed rows -> int32 [rows, steps, 1 or window]."""
         return newest_items(batch, len(self.by_step))
 
     def score_all(self, items):
-        """What `call` said of n events, int32 [n, window], newest first -> float32 [n, size]."""
+        """Scores all items from rows of `call`, int32 [n, window], newest first -> float32 [n, size]."""
         return self.score(items, shares(items, self.by_step))
 
     def score(self, items, share):
-        """items int32 [n, window], 0 where there is none, and what each counts, float32 [n, window]; -> [n, size]."""
+        """Scores all items from items int32 [n, window], 0 for none, and shares float32 [n, window] -> [n, size]."""
         events = tf.shape(items)[0]
-        there = tf.where(items > 0)  # (m, 2): what histories lack costs nothing
-        known = tf.gather_nd(items, there)
-        given = tf.gather(self.strengths.value, known) * tf.gather_nd(share, there)[:, None]  # (m, neighbours)
-        cells = tf.cast(tf.gather(self.ids.value, known), tf.int64) + there[:, :1] * self.size
-        # not unsorted_segment_sum, which counts the rows of every cell beside: four times slower in large blocks
+        filled = tf.where(items > 0)  # (m, 2): empty cells cost nothing
+        known = tf.gather_nd(items, filled)  # (m,)
+        terms = tf.gather(self.strengths.value, known) * tf.gather_nd(share, filled)[:, None]  # (m, neighbours)
+        cells = tf.cast(tf.gather(self.ids.value, known), tf.int64) + filled[:, :1] * self.size  # (m, neighbours)
+        # not unsorted_segment_sum, which also counts the rows of every cell: four times slower in large blocks
         flat = tf.scatter_nd(
-            tf.reshape(cells, [-1, 1]), tf.reshape(given, [-1]), [tf.cast(events, tf.int64) * self.size]
-        )
-        return tf.reshape(flat, (events, self.size))
+            tf.reshape(cells, [-1, 1]), tf.reshape(terms, [-1]), [tf.cast(events, tf.int64) * self.size]
+        )  # (n * size,)
+        return tf.reshape(flat, (events, self.size))  # (n, size)
 
     def get_config(self):
         own = ("size", "neighbours", "history", "window")
@@ -101,21 +101,21 @@ class NeighbourTable(keras.layers.Layer):
 
 
 def strongest(block, neighbours: int):
-    """The strongest entries of every row of a matrix; of equal ones the lower column, the more popular item.
+    """Selects the largest entries of every row of a matrix; ties: the lower column, the more popular item.
 
     Returns:
-        row, place in the row (0 is the strongest), column and value of each, all of one shape.
+        row, rank in the row (0 is the strongest), column and value of each, of shapes that broadcast.
     """
     if not sparse.issparse(block):
-        strength, item = tf.math.top_k(tf.cast(block[:, 2:], tf.float32), neighbours)  # equal ones by their column
+        strength, item = tf.math.top_k(tf.cast(block[:, 2:], tf.float32), neighbours)  # ties by column
         return np.arange(len(block))[:, None], np.arange(neighbours)[None], item.numpy() + 2, strength.numpy()
-    block = sparse.csr_matrix(block, dtype=np.float32)  # rounded: what is equal in exact sums is equal here
+    block = sparse.csr_matrix(block, dtype=np.float32)  # rounded: exactly equal sums are equal here
     block.sum_duplicates()
     block.eliminate_zeros()
     length = np.diff(block.indptr)
     row = np.repeat(np.arange(block.shape[0]), length)
     order = np.lexsort((-block.data, row))  # stable, and the columns of a row rise
-    place = np.arange(len(row)) - np.repeat(block.indptr[:-1], length)
-    kept = place < neighbours
+    rank = np.arange(len(row)) - np.repeat(block.indptr[:-1], length)
+    kept = rank < neighbours
     order = order[kept]
-    return row[kept], place[kept], block.indices[order], block.data[order]
+    return row[kept], rank[kept], block.indices[order], block.data[order]

@@ -1,4 +1,4 @@
-"""BPR-max: the positive against the negatives, weighted towards the strongest."""
+"""The BPR-max loss: BPR, weighted towards the strongest negatives."""
 
 import keras
 from keras import ops
@@ -11,12 +11,12 @@ from tfrecsession.losses.ranking_loss import MASKED, RankingLoss, activate
 class BPRMax(RankingLoss):
     """L = -log sum_j s_j sigmoid(r_i - r_j) + regularization * sum_j s_j r_j^2,   s = softmax over the negatives alone.
 
-    From arXiv 1706.03847, section 3.2. The sum underflows as soon as the negatives lead by some 90; because
+    From arXiv 1706.03847, section 3.2. The sum underflows once the negatives lead by about 90. Because
     s_j sigmoid(r_i - r_j) = exp(r_i - logsumexp(r)) sigmoid(r_j - r_i), the same quantity is
 
         L = logsumexp_j(r_j) - r_i - log sum_j sigmoid(r_j - r_i) + ...
 
-    which does not, and so needs no 1e-24 in the logarithm.
+    which does not underflow and needs no 1e-24 in the logarithm.
 
     Args:
         regularization: weight of the score penalty (the authors' `bpreg`), at least 0.
@@ -32,7 +32,7 @@ class BPRMax(RankingLoss):
     def __init__(self, regularization=1.0, elu=0.0, **kwargs):
         super().__init__(**kwargs)
         if regularization < 0 or elu < 0:
-            raise InputError(f"regularization={regularization}, elu={elu}: BPRMax takes numbers from 0 up")
+            raise InputError(f"regularization={regularization}, elu={elu}: must be at least 0 for BPRMax")
         self.regularization = regularization
         self.elu = elu
 
@@ -45,9 +45,9 @@ class BPRMax(RankingLoss):
 
 
 def _bpr_max(positive, negatives, regularization):
-    """The loss with its gradient written out, which is half the work of differentiating it step by step.
+    """Computes the loss with its gradient written out, which is half the work of automatic differentiation.
 
-    With q_j = sigmoid(r_j - r_i) (how far a negative is ahead) and R = sum_j s_j r_j^2:
+    With q_j = sigmoid(r_j - r_i), how far a negative is ahead, and R = sum_j s_j r_j^2:
 
         dL/dr_j = s_j (1 + regularization (r_j (r_j + 2) - R)) - q_j (1 - q_j) / sum q
         dL/dr_i = -sum_j q_j^2 / sum q
@@ -56,26 +56,26 @@ def _bpr_max(positive, negatives, regularization):
     @ops.custom_gradient
     def compute(positive, negatives):
         strongest = ops.max(negatives, axis=-1)
-        counts = strongest > MASKED / 2  # not so where every column is masked
-        # beyond a lead of 30 the loss is 0 to float32, but the sum of sigmoids would go on to underflow
+        has_negatives = strongest > MASKED / 2
+        # beyond a lead of 30 the loss is 0 in float32, but the sum of sigmoids would underflow
         leader = ops.minimum(positive, strongest + 30.0)
 
         s = ops.softmax(negatives, axis=-1)
         ahead = ops.sigmoid(negatives - leader[..., None])
         total = ops.sum(ahead, axis=-1)
         penalty = ops.sum(s * ops.square(negatives), axis=-1)
-        log_sum_exp = strongest - leader - ops.log(ops.max(s, axis=-1))  # of the negatives, seen from the leader
+        log_sum_exp = strongest - leader - ops.log(ops.max(s, axis=-1))  # of the negatives, relative to the leader
         loss = log_sum_exp - ops.log(total) + regularization * penalty
 
         def gradient(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream
-            upstream = ops.where(counts, upstream, 0.0)
+            upstream = ops.where(has_negatives, upstream, 0.0)
             share = ahead * (upstream / total)[..., None]
             weight = (upstream * regularization)[..., None]
             rest = (upstream * (1.0 - regularization * penalty))[..., None]
             pull = s * ((negatives + 2.0) * negatives * weight + rest)
             return -ops.sum(share * ahead, axis=-1), pull - share * (1.0 - ahead)
 
-        return ops.where(counts, loss, 0.0), gradient
+        return ops.where(has_negatives, loss, 0.0), gradient
 
     return compute(positive, negatives)

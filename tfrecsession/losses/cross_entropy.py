@@ -35,16 +35,16 @@ class CrossEntropy(RankingLoss):
 
 
 def log_sum_exp(scores, origin):
-    """log sum_j exp(scores_j - origin) over the last axis: [..., n], [...] -> [...].
+    """Computes log sum_j exp(scores_j - origin) over the last axis: [..., n], [...] -> [...].
 
-    The softmax is both the gradient and the larger part of the work, and is done once. Scores are taken from `origin`
-    before they are summed, because in float32 nothing is left of a sum near 10,000 but its first four decimals.
+    The softmax is the gradient and most of the work, so it is computed once. `origin` is subtracted before the
+    logarithm is added, because a float32 near 10,000 keeps only its first few decimals.
     """
 
     @ops.custom_gradient
     def compute(scores, origin):
         softmax = ops.softmax(scores, axis=-1)
-        # the largest score has softmax exp(max) / sum(exp), which is never below 1 / n
+        # the softmax of the largest score is exp(max) / sum(exp), never below 1 / n
         total = ops.max(scores, axis=-1) - origin - ops.log(ops.max(softmax, axis=-1))
 
         def gradient(*args, upstream=None):

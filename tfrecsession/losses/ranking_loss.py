@@ -1,4 +1,4 @@
-"""The base of ranking losses: a positive score against negative ones, with a mask."""
+"""The base of the ranking losses: a positive score against negative ones, with a mask."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ MASKED = -1e15
 
 
 class Hits(NamedTuple):
-    """The few columns that do not count, cell by cell: what a dense mask says, without a pass over all scores.
+    """A list of masked cells: as a dense mask, but without a pass over all scores.
 
     Attributes:
         cells: int [hits, 2]: position, column.
@@ -26,16 +26,16 @@ class RankingLoss(keras.losses.Loss):
     """A loss over `[positive | negatives]` scores.
 
     As a Keras loss, `loss(y_true, y_pred)`: `y_pred` float [..., 1 + n] holds the scores, the positive in column 0;
-    `y_true` [..., 1 + n] is a mask, nonzero where a column counts (it is not a one-hot label: a zero there hides the
-    column). A negative is hidden where it is the target itself, drawn by accident; a hidden positive says that there
-    is no event, and the position contributes 0.
+    `y_true` [..., 1 + n] is a mask, nonzero where a column counts (it is not a one-hot label: a zero masks the
+    column). A negative is masked where it is the target itself, sampled by accident. A masked positive means that there
+    is no event: the position contributes 0.
 
-    Models call `compare`, which takes positive and negatives apart and so spares the concatenation.
+    Models call `compare`, which takes positive and negatives separately and so avoids a concatenation.
 
     Args:
-        logq: how much of the logQ correction a model applies: it subtracts logq * log Q(item) from every score before
-            the loss sees it, Q being the probability with which the item is drawn as a negative. 0 is none, 1 makes
-            the sampled softmax an unbiased stand-in for the full one.
+        logq: strength of the logQ correction: the model first subtracts logq * log Q(item) from every score, Q being
+            the probability that the item is sampled as a negative. 0 is none, 1 makes the sampled softmax an unbiased
+            estimate of the full one.
         reduction, name: as in `keras.losses.Loss`.
 
     Everything is computed in float32, whatever the dtype of the scores. A new loss is one file: a subclass with
@@ -47,13 +47,13 @@ class RankingLoss(keras.losses.Loss):
         self.logq = logq
 
     def compare(self, positive, negatives, keep=None):
-        """The loss of every position.
+        """Returns the loss of every position.
 
         Args:
             positive: scores [...].
             negatives: scores [..., n].
-            keep: bool, broadcastable to `negatives`: the columns that count; or `Hits`, for negatives [n, m]: those
-                that do not. None: all count.
+            keep: bool, broadcastable to `negatives`: true where a column counts; or `Hits`, the cells that do not
+                count, for negatives [n, m]. None: all count.
 
         Returns:
             float32 [...]; 0 where no negative counts.
@@ -87,9 +87,9 @@ class RankingLoss(keras.losses.Loss):
 
 
 def activate(positive, negatives, keep, elu):
-    """Float32 scores after elu with this alpha (0: as they are), with `MASKED` where `keep` is False.
+    """Returns float32 scores after elu with this alpha (0: unchanged), with `MASKED` where `keep` is False.
 
-    Masked after the activation, so that a hidden column is far below any other whatever the activation does.
+    Masks after the activation, so that a masked column stays far below any other.
     """
     positive, negatives = ops.cast(positive, "float32"), ops.cast(negatives, "float32")
     if elu:
@@ -98,7 +98,7 @@ def activate(positive, negatives, keep, elu):
 
 
 def mean_of_kept(terms, keep):
-    """The mean over the last axis of the columns that count: [..., n] -> [...], 0 where none does."""
+    """Returns the mean over the columns that count: [..., n] -> [...], 0 where none does."""
     if keep is None:
         return ops.mean(terms, axis=-1)
     kept = ops.sum(hide(ops.ones_like(terms), keep, 0.0), axis=-1)
@@ -106,7 +106,7 @@ def mean_of_kept(terms, keep):
 
 
 def hide(values, keep, instead=MASKED):
-    """Float32 values [..., n], with `instead` in the columns that do not count."""
+    """Returns float32 values [..., n], with `instead` in the columns that do not count."""
     values = ops.cast(values, "float32")
     if isinstance(keep, Hits):
         return tf.tensor_scatter_nd_update(values, keep.cells, tf.fill([tf.shape(keep.cells)[0]], instead))

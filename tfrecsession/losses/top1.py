@@ -1,4 +1,4 @@
-"""TOP1: how many negatives are ahead, and how far all of them are from zero."""
+"""The TOP1 loss: how many negatives are ahead, and how far all of them are from zero."""
 
 import keras
 from keras import ops
@@ -13,8 +13,8 @@ class TOP1(RankingLoss):
 
     From arXiv 1511.06939, section 3.3: a smooth relative rank of the target, and a penalty that keeps the scores of
     negatives near zero. n counts the negatives that are not masked. The authors' code takes the mean over all B columns
-    and then subtracts sigmoid(r_i^2) / B, the target's own penalty; what is left of the target's column is
-    sigmoid(0) / B. Its loss is therefore (B - 1) / B times this one plus the constant 1 / (2 B).
+    and then subtracts sigmoid(r_i^2) / B, the target's own penalty, so that the target's column adds sigmoid(0) / B.
+    Its loss is therefore (B - 1) / B times this one plus the constant 1 / (2 B).
 
     Args:
         regularization: weight of the score penalty; the paper has 1.
@@ -28,7 +28,7 @@ class TOP1(RankingLoss):
     def __init__(self, regularization=1.0, elu=0.0, **kwargs):
         super().__init__(**kwargs)
         if regularization < 0 or elu < 0:
-            raise InputError(f"regularization={regularization}, elu={elu}: TOP1 takes numbers from 0 up")
+            raise InputError(f"regularization={regularization}, elu={elu}: must be at least 0 for TOP1")
         self.regularization = regularization
         self.elu = elu
 

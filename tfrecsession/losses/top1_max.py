@@ -1,4 +1,4 @@
-"""TOP1-max: TOP1, weighted towards the strongest negatives."""
+"""The TOP1-max loss: TOP1, weighted towards the strongest negatives."""
 
 import keras
 from keras import ops
@@ -11,8 +11,8 @@ from tfrecsession.losses.ranking_loss import MASKED, RankingLoss, activate
 class TOP1Max(RankingLoss):
     """L = sum_j s_j [ sigmoid(r_j - r_i) + regularization * sigmoid(r_j^2) ],   s = softmax over the negatives alone.
 
-    From arXiv 1706.03847, section 3.2. Unlike `TOP1` it does not fade as negatives are added: the mean gives way to the
-    softmax, in which the strongest have the say.
+    From arXiv 1706.03847, section 3.2. Unlike `TOP1` it does not fade as negatives are added: the softmax gives
+    most weight to the strongest ones.
 
     Args:
         regularization: weight of the score penalty; the paper has 1.
@@ -26,7 +26,7 @@ class TOP1Max(RankingLoss):
     def __init__(self, regularization=1.0, elu=0.0, **kwargs):
         super().__init__(**kwargs)
         if regularization < 0 or elu < 0:
-            raise InputError(f"regularization={regularization}, elu={elu}: TOP1Max takes numbers from 0 up")
+            raise InputError(f"regularization={regularization}, elu={elu}: must be at least 0 for TOP1Max")
         self.regularization = regularization
         self.elu = elu
 
@@ -39,7 +39,7 @@ class TOP1Max(RankingLoss):
 
 
 def _top1_max(positive, negatives, regularization):
-    """The loss with its gradient written out, which spares the softmax a second pass.
+    """Computes the loss with its gradient written out, which avoids a second pass over the softmax.
 
     With q_j = sigmoid(r_j - r_i), t_j = sigmoid(r_j^2) and L as above:
 
@@ -49,7 +49,7 @@ def _top1_max(positive, negatives, regularization):
 
     @ops.custom_gradient
     def compute(positive, negatives):
-        counts = ops.max(negatives, axis=-1) > MASKED / 2  # not so where every column is masked
+        has_negatives = ops.max(negatives, axis=-1) > MASKED / 2
         s = ops.softmax(negatives, axis=-1)
         ahead = ops.sigmoid(negatives - positive[..., None])
         far = ops.sigmoid(ops.square(negatives))
@@ -58,12 +58,12 @@ def _top1_max(positive, negatives, regularization):
 
         def gradient(*args, upstream=None):
             upstream = args[0] if upstream is None else upstream
-            share = s * ops.where(counts, upstream, 0.0)[..., None]
+            share = s * ops.where(has_negatives, upstream, 0.0)[..., None]
             slope = share * ahead * (1.0 - ahead)
-            # t (1 - t) first: it is 0 where r^2 is large, and keeps the product with r finite
+            # t (1 - t) first: it is 0 where r^2 is large and so keeps the product with r finite
             pull = (2.0 * regularization) * (far * (1.0 - far)) * negatives
             return -ops.sum(slope, axis=-1), share * (terms - loss[..., None] + pull) + slope
 
-        return ops.where(counts, loss, 0.0), gradient
+        return ops.where(has_negatives, loss, 0.0), gradient
 
     return compute(positive, negatives)

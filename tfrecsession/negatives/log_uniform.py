@@ -1,4 +1,4 @@
-"""Negatives drawn by the rank of their popularity, as if it followed Zipf's law."""
+"""Negatives sampled by popularity rank, as if popularity followed Zipf's law."""
 
 import math
 
@@ -12,9 +12,9 @@ from tfrecsession.negatives.negatives import Negatives
 class LogUniform(Negatives):
     """P(rank) = log((rank + 1) / rank) / log(items + 1), with replacement; rank 1 is the most popular item.
 
-    Ids fall by count, so that an item's rank is its id less one and no table is needed; the distribution is that of
-    TensorFlow's `log_uniform_candidate_sampler`, close to popularity where the k-th item has 1 / k of the first's
-    events.
+    Ids are sorted by falling count, so that an item's rank is its id minus one and no table is needed. The distribution
+    is that of TensorFlow's `log_uniform_candidate_sampler`: close to popularity where the k-th item has 1 / k of the
+    first item's events.
 
     Args:
         count, mask_hits, seed: as in `Negatives`.
@@ -28,14 +28,14 @@ class LogUniform(Negatives):
     """
 
     def fill(self, counts):
-        """Nothing to learn from the counts but their order, which is that of the ids."""
+        """Does nothing: only the order of the counts matters, which is that of the ids."""
 
     def draw(self, targets=None):
-        # float32 has too few numbers to name the tail of a large catalogue: every second item would never be drawn
+        # float32 has too few values for the tail of a large catalogue: every second item would never be sampled
         u = keras.random.uniform((self.count,), dtype="float64", seed=self.seed_generator)
         rank = ops.cast(ops.exp(u * math.log(self.size - 1)), "int32")  # 1 .. items
         return ops.minimum(rank, self.size - 2) + 1
 
     def log_probability(self, ids):
-        rank = ops.cast(ops.maximum(ids, 2), "float32") - 1.0  # padding and unknown: finite, and never drawn
+        rank = ops.cast(ops.maximum(ids, 2), "float32") - 1.0  # finite for padding and unknown, which are never sampled
         return ops.log(ops.log1p(1.0 / rank)) - math.log(math.log(self.size - 1))

@@ -12,38 +12,38 @@ CORRECTIONS = ("parts", "pooled")
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class Mixture(Negatives):
-    """The draws of several samplers, one after the other: `Mixture([InBatch(), Popularity(2048, alpha=0.5)])` is what
-    GRU4Rec learns from (arXiv 1706.03847, section 3.1).
+    """The negatives of several samplers, concatenated: `Mixture([InBatch(), Popularity(2048, alpha=0.5)])` is what
+    GRU4Rec is trained with (arXiv 1706.03847, section 3.1).
 
-    Which logarithm the logQ correction takes from a score (`log_q`):
+    The logQ correction (`log_q`) subtracts one of two logarithms from a score:
 
-    - `"parts"`, as in the authors' code: a column is corrected by the sampler it came from, and not normalized: log
-      support for those of `InBatch`, alpha * log support for those of `Popularity`. The target counts as a column of
-      `InBatch`, and without one as a column of the first sampler. The same item thus has two corrections in one step.
-    - `"pooled"`: every column and the target by log sum_s n_s P_s(item), how often the item is to be expected among all
-      columns, n_s being what sampler s gives (for `InBatch` the targets there are). Each item has one correction,
-      and the sum over the columns is an unbiased estimate of the full softmax's.
+    - `"parts"`, as in the authors' code: each column is corrected by its own sampler, without normalization: log
+      support for `InBatch`, alpha * log support for `Popularity`. The target counts as a column of `InBatch`, or of
+      the first sampler where there is no `InBatch`. The same item thus has two corrections in one step.
+    - `"pooled"`: every column and the target by log sum_s n_s P_s(item), how often the item is expected among all
+      columns; n_s is the count of sampler s (for `InBatch` the number of targets). Each item has one correction, and
+      the sum over the columns is an unbiased estimate of the full softmax's.
 
     Args:
         draws: the samplers, each with its own `mask_hits` and seed; at most one `InBatch`.
         correction: "parts" or "pooled".
 
     Raises:
-        InputError: nothing to mix, something that is no sampler, `InBatch` twice, or an unknown correction.
+        InputError: `draws` is empty, holds anything but samplers or holds `InBatch` twice; unknown correction.
     """
 
     def __init__(self, draws, correction="parts", **kwargs):
         draws = list(draws)
         if not draws or not all(isinstance(part, Negatives) for part in draws):
-            raise InputError(f"draws={draws!r}: Mixture takes a list of trs.negatives, e.g. [InBatch(), Uniform(100)]")
+            raise InputError(f"draws={draws!r}: must be a list of trs.negatives, e.g. [InBatch(), Uniform(100)]")
         if correction not in CORRECTIONS:
-            raise InputError(f"correction={correction!r}: say one of {', '.join(CORRECTIONS)}")
+            raise InputError(f"correction={correction!r}: must be one of {', '.join(CORRECTIONS)}")
         for name in ("mask_hits", "seed"):
             if name in kwargs:
-                raise InputError(f"{name}: a Mixture has none of its own, give it to each of its draws")
+                raise InputError(f"{name}: must be set on each sampler in draws, not on the Mixture")
         fixed = [part.count for part in draws if part.count is not None]
         if len(fixed) < len(draws) - 1:
-            raise InputError("draws: the targets of a step can be its negatives once, name InBatch once")
+            raise InputError("draws: must have InBatch once, as the targets of a step can be its negatives only once")
         super().__init__(sum(fixed) if len(fixed) == len(draws) else None, **kwargs)
         self.draws = draws
         self.correction = correction
@@ -63,27 +63,25 @@ class Mixture(Negatives):
 
     def keep(self, targets, negatives):
         columns = self._split(negatives)
-        keeps = [part.keep(targets, some) for part, some in zip(self.draws, columns, strict=True)]
+        keeps = [part.keep(targets, ids) for part, ids in zip(self.draws, columns, strict=True)]
         if all(keep is None for keep in keeps):
             return None
-        whole = ops.shape(targets)
+        cells = ops.shape(targets)
         return ops.concatenate(
             [
-                ops.broadcast_to(
-                    ops.ones_like(some, dtype="bool") if keep is None else keep, (*whole, *ops.shape(some))
-                )
-                for keep, some in zip(keeps, columns, strict=True)
+                ops.broadcast_to(ops.ones_like(ids, dtype="bool") if keep is None else keep, (*cells, *ops.shape(ids)))
+                for keep, ids in zip(keeps, columns, strict=True)
             ],
             axis=-1,
         )
 
     def hits(self, targets, negatives):
-        return None  # a part may hide whole columns: `keep` says it
+        return None  # a sampler may mask whole columns: see `keep`
 
     def log_probability(self, ids):
-        """That a column, picked blindly, holds the item; for samplers that all say how much they draw."""
+        """Returns log P(a random column holds the item), where every sampler has a fixed count."""
         if self.count is None:
-            raise InputError("ids: with InBatch the probability depends on the step's targets, call log_q instead")
+            raise InputError("ids: with InBatch the probability depends on the step's targets; call log_q instead")
         return self._log_expected(ids, None) - ops.log(float(self.count))
 
     def log_weight(self, ids):
@@ -92,23 +90,24 @@ class Mixture(Negatives):
     def log_q(self, targets, negatives):
         if self.correction == "pooled":
             return self._log_expected(targets, targets), self._log_expected(negatives, targets)
-        of_targets = next((part for part in self.draws if isinstance(part, InBatch)), self.draws[0])
+        target_sampler = next((part for part in self.draws if isinstance(part, InBatch)), self.draws[0])
         columns = zip(self.draws, self._split(negatives), strict=True)
-        return of_targets.log_weight(targets), ops.concatenate([part.log_weight(some) for part, some in columns])
+        return target_sampler.log_weight(targets), ops.concatenate([part.log_weight(ids) for part, ids in columns])
 
     def _log_expected(self, ids, targets):
+        """Returns the log of how many columns are expected to hold each id."""
         parts = []
         for part in self.draws:
-            given = (
+            count = (
                 part.count if part.count is not None else ops.maximum(ops.sum(ops.cast(targets > 1, "float32")), 1.0)
             )
-            parts.append(part.log_probability(ids) + ops.log(ops.cast(given, "float32")))
+            parts.append(part.log_probability(ids) + ops.log(ops.cast(count, "float32")))
         return ops.logsumexp(ops.stack(parts), axis=0)
 
     def _split(self, negatives):
-        """The columns of each sampler."""
-        known = sum(part.count or 0 for part in self.draws)
-        counts = [part.count if part.count is not None else ops.shape(negatives)[0] - known for part in self.draws]
+        """Splits the columns by sampler."""
+        fixed = sum(part.count or 0 for part in self.draws)
+        counts = [part.count if part.count is not None else ops.shape(negatives)[0] - fixed for part in self.draws]
         columns, start = [], 0
         for count in counts:
             columns.append(negatives[start : start + count])

@@ -1,4 +1,4 @@
-"""What every sampler of negative items offers to a model."""
+"""The interface of the samplers of negative items."""
 
 import keras
 import numpy as np
@@ -9,16 +9,16 @@ from tfrecsession.errors import InputError
 
 
 class Negatives(keras.layers.Layer):
-    """Draws the items that the targets of a training step are compared with, one draw shared by all of them.
+    """A sampler of the items that the targets of a training step are compared with; all targets share one draw.
 
-    A sampler is told the catalogue by `build_from(counts)`, keeps what it needs in weights that are not trained, and so
-    comes back whole with the model that holds it. A new sampler is one file: a subclass with `fill`, `draw`,
-    `log_probability`, the weights of `build`, and `get_config` for its own arguments.
+    `build_from(counts)` fits a sampler to the catalogue. It keeps what it needs in weights that are not trained, and so
+    is saved and loaded with its model. A new sampler is one file: a subclass with `fill`, `draw`, `log_probability`,
+    the weights of `build`, and `get_config` for its own arguments.
 
     Args:
-        count: how many items one draw gives; None: as many as the step has targets, for samplers that reuse them.
-        mask_hits: whether a drawn item that happens to be the target is left out for that target. The authors of
-            GRU4Rec do not.
+        count: items per draw. None: as many as the step has targets, for samplers that reuse them.
+        mask_hits: whether a sampled item that equals the target is masked for that target. The authors of GRU4Rec do
+            not mask it.
         seed: of the draws. None: from `keras.utils.set_random_seed`.
     """
 
@@ -26,7 +26,7 @@ class Negatives(keras.layers.Layer):
         kwargs.setdefault("trainable", False)
         super().__init__(**kwargs)
         if count is not None and count < 1:
-            raise InputError(f"count={count}: a draw of negatives needs at least 1 item")
+            raise InputError(f"count={count}: must be at least 1 item per draw")
         self.count = count
         self.mask_hits = mask_hits
         self.seed = seed
@@ -34,7 +34,7 @@ class Negatives(keras.layers.Layer):
         self._size = None
 
     def build_from(self, counts):
-        """Learns the catalogue from `counts` int [size]: events of every id; rows 0 and 1 are never drawn."""
+        """Fits the sampler to `counts` int [size], the events of every id; rows 0 and 1 are never sampled."""
         if not self.built:
             self.build(len(counts))
         if len(counts) != self.size:
@@ -42,14 +42,14 @@ class Negatives(keras.layers.Layer):
         self.fill(counts)
 
     def build(self, size):
-        """Makes the weights for a catalogue of `size` ids (items + 2), to be filled by `build_from` or a saved file."""
+        """Creates the weights for a catalogue of `size` ids (items + 2); `build_from` or a saved file fills them."""
         if size < 3:
-            raise InputError(f"size={size}: negatives need at least one item (3 rows with padding and unknown)")
+            raise InputError(f"size={size}: must be at least 3 rows: padding, unknown and one item")
         self._size = size
 
     @property
     def size(self):
-        """Rows of the catalogue: the items + 2."""
+        """The rows of the catalogue: the items + 2."""
         if self._size is None:
             raise InputError(f"{type(self).__name__} does not know the catalogue: call build_from(counts) first")
         return self._size
@@ -59,46 +59,46 @@ class Negatives(keras.layers.Layer):
         raise NotImplementedError
 
     def draw(self, targets=None):
-        """One draw: int32 [count]. `targets` int [...] are the step's own targets, for samplers that reuse them."""
+        """Returns one draw: int32 [count]. `targets` int [...] are the step's, for samplers that reuse them."""
         raise NotImplementedError
 
     def log_probability(self, ids):
-        """log of the probability that one drawn item is the given one: ids int [...] -> float32 [...], finite."""
+        """Returns log P(a sampled item is the given one): ids int [...] -> float32 [...], finite."""
         raise NotImplementedError
 
     def log_weight(self, ids):
-        """`log_probability` before it is normalized, where that has a meaning of its own: alpha * log support."""
+        """Returns `log_probability` before normalization, where that has a meaning of its own: alpha * log support."""
         return self.log_probability(ids)
 
     def log_q(self, targets, negatives):
-        """What the logQ correction takes from the scores of targets [...] and of one draw [count]: float32, alike."""
+        """Returns what logQ subtracts from the scores of targets [...] and of one draw [count]: float32 alike."""
         return self.log_probability(targets), self.log_probability(negatives)
 
     def keep(self, targets, negatives):
-        """Which negatives count for which target: targets [...], negatives [count] -> bool [..., count].
+        """Returns which negatives count for which target: targets [...], negatives [count] -> bool [..., count].
 
-        None (all of them) where `mask_hits` is off. Samplers that reuse the targets always hide padding.
+        None (all count) where `mask_hits` is off. Samplers that reuse the targets always mask padding.
         """
         return ops.not_equal(targets[..., None], negatives) if self.mask_hits else None
 
     def hits(self, targets, negatives):
-        """`keep` said by the cells that do not count, at a cost of (n + count) log count instead of n * count.
+        """Returns the cells that `keep` masks, at a cost of (n + count) log count instead of n * count.
 
         Args:
             targets: int32 [n].
             negatives: int32 [count], of one draw.
 
         Returns:
-            int32 [hits, 2], (place among the targets, place in the draw); None where only `keep` can say it.
+            int32 [hits, 2]: (index of the target, index in the draw). None: use `keep` instead.
         """
         if not self.mask_hits:
             return None
         order = tf.argsort(negatives)
         ordered = tf.gather(negatives, order)
         first = tf.searchsorted(ordered, targets)
-        number = tf.searchsorted(ordered, targets, side="right") - first  # how often each target was drawn
-        target = tf.repeat(tf.range(tf.size(targets)), number)
-        nth = tf.range(tf.size(target)) - tf.repeat(tf.cumsum(number, exclusive=True), number)
+        repeats = tf.searchsorted(ordered, targets, side="right") - first  # how often each target was sampled
+        target = tf.repeat(tf.range(tf.size(targets)), repeats)
+        nth = tf.range(tf.size(target)) - tf.repeat(tf.cumsum(repeats, exclusive=True), repeats)
         return tf.stack([target, tf.gather(order, tf.gather(first, target) + nth)], axis=1)
 
     def get_build_config(self):
@@ -112,14 +112,15 @@ class Negatives(keras.layers.Layer):
 
 
 def log_support(counts):
-    """log of the events of every id [size], in float64. An item without events is never drawn, yet may be a target:
-    its logarithm is that of one event, as is that of padding.
+    """Returns the float64 log of the events of every id [size].
+
+    Padding and items without events get the log of one event: such an item is never sampled, yet may be a target.
 
     Raises:
-        InputError: there is nothing to draw.
+        InputError: the counts are not finite, below 0, or all 0.
     """
     counts = np.asarray(counts, np.float64)
     support = counts[2:]
     if not (np.isfinite(support).all() and support.min() >= 0 and support.max() > 0):
-        raise InputError("counts: negatives need finite item counts, none below 0 and at least one above it")
+        raise InputError("counts: item counts must be finite and at least 0, with at least one above 0")
     return np.log(np.concatenate([[1.0], np.maximum(counts[1:], 1.0)]))

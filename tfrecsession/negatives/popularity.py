@@ -1,4 +1,4 @@
-"""Negatives drawn by how often their items occur."""
+"""Negatives sampled by item popularity."""
 
 import keras
 import numpy as np
@@ -15,8 +15,8 @@ class Popularity(Negatives):
     A draw costs constant time per item, whatever the size of the catalogue.
 
     Args:
-        count: how many items one draw gives; 2048 is where the paper's gains level off.
-        alpha: from 0 to 1 as a rule; the authors' best lie between 0 and 0.75.
+        count: items per draw; the paper's gains level off at 2048.
+        alpha: usually 0 to 1; the authors' best values lie between 0 and 0.75.
         mask_hits, seed: as in `Negatives`.
 
     Examples:
@@ -58,7 +58,7 @@ class Popularity(Negatives):
         return ops.take(self.log_probabilities, ids)
 
     def log_weight(self, ids):
-        """alpha * log support."""
+        """Returns alpha * log support."""
         return self.log_probability(ids) - self.log_probabilities[0]  # row 0 stands for a single event
 
     def get_config(self):

@@ -1,4 +1,4 @@
-"""Negatives drawn blindly from the catalogue."""
+"""Negatives sampled uniformly from the catalogue."""
 
 import math
 
@@ -12,14 +12,14 @@ from tfrecsession.negatives.negatives import Negatives
 class Uniform(Negatives):
     """P(i) = 1 / items, with replacement: alpha 0 of arXiv 1706.03847, section 3.1, without a table.
 
-    The weakest choice where popularity is skewed: hardly any draw meets an item that competes with the target.
+    The weakest choice where popularity is skewed: sampled items hardly ever compete with the target.
 
     Args:
         count, mask_hits, seed: as in `Negatives`.
     """
 
     def fill(self, counts):
-        """Nothing to learn from the counts."""
+        """Does nothing: the counts do not matter."""
 
     def draw(self, targets=None):
         return keras.random.randint((self.count,), 2, self.size, seed=self.seed_generator)

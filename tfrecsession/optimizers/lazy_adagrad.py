@@ -11,9 +11,9 @@ from tfrecsession.optimizers.lazy_optimizer import LazyOptimizer
 class LazyAdagrad(LazyOptimizer):
     """acc += g^2;  v = momentum v - learning_rate g / sqrt(acc + epsilon);  p += v
 
-    Duchi, Hazan and Singer, 2011. The accumulator starts at 0, as in the authors' GRU4Rec (Keras: 0.1, which holds
-    back the first steps of every rare item), and epsilon stands inside the root. Momentum as in GRU4Rec: only the
-    velocity of rows touched acts and fades.
+    Duchi, Hazan and Singer, 2011. The accumulator starts at 0, as in the authors' GRU4Rec (Keras: 0.1, which slows
+    the first steps of every rare item), and epsilon is inside the root. Momentum is as in GRU4Rec: only the velocity of
+    rows touched acts and decays.
 
     Args:
         learning_rate: as in `LazyOptimizer`.
@@ -37,9 +37,9 @@ class LazyAdagrad(LazyOptimizer):
     ):
         super().__init__(learning_rate, name=name, **kwargs)
         if epsilon <= 0:
-            raise InputError(f"epsilon={epsilon}: LazyAdagrad needs a number above 0, such as 1e-7")
+            raise InputError(f"epsilon={epsilon}: must be above 0 for LazyAdagrad, e.g. 1e-7")
         if not 0 <= momentum < 1:
-            raise InputError(f"momentum={momentum}: LazyAdagrad needs a number from 0 to below 1")
+            raise InputError(f"momentum={momentum}: must be from 0 to below 1 for LazyAdagrad")
         self.initial_accumulator_value = initial_accumulator_value
         self.epsilon = epsilon
         self.momentum = momentum

@@ -11,12 +11,12 @@ class LazyAdam(LazyOptimizer):
     """m += (1 - beta_1)(g - m);  v += (1 - beta_2)(g^2 - v);  p -= learning_rate m^ / (sqrt(v^) + epsilon)
 
     with m^ = m / (1 - beta_1^t), v^ = v / (1 - beta_2^t), t the step of the whole model (arXiv 1412.6980). The moments
-    of a row fade only when the row is touched, so that a rare item keeps the memory of its few events.
+    of a row decay only when the row is touched, so that a rare item keeps the moments of its few events.
 
     Args:
         learning_rate: as in `LazyOptimizer`.
-        beta_1, beta_2: how slowly the moments fade, from 0 to below 1.
-        epsilon: as in Keras, added to the root of v before v is corrected.
+        beta_1, beta_2: how slowly the moments decay, from 0 to below 1.
+        epsilon: as in Keras, added to the root of v before the bias correction.
         **kwargs: as in `LazyOptimizer`.
     """
 

@@ -1,4 +1,4 @@
-"""What every lazy optimizer shares: a sparse gradient changes the rows it names and costs no more than they do."""
+"""The base of the lazy optimizers: a sparse gradient updates only the rows it names, at their cost."""
 
 import keras
 import tensorflow as tf
@@ -8,51 +8,49 @@ from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.optimizers.sparse_sums import GradientSum
 
 REFUSED = {
-    "use_ema": "an average of the whole table at every step; keep checkpoints instead",
-    "loss_scale_factor": "to divide sparse gradients; wrap it in trs.optimizers.LossScale instead",
+    "use_ema": "averages the whole table at every step; keep checkpoints instead",
+    "loss_scale_factor": "divides sparse gradients; wrap it in trs.optimizers.LossScale instead",
 }
 
 
 class LazyOptimizer(keras.optimizers.Optimizer):
-    """A Keras optimizer that updates, of a table with sparse gradient, only the rows that the gradient names.
+    """A Keras optimizer that updates only those rows of a table that its sparse gradient names.
 
-    Keras' own optimizers read or rewrite the whole table and its state at every step, and let an item that occurs
-    twice in a batch count twice over. Here rows that occur several times are summed first, then the rows of table and
-    state are gathered, updated by the very formula that serves dense gradients, and scattered back. Rows that were not
-    touched keep every bit, in the state too: no decay reaches them, neither of momentum nor of weights.
+    Keras' own optimizers read or rewrite the whole table and its state at every step, and count an item double that
+    occurs twice in a batch. Here duplicate rows are summed first. Then the rows of table and state are gathered,
+    updated by the same formula as dense gradients, and scattered back. Untouched rows keep every bit, in the state too:
+    neither momentum nor weight decay reaches them.
 
     A new optimizer is one file: a subclass with `slots`, `change` and `get_config`.
 
     Args:
         learning_rate: float, `keras.optimizers.schedules.LearningRateSchedule` or callable.
-        gradient_accumulation_steps: how many batches make one step, with the mean of their gradients: the step of one
-            batch as large as all of them, in the memory of one. Costs no more than the rows touched. `iterations`
-            counts steps. What a training ends with before a step is full is left out. None: every batch. For one
-            worker.
+        gradient_accumulation_steps: how many batches make one step, with the mean of their gradients: the same step as
+            on one joint batch, in the memory of one. The cost follows the rows touched. `iterations` counts steps. An
+            incomplete step at the end of training is dropped. None: every batch is a step. For one worker only.
         weight_decay, clipnorm, clipvalue, global_clipnorm, name: as in `keras.optimizers.Optimizer`; norms are those
             of the summed gradient, and weight decay acts on the rows touched.
 
     Raises:
-        InputError: `use_ema` or `loss_scale_factor`, which would cost the whole table; or a number of batches that is
-            none.
+        InputError: `use_ema` or `loss_scale_factor`, which cost the whole table; an invalid number of batches.
     """
 
     def __init__(self, learning_rate, **kwargs):
         steps = kwargs.get("gradient_accumulation_steps")
         if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 2):
-            raise InputError(f"gradient_accumulation_steps={steps!r}: say how many batches make a step, 2 or more")
+            raise InputError(f"gradient_accumulation_steps={steps!r}: must be a number of batches per step, 2 or more")
         for argument, reason in REFUSED.items():
             if kwargs.get(argument):
-                raise InputError(f"{argument}: {type(self).__name__} refuses it, it would need {reason}")
+                raise InputError(f"{argument}: is not supported by {type(self).__name__}, as it {reason}")
         super().__init__(learning_rate, **kwargs)
-        self.norms = None  # of the gradients, where somebody watches
+        self.norms = None  # of the gradients, once `watch_norms` was called
 
     def slots(self):
-        """The state kept beside every variable: {name: initial value}."""
+        """Returns the state kept beside every variable: {name: initial value}."""
         raise NotImplementedError
 
     def change(self, gradient, state, learning_rate):
-        """One step of the formula, on whole variables or on some of their rows.
+        """Computes one step of the formula, on whole variables or on some of their rows.
 
         Args:
             gradient: [rows, ...].
@@ -60,7 +58,7 @@ class LazyOptimizer(keras.optimizers.Optimizer):
             learning_rate: scalar.
 
         Returns:
-            What to add to the variable, [rows, ...], and the new state.
+            The change to add to the variable, [rows, ...], and the new state.
         """
         raise NotImplementedError
 
@@ -68,30 +66,30 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         if self.built:
             return
         steps, self.gradient_accumulation_steps = self.gradient_accumulation_steps, None
-        super().build(variables)  # which would make dense sums
+        super().build(variables)  # with steps it would allocate dense sums
         self.gradient_accumulation_steps = steps
         if steps and self._distribution_strategy.num_replicas_in_sync > 1:
-            raise InputError(f"gradient_accumulation_steps={steps}: is for one worker; put more rows into a batch")
+            raise InputError(f"gradient_accumulation_steps={steps}: needs a single worker; put more rows into a batch")
         self._sums = [GradientSum(variable) for variable in variables] if steps else []
         initial = self.slots()
-        made = self.add_optimizer_variables(
+        slot_variables = self.add_optimizer_variables(
             variables, list(initial), [keras.initializers.Constant(value) for value in initial.values()]
         )
-        self._slots = dict(zip(initial, made, strict=True))
+        self._slots = dict(zip(initial, slot_variables, strict=True))
 
     @property
     def state(self):
-        """{slot name: a variable for each that the optimizer was built for, in their order}."""
+        """The slot variables: {slot name: one per variable that the optimizer was built for, in their order}."""
         return self._slots
 
     @property
     def training_state(self) -> list:
-        """Plain variables that a training which is to go on has to keep, beside `variables`."""
+        """The plain variables that a resumed training needs, beside `variables`."""
         return [variable for part in self._sums for variable in part.variables] if self.built else []
 
     def load_own_variables(self, store):
         super().load_own_variables(store)
-        if self.gradient_accumulation_steps:  # a file has no sums: the step that was not full begins again
+        if self.gradient_accumulation_steps:  # a file has no sums: an incomplete step starts again
             self._iterations.assign(self.iterations * self.gradient_accumulation_steps)
 
     def update_step(self, gradient, variable, learning_rate):
@@ -126,9 +124,9 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         return bool(self.weight_decay) and self._use_weight_decay(variable)
 
     def watch_norms(self, variables):
-        """Keep the norm of every variable's gradient in `norms`, float32 [variables], from the next traced step on.
+        """Keeps the norm of every variable's gradient in `norms`, float32 [variables], from the next traced step on.
 
-        Of a sparse gradient the rows it names are read and no others; before clipping. True if that is new.
+        Norms are taken before clipping; a sparse gradient costs only the rows it names. Returns whether this is new.
         """
         if self.norms is not None:
             return False
@@ -138,8 +136,8 @@ class LazyOptimizer(keras.optimizers.Optimizer):
     def _backend_apply_gradients(self, grads, trainable_variables):
         grads = [merged(g) for g in grads]
         if self._distribution_strategy.num_replicas_in_sync > 1:
-            # Summed over the replicas before they are clipped: what is clipped is the gradient of the whole batch. Of
-            # a table the rows touched are gathered, and merged once more where replicas have touched the same.
+            # Sum over the replicas before clipping, so that the gradient of the whole batch is clipped. The touched
+            # rows of a table are gathered, and merged again where replicas touched the same row.
             grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, grads)
             grads = [merged(g) for g in grads]
         if not self.gradient_accumulation_steps:
@@ -161,11 +159,11 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         tf.cond(full, step, add)
 
     def _step(self, grads, trainable_variables):
-        """One step with gradients that name every row once."""
+        """Applies one step, with gradients that name every row once."""
         if self.norms is not None:
-            place = [self._get_variable_index(variable) for variable in trainable_variables]
+            index = [self._get_variable_index(variable) for variable in trainable_variables]
             halves = [tf.cast(tf.nn.l2_loss(getattr(g, "values", g)), tf.float32) for g in grads]
-            self.norms.scatter_update(tf.IndexedSlices(tf.sqrt(2.0 * tf.stack(halves)), place))
+            self.norms.scatter_update(tf.IndexedSlices(tf.sqrt(2.0 * tf.stack(halves)), index))
         self._backend_update_step(self._clip_gradients(grads), trainable_variables, self.learning_rate)
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
@@ -183,18 +181,18 @@ class LazyOptimizer(keras.optimizers.Optimizer):
 
 
 def merged(gradient):
-    """A gradient as it is where it is dense, with every row named once where it is sparse."""
+    """Returns a dense gradient unchanged, and a sparse one with every row named once."""
     return sum_duplicates(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
-def _divided(gradient, number):
+def _divided(gradient, divisor):
     if isinstance(gradient, tf.IndexedSlices):
-        return tf.IndexedSlices(gradient.values / number, gradient.indices, gradient.dense_shape)
-    return gradient / number
+        return tf.IndexedSlices(gradient.values / divisor, gradient.indices, gradient.dense_shape)
+    return gradient / divisor
 
 
 def sum_duplicates(gradient):
-    """The same sparse gradient with every row named once: values of rows named several times are summed."""
+    """Sums the values of rows that a sparse gradient names several times, so that it names every row once."""
     rows, position = tf.unique(gradient.indices)
     values = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
     return tf.IndexedSlices(values, rows, gradient.dense_shape)

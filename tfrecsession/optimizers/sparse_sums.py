@@ -1,14 +1,13 @@
-"""Sums of gradients over several batches, at a cost that follows the rows touched and never the table."""
+"""Sums of gradients over several batches, at a cost that follows the rows touched and not the table."""
 
 import tensorflow as tf
 
 
 class GradientSum:
-    """The gradients of one variable, kept until their sum is asked for.
+    """The running sum of one variable's gradients.
 
-    Of sparse gradients the rows and values are laid end to end, in a buffer that grows to what is needed and then
-    stays; rows that came several times are the business of who takes them. Dense ones are added up. Nothing is held of
-    a variable that no gradient has reached.
+    Rows and values of sparse gradients are appended to a buffer, which grows as needed and does not shrink; duplicate
+    rows are left to the caller of `take`. Dense gradients are added up. A variable without gradients takes no memory.
 
     Args:
         variable: a `keras.Variable`.
@@ -23,11 +22,11 @@ class GradientSum:
 
     @property
     def variables(self) -> list:
-        """What has to be kept of a training that is to go on; their first dimension changes."""
+        """The variables that a resumed training needs; their first dimension changes."""
         return [self.filled, self.rows, self.values]
 
     def add(self, gradient) -> None:
-        """Put a gradient, dense or `tf.IndexedSlices`, to the others."""
+        """Adds a gradient, dense or `tf.IndexedSlices`."""
         if isinstance(gradient, tf.IndexedSlices):
             self._append(tf.cast(gradient.indices, tf.int64), tf.cast(gradient.values, self.values.dtype))
             return
@@ -45,7 +44,7 @@ class GradientSum:
         self.filled.assign(tf.shape(gradient)[0])
 
     def take(self, gradient):
-        """The sum of all that was added and of this gradient; from then on nothing is held.
+        """Returns the sum of all gradients added and of this one, and starts again from nothing.
 
         Returns:
             Dense, or `tf.IndexedSlices` that may name a row several times, as `gradient` is.
@@ -65,11 +64,11 @@ class GradientSum:
         return total
 
     def _flat(self, gradient):
-        return tf.reshape(tf.cast(gradient, self.values.dtype), [-1, *self.shape[1:]])  # a number as a row
+        return tf.reshape(tf.cast(gradient, self.values.dtype), [-1, *self.shape[1:]])  # a scalar becomes a row
 
     def _append(self, rows, values):
         end = self.filled + tf.size(rows)
-        room = tf.raw_ops.VariableShape(input=self.rows.handle)[0]  # to read the variable would copy it
+        room = tf.raw_ops.VariableShape(input=self.rows.handle)[0]  # reading the variable would copy it
 
         def enlarge():
             more = [[0, tf.maximum(end, 2 * room) - room]]
@@ -78,7 +77,7 @@ class GradientSum:
             return end
 
         end = tf.cond(end > room, enlarge, lambda: end)
-        place = tf.range(self.filled, end)
-        self.rows.scatter_update(tf.IndexedSlices(rows, place))
-        self.values.scatter_update(tf.IndexedSlices(values, place))
+        positions = tf.range(self.filled, end)
+        self.rows.scatter_update(tf.IndexedSlices(rows, positions))
+        self.values.scatter_update(tf.IndexedSlices(values, positions))
         self.filled.assign(end)

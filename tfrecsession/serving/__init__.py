@@ -1,6 +1,6 @@
-"""A small local server that speaks TensorFlow Serving's API, and a client for both.
+"""A small local server with TensorFlow Serving's API, and a client for both.
 
-It serves the signatures of any SavedModel. What works against it is meant to work against TensorFlow Serving.
+The server answers the signatures of any SavedModel. Requests that it answers should also work with TensorFlow Serving.
 """
 
 from importlib import import_module
@@ -17,7 +17,7 @@ __all__ = list(_NAMES)
 
 
 def __getattr__(name):
-    if name in _NAMES:  # looked up late: whoever wants one of these does not pay for the libraries of the others
+    if name in _NAMES:  # imported on first use: the client does not need the libraries of the server
         try:
             return getattr(import_module(_NAMES[name]), name)
         except ModuleNotFoundError as error:

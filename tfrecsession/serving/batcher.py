@@ -1,4 +1,4 @@
-"""Requests that wait, joined into one call of a signature where that gives the same answers."""
+"""Dynamic batching: joins waiting requests into one model call where that gives the same answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from tfrecsession.serving.refusal import Refusal
 from tfrecsession.serving.signature import Signature
 
-SHORTEST = 16  # histories up to this length are padded to each other; beyond it, up to the next power of two
+SHORTEST = 16  # histories up to this length may share a call; longer ones only within the same power of two
 
 
 @dataclass
@@ -25,23 +25,23 @@ class Waiting:
 
 
 class Batcher:
-    """Answers in a pool of threads. While all are busy, requests wait; a free thread takes all that fit together.
+    """A thread pool that answers requests. While all threads are busy, requests wait; a free thread takes a batch.
 
-    No request waits for company: one that finds a free thread goes alone. Two are joined where they ask the same
-    signature, every input and output of it has a row per row, and either all other dimensions are equal or only
-    matrices of strings are of open length, which `""` pads at the end.
+    A request is never delayed to fill a batch. Two requests are joined if they use the same signature, if the first
+    dimension of all its inputs and outputs is the row, and if their shapes fit. Shapes fit if all other dimensions are
+    equal, or if only string matrices differ in length: these are padded with `""` at the end.
 
-    Joining needs a model that treats its rows one by one and passes over "", which a graph does not show. Exports of
-    this package promise it (they carry `assets.extra/tfrecsession.json`); requests to other models are never joined.
-    Lengths are padded to less than twice themselves, so that a short history does not pay for a long one. A joined
-    call that fails is repeated request by request: a neighbour's bad row is nobody else's error. What may be joined
-    may also be taken apart: a request of more than `most_rows` is answered in parts, in no more memory than they need.
+    Joining needs a model that treats rows independently and ignores "", which a graph does not show. Exports of this
+    package guarantee it (they carry `assets.extra/tfrecsession.json`); requests to other models are never joined.
+    Padding less than doubles the length of a history, so that a short one does not pay for a long one. A joined call
+    that fails is repeated request by request, so that only the bad request gets an error. A request of more than
+    `most_rows` to such an export is answered in parts, which bounds the memory.
 
     Args:
-        threads: calls at a time.
-        most_rows: rows of a call; 1 joins none.
-        most_waiting: requests of all models together that may wait before the next is refused (UNAVAILABLE).
-        most_asked: rows of a request to an export of this package; more are refused (INVALID_ARGUMENT).
+        threads: number of concurrent calls.
+        most_rows: maximum rows of a call; 1 joins none.
+        most_waiting: maximum waiting requests of all models together; further ones are refused (UNAVAILABLE).
+        most_asked: maximum rows of a request to an export of this package; more are refused (INVALID_ARGUMENT).
         joined: called with the number of requests of each call, for the metrics.
     """
 
@@ -52,26 +52,28 @@ class Batcher:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answers")
         self.running = 0
         self._queues: weakref.WeakKeyDictionary[Signature, deque[Waiting]] = weakref.WeakKeyDictionary()
-        self._turns: deque[Signature] = deque()  # one entry per waiting request: who came first is served first
+        self._turns: deque[Signature] = deque()  # one entry per waiting request, in order of arrival
 
     async def answer(self, signature: Signature, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Checked arrays -> answers. Raises Refusal."""
+        """Returns the outputs of the signature for checked input arrays. Raises Refusal."""
         if self.waiting >= self.most_waiting:
-            raise Refusal("UNAVAILABLE", f"the queue is full, {self.most_waiting} requests wait: try again later")
+            raise Refusal(
+                "UNAVAILABLE", f"the queue is full, {self.most_waiting} requests are waiting: try again later"
+            )
         rows = max(map(len, arrays.values())) if signature.pads and signature.by_row else 1
         if rows > self.most_asked:
-            text = f"the request has {rows:,} rows, at most {self.most_asked:,} are answered at a time: send several"
+            text = f"the request has {rows:,} rows, must be at most {self.most_asked:,}: send several requests"
             raise Refusal("INVALID_ARGUMENT", text)
         key = join_key(signature, arrays)
-        one = Waiting(arrays, key, rows, asyncio.get_running_loop().create_future())
-        self._queues.setdefault(signature, deque()).append(one)
+        request = Waiting(arrays, key, rows, asyncio.get_running_loop().create_future())
+        self._queues.setdefault(signature, deque()).append(request)
         self._turns.append(signature)
         self.waiting += 1
         self._start()
-        return await one.answer
+        return await request.answer
 
     async def idle(self) -> None:
-        """Return when nothing waits or runs."""
+        """Returns once no request waits or runs."""
         while self.waiting or self.running:
             await asyncio.sleep(0.01)
 
@@ -81,74 +83,76 @@ class Batcher:
     def _start(self) -> None:
         while self._turns and self.running < self.threads:
             signature = self._turns.popleft()
-            together = self._take(self._queues.get(signature) or deque())
-            if together:
+            batch = self._take(self._queues.get(signature) or deque())
+            if batch:
                 self.running += 1
-                task = asyncio.get_running_loop().run_in_executor(self._pool, call, signature, together, self.most_rows)
-                task.add_done_callback(lambda done, together=together: self._done(done, together))
+                task = asyncio.get_running_loop().run_in_executor(self._pool, call, signature, batch, self.most_rows)
+                task.add_done_callback(lambda done, batch=batch: self._done(done, batch))
 
     def _take(self, queue: deque[Waiting]) -> list[Waiting]:
-        """The oldest request and all that fit to it; what nobody waits for any more is passed over."""
-        together, others, rows = [], [], 0
+        """Takes the oldest request and all that fit with it from the queue; drops cancelled ones."""
+        batch, others, rows = [], [], 0
         while queue:
-            one = queue.popleft()
-            if one.answer.cancelled():
+            request = queue.popleft()
+            if request.answer.cancelled():
                 self.waiting -= 1
-            elif not together or (one.key and one.key == together[0].key and rows + one.rows <= self.most_rows):
-                together.append(one)
-                rows += one.rows
+            elif not batch or (request.key and request.key == batch[0].key and rows + request.rows <= self.most_rows):
+                batch.append(request)
+                rows += request.rows
             else:
-                others.append(one)
+                others.append(request)
         queue.extend(others)
-        self.waiting -= len(together)
-        return together
+        self.waiting -= len(batch)
+        return batch
 
-    def _done(self, done: asyncio.Future, together: list[Waiting]) -> None:
+    def _done(self, done: asyncio.Future, batch: list[Waiting]) -> None:
         self.running -= 1
-        self.joined(len(together))
-        answers = [done.exception()] * len(together) if done.exception() else done.result()
-        for one, answer in zip(together, answers, strict=True):
-            if not one.answer.done():
-                (one.answer.set_exception if isinstance(answer, Exception) else one.answer.set_result)(answer)
+        self.joined(len(batch))
+        answers = [done.exception()] * len(batch) if done.exception() else done.result()
+        for request, answer in zip(batch, answers, strict=True):
+            if not request.answer.done():
+                (request.answer.set_exception if isinstance(answer, Exception) else request.answer.set_result)(answer)
         self._start()
 
 
 def join_key(signature: Signature, arrays: dict[str, np.ndarray]) -> tuple | None:
-    """Requests of one signature with equal keys may be joined; None: never."""
+    """Returns the key under which requests of one signature may be joined; None: never."""
     if not signature.pads or not signature.by_row:
         return None
     if len({len(array) for array in arrays.values()}) != 1:
-        return None  # the graph refuses it, and says why
+        return None  # the graph raises the error
     shapes = {name: arrays[name].shape[1:] for name in signature.inputs}
-    if signature.open_lists:  # all of them strings: where another input goes along with them, lengths say something
+    if signature.open_lists:  # empty if another input has open lengths too: padding would change the answer
         for name in signature.open_lists:
             shapes[name] = max(SHORTEST, 1 << max(0, shapes[name][0] - 1).bit_length())
     return tuple(shapes.values())
 
 
-def call(signature: Signature, together: list[Waiting], most_rows: int) -> list[dict[str, np.ndarray] | Exception]:
-    """The answer, or what went wrong, of each request."""
-    if len(together) > 1:
+def call(signature: Signature, batch: list[Waiting], most_rows: int) -> list[dict[str, np.ndarray] | Exception]:
+    """Returns the answer or the exception of each request."""
+    if len(batch) > 1:
         try:
-            answers = signature({name: stacked([one.arrays[name] for one in together]) for name in signature.inputs})
-            total = sum(one.rows for one in together)
+            inputs = {name: stacked([request.arrays[name] for request in batch]) for name in signature.inputs}
+            answers = signature(inputs)
+            total = sum(request.rows for request in batch)
             if all(len(answer) == total for answer in answers.values()):
-                ends = np.cumsum([one.rows for one in together])[:-1]
+                ends = np.cumsum([request.rows for request in batch])[:-1]
                 parts = {name: np.split(answer, ends) for name, answer in answers.items()}
-                return [{name: parts[name][place] for name in parts} for place in range(len(together))]
+                return [{name: parts[name][i] for name in parts} for i in range(len(batch))]
         except Refusal:
-            pass  # by itself each gets the answer or the error that is its own
+            pass  # repeated below, request by request
     answers = []
-    for one in together:
+    for request in batch:
         try:
-            answers.append(in_parts(signature, one.arrays, most_rows) if one.key else signature(one.arrays))
-        except Exception as error:  # handed to the one who asked
+            arrays = request.arrays
+            answers.append(in_parts(signature, arrays, most_rows) if request.key else signature(arrays))
+        except Exception as error:  # becomes the answer of this request
             answers.append(error)
     return answers
 
 
 def in_parts(signature: Signature, arrays: dict[str, np.ndarray], most_rows: int) -> dict[str, np.ndarray]:
-    """The answer to rows that may be asked apart."""
+    """Answers rows that are independent of each other, at most `most_rows` per call."""
     rows = len(next(iter(arrays.values())))
     starts = range(0, rows, most_rows)
     if len(starts) < 2:
@@ -158,7 +162,7 @@ def in_parts(signature: Signature, arrays: dict[str, np.ndarray], most_rows: int
 
 
 def stacked(arrays: list[np.ndarray]) -> np.ndarray:
-    """Rows one after the other; matrices of different lengths (only strings are) end in ""."""
+    """Concatenates rows; matrices of different lengths (only of strings) are padded with "" at the end."""
     if len({array.shape[1:] for array in arrays}) == 1:
         return np.concatenate(arrays)
     whole = np.full((sum(map(len, arrays)), max(array.shape[1] for array in arrays)), b"", object)

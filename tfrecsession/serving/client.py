@@ -1,4 +1,4 @@
-"""Ask a server: TensorFlow Serving, or the local one, through REST or gRPC."""
+"""A client for TensorFlow Serving and the local server, through REST or gRPC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from tfrecsession.errors import InputError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
-TRANSPORTS = {  # imported when asked for: REST does without gRPC and TensorFlow
+TRANSPORTS = {  # imported on use: REST needs neither gRPC nor TensorFlow
     "http": ("client_rest", "Rest"),
     "https": ("client_rest", "Rest"),
     "grpc": ("client_grpc", "Grpc"),
@@ -21,7 +21,7 @@ TRANSPORTS = {  # imported when asked for: REST does without gRPC and TensorFlow
 
 
 class Recommendations(NamedTuple):
-    """The best items of each history, best first; `""` where there are no more.
+    """The top items of each history, best first; `""` pads shorter lists.
 
     Attributes:
         items: object (str) [histories, k].
@@ -33,30 +33,30 @@ class Recommendations(NamedTuple):
 
 
 class Client:
-    """Asks exported models, patiently up to a deadline.
+    """A client that queries exported models and retries up to a deadline.
 
         client = trs.serving.Client("http://127.0.0.1:8501")  # or "grpc://127.0.0.1:8500"
         client.recommend("gru4rec", [["item-17", "item-4"], []], k=5).items
         client.recommend("gru4rec", [["item-17"]], exclude=[["item-4", "item-9"]])
 
-    A server that cannot be reached, is full or goes away while it answers is asked again: after 0.05 s, then twice as
-    long each time up to 2 s, each pause cut by a random part so that many clients do not come back together. A
-    prediction changes nothing at the server, so asking twice does no harm. One client may be used by many threads.
+    A request is retried if the server cannot be reached, is full, or stops while it answers. The first pause is 0.05 s,
+    each further one twice as long, up to 2 s. A random part of each pause is left out, so that many clients do not
+    return at once. Retries are safe, because predictions do not change the server. Threads may share a client.
 
     Args:
         url: "http://HOST:PORT", "https://..." or "grpc://HOST:PORT".
-        deadline: seconds that a question may take, all tries and pauses together.
+        deadline: seconds that a call may take, with all retries and pauses.
 
     Raises:
-        InputError: another kind of URL.
+        InputError: the URL is of another kind, or `deadline` is not above 0.
     """
 
     def __init__(self, url: str, *, deadline: float = 10.0):
         kind = url.partition("://")[0]
         if kind not in TRANSPORTS:
-            raise InputError(f"url={url!r}: say http://HOST:PORT, https://HOST:PORT or grpc://HOST:PORT")
+            raise InputError(f"url={url!r}: must be http://HOST:PORT, https://HOST:PORT or grpc://HOST:PORT")
         if not deadline > 0:
-            raise InputError(f"deadline={deadline!r}: say a number of seconds above 0")
+            raise InputError(f"deadline={deadline!r}: must be a number of seconds above 0")
         self.url, self.deadline = url.rstrip("/"), deadline
         module, name = TRANSPORTS[kind]
         try:
@@ -77,65 +77,72 @@ class Client:
         version: int | None = None,
         **inputs,
     ) -> Recommendations:
-        """The best items after each history; `inputs` are those that the signature takes beside `items`.
+        """Returns the top items after each history; `inputs` are further inputs of the signature, beside `items`.
 
-        Histories are padded with `""` to one length, or padded and cut (the latest events stay) to the length that
-        the signature asks for.
+        Histories are padded with `""` to one length. If the signature has a fixed length, they are also cut to it (the
+        latest events stay).
 
         Args:
-            model: its name at the server.
-            histories: of item ids, oldest first.
-            k: fewer than the export gives; None: all.
-            exclude: items to leave out, a list for each history.
-            only: items to choose from, a list for each history; an empty one stands for the whole catalogue.
-            signature: with `exclude` or `only` it is "recommend_filtered" unless said otherwise.
-            version: None: the highest.
+            model: the model's name at the server.
+            histories: lists of item ids, oldest first.
+            k: number of items, at most the k of the export; None: all of them.
+            exclude: items that must not be returned, a list for each history.
+            only: items that may be returned, a list for each history; an empty list allows the whole catalogue.
+            signature: the default becomes "recommend_filtered" with `exclude` or `only`.
+            version: a version number; None: the highest.
 
         Raises:
-            InputError: what the server refuses (unknown model, wrong shape), or k above what the export gives.
-            TimeoutError: no answer within the deadline.
+            InputError: the server refuses the request (unknown model, wrong shape), or k is above that of the export.
+            TimeoutError: the server did not answer within the deadline.
         """
         if isinstance(histories, str) or any(isinstance(history, str) for history in histories):
-            raise InputError("histories: say a list of lists, such as [['item-17', 'item-4']]")
+            raise InputError("histories: must be a list of lists, such as [['item-17', 'item-4']]")
         if exclude is not None or only is not None:
             signature = "recommend_filtered" if signature == "serving_default" else signature
             for name, lists in (("exclude", exclude), ("only", only)):
                 inputs[name] = _filter(name, lists, len(histories))
         if k is not None and k < 1:
-            raise InputError(f"k={k}: say a number from 1")
+            raise InputError(f"k={k}: must be a number from 1")
         if not len(histories):
             return Recommendations(np.empty((0, k or 0), object), np.empty((0, k or 0), np.float32))
         end = time.monotonic() + self.deadline
         described = self._described(model, version, signature, end)
         if "items" not in described["inputs"]:
-            raise InputError(f"signature={signature!r} of {model} takes {', '.join(described['inputs'])} and no items")
+            raise InputError(
+                f"signature={signature!r} of {model}: must have the input items, has {', '.join(described['inputs'])}"
+            )
         shape = described["inputs"]["items"]
         rows = padded(histories, shape[1] if shape and len(shape) == 2 else -1)
         answer = self._predict(model, {"items": rows, **inputs}, signature, version, described, end)
-        gives = answer["items"].shape[1]
-        if k is not None and k > gives:
-            raise InputError(f"k={k}: this export gives {gives}; say 1 to {gives}, or export again with a larger k")
+        largest = answer["items"].shape[1]
+        if k is not None and k > largest:
+            raise InputError(f"k={k}: must be 1 to {largest}, the k of this export; or export again with a larger k")
         return Recommendations(answer["items"][:, :k], answer["scores"][:, :k].astype(np.float32))
 
     def predict(
         self, model: str, inputs: Mapping, *, signature: str = "serving_default", version: int | None = None
     ) -> dict[str, np.ndarray]:
-        """Any signature: arrays or nested lists by name -> arrays by name, strings as str. Errors as of `recommend`."""
+        """Calls any signature: arrays or nested lists by name -> arrays by name, strings as str.
+
+        Raises as `recommend`.
+        """
         end = time.monotonic() + self.deadline
         return self._predict(model, inputs, signature, version, self._described(model, version, signature, end), end)
 
     def versions(self, model: str) -> dict[int, str]:
-        """Version -> state ("AVAILABLE", "LOADING", ...), the oldest first. Errors as of `recommend`."""
+        """Returns version -> state ("AVAILABLE", "LOADING", ...), the oldest first. Raises as `recommend`."""
         found = self._patiently(time.monotonic() + self.deadline, self._transport.versions, model)
         return dict(sorted(found.items()))
 
     def signatures(self, model: str, *, version: int | None = None) -> dict[str, dict]:
-        """What a model can be asked, by name: {"inputs": {name: sizes}, "outputs": {name: sizes}}, where -1 is a size
-        that is open. Errors as of `recommend`."""
+        """Returns the signatures of a model by name, {"inputs": {name: sizes}, "outputs": {name: sizes}}.
+
+        An open size is -1. Raises as `recommend`.
+        """
         found = self._patiently(time.monotonic() + self.deadline, self._transport.signatures, model, version)
         return {
-            name: {side: one[side] for side in ("inputs", "outputs")}
-            for name, one in sorted(found.items())
+            name: {side: signature[side] for side in ("inputs", "outputs")}
+            for name, signature in sorted(found.items())
             if not name.startswith("__")  # TensorFlow's own
         }
 
@@ -143,25 +150,25 @@ class Client:
         try:
             return self._patiently(end, self._transport.predict, model, inputs, signature, version, described)
         except InputError:
-            self._signatures.clear()  # perhaps another version answers by now, with other shapes
+            self._signatures.clear()  # another version may have been loaded, with other shapes
             raise
 
     def _described(self, model, version, signature, end) -> dict:
-        """{"inputs": {name: [sizes, -1 for open ones] or None}, "outputs": {...}, "dtypes": {input: number}}."""
+        """Returns {"inputs": {name: [sizes, -1 if open] or None}, "outputs": {...}, "dtypes": {input: number}}."""
         key = (model, version, signature)
         if key not in self._signatures:
             all_of_them = self._patiently(end, self._transport.signatures, model, version)
             if signature not in all_of_them:
                 names = ", ".join(sorted(name for name in all_of_them if not name.startswith("__")))
-                raise InputError(f"signature={signature!r}: {model} has {names}")
+                raise InputError(f"signature={signature!r}: must be one of {model}'s {names}")
             self._signatures[key] = all_of_them[signature]
         return self._signatures[key]
 
-    def _patiently(self, end: float, ask, *said):
+    def _patiently(self, end: float, call, *arguments):
         pause = FIRST_PAUSE
         while True:
             try:
-                return ask(*said, timeout=max(end - time.monotonic(), 0.001))
+                return call(*arguments, timeout=max(end - time.monotonic(), 0.001))
             except Again as error:
                 wait = pause * random.uniform(0.5, 1)
                 if time.monotonic() + wait >= end:
@@ -171,19 +178,21 @@ class Client:
 
 
 def _filter(name: str, lists, histories: int) -> list[list[str]]:
-    """A list of items for each history; None: nothing is filtered."""
+    """Checks and pads a filter, a list of items for each history; None: nothing is filtered."""
     lists = [[]] * histories if lists is None else lists
     if isinstance(lists, str) or any(isinstance(each, str) for each in lists) or len(lists) != histories:
-        raise InputError(f"{name}: say a list of items for each of the {histories} histories, such as [['item-17']]")
+        raise InputError(
+            f"{name}: must be a list of items for each of the {histories} histories, such as [['item-17']]"
+        )
     return padded(lists)
 
 
 class Again(Exception):
-    """What may go well the next time."""
+    """A failure that a retry may resolve."""
 
 
 def padded(histories: Sequence[Sequence[str]], length: int = -1) -> list[list[str]]:
-    """Histories of one length, at least 1, that end in `""`; `length` -1: that of the longest."""
+    """Pads histories at the end with `""` to `length`, or cuts their oldest items; -1: to the longest, at least 1."""
     if length < 0:
         length = max(1, *map(len, histories))
     cut = [[str(item) for item in history[max(0, len(history) - length) :]] for history in histories]

@@ -1,4 +1,4 @@
-"""The client's way through gRPC."""
+"""gRPC transport of the client."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ REFUSED = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE
 
 
 class Grpc:
-    """Each method is one try, as of `Rest`."""
+    """A gRPC transport; each method makes one attempt and raises as those of `Rest`."""
 
     def __init__(self, url: str):
         self.url = url
         options = [
             ("grpc.max_receive_message_length", -1),
-            ("grpc.initial_reconnect_backoff_ms", 100),  # gRPC's own wait for a server that went away; 1 s otherwise
+            ("grpc.initial_reconnect_backoff_ms", 100),  # gRPC's own pause before it reconnects; its default is 1 s
             ("grpc.max_reconnect_backoff_ms", 2000),
         ]
         channel = grpc.insecure_channel(url.partition("://")[2], options)
@@ -56,11 +56,11 @@ class Grpc:
         answer.metadata["signature_def"].Unpack(found)
         return {
             name: {
-                "inputs": {key: sizes(info) for key, info in one.inputs.items()},
-                "outputs": {key: sizes(info) for key, info in one.outputs.items()},
-                "dtypes": {key: info.dtype for key, info in one.inputs.items()},
+                "inputs": {key: sizes(info) for key, info in signature.inputs.items()},
+                "outputs": {key: sizes(info) for key, info in signature.outputs.items()},
+                "dtypes": {key: info.dtype for key, info in signature.inputs.items()},
             }
-            for name, one in found.signature_def.items()
+            for name, signature in found.signature_def.items()
         }
 
     def versions(self, model, *, timeout) -> dict[int, str]:
@@ -68,7 +68,7 @@ class Grpc:
         self._fill(request.model_spec, model, None)
         answer = self._ask(self._models.GetModelStatus, request, timeout)
         name_of = get_model_status_pb2.ModelVersionStatus.State.Name
-        return {one.version: name_of(one.state) for one in answer.model_version_status}
+        return {status.version: name_of(status.state) for status in answer.model_version_status}
 
     def _fill(self, spec, model, version) -> None:
         spec.name = model
@@ -88,12 +88,12 @@ class Grpc:
 
 
 def sizes(info) -> list[int] | None:
-    """As of `client_rest`."""
+    """Returns the dimensions of a TensorInfo, as `client_rest.sizes`."""
     return None if info.tensor_shape.unknown_rank else [dim.size for dim in info.tensor_shape.dim]
 
 
 def array_of(tensor) -> np.ndarray:
-    """Strings as str where they are text."""
+    """Converts a TensorProto to an array; strings become str where they are UTF-8."""
     array = tf.make_ndarray(tensor)
     if array.dtype != object:
         return array

@@ -1,4 +1,4 @@
-"""The client's way through REST."""
+"""REST transport of the client."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ ONCE_MORE = {429, 502, 503, 504}
 
 
 class Rest:
-    """Each method is one try: InputError for what is refused, Again for what may go well the next time."""
+    """A REST transport; each method makes one attempt. Raises InputError if refused, Again if a retry may succeed."""
 
     def __init__(self, url: str):
         self.url = url
         self._session = requests.Session()
 
     def predict(self, model, inputs, signature, version, described, *, timeout) -> dict[str, np.ndarray]:
-        asked = {"signature_name": signature, "inputs": {name: plain(value) for name, value in inputs.items()}}
-        answer = self._ask("POST", self._path(model, version) + ":predict", timeout, json=asked)["outputs"]
-        if len(described["outputs"]) == 1:  # stands without its name
+        request = {"signature_name": signature, "inputs": {name: plain(value) for name, value in inputs.items()}}
+        answer = self._ask("POST", self._path(model, version) + ":predict", timeout, json=request)["outputs"]
+        if len(described["outputs"]) == 1:  # TensorFlow Serving leaves out the name of a single output
             answer = {next(iter(described["outputs"])): answer}
         return {name: array_of(value) for name, value in answer.items()}
 
@@ -32,22 +32,22 @@ class Rest:
         answer = self._ask("GET", self._path(model, version) + "/metadata", timeout)
         found = answer["metadata"]["signature_def"]["signature_def"]
         return {
-            name: {side: {key: sizes(info) for key, info in one[side].items()} for side in ("inputs", "outputs")}
-            for name, one in found.items()
+            name: {side: {key: sizes(info) for key, info in signature[side].items()} for side in ("inputs", "outputs")}
+            for name, signature in found.items()
         }
 
     def versions(self, model, *, timeout) -> dict[int, str]:
         answer = self._ask("GET", self._path(model, None), timeout)
-        return {int(one["version"]): one["state"] for one in answer["model_version_status"]}
+        return {int(status["version"]): status["state"] for status in answer["model_version_status"]}
 
     def _path(self, model: str, version: int | None) -> str:
         return f"{self.url}/v1/models/{quote(model, safe='')}" + ("" if version is None else f"/versions/{version}")
 
-    def _ask(self, method: str, url: str, timeout: float, **said) -> dict:
+    def _ask(self, method: str, url: str, timeout: float, **arguments) -> dict:
         try:
-            response = self._session.request(method, url, timeout=timeout, **said)
+            response = self._session.request(method, url, timeout=timeout, **arguments)
             answer = response.json() if response.content else {}
-        except requests.exceptions.InvalidJSONError as error:  # also: half an answer
+        except requests.exceptions.InvalidJSONError as error:  # also raised for a truncated answer
             raise Again(f"not JSON: {error}") from None
         except requests.RequestException as error:
             raise Again(f"{type(error).__name__}: {error}") from None
@@ -62,18 +62,18 @@ class Rest:
 
 
 def plain(value):
-    """Arrays as nested lists."""
+    """Converts arrays to nested lists."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def sizes(info: dict) -> list[int] | None:
-    """The dimensions in a TensorInfo's JSON, -1 for open ones; None where their number is open."""
+    """Returns the dimensions in a TensorInfo's JSON, -1 for open ones; None for an unknown rank."""
     shape = info["tensor_shape"]
     return None if shape.get("unknown_rank") else [int(dim["size"]) for dim in shape.get("dim", [])]
 
 
 def array_of(value) -> np.ndarray:
-    """Nested lists -> float32, int64, bool or object (str, bytes)."""
+    """Converts nested lists to a float32, int64, bool or object (str, bytes) array."""
     leaf, shape = value, []
     while isinstance(leaf, list):
         shape.append(len(leaf))
@@ -81,9 +81,9 @@ def array_of(value) -> np.ndarray:
     if isinstance(leaf, str | dict):
         level = [value]
         for _ in shape:
-            level = [one for each in level for one in each]
+            level = [value for values in level for value in values]
         array = np.empty(len(level), object)
-        array[:] = [base64.b64decode(one["b64"]) if isinstance(one, dict) else one for one in level]
+        array[:] = [base64.b64decode(leaf["b64"]) if isinstance(leaf, dict) else leaf for leaf in level]
         return array.reshape(shape)
     array = np.array(value)
     return array.astype(np.float32) if array.dtype == np.float64 else array

@@ -1,4 +1,4 @@
-"""The page to try models in a browser, and the little that it asks beyond TensorFlow Serving's API."""
+"""The demo page, and its endpoints beyond TensorFlow Serving's API."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from tfrecsession.serving.item_search import ItemSearch
 from tfrecsession.serving.refusal import Refusal
 
 SCRIPTS = ("items.js", "answers.js", "search.js")  # one module, in this order
-MOST_ITEMS = 1000  # named in one request
+MOST_ITEMS = 1000  # ids in one request for titles
 LONGEST = 200  # characters of a search
-LIMIT = 20  # items found, where the request does not say how many; at most MOST_ITEMS
+LIMIT = 20  # default number of items found; a request may ask for up to MOST_ITEMS
 
 
 def add_page(app: web.Application, models) -> None:
-    """Add the page and its endpoints to the server's application, for the models of a ModelFolder.
+    """Adds the page and its endpoints to the server's application, for the models of a ModelFolder.
 
-    GET /                                  the page, without anything from elsewhere but the images of the data
+    GET /                                  the page; only the images of items come from other hosts
     GET /page/models                       {"models": [{"name", "version", "state", "error", "model", "k"}, ...]}
-    GET /page/items?q=TEXT&limit=20        {"items": [{"item", "title", "image"}, ...]}, of `model=NAME`
-    POST /page/names {"items": ["a", ...]}  the same of these items, as far as they are known
+    GET /page/items?q=TEXT&limit=20        {"items": [{"item", "title", "image"}, ...]}, of the models in `model=NAME`
+    POST /page/names {"items": ["a", ...]}  the same for these items; unknown ones are left out
     """
     html, policy = page()
     search = ItemSearch(models)
-    turn = asyncio.Lock()  # one search at a time: those that wait take no thread from the API
+    turn = asyncio.Lock()  # one search at a time, so that waiting searches take no threads from the API
 
-    async def searched(*asked) -> web.Response:
+    async def searched(*call) -> web.Response:
         async with turn:
-            return answer({"items": await asyncio.to_thread(*asked)})
+            return answer({"items": await asyncio.to_thread(*call)})
 
     async def index(request: web.Request) -> web.Response:
         headers = {
@@ -54,7 +54,7 @@ def add_page(app: web.Application, models) -> None:
         text = request.query.get("q", "")[:LONGEST]
         limit = request.query.get("limit", str(LIMIT))
         if not (limit.isascii() and limit.isdecimal() and len(limit) < 5 and 0 < int(limit) <= MOST_ITEMS):
-            raise Refusal("INVALID_ARGUMENT", f"limit: say a whole number from 1 to {MOST_ITEMS}")
+            raise Refusal("INVALID_ARGUMENT", f"limit: must be a whole number from 1 to {MOST_ITEMS}")
         chosen = request.query.getall("model", names())
         return await searched(search.search, newest(chosen), text, int(limit))
 
@@ -62,18 +62,20 @@ def add_page(app: web.Application, models) -> None:
         try:
             wanted = json.loads(await request.read())["items"]
             fits = isinstance(wanted, list) and all(isinstance(item, str) for item in wanted)
-            "".join(wanted).encode()  # no lone surrogates
+            "".join(wanted).encode()  # raises for a lone surrogate
         except (ValueError, TypeError, KeyError, RecursionError):
             fits = False
         if not fits or len(wanted) > MOST_ITEMS:
-            raise Refusal("INVALID_ARGUMENT", f'say {{"items": [...]}}, a list of at most {MOST_ITEMS} strings')
+            raise Refusal(
+                "INVALID_ARGUMENT", f'the body must be {{"items": [...]}}, a list of at most {MOST_ITEMS} strings'
+            )
         return await searched(search.named, newest(names()), wanted)
 
     def names() -> list[str]:
         return sorted({version.name for version in models.all_states()})
 
     def newest(chosen: list[str]) -> list:
-        """The versions that answer for these models, as far as there are any."""
+        """Returns the newest available version of each model that has one."""
         ready = {version.name for version in models.all_states() if version.state == "AVAILABLE"}
         return [models.find(name) for name in chosen if name in ready]
 
@@ -85,22 +87,22 @@ def add_page(app: web.Application, models) -> None:
 
 
 def page() -> tuple[str, str]:
-    """The HTML with its style and script in it, and a Content-Security-Policy that lets in these two and no other."""
+    """Returns the HTML with style and script inlined, and a Content-Security-Policy that allows only these two."""
     style, script = file("page.css").decode(), "\n".join(file(name).decode() for name in SCRIPTS)
     html = file("page.html").decode().replace("/* page.css */", style).replace("/* scripts */", script)
     policy = (
         "default-src 'none'; connect-src 'self'; img-src 'self' http: https:; "
         f"style-src {digest(style)}; script-src {digest(script)}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"  # no text becomes HTML or code, not even by mistake
+        "require-trusted-types-for 'script'; trusted-types 'none'"  # text cannot become HTML or code, even by mistake
     )
     return html, policy
 
 
 def described(models, name: str) -> dict:
-    """A model as the page lists it: the version that answers, or the highest with the reason why it does not."""
+    """Returns a model's entry on the page: the version that answers, or else the highest one and its error."""
     states = models.states(name)
-    version = next((one for one in states if one.state == "AVAILABLE"), states[0])
+    version = next((state for state in states if state.state == "AVAILABLE"), states[0])
     return {
         "name": name,
         "version": version.number,
@@ -116,7 +118,7 @@ def answer(content: dict) -> web.Response:
 
 
 def digest(text: str) -> str:
-    """A source of a Content-Security-Policy: the element with exactly this text."""
+    """Returns the source of a Content-Security-Policy that allows an element with exactly this text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 

@@ -18,11 +18,14 @@ log = logging.getLogger("tfrecsession.serving")
 
 
 def grpc_server(models, batcher, meters, most_bytes: int) -> grpc.aio.Server:
-    """The services over a ModelFolder, a Batcher and Meters; not yet listening. Larger messages are refused."""
+    """Returns a server, not yet listening, for a ModelFolder, a Batcher and Meters.
+
+    Messages above `most_bytes` are refused.
+    """
     options = [
         ("grpc.max_receive_message_length", most_bytes),
         ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", 0),  # otherwise two servers share a port, and each gets half of the requests
+        ("grpc.so_reuseport", 0),  # otherwise two servers could share a port, and each would get half of the requests
     ]
     server = grpc.aio.server(options=options)
     prediction, status = Prediction(models, batcher, meters, most_bytes), Status(models, meters)
@@ -41,7 +44,10 @@ def grpc_server(models, batcher, meters, most_bytes: int) -> grpc.aio.Server:
 
 
 def service(name: str, **methods) -> grpc.GenericRpcHandler:
-    """As generated code has it, but for what cannot be read: there gRPC would call the client's error its own."""
+    """Returns the handler that generated code would have, with a client's error for messages that cannot be parsed.
+
+    gRPC itself would report them as an error of the server.
+    """
 
     def reader(kind: type[Message]):
         def read(data: bytes) -> Message | Refusal:
@@ -60,7 +66,10 @@ def service(name: str, **methods) -> grpc.GenericRpcHandler:
 
 
 class Counted:
-    """Answers are counted; a Refusal becomes its gRPC status; what is not foreseen becomes INTERNAL and a log entry."""
+    """Base of the services: counts answers and turns a Refusal into its gRPC status.
+
+    Any other exception becomes INTERNAL and a log entry.
+    """
 
     async def answered(
         self, request: Message | Refusal, context, work: Callable[[Message], Awaitable[Message]]
@@ -82,7 +91,7 @@ class Counted:
 
 
 class Prediction(Counted):
-    """Predict and GetModelMetadata; Classify, Regress and MultiInference are for `tf.Example` and UNIMPLEMENTED."""
+    """Predict and GetModelMetadata. Classify, Regress and MultiInference take `tf.Example`; they are UNIMPLEMENTED."""
 
     def __init__(self, models, batcher, meters, most_bytes: int):
         self.models, self.batcher, self.meters, self.most_bytes = models, batcher, meters, most_bytes
@@ -94,10 +103,10 @@ class Prediction(Counted):
         return await self.answered(request, context, self._metadata)
 
     async def _predict(self, request):
-        version = self.models.find(request.model_spec.name, number_asked(request.model_spec))
+        version = self.models.find(request.model_spec.name, requested_version(request.model_spec))
         signature = version.signature(request.model_spec.signature_name)
-        wanted = request.output_filter or signature.outputs
-        for name in wanted:
+        names = request.output_filter or signature.outputs
+        for name in names:
             if name not in signature.outputs:
                 among = ",".join(sorted(signature.outputs))
                 text = f"output tensor alias not found in signature: {name} Outputs expected to be in the set"
@@ -106,7 +115,7 @@ class Prediction(Counted):
         answers = await self.batcher.answer(signature, arrays)
         response = predict_pb2.PredictResponse()
         fill(response.model_spec, version, signature.name)
-        for name in wanted:
+        for name in names:
             tensor = tf.make_tensor_proto(answers[name], signature.outputs[name].dtype, answers[name].shape)
             response.outputs[name].CopyFrom(tensor)
         return response
@@ -114,8 +123,8 @@ class Prediction(Counted):
     async def _metadata(self, request):
         for field in request.metadata_field or [""]:
             if field != "signature_def":
-                raise Refusal("INVALID_ARGUMENT", f"metadata_field {field!r}: there is 'signature_def' and no other")
-        version = self.models.find(request.model_spec.name, number_asked(request.model_spec))
+                raise Refusal("INVALID_ARGUMENT", f"metadata_field {field!r}: must be 'signature_def'")
+        version = self.models.find(request.model_spec.name, requested_version(request.model_spec))
         signatures = get_model_metadata_pb2.SignatureDefMap()
         for name, signature in version.signature_def.items():
             signatures.signature_def[name].CopyFrom(signature)
@@ -126,7 +135,7 @@ class Prediction(Counted):
 
 
 class Status(Counted):
-    """GetModelStatus. The models are those of the folder: HandleReloadConfigRequest is UNIMPLEMENTED."""
+    """GetModelStatus. HandleReloadConfigRequest is UNIMPLEMENTED: the folder determines the models."""
 
     def __init__(self, models, meters):
         self.models, self.meters = models, meters
@@ -137,14 +146,14 @@ class Status(Counted):
     async def _status(self, request):
         response = get_model_status_pb2.GetModelStatusResponse()
         states = get_model_status_pb2.ModelVersionStatus.State
-        for version in self.models.states(request.model_spec.name, number_asked(request.model_spec)):
-            one = response.model_version_status.add(version=version.number, state=states.Value(version.state))
+        for version in self.models.states(request.model_spec.name, requested_version(request.model_spec)):
+            status = response.model_version_status.add(version=version.number, state=states.Value(version.state))
             if version.error:
-                one.status.error_code, one.status.error_message = tf.errors.UNKNOWN, version.error
+                status.status.error_code, status.status.error_message = tf.errors.UNKNOWN, version.error
         return response
 
 
-def number_asked(spec) -> int | None:
+def requested_version(spec) -> int | None:
     if spec.HasField("version"):
         return spec.version.value
     if spec.HasField("version_label"):

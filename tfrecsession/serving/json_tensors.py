@@ -1,4 +1,4 @@
-"""JSON of TensorFlow Serving's REST API <-> arrays (https://www.tensorflow.org/tfx/serving/api_rest)."""
+"""Conversion between arrays and TensorFlow Serving's JSON (https://www.tensorflow.org/tfx/serving/api_rest)."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from tfrecsession.serving.signature import Signature
 
 
 def parse(body: bytes) -> dict:
-    """The JSON object of a request. NaN and Infinity are numbers, as for TensorFlow Serving.
+    """Parses the JSON object of a request. NaN and Infinity are numbers, as for TensorFlow Serving.
 
-    Keys that stand twice or are not known are refused: TensorFlow Serving takes the first of the former, passes over
-    the latter, and who sends them wants something else.
+    Duplicate and unknown keys are refused, because the sender expects something else to happen: TensorFlow Serving uses
+    the first of duplicate keys and ignores unknown ones.
     """
     try:
-        asked = json.loads(body.decode(), object_pairs_hook=_object)  # decoded here: json guesses at UTF-16 and UTF-32
+        text = body.decode()  # json.loads(bytes) would accept UTF-16 and UTF-32
+        request = json.loads(text, object_pairs_hook=_object)
     except RecursionError:
         raise Refusal("INVALID_ARGUMENT", "JSON Parse error: nested too deeply") from None
-    except ValueError as error:  # JSON's, Unicode's, and numbers of thousands of digits
+    except ValueError as error:  # from JSON, Unicode, or numbers of thousands of digits
         raise Refusal("INVALID_ARGUMENT", f"JSON Parse error: {error}") from None
-    if not isinstance(asked, dict):
-        raise Refusal("INVALID_ARGUMENT", "JSON Parse error: the request has to be an object")
-    name = asked.get("signature_name", "")
+    if not isinstance(request, dict):
+        raise Refusal("INVALID_ARGUMENT", "JSON Parse error: the request must be an object")
+    name = request.get("signature_name", "")
     if not isinstance(name, str):
-        raise Refusal("INVALID_ARGUMENT", "'signature_name' has to be a string")
-    if ("instances" in asked) == ("inputs" in asked):
+        raise Refusal("INVALID_ARGUMENT", "'signature_name' must be a string")
+    if ("instances" in request) == ("inputs" in request):
         raise Refusal("INVALID_ARGUMENT", "expecting exactly one of the keys 'instances' and 'inputs'")
-    for key in asked:
+    for key in request:
         if key not in ("signature_name", "instances", "inputs"):
-            text = f"key {key[:100]!r}: a request has 'signature_name' and 'instances' or 'inputs'"
+            text = f"key {key[:100]!r}: must be 'signature_name', 'instances' or 'inputs'"
             raise Refusal("INVALID_ARGUMENT", text)
-    return asked
+    return request
 
 
-def arrays_of(asked: dict, signature: Signature) -> dict[str, np.ndarray]:
-    """`instances` (a list of rows) or `inputs` (a tensor per name) -> checked arrays, strings as bytes."""
-    if "instances" in asked:
-        named = _columns(asked["instances"], signature)
+def arrays_of(request: dict, signature: Signature) -> dict[str, np.ndarray]:
+    """Converts `instances` (a list of rows) or `inputs` (a tensor per name) to checked arrays, strings as bytes."""
+    if "instances" in request:
+        named = _columns(request["instances"], signature)
     else:
-        named = asked["inputs"]
+        named = request["inputs"]
         if not _is_named(named):
             named = {_only(signature, "inputs"): named}
     signature.check_names(named)
@@ -54,13 +55,13 @@ def arrays_of(asked: dict, signature: Signature) -> dict[str, np.ndarray]:
 
 
 def answer_of(answers: dict[str, np.ndarray], by_row: bool) -> dict:
-    """Arrays -> `predictions`, a value or an object per row; or `outputs`. A single output stands without its name."""
+    """Converts arrays to `predictions`, a value or an object per row, or to `outputs`. A single output has no name."""
     lists = {name: _json(array, name) for name, array in answers.items()}
     if not by_row:
         return {"outputs": lists if len(lists) > 1 else next(iter(lists.values()))}
     sizes = {array.shape[:1] for array in answers.values()}
     if len(sizes) > 1 or () in sizes:
-        raise Refusal("INVALID_ARGUMENT", "the outputs are not by row: ask with 'inputs' instead of 'instances'")
+        raise Refusal("INVALID_ARGUMENT", "the outputs have no common rows: send 'inputs' instead of 'instances'")
     if len(lists) == 1:
         return {"predictions": next(iter(lists.values()))}
     return {"predictions": [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]}
@@ -69,18 +70,18 @@ def answer_of(answers: dict[str, np.ndarray], by_row: bool) -> dict:
 def _object(pairs: list[tuple]) -> dict:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands twice in an object")
+        raise ValueError("duplicate key in an object")
     return found
 
 
 def _columns(rows, signature: Signature) -> dict:
     if not isinstance(rows, list) or not rows:
-        raise Refusal("INVALID_ARGUMENT", "'instances' has to be a list of at least one row")
+        raise Refusal("INVALID_ARGUMENT", "'instances' must be a list of at least one row")
     if not _is_named(rows[0]):
         return {_only(signature, "instances"): rows}
     for row in rows:
         if not _is_named(row) or row.keys() != rows[0].keys():
-            raise Refusal("INVALID_ARGUMENT", "'instances': all rows have to be objects with the same names")
+            raise Refusal("INVALID_ARGUMENT", "'instances': all rows must be objects with the same names")
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
@@ -96,19 +97,19 @@ def _is_named(value) -> bool:
 
 
 def _array(value, name: str, spec: tf.TensorSpec) -> np.ndarray:
-    """Nested lists -> an array of the signature's type; the lists of one level have one length."""
+    """Converts nested lists to an array of the signature's type; the lists of one level must have one length."""
     shape, level = [], [value]
     while level and isinstance(level[0], list):
         if spec.shape.rank is not None and len(shape) == spec.shape.rank:
             raise Refusal("INVALID_ARGUMENT", f"input {name!r} is nested deeper than its {spec.shape.rank} dimensions")
         size = len(level[0])
-        if any(not isinstance(one, list) or len(one) != size for one in level):
-            raise Refusal("INVALID_ARGUMENT", f"input {name!r}: the lists have to be of one length: pad them")
+        if any(not isinstance(values, list) or len(values) != size for values in level):
+            raise Refusal("INVALID_ARGUMENT", f"input {name!r}: the lists must have one length: pad them")
         shape.append(size)
-        level = [one for each in level for one in each]
+        level = [value for values in level for value in values]
     leaf = _leaf_of(spec.dtype)
     try:
-        flat = [leaf(one) for one in level]
+        flat = [leaf(value) for value in level]
         if spec.dtype == tf.string:
             array = np.empty(len(flat), object)
             array[:] = flat
@@ -122,7 +123,7 @@ def _array(value, name: str, spec: tf.TensorSpec) -> np.ndarray:
 
 
 def _leaf_of(dtype: tf.DType):
-    """The check of one value: nothing is cast that would lose its meaning (TypeError, ValueError, OverflowError)."""
+    """Returns the check of one value, which raises TypeError, ValueError or OverflowError instead of a lossy cast."""
 
     def text(value):
         if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
@@ -153,7 +154,7 @@ def _leaf_of(dtype: tf.DType):
         return of_types(int)
     if dtype.is_floating:
         return of_types(int, float)
-    raise Refusal("UNIMPLEMENTED", f"inputs of type {dtype.name} do not go through JSON")
+    raise Refusal("UNIMPLEMENTED", f"inputs of type {dtype.name} cannot be sent as JSON")
 
 
 def _kind(value) -> str:

@@ -1,4 +1,4 @@
-"""The models of a folder, NAME/VERSION/saved_model.pb, as they come and go."""
+"""A folder of models, NAME/VERSION/saved_model.pb, with versions that are added and removed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CARD = Path("assets.extra") / "tfrecsession.json"
 
 @dataclass(frozen=True)
 class Version:
-    """A version as the server knows it.
+    """A version of a model.
 
     Attributes:
         state: START (seen, perhaps still being written), LOADING, AVAILABLE or END (failed or gone).
-        files: (path, size, time of change) of everything in its folder when it was loaded, or could not be.
-        signatures, signature_def: what it answers, and the SavedModel's own protos; empty unless AVAILABLE.
-        card: what an export of this package says of itself; of other SavedModels nothing.
+        files: (path, size, time of change) of all files in its folder when it was loaded or failed to load.
+        signatures, signature_def: its functions, and the SavedModel's own protos; empty unless AVAILABLE.
+        card: the description in an export of this package; empty for other SavedModels.
     """
 
     name: str
@@ -51,27 +51,27 @@ class Version:
 
 
 class ModelFolder:
-    """Follows a folder of models; answers from any thread.
+    """A folder of models that is checked for changes. Any thread may read it.
 
-    A version is loaded once its folder has looked the same in two looks, so that a copy under way is left alone; what
-    cannot be loaded is tried again when its files change. A version that was answering goes on while its files are
-    rewritten. Every version of the folder is served; requests that name none get the highest one that is available.
+    A version is loaded once two checks in a row see the same files, so that an unfinished copy is left alone. If
+    loading fails, it is tried again when the files change. An available version keeps answering while its files are
+    rewritten. All versions are served; requests without a version get the highest available one.
 
     Raises:
-        InputError: no such folder, or the folder of one model.
+        InputError: the folder does not exist, or is that of a single model.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder).expanduser().absolute()
         if not self.folder.is_dir():
-            raise InputError(f"{folder}: no such folder: make one with `tfrecsession export RUN --out {folder}/NAME`")
+            raise InputError(f"{folder}: no such folder; create one with `tfrecsession export RUN --out {folder}/NAME`")
         if any((version / "saved_model.pb").is_file() for version in self.folder.iterdir() if number_of(version)):
-            raise InputError(f"{folder}: holds the versions of one model: serve the folder above it")
-        self._seen: dict[tuple[str, int], frozenset] = {}  # the files of the last look
-        self._versions: dict[str, dict[int, Version]] = {}  # replaced whole, never changed: readers need no lock
+            raise InputError(f"{folder}: holds the versions of one model; serve the folder above it")
+        self._seen: dict[tuple[str, int], frozenset] = {}  # the files at the last check
+        self._versions: dict[str, dict[int, Version]] = {}  # replaced, never modified, so that readers need no lock
 
     def look(self) -> None:
-        """Load what is ready and drop what is gone. One thread only."""
+        """Loads complete versions and drops removed ones. One thread only."""
         found = {}
         for folder in sorted(path for path in self.folder.iterdir() if path.is_dir()):
             for path in folder.iterdir():
@@ -87,28 +87,28 @@ class ModelFolder:
             self._follow(name, number, path)
 
     def watch(self, stop: threading.Event, seconds: float) -> None:
-        """Look every so many seconds until `stop`."""
+        """Calls `look` at this interval until `stop`."""
         while not stop.wait(seconds):
             try:
                 self.look()
-            except OSError as error:  # a folder that went away under the look; the next one sees more
+            except OSError as error:  # a folder was removed meanwhile; the next check sees the result
                 log.warning("%s: %s", self.folder, error)
 
     def find(self, name: str, number: int | None = None) -> Version:
-        """The version that answers. Raises Refusal (NOT_FOUND)."""
+        """Returns the available version of this number, or the highest. Raises Refusal (NOT_FOUND)."""
         versions = self._versions.get(name, {})
         ready = [version.number for version in versions.values() if version.state == "AVAILABLE"]
         if number is None and ready:
             return versions[max(ready)]
         if number in ready:
             return versions[number]
-        asked = f"Latest({name})" if number is None else f"Specific({name}, {number})"
-        raise Refusal("NOT_FOUND", f"Servable not found for request: {asked}")
+        request = f"Latest({name})" if number is None else f"Specific({name}, {number})"
+        raise Refusal("NOT_FOUND", f"Servable not found for request: {request}")
 
     def states(self, name: str, number: int | None = None) -> list[Version]:
-        """All versions of a model that were ever seen, the highest first, or one. Raises Refusal (NOT_FOUND)."""
+        """Returns all versions ever seen of a model, the highest first, or one of them. Raises Refusal (NOT_FOUND)."""
         versions = self._versions.get(name, {})
-        chosen = [versions[one] for one in sorted(versions, reverse=True) if number in (None, one)]
+        chosen = [versions[each] for each in sorted(versions, reverse=True) if number in (None, each)]
         if not chosen:
             which = f"any versions of model {name}" if number is None else f"version {number} of model {name}"
             raise Refusal("NOT_FOUND", f"Could not find {which}")
@@ -125,18 +125,18 @@ class ModelFolder:
 
     def _follow(self, name: str, number: int, path: Path) -> None:
         files = files_of(path)
-        at_rest = self._seen.get((name, number)) == files
+        unchanged = self._seen.get((name, number)) == files
         self._seen[name, number] = files
         known = self._versions.get(name, {}).get(number)
         if known is None or (known.state == "END" and not known.error):
             self._put(known := Version(name, number))
-        if known.files == files or not at_rest or not (path / "saved_model.pb").is_file():
+        if known.files == files or not unchanged or not (path / "saved_model.pb").is_file():
             return
         if known.state != "AVAILABLE":
             self._put(Version(name, number, "LOADING"))
         loaded = load(name, number, path, files)
         if loaded.error and known.state == "AVAILABLE":
-            loaded = replace(known, files=files)  # the rewritten files cannot be loaded: those before them answer on
+            loaded = replace(known, files=files)  # the rewritten files cannot be loaded: keep the old version
         self._put(loaded)
 
     def _put(self, version: Version) -> None:
@@ -145,7 +145,7 @@ class ModelFolder:
 
 
 def load(name: str, number: int, path: Path, files: frozenset) -> Version:
-    """A version that is AVAILABLE, or at its END with an error."""
+    """Loads a version; returns it as AVAILABLE, or as END with an error."""
     try:
         description = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
         load_ops_of(description, path)
@@ -153,7 +153,7 @@ def load(name: str, number: int, path: Path, files: frozenset) -> Version:
         pads = (path / CARD).is_file()
         signatures = {key: Signature(key, function, pads, loaded) for key, function in loaded.signatures.items()}
         warm_up(path, signatures)
-    except Exception as error:  # whatever a file that is not a SavedModel makes TensorFlow raise
+    except Exception as error:  # a file that is not a SavedModel can make TensorFlow raise anything
         text = reason(error)
         log.warning("%s version %d: cannot be loaded: %s", name, number, text)
         return Version(name, number, "END", text, files)
@@ -171,14 +171,16 @@ def card_of(folder: Path) -> dict:
 
 
 def number_of(path: Path) -> int | None:
-    """The version that a folder's name says, from 1 up; None for any other name."""
+    """Returns the version, from 1, that a folder's name is; None for any other name."""
     text = path.name
     return int(text) if text.isascii() and text.isdecimal() and text[0] != "0" and len(text) < 19 else None
 
 
 def files_of(folder: Path) -> frozenset:
-    """(path, bytes, time of change) of every file below. The time of change is set by every write, whatever a copy
-    says of the time of modification."""
+    """Returns (path, bytes, time of change) of every file below.
+
+    Every write sets the time of change (ctime), whereas a copy may keep the time of modification.
+    """
     found = set()
     for parent, _, names in os.walk(folder):
         for name in names:

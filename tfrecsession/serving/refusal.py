@@ -1,4 +1,4 @@
-"""What the server says no with: a gRPC status code, and the HTTP code that TensorFlow Serving gives for it."""
+"""Errors of the server: a gRPC status code, and the HTTP code that TensorFlow Serving maps it to."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ HTTP = {
     "DEADLINE_EXCEEDED": 504,
 }
 
-MOST_TEXT = 1000  # characters: an assertion may print the tensor that broke it, and strangers choose names
+MOST_TEXT = 1000  # characters; an assertion may print a whole tensor, and clients choose names
 
 
 class Refusal(Exception):
-    """A request that gets no answer.
+    """An error that is returned to the client in place of an answer.
 
     Args:
         code: the name of a gRPC status code, such as "NOT_FOUND".
@@ -38,13 +38,13 @@ class Refusal(Exception):
 
 
 def refusal_of(error: tf.errors.OpError) -> Refusal:
-    """What a graph raised, with the code that TensorFlow Serving passes on."""
-    code = {number: name for name, number in vars(tf.errors).items() if name.isupper()}.get(error.error_code)
+    """Converts an error of the graph to a Refusal, with the code that TensorFlow Serving passes on."""
+    code = {code: name for name, code in vars(tf.errors).items() if name.isupper()}.get(error.error_code)
     return Refusal(code if code in HTTP else "INTERNAL", reason(error))
 
 
 def reason(error: Exception) -> str:
-    """The message alone: Python's TensorFlow wraps a kernel's own between a stack trace and the node's name."""
+    """Returns the kernel's own message, without the stack trace and node name that TensorFlow adds in Python."""
     text = str(getattr(error, "message", None) or error).strip()
     text = text.rpartition("<stack traces unavailable>\n")[2].partition("\n\t [[")[0].strip()
     return text[:MOST_TEXT] or type(error).__name__

@@ -17,11 +17,11 @@ from tfrecsession.serving.refusal import Refusal
 
 log = logging.getLogger("tfrecsession.serving")
 MODEL = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,18}))?(:predict|/metadata)?")
-LARGE = 100_000  # bytes of a request whose JSON is read beside the event loop, so that others do not wait for it
+LARGE = 100_000  # bytes; larger JSON is parsed in a thread, so that it does not block the event loop
 
 
 def application(models, batcher, meters, most_bytes: int) -> web.Application:
-    """The application over a ModelFolder, a Batcher and Meters. Requests above `most_bytes` are refused (413)."""
+    """Returns the application for a ModelFolder, a Batcher and Meters; larger requests are refused (413)."""
 
     async def model(request: web.Request) -> web.Response:
         found = MODEL.fullmatch(request.path)
@@ -43,9 +43,9 @@ def application(models, batcher, meters, most_bytes: int) -> web.Application:
         version = models.find(name, number)
 
         def read():
-            asked = parse(body)
-            signature = version.signature(asked.get("signature_name", ""))
-            return "instances" in asked, signature, arrays_of(asked, signature)
+            content = parse(body)
+            signature = version.signature(content.get("signature_name", ""))
+            return "instances" in content, signature, arrays_of(content, signature)
 
         by_row, signature, arrays = await asyncio.to_thread(read) if len(body) > LARGE else read()
         answers = await batcher.answer(signature, arrays)
@@ -68,10 +68,10 @@ def application(models, batcher, meters, most_bytes: int) -> web.Application:
             response = error(refusal.http, refusal.message)
         except web.HTTPRequestEntityTooLarge:
             response = error(413, f"the request is larger than {most_bytes:,} bytes")
-        except web.HTTPException as other:  # aiohttp's own: no such page, no such method
+        except web.HTTPException as other:  # raised by aiohttp: no such page, no such method
             response = error(other.status, f"{other.reason}: {request.method} {request.path[:200]}")
         except (web.RequestPayloadError, ConnectionError):
-            response = error(400, "the body ends too early, or is not encoded as its headers say")
+            response = error(400, "the body ends too early, or its encoding does not match its headers")
             response.force_close()
         except Exception:
             log.exception("%s %s", request.method, request.path)
@@ -86,13 +86,13 @@ def application(models, batcher, meters, most_bytes: int) -> web.Application:
     app.router.add_route("*", "/v1/{rest:.*}", model)
     app.router.add_get("/healthz", health)
     app.router.add_get("/metrics", metrics)
-    app.router.add_get("/monitoring/prometheus/metrics", metrics)  # where TensorFlow Serving has them
+    app.router.add_get("/monitoring/prometheus/metrics", metrics)  # TensorFlow Serving's path
     add_page(app, models)
     return app
 
 
 class Http(web.RequestHandler):
-    """A connection. What is not HTTP is refused in TensorFlow Serving's shape too, and is no error of the server's."""
+    """A connection. Malformed HTTP is refused in TensorFlow Serving's format and not logged as a server error."""
 
     def __init__(self, manager, *, loop):
         super().__init__(manager, loop=loop, access_log=None)
@@ -105,11 +105,13 @@ class Http(web.RequestHandler):
         return response
 
     def log_exception(self, *args, **kw):
-        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):  # found after the answer, in what was left
+        if not isinstance(
+            kw.get("exc_info"), web.RequestPayloadError
+        ):  # raised after the answer, by the rest of the body
             super().log_exception(*args, **kw)
 
     async def finish_response(self, request, resp, start_time):
-        if isinstance(resp, web.HTTPException):  # raised before the application was asked
+        if isinstance(resp, web.HTTPException):  # raised before the application was called
             resp = error(resp.status, resp.reason)
         return await super().finish_response(request, resp, start_time)
 
@@ -119,13 +121,13 @@ def error(code: int, message: str) -> web.Response:
 
 
 def status(version) -> dict:
-    """A version's entry in the answer to `GET /v1/models/NAME`."""
-    said = {"error_code": "UNKNOWN" if version.error else "OK", "error_message": version.error}
-    return {"version": str(version.number), "state": version.state, "status": said}
+    """Returns a version's entry in the answer to `GET /v1/models/NAME`."""
+    result = {"error_code": "UNKNOWN" if version.error else "OK", "error_message": version.error}
+    return {"version": str(version.number), "state": version.state, "status": result}
 
 
 def metadata(version) -> dict:
-    """The answer to `GET .../metadata`: the SavedModel's signatures as their protos' JSON."""
+    """Returns the answer to `GET .../metadata`: the SavedModel's signatures as their protos' JSON."""
     signatures = {
         name: json_format.MessageToDict(
             signature, preserving_proto_field_name=True, always_print_fields_with_no_presence=True

@@ -1,4 +1,4 @@
-"""The server: REST and gRPC over one folder of models, in one process."""
+"""The server: REST and gRPC for one folder of models, in one process."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from tfrecsession.serving.meters import Meters
 from tfrecsession.serving.model_folder import ModelFolder
 from tfrecsession.serving.rest import Http, application
 
-BACKLOG = 1024  # connections that are being made: beyond it whoever comes waits for a second before the next try
-GRACE_SECONDS = 10  # for the requests under way when the server is stopped
+BACKLOG = 1024  # pending connections; a client beyond them retries after a second
+GRACE_SECONDS = 10  # for the requests in progress when the server is stopped
 
 
 class Server:
-    """Serves `folder/NAME/VERSION/saved_model.pb` through TensorFlow Serving's API until it is stopped.
+    """A server of `folder/NAME/VERSION/saved_model.pb` with TensorFlow Serving's API.
 
-    It runs beside the caller, in threads of its own:
+    It runs in its own threads until it is stopped:
 
         with trs.serving.Server("saved_models", rest_port=0) as server:
             requests.post(f"{server.url}/v1/models/gru4rec:predict", json={"instances": [["item-1"]]})
 
     Args:
-        folder: of the models; new versions are loaded while it runs.
-        rest_port, grpc_port: 0 takes any free port, None leaves that API out.
-        host: the address to listen at. Nobody is asked who they are: keep it from strangers.
-        poll_seconds: between two looks into the folder.
-        threads: calls of models at a time; None: one per core.
+        folder: the folder of models; new versions are loaded while the server runs.
+        rest_port, grpc_port: 0 takes any free port, None disables that API.
+        host: the address to listen at. There is no authentication; do not expose it to untrusted networks.
+        poll_seconds: time between two checks of the folder.
+        threads: number of concurrent model calls; None: one per core.
         most_rows, most_waiting, most_asked: see `Batcher`.
-        most_bytes: of one request.
+        most_bytes: maximum size of a request.
 
     Attributes:
-        url, grpc_address: where it listens, such as "http://127.0.0.1:8501" and "127.0.0.1:8500".
+        url, grpc_address: its addresses, such as "http://127.0.0.1:8501" and "127.0.0.1:8500".
         models: the ModelFolder.
 
     Raises:
-        InputError: the folder is missing or one model's own, or a port is taken.
+        InputError: the folder does not exist or is that of a single model, or a port is taken.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class Server:
         self._failure: Exception | None = None
 
     def start(self) -> Server:
-        """Load the models that are there, then listen."""
+        """Loads the models in the folder, then listens."""
         self.models.look()
-        self._stop.wait(min(self.poll_seconds, 0.2))  # the second look: what has not changed since is at rest
+        self._stop.wait(min(self.poll_seconds, 0.2))  # versions are loaded if a second check sees no change
         self.models.look()
         listening = threading.Event()
         self._threads = [
@@ -87,7 +87,7 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """Take no more requests, answer those under way, and return."""
+        """Refuses new requests, answers those in progress, and returns."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -122,7 +122,7 @@ class Server:
             await self.batcher.idle()
 
     async def _listen_rest(self):
-        """Listen; returns what closes it."""
+        """Listens; returns a function that closes the API."""
         app = application(self.models, self.batcher, self.meters, self.most_bytes)
         runner = web.AppRunner(app, shutdown_timeout=GRACE_SECONDS)
         await runner.setup()
@@ -156,4 +156,4 @@ class Server:
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
     def _taken(self, option: str, port: int, why: str) -> InputError:
-        return InputError(f"{option} {port} at {self.host}: cannot listen there ({why}): say another one")
+        return InputError(f"{option} {port} at {self.host}: cannot listen there ({why}); choose another port")

@@ -1,4 +1,4 @@
-"""One signature of a loaded SavedModel: what it takes and gives, and the checks before TensorFlow is called."""
+"""One signature of a loaded SavedModel: its inputs and outputs, and the checks before TensorFlow is called."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import tensorflow as tf
 
 from tfrecsession.serving.refusal import Refusal, refusal_of
 
-MOST_STRING = 65_536  # bytes of an id
+MOST_STRING = 65_536  # maximum bytes of an id
 
 
 class Signature:
     """A function from named arrays to named arrays.
 
     Args:
-        name: as the SavedModel has it, such as "serving_default".
+        name: its name in the SavedModel, such as "serving_default".
         function: `loaded.signatures[name]`.
-        owner: what has to live as long as the function: the loaded SavedModel with its variables and tables.
-        pads: whether rows may be answered together with others after padding strings with "", see `Batcher`.
+        owner: kept alive as long as the function: the loaded SavedModel with its variables and tables.
+        pads: whether rows may be joined with others after padding strings with "", see `Batcher`.
 
     Attributes:
         inputs, outputs: name -> tf.TensorSpec.
-        open_lists: names of the inputs [rows, any], where all of them are strings; none otherwise.
+        open_lists: names of the inputs [rows, any] if all of them are strings; otherwise empty.
         by_row: whether every input and output has an open first dimension.
     """
 
@@ -41,8 +41,10 @@ class Signature:
         self.by_row = bool(self.inputs) and all(open_rows(spec.shape) for spec in specs)
 
     def check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Raises Refusal where names, ranks or fixed dimensions are not those of the signature, and where a string is
-        no item of an export of ours."""
+        """Checks names, ranks and fixed dimensions, and for exports of this package the length of strings.
+
+        Raises Refusal.
+        """
         self.check_names(arrays)
         for name, array in arrays.items():
             shape = self.inputs[name].shape
@@ -65,7 +67,10 @@ class Signature:
                 )
 
     def __call__(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Checked arrays -> answers; strings are object arrays of bytes. Raises Refusal for what the graph refuses."""
+        """Calls the function with checked arrays; strings are object arrays of bytes.
+
+        Raises Refusal if the graph raises an error.
+        """
         try:
             tensors = {name: tf.constant(array, self.inputs[name].dtype) for name, array in arrays.items()}
             return {name: answer.numpy() for name, answer in self.function(**tensors).items()}
@@ -78,5 +83,5 @@ def open_rows(shape: tf.TensorShape) -> bool:
 
 
 def shape_text(shape: tf.TensorShape) -> str:
-    """(None, 100) -> "[?, 100]"."""
+    """Formats (None, 100) as "[?, 100]"."""
     return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.numpy_reference import sigmoid
 from tfrecsession import InputError
 from tfrecsession.layers import SessionAttention
 from tfrecsession.layers.attention import session_attention
@@ -25,14 +26,14 @@ def layer_of(units=7, width=5, **settings):
 
 
 def by_hand(layer, states, position):
-    """What each step reads and the weights it reads with, pair by pair."""
+    """Computes what each step reads, and its weights, pair by pair."""
     query, key, energy = (np.asarray(weight, float) for weight in (layer.query_kernel, layer.key_kernel, layer.energy))
     read, weights = np.zeros_like(states, float), np.zeros((*position.shape, position.shape[1]))
     for row, steps in enumerate(position):
         for t, before in enumerate(steps):
             for j in range(t - before, t + 1):
                 x = states[row, t] @ query + states[row, j] @ key
-                s = 1 / (1 + np.exp(-x)) if layer.activation == "sigmoid" else np.clip(x / 5 + 0.5, 0, 1)
+                s = sigmoid(x) if layer.activation == "sigmoid" else np.clip(x / 5 + 0.5, 0, 1)
                 weights[row, t, j] = energy[:, 0] @ s
                 if layer.normalize:
                     weights[row, t, j] = np.exp(weights[row, t, j])
@@ -56,7 +57,7 @@ def test_blocks_change_nothing_not_even_the_gradient(settings, pairs, monkeypatc
     layer = layer_of(**settings)
     variables = [weight.value for weight in layer.trainable_variables]
 
-    def found():
+    def results():
         @tf.function  # blocks are a loop in the graph, as they are in training
         def read_and_gradients(states):
             with tf.GradientTape() as tape:
@@ -67,10 +68,10 @@ def test_blocks_change_nothing_not_even_the_gradient(settings, pairs, monkeypatc
 
         return read_and_gradients(tf.constant(STATES))
 
-    whole = found()
+    whole = results()
     monkeypatch.setattr(session_attention, "PAIRS", pairs)
-    for one, other in zip(whole, found(), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    for expected, in_blocks in zip(whole, results(), strict=True):
+        np.testing.assert_allclose(expected, in_blocks, atol=1e-5)
 
 
 @KINDS
@@ -89,8 +90,8 @@ def test_large_energies_do_not_overflow():
 
 
 @pytest.mark.parametrize("position", [[[3, 4, 5]], [[100, 101, 0]]])
-def test_what_came_before_the_row_is_not_looked_for(position):
-    """A lane that goes on with a session begun in an earlier batch."""
+def test_steps_before_the_row_are_ignored(position):
+    """A lane continues a session that began in an earlier batch."""
     layer, position = layer_of(), np.array(position, np.int32)
     inside = np.minimum(position, np.arange(3))
     read, _ = by_hand(layer, STATES[:1, :3], inside)
@@ -98,7 +99,7 @@ def test_what_came_before_the_row_is_not_looked_for(position):
 
 
 def test_memory_is_bounded_on_wide_rows():
-    """Two million pairs of 64 units are half a gigabyte, each time that anything of them is held."""
+    """One array of two million pairs of 64 units takes half a gigabyte."""
     layer, steps = layer_of(units=64, width=8), 2000
     states, position = np.zeros((1, steps, 8), np.float32), np.arange(steps, dtype=np.int32)[None]
     states[0, :, 0] = np.arange(steps)
@@ -107,13 +108,13 @@ def test_memory_is_bounded_on_wide_rows():
         read = layer(states, position)
     assert np.isfinite(read).all()
     if memory.growth is None:
-        pytest.skip("the system does not tell how much memory was held")
+        pytest.skip("the system does not report the peak memory")
     assert memory.growth < 256 << 20
 
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"units": 0}, "units=0"), ({"activation": "tanh"}, "activation='tanh': say one of sigmoid")],
+    [({"units": 0}, "units=0"), ({"activation": "tanh"}, "activation='tanh': must be one of sigmoid")],
 )
 def test_bad_settings_are_named(settings, named):
     with pytest.raises(InputError, match=named):

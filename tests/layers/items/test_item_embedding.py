@@ -33,11 +33,11 @@ def test_rows_and_scores_equal_numpy():
     np.testing.assert_allclose(layer.score(hidden[0], ids[1]), whole[:, ids[1]], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("number", [0, 1, 4, 5, 48, 49])
-def test_scores_of_any_number_of_vectors(number):
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 48, 49])
+def test_scores_of_any_number_of_vectors(count):
     layer = embedding(30)
     vectors, biases = table(layer)
-    hidden = np.random.default_rng(0).normal(size=(number, DIM)).astype("f")
+    hidden = np.random.default_rng(0).normal(size=(count, DIM)).astype("f")
     np.testing.assert_allclose(layer.score_all(hidden), hidden @ vectors.T + biases, rtol=1e-5, atol=1e-6)
 
 
@@ -51,7 +51,7 @@ def test_without_bias():
     np.testing.assert_allclose(layer.score_each(hidden, [3, 4]), expected[[0, 1], [3, 4]], rtol=1e-5, atol=1e-6)
 
 
-def test_is_built_when_it_is_made():
+def test_is_built_by_its_constructor():
     layer = ItemEmbedding(10, 4)
     assert layer.built and layer.table.shape == (10, 4)
     assert layer.compute_output_shape((None, 7)) == (None, 7, 4)
@@ -80,7 +80,7 @@ def test_gradients_name_the_rows_gathered_and_no_others():
 
 
 def tensors_of(graph):
-    """Every tensor that an op of the graph, or of a function it calls, puts out."""
+    """Yields the outputs of all ops of the graph and of the functions it calls."""
     yield from (tensor for op in graph.get_operations() for tensor in op.outputs)
     for name in graph._functions:
         yield from tensors_of(graph._get_function(name).graph)
@@ -127,7 +127,7 @@ def test_the_papers_initializer():
     assert np.abs(values).max() <= limit and np.abs(values).max() > 0.99 * limit
 
 
-def test_comes_back_from_its_config_and_its_file(tmp_path):
+def test_config_and_file_round_trip(tmp_path):
     inputs = keras.Input((5,), dtype="int32")
     model = keras.Model(inputs, embedding(20, initializer="glorot_uniform", name="items")(inputs))
     model.save(tmp_path / "model.keras")

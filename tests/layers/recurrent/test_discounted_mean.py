@@ -29,7 +29,7 @@ def test_the_last_event_alone_or_the_plain_mean(discount):
     np.testing.assert_allclose(means, expected, atol=1e-6)
 
 
-def test_goes_on_from_a_carried_state():
+def test_continues_from_a_carried_state():
     inputs, starts = np.random.default_rng(0).normal(size=(2, 6, 1)).astype(np.float32), tf.zeros((2, 6), tf.bool)
     whole, _ = layer_of(0.7)(inputs, starts)
     _, state = layer_of(0.7)(inputs[:, :4], starts[:, :4])
@@ -38,7 +38,7 @@ def test_goes_on_from_a_carried_state():
 
 
 @pytest.mark.parametrize("discount", [-0.1, 1.5])
-def test_a_discount_that_is_none(discount):
+def test_an_invalid_discount(discount):
     with pytest.raises(InputError, match=f"discount={discount}"):
         DiscountedMean(discount)
 

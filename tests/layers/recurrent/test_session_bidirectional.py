@@ -13,7 +13,7 @@ def both(cell=SessionGRU, width=3, **settings):
     return layer
 
 
-def test_the_backward_half_is_a_recurrence_over_each_session_turned_round():
+def test_the_backward_half_is_a_recurrence_over_each_reversed_session():
     layer = both()
     inputs = RNG.normal(size=(1, 6, 3)).astype(np.float32)
     position = np.array([[0, 1, 2, 3, 0, 1]])
@@ -32,8 +32,8 @@ def test_the_backward_half_is_a_recurrence_over_each_session_turned_round():
 
 def test_products_of_both_directions_side_by_side():
     layer, projecting = both(SessionRNN, width=8, project=False), both(SessionRNN)
-    for mine, theirs in ((layer.forward, projecting.forward), (layer.backward, projecting.backward)):
-        mine.recurrent_kernel.assign(theirs.recurrent_kernel)
+    for copy, source in ((layer.forward, projecting.forward), (layer.backward, projecting.backward)):
+        copy.recurrent_kernel.assign(source.recurrent_kernel)
     inputs, starts = RNG.normal(size=(2, 5, 3)).astype(np.float32), tf.zeros((2, 5), tf.bool)
     products = [inputs @ direction.kernel.numpy() for direction in (projecting.forward, projecting.backward)]
     products = np.concatenate(products, axis=2)

@@ -1,18 +1,15 @@
-"""LSTM and plain RNN against their equations, and what every cell shares."""
+"""LSTM and plain RNN against their equations, and properties of every cell."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.numpy_reference import sigmoid
 from tfrecsession.layers import SessionGRU, SessionLSTM, SessionRNN
 from tfrecsession.layers.recurrent.session_recurrent import UNROLLED
 
 RNG = np.random.default_rng(0)
 CELLS = [SessionGRU, SessionLSTM, SessionRNN]
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
 
 
 def lstm(x, state, kernel, recurrent, bias):
@@ -51,14 +48,14 @@ def test_equals_the_equations(cell, step, steps):
         np.testing.assert_allclose(last[row], now, atol=1e-5)
 
 
-def test_an_lstm_begins_by_remembering():
+def test_the_forget_gate_starts_open():
     layer = SessionLSTM(2)
     layer.build((None, None, 3))
     assert layer.bias.numpy().tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_products_can_be_handed_in(cell):
+def test_inputs_may_be_products_already(cell):
     whole, rest = random_layer(cell), cell(4, project=False)
     rest.build((None, None, 4 * cell.gates))
     rest.recurrent_kernel.assign(whole.recurrent_kernel)
@@ -71,12 +68,12 @@ def test_products_can_be_handed_in(cell):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_dropped_output_is_carried_and_a_memory_is_not_dropped(cell):
+def test_the_dropped_output_is_carried_and_the_memory_is_not_dropped(cell):
     layer = random_layer(cell, units=50, dropout=0.5)
     inputs, starts = RNG.normal(size=(1, 2, 3)).astype(np.float32), tf.zeros((1, 2), tf.bool)
     outputs, last = layer(inputs, starts, training=True)
-    gone = (outputs.numpy() == 0).mean()
-    assert 0.3 < gone < 0.7
+    dropped = (outputs.numpy() == 0).mean()
+    assert 0.3 < dropped < 0.7
     # the second step, from the dropped first output
     whole, first = layer(inputs[:, :1], starts[:, :1])
     kept = np.where(outputs[:, 0] == 0, 0.0, 2 * whole[:, 0])

@@ -3,16 +3,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.numpy_reference import sigmoid
 from tfrecsession.layers import SessionGRU
 from tfrecsession.layers.recurrent.session_recurrent import UNROLLED
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def step_by_step(layer, inputs, starts, state):
-    """The equations of arXiv 1511.06939, one row and one step at a time."""
+    """Computes the equations of arXiv 1511.06939, one row and one step at a time."""
     kernel, recurrent, bias = (weight.numpy().astype(np.float64) for weight in layer.weights[:3])
     u = layer.units
     states = np.zeros((*inputs.shape[:2], u))
@@ -51,7 +48,7 @@ def test_equals_the_equations(reset_after, steps):
 
 
 def test_reset_after_equals_keras_gru():
-    """Keras' update gate is the complement of the paper's: its kernel has the opposite sign."""
+    """Keras' update gate is the complement of the paper's, so its kernel has the opposite sign."""
     keras.utils.set_random_seed(0)
     ours = SessionGRU(5, reset_after=True)
     ours.build((None, None, 3))

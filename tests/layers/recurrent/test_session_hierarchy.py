@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.numpy_reference import sigmoid
 from tfrecsession.layers import SessionHierarchy
 from tfrecsession.layers.recurrent.session_recurrent import UNROLLED
 
@@ -20,12 +21,8 @@ FORMS = [
 ]
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def gru(layer, x, h, extra=0):
-    """z, r, candidate, in this order; `extra` is added to what comes from the input."""
+    """Computes one step; gates are z, r, candidate, and `extra` is added to the input products."""
     kernel, recurrent, bias = (np.asarray(weight, np.float64) for weight in layer.weights[:3])
     u = layer.units
     a = x @ kernel + bias + extra
@@ -33,23 +30,23 @@ def gru(layer, x, h, extra=0):
     return (1 - z) * h + z * np.tanh(a[2 * u :] + (r * h) @ recurrent[:, 2 * u :])
 
 
-def people_by_hand(layer, people):
-    """For each person a list of sessions of inputs -> the output after each event, session by session."""
+def users_by_hand(layer, users):
+    """Returns the output after each event; a user is a list of sessions of inputs."""
     outputs = []
-    for person in people:
+    for sessions in users:
         c = [np.zeros(width) for width in layer.user_units]
         s = read = [np.zeros(width) for width in layer.units]
-        for number, session in enumerate(person):
+        for number, session in enumerate(sessions):
             if number:
                 below = read[-1]
-                for i, user in enumerate(layer.user):
-                    c[i] = below = gru(user, below, c[i])
+                for i, cell in enumerate(layer.user):
+                    c[i] = below = gru(cell, below, c[i])
                 starts = [np.tanh(c[-1] @ np.asarray(kernel) + np.asarray(bias)) for kernel, bias in layer.init]
-                # layers that are not initialized go on from where they were
+                # layers that are not initialized keep their state
                 s = [*starts, *read[len(starts) :]]
                 assert len(starts) == (len(s) if layer.initialize == "all" else 1)
             for x in session:
-                read = [*s]  # what is there before the event
+                read = [*s]  # the states before the event
                 extra = 0
                 if layer.user_in:
                     extra = c[-1] @ np.asarray(layer.user_kernel)
@@ -75,22 +72,20 @@ def layer_of(seed=0, **settings):
 
 
 def laid_out(*rows):
-    """Rows of persons of sessions of inputs -> inputs, starts, new, there."""
-    width = max(sum(len(session) for person in row for session in person) for row in rows)
+    """Packs rows of users of sessions of inputs: inputs, starts, new, there."""
+    width = max(sum(len(session) for user in row for session in user) for row in rows)
     inputs = np.zeros((len(rows), width, WIDTH), np.float32)
     starts, new = np.ones((len(rows), width), bool), np.ones((len(rows), width), bool)
     there = np.zeros((len(rows), width), bool)
     for i, row in enumerate(rows):
-        cells = [
-            (x, n == 0, n == 0 and m == 0) for person in row for m, s in enumerate(person) for n, x in enumerate(s)
-        ]
+        cells = [(x, n == 0, n == 0 and m == 0) for user in row for m, s in enumerate(user) for n, x in enumerate(s)]
         for j, (x, start, first) in enumerate(cells):
             inputs[i, j], starts[i, j], new[i, j], there[i, j] = x, start, first, True
     return inputs, tf.constant(starts), tf.constant(new), tf.constant(there)
 
 
-def people_of(rng, *lengths):
-    return [[rng.normal(size=(length, WIDTH)) for length in person] for person in lengths]
+def users_of(rng, *lengths):
+    return [[rng.normal(size=(length, WIDTH)) for length in user] for user in lengths]
 
 
 A, B, C = (3, 1, 2), (2,), (1, 4)
@@ -102,27 +97,27 @@ def test_equals_the_equations(settings, long):
     layer = layer_of(**settings)
     rng = np.random.default_rng(1)
     many = [(rng.integers(1, 5) for _ in range(10)) for _ in range(UNROLLED // 10)] if long else []
-    first, second = people_of(rng, A, B, *many), people_of(rng, C, A)
+    first, second = users_of(rng, A, B, *many), users_of(rng, C, A)
     outputs, _ = layer(*laid_out(first, second))
     assert (outputs.shape[1] > UNROLLED) == long
-    for row, people in zip(np.asarray(outputs), (first, second), strict=True):
-        expected = people_by_hand(layer, people)
+    for row, users in zip(np.asarray(outputs), (first, second), strict=True):
+        expected = users_by_hand(layer, users)
         np.testing.assert_allclose(row[: len(expected)], expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("settings", FORMS)
-def test_a_person_is_the_same_wherever_it_lies(settings):
+def test_a_user_is_the_same_in_any_row_and_column(settings):
     layer = layer_of(**settings)
-    a, b, c = people_of(np.random.default_rng(2), A, B, C)
+    a, b, c = users_of(np.random.default_rng(2), A, B, C)
     alone, _ = layer(*laid_out([a]))
     together, _ = layer(*laid_out([c, a], [b]))
     np.testing.assert_allclose(together[0, 5:11], alone[0, :6], atol=1e-6)
 
 
 @pytest.mark.parametrize("settings", FORMS)
-def test_cut_anywhere_and_carried_it_goes_on(settings):
+def test_a_row_cut_anywhere_continues_from_the_carried_state(settings):
     layer = layer_of(**settings)
-    a, b = people_of(np.random.default_rng(3), A, C)
+    a, b = users_of(np.random.default_rng(3), A, C)
     inputs, starts, new, there = laid_out([a, b])
     whole, end = layer(inputs, starts, new)
     for cut in range(1, inputs.shape[1]):
@@ -135,9 +130,9 @@ def test_cut_anywhere_and_carried_it_goes_on(settings):
 
 @pytest.mark.parametrize("settings", FORMS)
 @pytest.mark.parametrize("steps", [20, UNROLLED + 1])
-def test_padding_leaves_the_state_as_it_was(settings, steps):
+def test_padding_leaves_the_state_unchanged(settings, steps):
     layer = layer_of(**settings)
-    (a,) = people_of(np.random.default_rng(4), A)
+    (a,) = users_of(np.random.default_rng(4), A)
     inputs, starts, new, there = laid_out([a])
     _, expected = layer(inputs, starts, new)
     more = [[0, 0], [0, steps - inputs.shape[1]]]
@@ -147,10 +142,10 @@ def test_padding_leaves_the_state_as_it_was(settings, steps):
 
 
 @pytest.mark.parametrize("settings", FORMS)
-def test_session_by_session_from_what_the_person_keeps(settings):
-    """end_session and state_from_user: nothing but `user_width` numbers is needed between two sessions."""
+def test_session_by_session_from_the_kept_user_state(settings):
+    """end_session and state_from_user: between two sessions only `user_width` numbers are kept."""
     layer = layer_of(**settings)
-    (a,) = people_of(np.random.default_rng(5), (3, 1, 2, 4))
+    (a,) = users_of(np.random.default_rng(5), (3, 1, 2, 4))
     whole, _ = layer(*laid_out([a]))
     kept, outputs = tf.zeros((1, layer.user_width)), []
     for session in a:
@@ -164,7 +159,7 @@ def test_session_by_session_from_what_the_person_keeps(settings):
     np.testing.assert_allclose(np.concatenate(outputs, axis=1), whole, atol=1e-6)
 
 
-def test_somebody_new_starts_from_zeros_not_from_the_bias():
+def test_a_new_user_starts_from_zeros_not_from_the_bias():
     layer = layer_of(**FORMS[3])
     kept = np.zeros((2, layer.user_width), np.float32)
     kept[1, 0] = 1
@@ -173,9 +168,9 @@ def test_somebody_new_starts_from_zeros_not_from_the_bias():
 
 
 @pytest.mark.parametrize("settings", FORMS)
-def test_every_weight_is_learned_through_the_end_of_a_session(settings):
+def test_every_weight_gets_a_gradient_across_sessions(settings):
     layer = layer_of(**settings)
-    (a,) = people_of(np.random.default_rng(6), A)
+    (a,) = users_of(np.random.default_rng(6), A)
     cells = laid_out([a])
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(*cells[:3])[0][:, -1] ** 2)
@@ -184,9 +179,9 @@ def test_every_weight_is_learned_through_the_end_of_a_session(settings):
         assert gradient is not None and np.abs(gradient).max() > 0, weight.path
 
 
-def test_gradients_are_those_of_differences():
+def test_gradients_equal_finite_differences():
     layer = layer_of(**FORMS[4])
-    cells = laid_out(people_of(np.random.default_rng(7), A, C))[:3]
+    cells = laid_out(users_of(np.random.default_rng(7), A, C))[:3]
     weights = [layer.user_kernel, layer.init[0][0], layer.user[1].recurrent_kernel, layer.session[1].kernel]
 
     def loss():
@@ -208,7 +203,7 @@ def test_gradients_are_those_of_differences():
 def test_dropout_acts_in_training_alone_and_is_carried():
     rates = {"dropout": 0.5, "user_dropout": 0.5, "init_dropout": 0.5}
     layer = layer_of(units=[64], user_units=[64], **rates)
-    (a,) = people_of(np.random.default_rng(8), (2, 2))
+    (a,) = users_of(np.random.default_rng(8), (2, 2))
     cells = laid_out([a])[:3]
     np.testing.assert_array_equal(layer(*cells)[0], layer(*cells)[0])
     outputs, state = layer(*cells, training=True)

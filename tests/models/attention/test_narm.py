@@ -6,6 +6,7 @@ from hypothesis import given, settings
 
 import tfrecsession as trs
 from tests.logs import logs, sessions_of
+from tests.numpy_reference import sigmoid, softmax
 from tfrecsession import InputError
 from tfrecsession.models import NARM
 
@@ -40,10 +41,6 @@ def row_of(*sessions, width=None):
     return {name: np.pad(cell, (0, width - len(cell)))[None].astype(np.int32) for name, cell in cells.items()}
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def by_hand(model, prefix):
     """float64 [size]: the scores after one prefix, from the paper's equations."""
     table = np.asarray(model.output_items.table, float)
@@ -68,7 +65,7 @@ def by_hand(model, prefix):
     else:
         alpha = np.array([v[:, 0] @ np.clip(x / 5 + 0.5, 0, 1) for x in sums])
     if model.normalize:
-        alpha = np.exp(alpha) / np.exp(alpha).sum()
+        alpha = softmax(alpha)
     c = np.concatenate([states[-1], sum(a * h for a, h in zip(alpha, states, strict=True))])
     biases = np.asarray(model.output_items.biases, float) if model.bias else 0.0
     return table @ (np.asarray(model.decoder.kernel, float).T @ c) + biases

@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.logs import scores_after
+from tests.logs import sessions_of as split_of
 from tfrecsession import InputError
-from tfrecsession.batches import Interactions, Sessions
+from tfrecsession.batches import Interactions
 from tfrecsession.metrics import NDCG, Recall
 from tfrecsession.models import ALS
 from tfrecsession.models.factorization import als_fold_in, als_sweeps
 from tfrecsession.models.factorization.als_targets import observe
-from tfrecsession.sessions.store import SessionArrays
-from tfrecsession.sessions.vocabulary import Items
 
 ITEMS = 7
 logs = st.lists(st.lists(st.integers(2, 8), min_size=1, max_size=7), min_size=2, max_size=9)
@@ -23,12 +22,10 @@ kinds = st.sampled_from(["plain", "alpha", "ratings"])
 
 
 def sessions_of(log, users=True, **columns):
-    values = np.array([item for session in log for item in session], np.int32)
-    offsets = np.r_[0, np.cumsum([len(session) for session in log])]
-    vocabulary = Items([f"i{number}" for number in range(2, ITEMS + 2)], np.bincount(values, minlength=ITEMS + 2)[2:])
+    """Returns a train split of the sessions of `log`, each that of another user."""
     if users:
         columns["user"] = np.array([f"u{number}" for number in range(len(log))], object)
-    return Sessions(SessionArrays(vocabulary, values, offsets, columns), "train")
+    return split_of(log, ITEMS, **columns)
 
 
 def rated(log, **kwargs):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfrecsession as trs
 from tests.logs import sessions_of
+from tests.numpy_reference import softmax, softplus
 from tfrecsession import InputError
 from tfrecsession.batches import Interactions, Sessions
 from tfrecsession.batches.triples import triples
@@ -95,10 +96,6 @@ def numeric_gradient(function, arrays, epsilon=1e-6):
     return gradients
 
 
-def softplus(x):
-    return np.log1p(np.exp(x))
-
-
 def ratings_by_hand(mean, batch):
     def total(p, a, q, b):
         loss = 0.0
@@ -124,7 +121,7 @@ def order_by_hand(kind, batch, mask_seen):
             elif kind == "cross_entropy":
                 each = np.log(np.exp(positive) + np.exp(negative).sum()) - positive
             else:
-                s = np.exp(negative) / np.exp(negative).sum()
+                s = softmax(negative)
                 each = -np.log((s / (1 + np.exp(negative - positive))).sum()) + 0.7 * (s * negative**2).sum()
             loss += w * (each + L2 * (p[u] @ p[u] + q[i] @ q[i] + np.mean([q[j] @ q[j] for j in drawn])))
         return loss

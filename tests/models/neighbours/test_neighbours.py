@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.logs import packed
 from tfrecsession import InputError
 from tfrecsession.batches import Sessions
 from tfrecsession.evaluation import evaluate
@@ -142,15 +143,10 @@ sessions = st.lists(st.lists(ids, min_size=1, max_size=6).map(lambda s: np.array
 
 
 def batch_of(history, target, now=None):
-    length = len(history)
-    batch = {
-        "items": np.array([history], np.int32),
-        "position": np.arange(length, dtype=np.int32)[None],
-        "segment": np.ones((1, length), np.int32),
-    }
+    batch = packed([history])
     if now is not None:
-        batch["context/times"] = np.full((1, length), now, np.int64)
-    targets = np.zeros((1, length), np.int32)
+        batch["context/times"] = np.full((1, len(history)), now, np.int64)
+    targets = np.zeros_like(batch["items"])
     targets[0, -1] = target
     return batch, targets
 

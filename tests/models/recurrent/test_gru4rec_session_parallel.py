@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import tfrecsession as trs
+from tests.numpy_reference import activated, sigmoid, softmax
 from tfrecsession.batches import datasets
 from tfrecsession.sessions.vocabulary import Items
 
@@ -17,15 +18,10 @@ LOGQ, ALPHA, ELU, REGULARIZATION = 1.0, 0.5, 0.5, 0.7
 RATE, MOMENTUM, EPSILON = 0.07, 0.3, 1e-6
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def cross_entropy(positive, negative):
     """Loss per lane and its gradients by the scores."""
     scores = np.concatenate([positive[:, None], negative], axis=1)
-    p = np.exp(scores - scores.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
+    p = softmax(scores)
     gradient = p.copy()
     gradient[:, 0] -= 1
     return -np.log(p[:, 0]), gradient[:, 0], gradient[:, 1:]
@@ -34,15 +30,11 @@ def cross_entropy(positive, negative):
 def bpr_max(positive, negative):
     """-log sum_j s_j sigma(r_i - r_j) + lambda sum_j s_j r_j^2, after elu; s = softmax over the negatives."""
 
-    def elu(x):
-        return np.where(x > 0, x, ELU * (np.exp(np.minimum(x, 0)) - 1))
-
     def elu_slope(x):
         return np.where(x > 0, 1.0, ELU * np.exp(np.minimum(x, 0)))
 
-    r_i, r = elu(positive)[:, None], elu(negative)
-    s = np.exp(r - r.max(axis=1, keepdims=True))
-    s /= s.sum(axis=1, keepdims=True)
+    r_i, r = activated(positive, ELU)[:, None], activated(negative, ELU)
+    s = softmax(r)
     wins = sigmoid(r_i - r)
     mean_win = (s * wins).sum(axis=1, keepdims=True)
     penalty = (s * r**2).sum(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Additive attention of every step over its own session up to it, at a cost that follows the pairs there are."""
+"""Additive attention of every step over its session so far, at a cost that follows the existing pairs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class SessionAttention(keras.layers.Layer):
         a_tj = e_tj                               normalize=False, as the paper writes it
         c_t  = sum_j a_tj h_j
 
-    Nothing is padded: the pairs (t, j) that exist are listed, and all that is computed of them has a row per pair. Most
-    sessions are short, so that of the steps * steps pairs of a packed row few exist (of 16 steps of yoochoose: 3.7 a
-    step). Rows of many long sessions are computed in blocks of some `PAIRS` pairs.
+    Nothing is padded: the existing pairs (t, j) are listed, and everything is computed with a row per pair. Most
+    sessions are short, so few of the steps * steps pairs of a packed row exist (3.7 a step on yoochoose, with 16
+    steps). Rows of many long sessions are computed in blocks of about `PAIRS` pairs.
 
     Args:
         units: width of A_1 and A_2.
@@ -37,13 +37,13 @@ class SessionAttention(keras.layers.Layer):
     def __init__(self, units: int, activation: str = "sigmoid", normalize: bool = True, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(units, int) or units < 1:
-            raise InputError(f"units={units!r}: attention needs at least one unit")
+            raise InputError(f"units={units!r}: must be a whole number of at least 1")
         if activation not in ACTIVATIONS:
-            raise InputError(f"activation={activation!r}: say one of {', '.join(ACTIVATIONS)}")
+            raise InputError(f"activation={activation!r}: must be one of {', '.join(ACTIVATIONS)}")
         self.units = units
         self.activation = activation
         self.normalize = normalize
-        self.supports_jit = False  # XLA wants to know the number of pairs beforehand
+        self.supports_jit = False  # XLA must know the number of pairs in advance
 
     def build(self, input_shape):
         self.query_kernel = self.add_weight(name="query_kernel", shape=(input_shape[-1], self.units))
@@ -52,91 +52,94 @@ class SessionAttention(keras.layers.Layer):
         self.built = True
 
     def call(self, states, position):
-        """What each step reads off its session.
+        """Returns what each step reads from its session.
 
         Args:
             states: float [rows, steps, width].
-            position: int [rows, steps], the number of steps of the same session before each step, next to it.
+            position: int [rows, steps], how many steps of the same session directly precede each step.
 
         Returns:
             float [rows, steps, width].
         """
         width = states.shape[-1]
-        flat, queries, keys = self._flat(states)
-        reach = _reach(position)
+        flat, queries, keys = self._flat(states)  # (cells, width), (cells, units), (cells, units)
+        reach = _reach(position)  # (cells,)
 
-        def of_cells(first, last):
-            step, earlier, weights = self._pairs(queries, keys, reach, first, last)
-            return tf.math.segment_sum(weights[:, None] * tf.gather(flat, earlier), step - first)
+        def read_cells(first, last):
+            step, earlier, weights = self._pairs(queries, keys, reach, first, last)  # (pairs,) each
+            weighted = weights[:, None] * tf.gather(flat, earlier)  # (pairs, width)
+            return tf.math.segment_sum(weighted, step - first)  # (last - first, width)
 
         rows, steps = states.shape[:2]
         if rows is not None and steps is not None and rows * steps * steps <= PAIRS:
-            local = of_cells(0, rows * steps)
+            local = read_cells(0, rows * steps)  # (cells, width)
         else:
             cells = tf.size(reach)
-            block = tf.maximum(PAIRS // tf.maximum(tf.reduce_max(reach), 1), 1)
-            blocks = (cells + block - 1) // block
-            found = tf.TensorArray(flat.dtype, size=blocks, infer_shape=False, element_shape=(None, width))
+            block_cells = tf.maximum(PAIRS // tf.maximum(tf.reduce_max(reach), 1), 1)
+            blocks = (cells + block_cells - 1) // block_cells
+            parts = tf.TensorArray(flat.dtype, size=blocks, infer_shape=False, element_shape=(None, width))
 
-            def one_more(number, found):
-                first = number * block
-                return number + 1, found.write(number, of_cells(first, tf.minimum(first + block, cells)))
+            def read_block(index, parts):
+                first = index * block_cells
+                return index + 1, parts.write(index, read_cells(first, tf.minimum(first + block_cells, cells)))
 
-            _, found = tf.while_loop(lambda number, _: number < blocks, one_more, (0, found), parallel_iterations=1)
-            local = found.concat()
-        return tf.reshape(local, tf.shape(states))
+            _, parts = tf.while_loop(lambda index, _: index < blocks, read_block, (0, parts), parallel_iterations=1)
+            local = parts.concat()  # (cells, width)
+        return tf.reshape(local, tf.shape(states))  # (rows, steps, width)
 
     def matrix(self, states, position):
-        """float32 [rows, steps, steps]: the weight a_tj of step j in what step t reads, 0 where it has none."""
+        """Returns float32 [rows, steps, steps]: the weight a_tj of step j in what step t reads, else 0."""
         rows, steps = tf.unstack(tf.shape(states)[:2])
         _, queries, keys = self._flat(states)
-        step, earlier, weights = self._pairs(queries, keys, _reach(position), 0, rows * steps)
-        places = tf.stack([step, earlier % steps], axis=1)
-        dense = tf.scatter_nd(places, tf.cast(weights, tf.float32), (rows * steps, steps))
-        return tf.reshape(dense, (rows, steps, steps))
+        step, earlier, weights = self._pairs(queries, keys, _reach(position), 0, rows * steps)  # (pairs,) each
+        pairs = tf.stack([step, earlier % steps], axis=1)  # (pairs, 2)
+        dense = tf.scatter_nd(pairs, tf.cast(weights, tf.float32), (rows * steps, steps))  # (cells, steps)
+        return tf.reshape(dense, (rows, steps, steps))  # (rows, steps, steps)
 
     def last(self, states, length):
-        """What the last of `length` steps of each row reads off the row, a session: [rows, width]; of no step, zero.
+        """Returns what the last of `length` steps of each row, a session, reads: [rows, width]; 0 where `length` is 0.
 
         Args:
             states: float [rows, steps, width].
             length: int32 [rows].
         """
-        return tf.einsum("rs,rsw->rw", tf.cast(self.last_weights(states, length), states.dtype), states)
+        weights = tf.cast(self.last_weights(states, length), states.dtype)  # (rows, steps)
+        return tf.einsum("rs,rsw->rw", weights, states)  # (rows, width)
 
     def last_weights(self, states, length):
-        """float32 [rows, steps]: the weights that `last` reads with, at a cost that does not grow as the square."""
-        state = tf.gather(states, tf.maximum(length - 1, 0), batch_dims=1)
-        energy = self._energy((state @ self._read(self.query_kernel))[:, None] + states @ self._read(self.key_kernel))
-        there = tf.sequence_mask(length, tf.shape(states)[1])
+        """Returns float32 [rows, steps]: the weights of `last`, at a cost linear in the steps."""
+        state = tf.gather(states, tf.maximum(length - 1, 0), batch_dims=1)  # (rows, width)
+        query = (state @ self._cast(self.query_kernel))[:, None]  # (rows, 1, units)
+        energy = self._energy(query + states @ self._cast(self.key_kernel))  # (rows, steps)
+        is_step = tf.sequence_mask(length, tf.shape(states)[1])  # (rows, steps)
         if self.normalize:
-            energy = tf.nn.softmax(tf.where(there, energy, energy.dtype.min))
-        return tf.where(there, energy, 0.0)
+            energy = tf.nn.softmax(tf.where(is_step, energy, energy.dtype.min))
+        return tf.where(is_step, energy, 0.0)
 
     def _flat(self, states):
-        """States, queries and keys of every cell, [cells, width] and twice [cells, units]."""
-        flat = tf.reshape(states, (-1, states.shape[-1]))
-        return flat, flat @ self._read(self.query_kernel), flat @ self._read(self.key_kernel)
+        """Returns states, queries and keys of every cell, [cells, width] and twice [cells, units]."""
+        flat = tf.reshape(states, (-1, states.shape[-1]))  # (cells, width)
+        return flat, flat @ self._cast(self.query_kernel), flat @ self._cast(self.key_kernel)
 
     def _pairs(self, queries, keys, reach, first, last):
-        """The pairs of the cells from `first` to `last`: step, earlier step (int32 cells) and weight, [pairs] each."""
-        some = reach[first:last]
-        local = tf.repeat(tf.range(last - first), some)
-        before = tf.cumsum(some, exclusive=True)
+        """Lists the pairs of cells `first` to `last`: step, earlier step (int32 cells) and weight, [pairs] each."""
+        counts = reach[first:last]  # (last - first,)
+        local = tf.repeat(tf.range(last - first), counts)  # (pairs,)
+        before = tf.cumsum(counts, exclusive=True)  # (last - first,)
         step = local + first
-        earlier = step + 1 - tf.gather(some + before, local) + tf.range(tf.size(local))
-        weights = self._energy(tf.gather(queries, step) + tf.gather(keys, earlier))
+        earlier = step + 1 - tf.gather(counts + before, local) + tf.range(tf.size(local))  # (pairs,)
+        weights = self._energy(tf.gather(queries, step) + tf.gather(keys, earlier))  # (pairs,)
         if self.normalize:
-            largest = tf.stop_gradient(tf.math.segment_max(weights, local))
+            largest = tf.stop_gradient(tf.math.segment_max(weights, local))  # (last - first,)
             weights = tf.exp(weights - tf.gather(largest, local))
-            weights /= tf.gather(tf.math.segment_sum(weights, local), local)
+            weights /= tf.gather(tf.math.segment_sum(weights, local), local)  # (pairs,)
         return step, earlier, tf.cast(weights, keys.dtype)
 
     def _energy(self, sums):
-        """v . s(sums), float32 [...]: the exponent of a weight."""
-        return tf.cast((ACTIVATIONS[self.activation](sums) @ self._read(self.energy))[..., 0], tf.float32)
+        """Returns v . s(sums), float32 [...] from [..., units]: the exponent of a weight."""
+        return tf.cast((ACTIVATIONS[self.activation](sums) @ self._cast(self.energy))[..., 0], tf.float32)
 
-    def _read(self, weight):
+    def _cast(self, weight):
         return tf.cast(tf.convert_to_tensor(weight), self.compute_dtype)
 
     def compute_output_shape(self, states_shape, position_shape=None):
@@ -148,6 +151,6 @@ class SessionAttention(keras.layers.Layer):
 
 
 def _reach(position):
-    """int32 [cells]: how many steps each cell looks at, itself among them."""
+    """Returns int32 [cells]: how many steps each cell attends to, including itself."""
     steps = tf.range(tf.shape(position)[1])
-    return tf.reshape(tf.minimum(tf.cast(position, tf.int32), steps) + 1, [-1])
+    return tf.reshape(tf.minimum(tf.cast(position, tf.int32), steps) + 1, [-1])  # (cells,)

@@ -1,1 +1,1 @@
-"""Item and user tables: embeddings, towers, and the products that score items."""
+"""Item and user tables: embeddings, towers, and the matrix products that score items."""

@@ -1,4 +1,4 @@
-"""The table of the people a model knows: a vector and a bias each, read at a cost that follows the rows touched."""
+"""The table of a model's users: a vector and a bias each, read at a cost that follows the rows touched."""
 
 import keras
 import tensorflow as tf
@@ -6,12 +6,12 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class UserEmbedding(keras.layers.Layer):
-    """User vectors and biases. Unlike an `ItemEmbedding` it is made before it is known how many rows it has:
-    `build(users)` makes them, and the gradient of what is gathered names the rows gathered.
+    """User vectors and biases. Unlike an `ItemEmbedding` it is created before its number of rows is known:
+    `build(users)` creates them. The gradient names only the rows gathered.
 
     Args:
         dim: width of a vector.
-        deviation: of the normal distribution that vectors are drawn from.
+        deviation: standard deviation of the normal distribution of the initial vectors.
         bias: whether every user also has an offset, starting at zero.
     """
 
@@ -31,11 +31,11 @@ class UserEmbedding(keras.layers.Layer):
             )
 
     def call(self, users):
-        """int [...] -> float32 [..., dim]."""
-        return tf.gather(self.table.value, users)  # a resource gather: it reads these rows and no others
+        """Returns the vectors of users: int [...] -> float32 [..., dim]."""
+        return tf.gather(self.table.value, users)  # (..., dim): a resource gather reads these rows and no others
 
     def offsets(self, users):
-        """int [...] -> float32 [...]."""
+        """Returns the biases of users: int [...] -> float32 [...]."""
         return tf.gather(self.biases.value, users)
 
     def get_config(self):

@@ -1,4 +1,4 @@
-"""Two recurrences over the same packed rows, one of them from the end of each session."""
+"""Two recurrences over the same packed rows, one of them backwards through each session."""
 
 import keras
 from keras import ops
@@ -10,8 +10,8 @@ from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 class SessionBidirectional(keras.layers.Layer):
     """`[forward | backward]` outputs of every step (Schuster and Paliwal, 1997).
 
-    A step's output knows the steps after it. It may therefore be compared only with what follows the session's last
-    step: a target in between would be read off the input.
+    A step's output includes the steps after it. So only the item after the session's last step is a valid target: an
+    earlier target is part of the input.
 
     Args:
         forward, backward: recurrent layers of the same kind and width.
@@ -29,24 +29,25 @@ class SessionBidirectional(keras.layers.Layer):
     def build(self, input_shape):
         width = input_shape[-1]
         for direction in (self.forward, self.backward):
-            if not direction.built:  # as it is when it comes from a file
+            if not direction.built:  # a loaded one is built
                 direction.build((*input_shape[:-1], width if direction.project else width // 2))
         self.built = True
 
     def call(self, inputs, starts, training=False):
-        """inputs [rows, steps, width], starts bool [rows, steps] -> [rows, steps, 2 units].
+        """Runs both: inputs [rows, steps, width], starts bool [rows, steps] -> [rows, steps, 2 units].
 
-        Inputs that are not to be projected hold the products of both directions side by side.
+        With `project=False` the inputs hold the products of both directions side by side.
         """
-        ahead, back = (inputs, inputs) if self.forward.project else ops.split(inputs, 2, axis=-1)
-        ends = ops.concatenate([starts[:, 1:], ops.ones_like(starts[:, :1])], axis=1)
-        forward, _ = self.forward(ahead, starts, training=training)
+        project = self.forward.project
+        ahead, back = (inputs, inputs) if project else ops.split(inputs, 2, axis=-1)  # (rows, steps, gates * units)
+        ends = ops.concatenate([starts[:, 1:], ops.ones_like(starts[:, :1])], axis=1)  # (rows, steps)
+        forward, _ = self.forward(ahead, starts, training=training)  # (rows, steps, units)
         backward, _ = self.backward(ops.flip(back, axis=1), ops.flip(ends, axis=1), training=training)
-        return ops.concatenate([forward, ops.flip(backward, axis=1)], axis=-1)
+        return ops.concatenate([forward, ops.flip(backward, axis=1)], axis=-1)  # (rows, steps, 2 units)
 
     @staticmethod
     def finished(outputs, position):
-        """Where each direction ends: `[forward at this step | backward at the session's first step]`.
+        """Returns where each direction ends: `[forward at this step | backward at the session's first step]`.
 
         At the last step of a session, both have read all of it.
 
@@ -54,9 +55,10 @@ class SessionBidirectional(keras.layers.Layer):
             outputs: [rows, steps, 2 units], from `call`.
             position: int [rows, steps], 0 at the first step of a session.
         """
-        forward, backward = ops.split(outputs, 2, axis=-1)
-        first = ops.arange(ops.shape(position)[1], dtype="int32") - ops.cast(position, "int32")
-        return ops.concatenate([forward, ops.take_along_axis(backward, first[..., None], axis=1)], axis=-1)
+        forward, backward = ops.split(outputs, 2, axis=-1)  # (rows, steps, units)
+        first = ops.arange(ops.shape(position)[1], dtype="int32") - ops.cast(position, "int32")  # (rows, steps)
+        backward = ops.take_along_axis(backward, first[..., None], axis=1)  # (rows, steps, units)
+        return ops.concatenate([forward, backward], axis=-1)  # (rows, steps, 2 units)
 
     def compute_output_shape(self, inputs_shape, starts_shape=None):
         return (*inputs_shape[:2], self.units)

@@ -1,4 +1,4 @@
-"""The gated recurrent unit over packed rows."""
+"""Gated recurrent unit over packed rows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class SessionGRU(SessionRecurrent):
 
     Args:
         units: width of the state.
-        reset_after: where the reset gate acts. If after, every gate has a second bias d beside b, as in cuDNN: it says
-            nothing new for z and r, but under Adagrad the two together learn twice as fast as one.
+        reset_after: whether the reset gate acts after the matmul. If so, every gate has a second bias d beside b, as in
+            cuDNN: redundant for z and r, but under Adagrad the two together learn twice as fast as one.
         dropout, project: as in `SessionRecurrent`.
     """
 
@@ -41,16 +41,16 @@ class SessionGRU(SessionRecurrent):
         return (kernel,) if self.reset_after else (kernel[:, : 2 * self.units], kernel[:, 2 * self.units :])
 
     def step(self, projected, state, kernels):
-        update_x, reset_x, candidate_x = ops.split(projected, 3, axis=-1)
+        update_x, reset_x, candidate_x = ops.split(projected, 3, axis=-1)  # (rows, units)
         if self.reset_after:
-            recurrent = ops.matmul(state, kernels[0]) + self.recurrent_bias
-            update_h, reset_h, candidate_h = ops.split(recurrent, 3, axis=-1)
+            recurrent = ops.matmul(state, kernels[0]) + self.recurrent_bias  # (rows, 3 units)
+            update_h, reset_h, candidate_h = ops.split(recurrent, 3, axis=-1)  # (rows, units)
             reset = ops.sigmoid(reset_x + reset_h)
             candidate = candidate_x + reset * candidate_h
         else:
-            update_h, reset_h = ops.split(ops.matmul(state, kernels[0]), 2, axis=-1)
+            update_h, reset_h = ops.split(ops.matmul(state, kernels[0]), 2, axis=-1)  # (rows, units)
             reset = ops.sigmoid(reset_x + reset_h)
-            candidate = candidate_x + ops.matmul(reset * state, kernels[1])
+            candidate = candidate_x + ops.matmul(reset * state, kernels[1])  # (rows, units)
         update = ops.sigmoid(update_x + update_h)
         return state + update * (ops.tanh(candidate) - state)
 

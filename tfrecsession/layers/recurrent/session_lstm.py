@@ -1,4 +1,4 @@
-"""The long short-term memory over packed rows."""
+"""Long short-term memory over packed rows."""
 
 import keras
 from keras import ops
@@ -15,7 +15,7 @@ class SessionLSTM(SessionRecurrent):
         m' = f * m + i * g
         h' = o * tanh(m')
 
-    The state is `[h | m]`. The forget gate's bias starts at 1, so that a memory lasts until it is learned to end.
+    The state is `[h | m]`. The forget gate's bias starts at 1, so that the cell remembers until it learns to forget.
 
     Args:
         units: width of h, and of m.
@@ -29,10 +29,10 @@ class SessionLSTM(SessionRecurrent):
     def build(self, input_shape):
         super().build(input_shape)
         ones, zeros = ops.ones(self.units), ops.zeros(self.units)
-        self.bias.assign(ops.concatenate([zeros, ones, zeros, zeros]))
+        self.bias.assign(ops.concatenate([zeros, ones, zeros, zeros]))  # (4 units,)
 
     def step(self, projected, state, kernels):
-        shown, memory = ops.split(state, 2, axis=-1)
-        into, forget, out, new = ops.split(projected + ops.matmul(shown, kernels), 4, axis=-1)
+        hidden, memory = ops.split(state, 2, axis=-1)  # (rows, units)
+        into, forget, out, new = ops.split(projected + ops.matmul(hidden, kernels), 4, axis=-1)  # (rows, units)
         memory = ops.sigmoid(forget) * memory + ops.sigmoid(into) * ops.tanh(new)
-        return ops.concatenate([ops.sigmoid(out) * ops.tanh(memory), memory], axis=-1)
+        return ops.concatenate([ops.sigmoid(out) * ops.tanh(memory), memory], axis=-1)  # (rows, 2 units)

@@ -1,4 +1,4 @@
-"""What every recurrence over packed rows shares: it starts afresh where a session starts."""
+"""The base of the recurrences over packed rows: the state is reset where a session starts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-UNROLLED = 64  # steps up to which the loop is laid out in the graph: 2-3 times faster than a loop op on CPU
+UNROLLED = 64  # steps up to which the loop is unrolled in the graph: 2-3 times faster than a loop op on CPU
 
 
 class SessionRecurrent(keras.layers.Layer):
-    """A recurrent layer whose state is one vector a row, `[rows, state_width]`; the first `units` of it are the output.
+    """A recurrent layer with one state vector per row, `[rows, state_width]`; its first `units` are the output.
 
     A new cell is one file: a subclass with `gates`, `step` and its equation.
 
@@ -18,12 +18,12 @@ class SessionRecurrent(keras.layers.Layer):
         units: width of the output.
         dropout: share of the output set to zero after each step of training (the rest is scaled up); the next step
             starts from the dropped state, as in GRU4Rec's own code.
-        project: whether inputs are multiplied by the input kernel. False: they are its products already, as the rows of
-            a one-hot input's table are; their width is then `gates * units`.
+        project: whether inputs are multiplied by the input kernel. False: they are its products already, e.g. rows of
+            the table of a one-hot input; their width is then `gates * units`.
     """
 
-    gates = 1  # products with the input, and with the state, that a step needs; each `units` wide
-    memory = 1  # the state's width in units: 1, or more where a cell keeps what it does not show
+    gates = 1  # products with the input and with the state per step, each `units` wide
+    memory = 1  # the state's width in units: more than 1 where a cell keeps more than its output
 
     def __init__(self, units: int, dropout: float = 0.0, project: bool = True, **kwargs):
         super().__init__(**kwargs)
@@ -48,41 +48,41 @@ class SessionRecurrent(keras.layers.Layer):
         self.built = True
 
     def step(self, projected, state, kernels):
-        """One step: projected [rows, gates * units], state [rows, state_width] -> the new state."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it steps")
+        """Computes one step: projected [rows, gates * units], state [rows, state_width] -> the new state."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement step")
 
     def kernels(self):
-        """The recurrent kernel as `step` wants it, made once for all steps."""
+        """Returns the recurrent kernel as `step` takes it, prepared once for all steps."""
         return ops.convert_to_tensor(self.recurrent_kernel)
 
     def projected(self, inputs):
-        """[rows, steps, width] -> [rows, steps, gates * units]"""
+        """Projects inputs: [rows, steps, width] -> [rows, steps, gates * units]."""
         return (ops.matmul(inputs, self.kernel) if self.project else inputs) + self.bias
 
     def output(self, states):
-        """[rows, steps, state_width] -> [rows, steps, units]"""
+        """Returns the outputs of states: [rows, steps, state_width] -> [rows, steps, units]."""
         return states if self.memory == 1 else states[..., : self.units]
 
     def call(self, inputs, starts, state=None, training=False):
-        """Run over all steps.
+        """Runs over all steps.
 
         Args:
             inputs: float [rows, steps, width].
-            starts: bool [rows, steps], true where the state before the step is to be zero.
+            starts: bool [rows, steps], true where the state is reset to zero before the step.
             state: float [rows, state_width] carried from before, or None for zeros.
             training: whether dropout acts.
 
         Returns:
             float [rows, steps, units], the output of each step; and float [rows, state_width], the last state.
         """
-        projected = self.projected(inputs)
+        projected = self.projected(inputs)  # (rows, steps, gates * units)
         keep = ops.expand_dims(ops.cast(ops.logical_not(starts), projected.dtype), -1)  # (rows, steps, 1)
         if state is None:
-            state = ops.zeros((ops.shape(inputs)[0], self.state_width), projected.dtype)
+            state = ops.zeros((ops.shape(inputs)[0], self.state_width), projected.dtype)  # (rows, state_width)
 
-        along = [projected, keep]
+        per_step = [projected, keep]
         if training and self.dropout:
-            along.append(self._dropped(projected))
+            per_step.append(self._dropout_mask(projected))  # (rows, steps, state_width)
         kernels = self.kernels()
 
         def advance(before, now):
@@ -93,27 +93,30 @@ class SessionRecurrent(keras.layers.Layer):
         if steps is not None and steps <= UNROLLED:
             states = []
             # unstacked once: the gradient of a slice per step would fill the whole array at every step
-            for now in zip(*(ops.unstack(array, steps, axis=1) for array in along), strict=True):
-                state = advance(state, now)
+            for now in zip(*(ops.unstack(array, steps, axis=1) for array in per_step), strict=True):
+                state = advance(state, now)  # (rows, state_width)
                 states.append(state)
-            return self.output(ops.stack(states, axis=1)), state
+            return self.output(ops.stack(states, axis=1)), state  # (rows, steps, units), (rows, state_width)
 
-        # Many or unknown steps; keras.ops.scan wants to know their number.
-        time_major = tuple(ops.transpose(array, (1, 0, 2)) for array in along)
-        states = tf.scan(advance, time_major, initializer=state)
-        return self.output(ops.transpose(states, (1, 0, 2))), states[-1]
+        # Many or unknown steps; keras.ops.scan must know their number.
+        time_major = tuple(ops.transpose(array, (1, 0, 2)) for array in per_step)  # (steps, rows, ...)
+        states = tf.scan(advance, time_major, initializer=state)  # (steps, rows, state_width)
+        return self.output(ops.transpose(states, (1, 0, 2))), states[-1]  # (rows, steps, units), (rows, state_width)
 
-    def _dropped(self, projected):
-        """What each step's state is multiplied by: dropout in the output, one in what is not shown."""
+    def _dropout_mask(self, projected):
+        """Returns the factors of each step's state: dropout for the output, 1 for the rest."""
         shape = (*ops.shape(projected)[:2], self.units)
         mask = keras.random.dropout(ops.ones(shape, projected.dtype), self.dropout, seed=self.seed_generator)
         rest = self.state_width - self.units
-        return mask if not rest else ops.pad(mask, ((0, 0), (0, 0), (0, rest)), constant_values=1)
+        if not rest:
+            return mask  # (rows, steps, units)
+        return ops.pad(mask, ((0, 0), (0, 0), (0, rest)), constant_values=1)  # (rows, steps, state_width)
 
     def gate_by_gate(self, shape, dtype=None):
-        """Each gate's matrix drawn by itself, uniform(+-sqrt(6 / (fan in + fan out))), as GRU4Rec's authors do."""
-        draw = keras.initializers.GlorotUniform()
-        return ops.concatenate([draw((shape[0], self.units), dtype=dtype) for _ in range(self.gates)], axis=1)
+        """Initializes each gate's matrix apart: uniform(+-sqrt(6 / (fan in + fan out))), as GRU4Rec's authors do."""
+        glorot = keras.initializers.GlorotUniform()
+        matrices = [glorot((shape[0], self.units), dtype=dtype) for _ in range(self.gates)]
+        return ops.concatenate(matrices, axis=1)  # (fan in, gates * units)
 
     def compute_output_shape(self, inputs_shape, starts_shape=None, state_shape=None):
         rows, steps = inputs_shape[:2]

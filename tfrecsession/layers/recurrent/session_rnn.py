@@ -1,4 +1,4 @@
-"""The plain recurrent network over packed rows."""
+"""Plain recurrent network over packed rows."""
 
 import keras
 from keras import ops
@@ -16,4 +16,4 @@ class SessionRNN(SessionRecurrent):
     """
 
     def step(self, projected, state, kernels):
-        return ops.tanh(projected + ops.matmul(state, kernels))
+        return ops.tanh(projected + ops.matmul(state, kernels))  # (rows, units)

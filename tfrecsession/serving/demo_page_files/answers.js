@@ -6,75 +6,75 @@ function column(name) {
     times: make("p", { class: "times" }),
     changes: make("p", { class: "changes" }),
     error: make("p", { class: "error", role: "alert", hidden: true }),
-    list: make("ol", { "aria-label": `What ${name} recommends; choosing one adds it to the session` }),
+    list: make("ol", { "aria-label": `Recommendations of ${name}; click one to add it to the session` }),
   };
   const element = make("section", { class: "column", "aria-label": name }, ...Object.values(parts));
   return { name, element, ...parts, items: null, turn: 0, asking: null };
 }
 
 function askAll() {
-  const asked = [...columns.values()];
-  Promise.all(asked.map(ask)).then((words) => {
-    if (words.every((one) => one)) say(asked.map((one, place) => `${one.name}: ${words[place]}`).join(". "));
+  const shown = [...columns.values()];
+  Promise.all(shown.map(ask)).then((summaries) => {
+    if (summaries.every(Boolean)) say(shown.map(({ name }, index) => `${name}: ${summaries[index]}`).join(". "));
   });
 }
 
-// Shows what a model recommends; resolves to what there is to say of it, null where a later question came first.
+// Shows a model's recommendations. Resolves to a summary to be read aloud, or to null if a later request came first.
 async function ask(column) {
   const turn = ++column.turn;
   column.asking?.abort();
   column.asking = new AbortController();
   column.element.classList.add("asking");
   const started = performance.now();
-  let said;
+  let summary;
   try {
     const body = { inputs: { items: [session.length ? session : [""]] } };
     const path = `/v1/models/${encodeURIComponent(column.name)}:predict`;
     const { content, server } = await call(path, { body, signal: column.asking.signal });
     const took = performance.now() - started;
     const { items: [items] = [], scores: [scores] = [] } = content.outputs ?? {};
-    if (!Array.isArray(items) || !Array.isArray(scores)) throw new Error("Its answer has no items and scores.");
-    await Promise.race([learn(items.filter((id) => id !== "")), sleep(200)]); // so that titles do not flicker in
+    if (!Array.isArray(items) || !Array.isArray(scores)) throw new Error("The answer has no items and scores.");
+    await Promise.race([learn(items.filter((id) => id !== "")), sleep(200)]); // so that titles appear at once
     if (turn !== column.turn) return null;
-    said = show(column, items.map((id, place) => [id, scores[place]]).filter(([id]) => id !== ""));
+    summary = show(column, items.map((id, index) => [id, scores[index]]).filter(([id]) => id !== ""));
     const inside = server === null ? "" : `, server ${server.toFixed(1)} ms`;
     column.times.textContent = `round trip ${took.toFixed(1)} ms${inside}`;
     column.error.hidden = true;
   } catch (error) {
     if (turn !== column.turn || error.name === "AbortError") return null;
-    column.error.textContent = said = error.message;
+    column.error.textContent = summary = error.message;
     column.error.hidden = false;
     column.items = null;
     column.times.textContent = column.changes.textContent = "";
     column.list.replaceChildren();
   }
   column.element.classList.remove("asking");
-  return said;
+  return summary;
 }
 
 function show(column, answer) {
   const focused = [...column.list.querySelectorAll("button")].indexOf(document.activeElement);
   const before = column.items;
   const count = { new: 0, up: 0, down: 0 };
-  const rows = answer.map(([id, score], place) => {
-    const was = before ? before.indexOf(text(id)) : place;
-    const kind = was < 0 ? "new" : was > place ? "up" : was < place ? "down" : "";
-    const places = Math.abs(was - place);
+  const rows = answer.map(([id, score], index) => {
+    const was = before ? before.indexOf(text(id)) : index;
+    const kind = was < 0 ? "new" : was > index ? "up" : was < index ? "down" : "";
+    const places = Math.abs(was - index);
     if (kind) count[kind] += 1;
-    const seen = { new: "new", up: `▲ ${places}`, down: `▼ ${places}`, "": "" }[kind];
-    const heard = { new: ", new", up: `, up ${places}`, down: `, down ${places}`, "": "" }[kind];
+    const shown = { new: "new", up: `▲ ${places}`, down: `▼ ${places}`, "": "" }[kind];
+    const spoken = { new: ", new", up: `, up ${places}`, down: `, down ${places}`, "": "" }[kind];
     const button = make(
       "button",
       { class: kind === "new" || kind === "up" ? "add changed" : "add", type: "button", click: () => add(id) },
-      make("span", { class: "rank" }, String(place + 1)),
+      make("span", { class: "rank" }, String(index + 1)),
       item(id),
       make(
         "span",
         { class: "numbers" },
         make("span", { class: "unseen" }, ", score "),
         number(score),
-        make("span", { class: "unseen" }, heard),
-        make("span", { class: `move ${kind}`, "aria-hidden": "true" }, make("span", {}, seen)),
+        make("span", { class: "unseen" }, spoken),
+        make("span", { class: `move ${kind}`, "aria-hidden": "true" }, make("span", {}, shown)),
       ),
     );
     return make("li", {}, button);
@@ -83,9 +83,9 @@ function show(column, answer) {
   column.items = answer.map(([id]) => text(id));
   if (focused >= 0 && rows.length) rows[Math.min(focused, rows.length - 1)].firstElementChild.focus();
   const moves = Object.entries(count).filter(([, times]) => times).map(([kind, times]) => `${times} ${kind}`);
-  const said = before ? moves.join(", ") || "no change" : `${rows.length} items`;
-  column.changes.textContent = said;
-  return said;
+  const summary = before ? moves.join(", ") || "no change" : `${rows.length} items`;
+  column.changes.textContent = summary;
+  return summary;
 }
 
 function number(score) {
@@ -112,8 +112,8 @@ async function follow() {
   const moved = models.filter((model) => before.get(model.name) !== JSON.stringify(model));
   if (first || moved.length) drawModels();
   if (first) return askAll();
-  for (const one of columns.values()) {
-    if (back || moved.some((model) => model.name === one.name)) ask(one); // a new version, or one that is gone
+  for (const shown of columns.values()) {
+    if (back || moved.some((model) => model.name === shown.name)) ask(shown); // a version was added or removed
   }
 }
 
@@ -123,7 +123,7 @@ function drawModels() {
   $("models").replaceChildren(...models.map((model) => {
     const ready = model.state === "AVAILABLE";
     const running = `${model.model}, version ${model.version}`;
-    const about = ready ? running : model.error || (model.state === "END" ? "gone" : "loading");
+    const about = ready ? running : model.error || (model.state === "END" ? "removed" : "loading");
     const box = make("input", { type: "checkbox", value: model.name, change: () => choose(model.name, box.checked) });
     box.checked = columns.has(model.name);
     box.disabled = !ready && !box.checked;

@@ -1,20 +1,20 @@
-// The page's behaviour. Ids and titles are foreign text: they enter the document as text nodes and attributes only.
+// The page's behaviour. Ids and titles are untrusted text: they enter the document as text nodes and attributes only.
 
-const SHOWN = 3; // models, until others are chosen
-const session = []; // the events so far: ids, as the server gave them
-const columns = new Map(); // model name -> what its column shows, see `column`
-const names = new Map(); // id -> {title, image}, or the promise of knowing it
+const SHOWN = 3; // models that are selected at first
+const session = []; // the events so far: ids, as the server returned them
+const columns = new Map(); // model name -> its column, see `column`
+const names = new Map(); // id -> {title, image}, or a promise while they are loading
 let models = []; // as /page/models lists them
-let found = []; // what the search's list offers
-let active = -1; // which of it is chosen
-let searching; // aborts the search before
-let entered = false; // Enter came before what it was for
+let found = []; // ids in the list of the search
+let active = -1; // index of the selected one; -1: none
+let searching; // AbortController of the running search
+let entered = false; // Enter was pressed before the results arrived
 
 const $ = (id) => document.getElementById(id);
 const text = (item) => (typeof item === "string" ? item : JSON.stringify(item)); // ids that are not UTF-8: {"b64": ...}
 const title = (item) => names.get(text(item))?.title ?? text(item);
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-const say = (words) => ($("said").textContent = words);
+const say = (words) => ($("spoken").textContent = words);
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -27,7 +27,7 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Asking the server --------------------------------------------------------------------------------------------------
+// Requests -----------------------------------------------------------------------------------------------------------
 
 async function call(path, { body, signal } = {}) {
   const request = body ? { method: "POST", body: JSON.stringify(body), signal } : { signal };
@@ -53,19 +53,19 @@ async function call(path, { body, signal } = {}) {
 function learn(items) {
   const unknown = [...new Set(items)].filter((item) => typeof item === "string" && !names.has(item));
   if (unknown.length) {
-    const asked = call("/page/names", { body: { items: unknown } })
+    const request = call("/page/names", { body: { items: unknown } })
       .then(({ content }) => remember(content.items, unknown))
       .catch((error) => {
         for (const item of unknown) names.delete(item);
         status(`No titles: ${error.message}`, true);
       });
-    for (const item of unknown) names.set(item, asked);
+    for (const item of unknown) names.set(item, request);
   }
   return Promise.all(items.map((item) => names.get(text(item))));
 }
 
-function remember(rows, asked = []) {
-  for (const item of asked) names.set(item, {});
+function remember(rows, requested = []) {
+  for (const item of requested) names.set(item, {});
   for (const row of rows) names.set(row.item, row);
   for (const element of document.querySelectorAll(".item")) {
     if (element.known !== names.get(text(element.item))) fill(element);
@@ -106,17 +106,17 @@ function add(id) {
   $("session").scrollTop = $("session").scrollHeight;
 }
 
-function remove(place) {
-  session.splice(place, 1);
+function remove(index) {
+  session.splice(index, 1);
   changed();
   const buttons = $("session").querySelectorAll(".remove");
-  (buttons[Math.min(place, buttons.length - 1)] ?? $("search")).focus();
+  (buttons[Math.min(index, buttons.length - 1)] ?? $("search")).focus();
 }
 
 function changed() {
-  const events = session.map((id, place) => {
-    const label = `Remove event ${place + 1}, ${title(id)}`;
-    const acts = { type: "button", "aria-label": label, click: () => remove(place) };
+  const events = session.map((id, index) => {
+    const label = `Remove event ${index + 1}, ${title(id)}`;
+    const acts = { type: "button", "aria-label": label, click: () => remove(index) };
     return make("li", {}, item(id), make("button", { class: "remove", ...acts }, "✕"));
   });
   $("session").replaceChildren(...events);

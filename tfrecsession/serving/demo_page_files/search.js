@@ -2,15 +2,15 @@
 
 async function find() {
   const typed = $("search").value;
-  [found, active, entered] = [[], -1, false]; // those of another text are not to be chosen any more
+  [found, active, entered] = [[], -1, false]; // results for the previous text cannot be selected any more
   searching?.abort();
-  const mine = (searching = new AbortController());
+  const controller = (searching = new AbortController());
   try {
-    await sleep(typed ? 80 : 0); // one question per pause, not per key
-    if (mine.signal.aborted) return;
+    await sleep(typed ? 80 : 0); // one request per pause in typing, not per key
+    if (controller.signal.aborted) return;
     const query = new URLSearchParams({ q: typed, limit: 20 });
     for (const name of columns.keys()) query.append("model", name);
-    const { content } = await call(`/page/items?${query}`, { signal: mine.signal });
+    const { content } = await call(`/page/items?${query}`, { signal: controller.signal });
     remember(content.items);
     offer(content.items.map((row) => row.item), typed.trim());
   } catch (error) {
@@ -19,12 +19,12 @@ async function find() {
 }
 
 function offer(items, typed, error) {
-  found = typed && !items.includes(typed) ? [...items, typed] : items; // also what no vocabulary has may be an event
+  found = typed && !items.includes(typed) ? [...items, typed] : items; // an id that no vocabulary has may be added too
   active = typed && items.length ? 0 : -1;
-  const options = found.map((id, place) => {
-    const content = place < items.length ? [item(id)] : ["Add “", make("bdi", {}, id), "” as it is typed"];
-    const pick = { mousedown: (event) => event.preventDefault(), click: () => pickOption(place) };
-    return make("li", { role: "option", id: `found-${place}`, "aria-selected": "false", ...pick }, ...content);
+  const options = found.map((id, index) => {
+    const content = index < items.length ? [item(id)] : ["Add “", make("bdi", {}, id), "” as typed"];
+    const pick = { mousedown: (event) => event.preventDefault(), click: () => pickOption(index) };
+    return make("li", { role: "option", id: `found-${index}`, "aria-selected": "false", ...pick }, ...content);
   });
   if (!options.length) options.push(make("li", { class: "none quiet", role: "none" }, error ?? "Nothing found."));
   $("found").replaceChildren(...options);
@@ -45,16 +45,16 @@ function open(opened) {
 }
 
 function mark() {
-  for (const [place, option] of [...$("found").children].entries()) {
-    option.setAttribute("aria-selected", String(place === active));
-    if (place === active) option.scrollIntoView({ block: "nearest" });
+  for (const [index, option] of [...$("found").children].entries()) {
+    option.setAttribute("aria-selected", String(index === active));
+    if (index === active) option.scrollIntoView({ block: "nearest" });
   }
   if (active < 0) $("search").removeAttribute("aria-activedescendant");
   else $("search").setAttribute("aria-activedescendant", `found-${active}`);
 }
 
-function pickOption(place) {
-  const id = found[place];
+function pickOption(index) {
+  const id = found[index];
   $("search").value = "";
   open(false);
   add(id);

@@ -1,0 +1,187 @@
+"""The models and variants that every promise is tested over, one row each, and what a test may know of a model.
+
+A new model is one row of `ROWS`. Its promises are then tested in `make test-all`, and in `make test` while it is new.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tests import logs
+from tfrecsession import training
+from tfrecsession.models import MODELS, SequenceModel, Streaming
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the package, or a variant of one, as the tests train it.
+
+    Args:
+        name: the name in the ids of the tests.
+        model: the registered name; None: `name`.
+        settings: what makes a variant. They win over `small`, `ceiling` and what a test asks for.
+        small: settings that make it small and quick in tests.
+        ceiling: further settings with which it learns the large shop to near its ceiling.
+        data: the fixture of its data set. Beside it stand `large_`, `another_` and `noisy_` of the same name.
+        represents: whether it stands for its family, so that `make test` always runs it.
+        like: the row that it differs from by a formula, or by a layer with tests of its own. A change in the shared
+            files of the family does not bring it into `make test`; for a variant neither does one in the model's file.
+        cost: "small" or "large"; the tests marked `long` of a large one are slow.
+    """
+
+    name: str
+    model: str | None = None
+    settings: Mapping = field(default_factory=dict)
+    small: Mapping = field(default_factory=dict)
+    ceiling: Mapping = field(default_factory=dict)
+    data: str = "shop"
+    represents: bool = False
+    like: str | None = None
+    cost: str = "small"
+
+    @property
+    def registered(self) -> str:
+        return self.model or self.name
+
+    @property
+    def cls(self) -> type:
+        return MODELS[self.registered]
+
+    @property
+    def file(self) -> str:
+        """Path of the model's file, from the root of the project."""
+        return file_of(self.cls)
+
+    @property
+    def files(self) -> set[str]:
+        """Paths of the files of the model and of the classes it derives from."""
+        return {file_of(cls) for cls in self.cls.__mro__ if cls.__module__.startswith("tfrecsession.")}
+
+    @property
+    def family(self) -> str:
+        """Name of the folder that the model's file is in."""
+        return Path(self.file).parent.name
+
+    def settings_with(self, wanted: Mapping | None = None) -> dict:
+        """All settings of a training: the defaults, `small`, those that a test wants, those of the variant."""
+        return training.settings_of(self.registered, self.small, wanted or {}, self.settings)
+
+
+def file_of(cls: type) -> str:
+    """Path of a class's file, from the root of the project."""
+    return Path(inspect.getfile(sys.modules[cls.__module__])).relative_to(ROOT).as_posix()
+
+
+PAIRS = {"small": {"epochs": 3, "rows": 16, "negatives": 64}}
+SEQUENCES = {
+    "small": {"epochs": 3, "rows": 16, "steps": 8, "negatives": 64},
+    "ceiling": {"epochs": 8, "negatives": 128},
+}
+WITH_DROPOUT = SEQUENCES | {"ceiling": {**SEQUENCES["ceiling"], "dropout": 0.1}}
+DIV = {"history": "div"}
+ALL_PAIRS = {"loss": "all_pairs", "dim": 16}
+WHOLE = {"neighbours": None, "direction": "part"}
+LSTM = {"cell": "lstm", "discount": 0.5}
+RNN = {"cell": "rnn", "embedding": "one_hot", "learning_rate": 0.05}
+RESIDUAL = {"units": [64, 64], "residual": True, "embedding": "separate"}
+JOINED = {"joined": True, "lanes": 16}
+BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
+HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
+NARM_RAW = {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}
+
+ROWS = [
+    # popularity
+    Model("random"),
+    Model("popularity"),
+    Model("session_popularity", represents=True),
+    # rules
+    Model("association_rules", like="sequential_rules"),
+    Model("markov", like="sequential_rules"),
+    Model("sequential_rules", represents=True),
+    Model("item_knn"),
+    Model("item_knn-div", "item_knn", DIV, like="item_knn"),
+    # neighbours
+    Model("sknn", like="vstan"),
+    Model("vsknn"),
+    Model("stan", like="vstan"),
+    Model("vstan", represents=True),
+    # linear
+    Model("session_aggregation"),
+    Model("slist", represents=True),
+    Model("slist-whole", "slist", WHOLE, like="slist"),
+    # factorization
+    Model("matrix_factorization", **PAIRS, represents=True),
+    Model("matrix_factorization-all_pairs", "matrix_factorization", ALL_PAIRS, **PAIRS, like="matrix_factorization"),
+    Model("als", represents=True),
+    # content
+    Model("two_tower", **PAIRS, represents=True),
+    # recurrent
+    Model("gru4rec", **WITH_DROPOUT, represents=True),
+    Model("gru4rec-lstm", "gru4rec", LSTM, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-rnn", "gru4rec", RNN, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-residual", "gru4rec", RESIDUAL, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-joined", "gru4rec", JOINED, **WITH_DROPOUT, represents=True, cost="large"),
+    Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **WITH_DROPOUT, cost="large"),
+    Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
+    Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
+    # attention
+    Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
+    Model("narm-raw", "narm", NARM_RAW, **WITH_DROPOUT, like="narm", cost="large"),
+]
+TABLE = {row.name: row for row in ROWS}
+
+
+# What the tests ask of a model: the one place that knows the package's flags -----------------------------------------
+
+
+def reads_both_ends(model) -> bool:
+    """Whether a session is read up to its end, so that its last step alone has a target."""
+    return model.reads.one_target
+
+
+def users_read(model) -> str | None:
+    """How a model, or its class, reads the earlier sessions of a user: None, "visits" or "joined"."""
+    return model.reads.users
+
+
+def by_user_of(model):
+    """The `by_user` of the batches that a model is trained on."""
+    return model.reads.by_user
+
+
+def goes_on_from_a_state(model) -> bool:
+    """Whether `advance` answers event by event."""
+    return "advance" in model.abilities
+
+
+def packed(model, *rows) -> dict:
+    """Packs rows of sessions of item ids into a batch with all that the model reads, each session of another user."""
+    batch = logs.packed(*rows)
+    batch["visit"] = np.zeros_like(batch["items"])
+    return batch
+
+
+# The rows that a promise holds for: known before a model is built ----------------------------------------------------
+
+
+def learned(row: Model) -> bool:
+    """Whether it is a sequence model, learned by gradient."""
+    return issubclass(row.cls, SequenceModel)
+
+
+def recurrent(row: Model) -> bool:
+    """Whether it goes on from a state: a recurrence that reads forward only."""
+    return issubclass(row.cls, Streaming) and not row.settings.get("bidirectional")
+
+
+def across_sessions(row: Model) -> bool:
+    """Whether it is a sequence model that reads earlier sessions of the user."""
+    return learned(row) and bool(row.settings.get("joined") or users_read(row.cls))
