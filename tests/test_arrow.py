@@ -11,24 +11,7 @@ import pytest
 import tfrecsession
 
 PACKAGE = Path(tfrecsession.__file__).parent
-ORDER = [
-    "events",
-    "sessions",
-    "batches",
-    "layers",
-    "losses",
-    "negatives",
-    "metrics",
-    "optimizers",
-    "recommender",
-    "models",
-    "training",
-    "evaluation",
-    "export",
-    "serving",
-    "presets",
-    "cli",
-]
+ORDER = [*tfrecsession._FOLDERS, "cli"]
 BEFORE_ALL = {"errors", "staging", "version"}
 
 

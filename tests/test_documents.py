@@ -193,6 +193,21 @@ def station_of(value, default):
     return module.split(".")[1] if module.startswith("tfrecsession.") else default
 
 
+@pytest.mark.parametrize("name", trs.models.MODELS)
+def test_every_model_is_listed(name):
+    """In the README or the guide, and in the reference under its family, the folder of its module."""
+    model = trs.models.MODELS[name]
+    listed = f"**{model.__name__}** (`{name}`)"
+    assert any(listed in (ROOT / page).read_text() for page in ("README.md", "docs/guide/models.md")), (
+        f"docs/guide/models.md: add a paragraph that begins with '{listed}' to the section of its family"
+    )
+    heading = f"## {model.__module__.split('.')[-2].capitalize()}"
+    sections = re.split(r"^(?=## )", (DOCS / "api/models.md").read_text(), flags=re.M)
+    (section,) = [text for text in sections if text.startswith(f"{heading}\n")] or [""]
+    entry = f"::: tfrecsession.models.{model.__name__}"
+    assert entry in section.splitlines(), f"docs/api/models.md: add '{entry}' under '{heading}', as the other models"
+
+
 def numbers_of(file):
     """Yields the numbers of a result file, and half of every interval."""
     rows = list(csv.reader(line for line in file.open() if not line.startswith("#")))

@@ -1,4 +1,4 @@
-"""Lists of items as a signature takes them, and what it answers as lists."""
+"""Conversion between lists of items and the string tensors of signatures."""
 
 import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""Indexes of an export: what they find against the exact answer, what they keep, what they refuse."""
+"""Indexes of an export: recall against the exact answer, size, and errors."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.sessions.vocabulary import Items
 
 K = 10
-MADE = {
+SETTINGS = {
     "gru4rec": {"units": [16], "epochs": 1},  # with biases
     "als": {"factors": 8, "sweeps": 2},
     "two_tower": {"dim": 8, "epochs": 1},
@@ -38,7 +38,7 @@ def fitted(shop):
     def get(name):
         if name not in models:
             keras.utils.set_random_seed(0)
-            settings = training.settings_of(name, MADE[name])
+            settings = training.settings_of(name, SETTINGS[name])
             models[name] = training.build(name, shop.items, settings)
             training.fit(models[name], shop, settings, seed=0)
         return models[name]
@@ -47,7 +47,7 @@ def fitted(shop):
 
 
 @pytest.mark.parametrize("kind, most", [("bfloat16", 2**-8), ("int8", 1 / 254)])
-def test_a_compact_table_is_near_what_it_was_made_of(kind, most):
+def test_a_compact_table_is_near_its_matrix(kind, most):
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(BLOCK + 77, 6)) * rng.uniform(0.1, 10, (BLOCK + 77, 1))
     matrix[3] = 0
@@ -60,10 +60,10 @@ def test_a_compact_table_is_near_what_it_was_made_of(kind, most):
     assert not rows[0, 1, :5].any()
     queries = rng.normal(size=(3, 6)).astype("f")
     for width in (6, 5):  # with and without the exact column
-        kept = table.rows(tf.range(len(matrix))).numpy()[:, :width]
-        loose = 0.05 if kind == "bfloat16" else 1e-5  # products of bfloat16 are rounded
+        stored = table.rows(tf.range(len(matrix))).numpy()[:, :width]
+        tolerance = 0.05 if kind == "bfloat16" else 1e-5  # products of bfloat16 are rounded
         scores = table.scores(tf.constant(queries[:, :width]))
-        np.testing.assert_allclose(scores, queries[:, :width] @ kept.T, rtol=loose, atol=20 * loose)
+        np.testing.assert_allclose(scores, queries[:, :width] @ stored.T, rtol=tolerance, atol=20 * tolerance)
 
 
 @pytest.mark.parametrize(
@@ -76,28 +76,28 @@ def test_a_compact_table_is_near_what_it_was_made_of(kind, most):
         pytest.param("matrix_factorization", "exact-int8", marks=pytest.mark.slow),
     ],
 )
-def test_a_compact_export_answers_nearly_as_the_model(fitted, shop, tmp_path, name, kind):
+def test_a_compact_export_answers_nearly_like_the_model(fitted, shop, tmp_path, name, kind):
     model = fitted(name)
     path = model.export(tmp_path / "m" / "1", k=K, index=kind, histories=shop.test.beginnings(300))
     loaded = tf.saved_model.load(str(path))
-    ask = loaded.signatures
+    signatures = loaded.signatures
     histories = shop.test.beginnings(40, seed=3)
     expected = model.recommend(histories, k=K)
-    answer = ask["serving_default"](items=strings(histories))
+    answer = signatures["serving_default"](items=strings(histories))
     shares = [len({*a} & {*b}) / K for a, b in zip(text(answer["items"]), expected.items.tolist(), strict=True)]
     assert np.mean(shares) > 0.95
     np.testing.assert_allclose(answer["scores"], expected.scores, rtol=0.05, atol=0.05)
-    queries = ask["encode"](items=strings(histories))["vector"].numpy()  # the vectors that are kept say the scores
-    of_answer = ask["encode_items"](items=tf.reshape(answer["items"], [-1]))["vector"].numpy().reshape(40, K, -1)
-    np.testing.assert_allclose(np.einsum("nd,nkd->nk", queries, of_answer), answer["scores"], rtol=1e-4, atol=1e-5)
-    alike = ask["similar_items"](items=tf.constant([shop.items.ids[3], "no-such-item"]))
-    assert len({*text(alike["items"])[0]} & {*model.similar_items([shop.items.ids[3]], K).items[0]}) >= K - 2
-    assert text(alike["items"])[1] == [""] * K
+    queries = signatures["encode"](items=strings(histories))["vector"].numpy()
+    best = signatures["encode_items"](items=tf.reshape(answer["items"], [-1]))["vector"].numpy().reshape(40, K, -1)
+    np.testing.assert_allclose(np.einsum("nd,nkd->nk", queries, best), answer["scores"], rtol=1e-4, atol=1e-5)
+    similar = signatures["similar_items"](items=tf.constant([shop.items.ids[3], "no-such-item"]))
+    assert len({*text(similar["items"])[0]} & {*model.similar_items([shop.items.ids[3]], K).items[0]}) >= K - 2
+    assert text(similar["items"])[1] == [""] * K
     proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     ops, _ = graph_ops(proto.meta_graphs[0].graph_def)
     assert {"MatMul", "BatchMatMulV2", "BatchMatMulV3"} & ops and all(op_def_registry.get(op) is not None for op in ops)
     assert not {op for op in ops if ">" in op or "PyFunc" in op}  # core ops have no namespace
-    assert not {"ResourceGather", "ResourceGatherNd"} & ops  # after them every read of the whole table copies it
+    assert not {"ResourceGather", "ResourceGatherNd"} & ops  # they make every read of the whole table copy it
     card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
     assert card["index"] == kind and card["recall"] > 0.95 and card["recall_measured_on"] == "300 histories"
     page = (path / "assets.extra" / "README.md").read_text()
@@ -116,15 +116,15 @@ def test_filters_of_a_compact_export(fitted, shop, tmp_path):
     answer = loaded.signatures["recommend_filtered"](
         items=strings(histories), exclude=strings(exclude), only=strings(only)
     )
-    found = text(answer["items"])
-    assert not {*found[0]} & {*first[0], ids[3], ids[9]} and "" not in found[0]
-    assert found[1] == ids[K : 2 * K]  # popular items go on
-    assert {*found[2]} == {*ids[-4:], ""} and found[2][4:] == [""] * (K - 4)
-    assert {*found[3]} == {ids[7], ids[100], ""}
+    returned = text(answer["items"])
+    assert not {*returned[0]} & {*first[0], ids[3], ids[9]} and "" not in returned[0]
+    assert returned[1] == ids[K : 2 * K]  # the next popular items
+    assert {*returned[2]} == {*ids[-4:], ""} and returned[2][4:] == [""] * (K - 4)
+    assert {*returned[3]} == {ids[7], ids[100], ""}
 
 
 @pytest.mark.parametrize("kind, bytes_of_a_number", [("exact-bf16", 2), ("exact-int8", 1)])
-def test_the_table_is_kept_once_and_small(tmp_path, kind, bytes_of_a_number):
+def test_the_table_is_stored_once_and_compact(tmp_path, kind, bytes_of_a_number):
     items = Items((f"i{number}" for number in range(20_000)), np.ones(20_000))
     model = trs.models.GRU4Rec(items, units=[32], negatives=trs.negatives.Popularity(8))
     path = model.export(tmp_path / "1", index=kind)
@@ -134,38 +134,38 @@ def test_the_table_is_kept_once_and_small(tmp_path, kind, bytes_of_a_number):
     )  # biases twice, lengths, scales, counts
 
 
-def test_an_index_that_finds_little_says_so(fitted):
-    """The measure itself, on tables whose answers are known."""
+def test_recall_falls_with_a_wrong_table(fitted):
+    """Measures tables whose recall is known."""
     model = fitted("gru4rec")
-    asked, what = sample(model, None, 10, 50)
-    assert len(asked) == 50 and "items" in what
+    histories, description = sample(model, None, 10, 50)
+    assert len(histories) == 50 and "items" in description
     index = CompactIndex(model, "exact-int8", K)
-    assert recall(model, index, asked, K) > 0.9
+    assert recall(model, index, histories, K) > 0.9
     index.table.table.assign(tf.zeros_like(index.table.table))
-    assert recall(model, index, asked, K) < 0.5
+    assert recall(model, index, histories, K) < 0.5
     assert share_of(np.array([[2, 3, 4, 0]]), np.array([[9, 4, 2, 0]])) == pytest.approx(2 / 3)
 
 
-def test_what_cannot_be_indexed(shop, tmp_path):
+def test_invalid_indexes(shop, tmp_path):
     rules = trs.models.MarkovChain(shop.items)
     rules.fit(shop.train)
     mean = trs.models.SessionAggregation(shop.items, dim=4)
     mean.fit(shop.train)
-    for made, wrong, named in (
+    for model, wrong, message in (
         (rules, {"index": "exact-bf16"}, "MarkovChain does not score by a dot product"),
         (rules, {"index": "scann"}, "MarkovChain does not score by a dot product"),
-        (mean, {"index": "annoy"}, "index='annoy': say one of exact, exact-bf16, exact-int8, scann"),
+        (mean, {"index": "annoy"}, "index='annoy': must be one of exact, exact-bf16, exact-int8, scann"),
         (mean, {"index": "exact-bf16", "target_recall": 1.0}, "target_recall=1.0"),
-        (mean, {"index": "exact-bf16", "histories": [["no-such-item"]]}, "histories: none of them"),
+        (mean, {"index": "exact-bf16", "histories": [["no-such-item"]]}, "histories: at least one must have an item"),
         (mean, {"index": "exact-int8", "k": 201}, "k=201"),
     ):
-        with pytest.raises(InputError, match=named):
-            made.export(tmp_path / "1", **wrong)
+        with pytest.raises(InputError, match=message):
+            model.export(tmp_path / "1", **wrong)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tf_keras") is None, reason="the extra `retrieval` is not installed")
-def test_scann_says_what_it_needs(shop, tmp_path, monkeypatch):
+def test_errors_of_scann_say_what_to_install(shop, tmp_path, monkeypatch):
     mean = trs.models.SessionAggregation(shop.items, dim=4)
     mean.fit(shop.train)
     find = importlib.util.find_spec
@@ -173,11 +173,13 @@ def test_scann_says_what_it_needs(shop, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"ScaNN is not installed: pip install 'tfrecsession\[scann\]'"):
         mean.export(tmp_path / "1", index="scann")
     proto = saved_model_pb2.SavedModel()
-    function = proto.meta_graphs.add().graph_def.library.function.add()  # however deep in the graph it is
+    function = proto.meta_graphs.add().graph_def.library.function.add()  # in a function of the graph
     function.node_def.add(op="Scann>ScannSearchBatched")
     with pytest.raises(InputError, match="served/m/1: holds a ScaNN index: ScaNN is not installed: pip install"):
         load_ops_of(proto, "served/m/1")
-    (tmp_path / "scann.py").write_text("raise ImportError('undefined symbol: _ZN')\n")  # as of another TensorFlow
+    (tmp_path / "scann.py").write_text(
+        "raise ImportError('undefined symbol: _ZN')\n"
+    )  # as if built for another TensorFlow
     monkeypatch.setattr(importlib.util, "find_spec", find)
     monkeypatch.syspath_prepend(tmp_path)
     for name in [name for name in sys.modules if name.partition(".")[0] == "scann"]:
@@ -199,34 +201,34 @@ model, folder = keras.saving.load_model(sys.argv[1]), Path(sys.argv[2])
 histories = json.loads(sys.argv[3])
 path = model.export(folder / "m" / "1", k=10, index="scann", target_recall=0.9, histories=histories)
 card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
-ask = tf.saved_model.load(str(path)).signatures
+signatures = tf.saved_model.load(str(path)).signatures
 def strings(rows):
     return tf.ragged.constant(rows, dtype=tf.string, inner_shape=()).to_tensor("")
 def text(array):
     return [[item.decode() for item in row] for row in array.numpy()]
-asked = [row for row in histories if row][:60]
-answer = ask["serving_default"](items=strings(asked))
-expected = model.recommend(asked, k=10)
+some = [row for row in histories if row][:60]
+answer = signatures["serving_default"](items=strings(some))
+expected = model.recommend(some, k=10)
 shares = [len({*a} & {*b}) / 10 for a, b in zip(text(answer["items"]), expected.items.tolist(), strict=True)]
 assert np.mean(shares) > 0.85 and card["recall"] > 0.85, (np.mean(shares), card)
 for row, (items, scores) in enumerate(zip(text(answer["items"]), answer["scores"].numpy())):  # scores are exact
-    found = dict(zip(expected.items[row], expected.scores[row]))
-    both = [place for place, item in enumerate(items) if item in found]
-    np.testing.assert_allclose(scores[both], [found[items[place]] for place in both], rtol=1e-4, atol=1e-5)
+    exact = dict(zip(expected.items[row], expected.scores[row]))
+    common = [rank for rank, item in enumerate(items) if item in exact]
+    np.testing.assert_allclose(scores[common], [exact[items[rank]] for rank in common], rtol=1e-4, atol=1e-5)
 ids = model.items.ids.tolist()
-answer = ask["recommend_filtered"](  # filters that leave few candidates, or none: the exact answer
+answer = signatures["recommend_filtered"](  # filters that leave few candidates, or none: the exact answer
     items=strings([[ids[3]], [ids[3]], [ids[3]], []]),
     exclude=strings([ids[5:], ids, expected.items[0].tolist(), ids[:2]]),
     only=strings([["", "", ""], [""], [ids[7], ids[8], ids[9]], [""]]),
 )
-found = text(answer["items"])
-assert {*found[0]} == {*ids[:5], ""} and found[1] == [""] * 10 and {*found[2]} <= {ids[7], ids[8], ids[9], ""}
-assert found[3] == ids[2:12], found[3]
-answer = ask["serving_default"](items=tf.zeros((0, 3), tf.string))
+returned = text(answer["items"])
+assert {*returned[0]} == {*ids[:5], ""} and returned[1] == [""] * 10 and {*returned[2]} <= {ids[7], ids[8], ids[9], ""}
+assert returned[3] == ids[2:12], returned[3]
+answer = signatures["serving_default"](items=tf.zeros((0, 3), tf.string))
 assert answer["items"].shape == (0, 10)
 state = np.zeros((1, model.initial_state().shape[1]), np.float32)
-stepped = ask["advance"](items=tf.constant([ids[3]]), state=tf.constant(state))
-assert text(stepped["items"]) == text(ask["serving_default"](items=tf.constant([[ids[3]]]))["items"])
+stepped = signatures["advance"](items=tf.constant([ids[3]]), state=tf.constant(state))
+assert text(stepped["items"]) == text(signatures["serving_default"](items=tf.constant([[ids[3]]]))["items"])
 settings = card["index_settings"]
 page = " ".join((path / "assets.extra" / "README.md").read_text().split())
 assert f"{settings['num_leaves_to_search']} of {settings['num_leaves']} leaves" in page
@@ -271,6 +273,6 @@ def test_scann(tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
 
-    said = run(ASK_SCANN, tmp_path / "model.keras", tmp_path / "served", histories, TF_USE_LEGACY_KERAS="1")
-    assert "all is well" in said
+    output = run(ASK_SCANN, tmp_path / "model.keras", tmp_path / "served", histories, TF_USE_LEGACY_KERAS="1")
+    assert "all is well" in output
     assert "served" in run(SERVE_SCANN, tmp_path / "served", shop.items.ids[0])  # without Keras 2

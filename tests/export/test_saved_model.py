@@ -16,21 +16,21 @@ STRANGE = ["007", "7", "čaj ☕", "שלום", "a b", '"quoted"', "[UNK]", "0", 
 
 
 @pytest.mark.parametrize("ids", [STRANGE, [*STRANGE, "line\nfeed", "carriage\rreturn"]], ids=["file", "no file"])
-def test_ids_of_any_kind_come_back_as_they_were(tmp_path, ids):
+def test_ids_of_any_kind_are_returned_unchanged(tmp_path, ids):
     items = Items(ids, np.arange(len(ids), 0, -1))
     model = trs.models.GRU4Rec(items, units=[4], negatives=trs.negatives.Popularity(8))
     path = model.export(tmp_path / "1", k=len(ids))
     histories = [[item] for item in ids]
-    answered, scores = trs.export.ask(path, histories)
+    returned, scores = trs.export.ask(path, histories)
     expected = model.recommend(histories, k=len(ids))
-    assert answered.tolist() == expected.items.tolist()
+    assert returned.tolist() == expected.items.tolist()
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-6)
-    assert set(answered[0]) == set(ids)
+    assert set(returned[0]) == set(ids)
     assert bool(list((path / "assets").glob("*"))) == ("line\nfeed" not in ids)
 
 
-def test_only_what_an_answer_reads_is_saved(tmp_path):
-    """Neither the optimizer's state nor the sampler's tables: the export is about as large as table and biases."""
+def test_only_variables_of_answers_are_saved(tmp_path):
+    """Neither optimizer state nor sampler tables are saved: the export is about as large as table and biases."""
     items = Items((f"i{number}" for number in range(20_000)), np.ones(20_000))
     model = trs.models.GRU4Rec(items, units=[16], negatives=trs.negatives.Popularity(8))
     path = model.export(tmp_path / "1")
@@ -38,18 +38,18 @@ def test_only_what_an_answer_reads_is_saved(tmp_path):
     assert size < 1.2 * 20_000 * (16 + 1 + 2) * 4  # vectors, biases, counts of 8 bytes
 
 
-def test_the_newest_version_answers(tmp_path):
+def test_the_newest_version_is_used(tmp_path):
     for version in (2, 10, 9):
         (tmp_path / str(version)).mkdir()
         (tmp_path / str(version) / "saved_model.pb").touch()
-    (tmp_path / "12").mkdir()  # empty: an export under way
+    (tmp_path / "12").mkdir()  # empty: an unfinished export
     assert trs.export.newest_version(tmp_path).name == "10"
     assert trs.export.newest_version(tmp_path / "2").name == "2"
     with pytest.raises(InputError, match="no SavedModel"):
         trs.export.newest_version(tmp_path / "12")
 
 
-def test_a_batch_of_many_shapes_is_one_trace(tmp_path, shop):
+def test_one_signature_serves_all_shapes(tmp_path, shop):
     model = trs.models.GRU4Rec(shop.items, units=[4], negatives=trs.negatives.Popularity(8))
     served = tf.saved_model.load(str(model.export(tmp_path / "1", k=3))).signatures["serving_default"]
     for rows, steps in ((1, 1), (2, 7), (5, 100)):
@@ -61,7 +61,7 @@ def untrained(ids=200):
     return trs.models.GRU4Rec(items, units=[64], negatives=trs.negatives.Popularity(8))
 
 
-def test_what_cannot_be_exported(tmp_path):
+def test_invalid_exports(tmp_path):
     model = untrained()
     for k in (0, 201, 2.0):
         with pytest.raises(InputError, match="k="):
@@ -69,20 +69,20 @@ def test_what_cannot_be_exported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write there"):
         model.export(tmp_path / "file" / "1", k=5)
-    with pytest.raises(InputError, match="cannot write there"):  # a folder that nobody writes to, root included
-        model.export("/proc/nobody/1", k=5)
+    with pytest.raises(InputError, match="cannot write there"):  # not writable, not even for root
+        model.export("/proc/unwritable/1", k=5)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     (tmp_path / "gru4rec" / "1").mkdir(parents=True)
     (tmp_path / "gru4rec" / "1" / "saved_model.pb").touch()
     with pytest.raises(InputError, match="1: exists already"):
         model.export(tmp_path / "gru4rec" / "1", k=5)
     with pytest.raises(InputError, match="must not be overwritten"):
-        model.export(tmp_path / "gru4rec", k=5, overwrite=True)  # the model's folder instead of a version's
+        model.export(tmp_path / "gru4rec", k=5, overwrite=True)  # the model's folder, not a version's
 
 
 @pytest.mark.parametrize("most", [1000, 200_000], ids=["vocabulary", "variables"])
 def test_no_room(tmp_path, most):
-    """A limit on the size of files stands for a full disk; in a process of its own, since it stays."""
+    """Simulates a full disk by a file size limit, in a separate process, since the limit cannot be lifted."""
     code = (
         "import resource, sys\n"
         "from tests.export.test_saved_model import untrained\n"
@@ -93,25 +93,25 @@ def test_no_room(tmp_path, most):
         "except InputError as error:\n    print(error)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "models" / "m" / "1")]
-    said = subprocess.run(command, capture_output=True, text=True)
-    assert "make room" in said.stdout, said.stderr[-2000:]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "make room" in done.stdout, done.stderr[-2000:]
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_that_was_never_fitted_is_told_of(tmp_path, shop):
+def test_export_of_an_unfitted_model_warns(tmp_path, shop):
     rules = trs.models.MarkovChain(shop.items)
-    learned = trs.models.GRU4Rec(shop.items, units=[4], negatives=trs.negatives.Popularity(8))
-    learned.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.BPRMax())
+    network = trs.models.GRU4Rec(shop.items, units=[4], negatives=trs.negatives.Popularity(8))
+    network.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.BPRMax())
     with pytest.warns(UserWarning, match="this MarkovChain has never been fitted"):
         rules.export(tmp_path / "1", k=5)
     with pytest.warns(UserWarning, match="this GRU4Rec has never been fitted"):
-        warn_unfitted(learned)
+        warn_unfitted(network)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        for model in (rules, learned):
+        for model in (rules, network):
             model.fit(shop.train.batches(rows=64, steps=20), verbose=0)
             model.save(tmp_path / "model.keras")
             warn_unfitted(model)
             warn_unfitted(keras.saving.load_model(tmp_path / "model.keras"))
-        learned.compile("sgd", trs.losses.BPRMax())
-        warn_unfitted(learned)
+        network.compile("sgd", trs.losses.BPRMax())
+        warn_unfitted(network)

@@ -1,4 +1,4 @@
-"""The further signatures of an export against what the same model says in Python."""
+"""The signatures of an export against the same model in Python."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tests.export.strings import strings, text
 from tfrecsession import training
 
 K = 12
-MADE = {
+SETTINGS = {
     "gru4rec": {"units": [8], "epochs": 1},  # with biases
     "vsknn": {},
     "item_knn": {},
@@ -21,33 +21,33 @@ MADE = {
     "matrix_factorization": {"dim": 8, "epochs": 1},
     "session_aggregation": {"dim": 8},
 }
-WITH_VECTORS = [name for name in MADE if name not in ("vsknn", "item_knn")]
+WITH_VECTORS = [name for name in SETTINGS if name not in ("vsknn", "item_knn")]
 
 
 @pytest.fixture(scope="module")
 def exported(shop, tmp_path_factory):
-    """(name, exclude_seen) -> the model and the signatures of its export."""
-    models, made = {}, {}
+    """Returns a function of name and exclude_seen -> the model and the signatures of its export."""
+    models, exports = {}, {}
 
     def get(name, exclude_seen=False):
         if name not in models:
             keras.utils.set_random_seed(0)
-            settings = training.settings_of(name, MADE[name])
+            settings = training.settings_of(name, SETTINGS[name])
             models[name] = training.build(name, shop.items, settings)
             training.fit(models[name], shop, settings, seed=0)
-        if (name, exclude_seen) not in made:
+        if (name, exclude_seen) not in exports:
             path = tmp_path_factory.mktemp(name) / "1"
             models[name].export(path, k=K, exclude_seen=exclude_seen)
-            made[name, exclude_seen] = tf.saved_model.load(str(path))  # held: its tables live as long as it does
-        return models[name], made[name, exclude_seen].signatures
+            exports[name, exclude_seen] = tf.saved_model.load(str(path))  # keeps its lookup tables alive
+        return models[name], exports[name, exclude_seen].signatures
 
     return get
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])
 @pytest.mark.parametrize("name", ["gru4rec", "vsknn", "als"])
-def test_filtered_it_is_recommend_with_candidates(exported, shop, name, exclude_seen):
-    model, ask = exported(name, exclude_seen)
+def test_recommend_filtered_equals_recommend_with_candidates(exported, shop, name, exclude_seen):
+    model, signatures = exported(name, exclude_seen)
     ids = shop.items.ids.tolist()
     rng = np.random.default_rng(0)
     histories = [[ids[3], "no-such-item", ids[15], ids[3]], [ids[40]], [], ["no-such-item"], [ids[7]], [ids[8]]]
@@ -55,7 +55,7 @@ def test_filtered_it_is_recommend_with_candidates(exported, shop, name, exclude_
     exclude[1] += ["no-such-item", exclude[1][0]]
     only = [rng.choice(ids, size).tolist() for size in (50, 0, 0, 60, 4, 1)]
     only[0] += ["no-such-item", only[0][0], only[0][0]]
-    answer = ask["recommend_filtered"](items=strings(histories), exclude=strings(exclude), only=strings(only))
+    answer = signatures["recommend_filtered"](items=strings(histories), exclude=strings(exclude), only=strings(only))
     for row, history in enumerate(histories):
         candidates = sorted((set(only[row]) or set(ids)) - set(exclude[row]))
         expected = model.recommend([history], k=K, exclude_seen=exclude_seen, candidates=candidates)
@@ -64,23 +64,23 @@ def test_filtered_it_is_recommend_with_candidates(exported, shop, name, exclude_
     assert text(answer["items"])[4].count("") >= K - 4  # no more were allowed
 
 
-def test_filtered_by_nothing_it_is_the_default(exported, shop):
-    _, ask = exported("vsknn")
+def test_recommend_filtered_without_filters_equals_serving_default(exported, shop):
+    _, signatures = exported("vsknn")
     histories = strings([[shop.items.ids[3]], [], [shop.items.ids[5], shop.items.ids[9]]])
-    expected = ask["serving_default"](items=histories)
-    for nothing in (tf.zeros((3, 0), tf.string), tf.fill((3, 2), "")):
-        answer = ask["recommend_filtered"](items=histories, exclude=nothing, only=nothing)
+    expected = signatures["serving_default"](items=histories)
+    for padding in (tf.zeros((3, 0), tf.string), tf.fill((3, 2), "")):
+        answer = signatures["recommend_filtered"](items=histories, exclude=padding, only=padding)
         for output in ("items", "scores"):
             np.testing.assert_array_equal(answer[output], expected[output])
     empty = tf.zeros((0, 0), tf.string)
-    assert ask["recommend_filtered"](items=empty, exclude=empty, only=empty)["items"].shape == (0, K)
+    assert signatures["recommend_filtered"](items=empty, exclude=empty, only=empty)["items"].shape == (0, K)
 
 
-def test_where_nothing_is_left(exported, shop):
-    _, ask = exported("gru4rec")
+def test_filters_that_leave_no_item(exported, shop):
+    _, signatures = exported("gru4rec")
     item = shop.items.ids[3]
     rows = [([item], [item]), ([], ["no-such-item"]), (shop.items.ids.tolist(), [])]  # exclude, only
-    answer = ask["recommend_filtered"](
+    answer = signatures["recommend_filtered"](
         items=tf.fill((3, 1), item), exclude=strings([row[0] for row in rows]), only=strings([row[1] for row in rows])
     )
     assert text(answer["items"]) == [[""] * K] * 3
@@ -88,20 +88,20 @@ def test_where_nothing_is_left(exported, shop):
 
 
 @pytest.mark.parametrize("wrong", ["exclude", "only"])
-def test_a_list_that_is_not_one_per_history_is_named(exported, shop, wrong):
-    _, ask = exported("gru4rec")
+def test_a_filter_with_the_wrong_number_of_rows_is_named(exported, shop, wrong):
+    _, signatures = exported("gru4rec")
     for rows in (1, 3):
         lists = {name: tf.fill((rows if name == wrong else 2, 1), shop.items.ids[0]) for name in ("exclude", "only")}
-        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{wrong}: say a row for each of items"):
-            ask["recommend_filtered"](items=tf.fill((2, 1), shop.items.ids[0]), **lists)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{wrong}: must have one row for each of items"):
+            signatures["recommend_filtered"](items=tf.fill((2, 1), shop.items.ids[0]), **lists)
 
 
 @pytest.mark.parametrize("name", ["item_knn", *WITH_VECTORS])
-def test_similar_items_are_those_of_the_model(exported, shop, name):
-    model, ask = exported(name)
-    asked = shop.items.ids[[3, 40, 3, -1]].tolist()
-    expected = model.similar_items(asked, k=K)
-    answer = ask["similar_items"](items=tf.constant([*asked, "no-such-item", ""]))
+def test_similar_items_equal_those_of_the_model(exported, shop, name):
+    model, signatures = exported(name)
+    items = shop.items.ids[[3, 40, 3, -1]].tolist()
+    expected = model.similar_items(items, k=K)
+    answer = signatures["similar_items"](items=tf.constant([*items, "no-such-item", ""]))
     assert text(answer["items"]) == [*expected.items.tolist(), [""] * K, [""] * K]
     np.testing.assert_allclose(answer["scores"][:4], expected.scores, rtol=1e-5, atol=1e-6)
 
@@ -111,25 +111,25 @@ def test_products_of_the_vectors_are_the_scores(exported, shop, name):
     products_are_scores(exported(name)[1], shop)
 
 
-def products_are_scores(ask, shop):
+def products_are_scores(signatures, shop):
     ids = shop.items.ids.tolist()
     histories = strings([[ids[3], "no-such-item", ids[15], ids[3]], [ids[40]], [], ["no-such-item"]])
-    queries = ask["encode"](items=histories)["vector"].numpy()
-    table = ask["encode_items"](items=tf.constant([*ids, "no-such-item", ""]))["vector"].numpy()
+    queries = signatures["encode"](items=histories)["vector"].numpy()
+    table = signatures["encode_items"](items=tf.constant([*ids, "no-such-item", ""]))["vector"].numpy()
     assert queries.dtype == table.dtype == np.float32 and queries.shape[1] == table.shape[1]
     assert not queries[2:].any() and not table[-2:].any()
     products = queries[:2] @ table[:-2].T
-    answer = ask["serving_default"](items=histories)
+    answer = signatures["serving_default"](items=histories)
     np.testing.assert_allclose(-np.sort(-products)[:, :K], answer["scores"][:2], rtol=1e-4, atol=1e-5)
-    place = {item: number for number, item in enumerate(ids)}
+    index = {item: column for column, item in enumerate(ids)}
     for row, items in enumerate(text(answer["items"])[:2]):
-        of_answer = products[row, [place[item] for item in items]]
-        np.testing.assert_allclose(of_answer, answer["scores"][row], rtol=1e-4, atol=1e-5)
+        scores = products[row, [index[item] for item in items]]
+        np.testing.assert_allclose(scores, answer["scores"][row], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["als", "matrix_factorization"])
 def test_products_of_the_vectors_are_the_ratings(shop, tmp_path, name):
-    """Biases of items, a bias of the person and the mean: all of them not 0."""
+    """Item biases, user bias and mean rating are all nonzero."""
     settings = {"als": {"factors": 6, "explicit": True, "value": "rating"}, "matrix_factorization": {"dim": 6}}[name]
     if name == "als":
         model = trs.models.ALS(shop.items, **settings)
@@ -143,7 +143,7 @@ def test_products_of_the_vectors_are_the_ratings(shop, tmp_path, name):
     products_are_scores(loaded.signatures, shop)
 
 
-def test_a_model_without_vectors_has_no_signature_of_them(exported):
+def test_models_without_vectors_have_no_vector_signatures(exported):
     assert set(exported("vsknn")[1]) == {"serving_default", "recommend_filtered"}
     assert set(exported("item_knn")[1]) == {"serving_default", "recommend_filtered", "similar_items"}
 
@@ -160,7 +160,7 @@ print(*sorted(loaded.signatures))
 """
 
 
-def test_tensorflow_alone_answers_all_of_them(shop, tmp_path):
+def test_all_signatures_run_with_tensorflow_alone(shop, tmp_path):
     model = trs.models.GRU4Rec(shop.items, units=[4], negatives=trs.negatives.Popularity(8))
     path = model.export(tmp_path / "1", k=3)
     done = subprocess.run([sys.executable, "-c", ALONE, str(path)], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What a served HRNN knows of somebody who returns: replayed session by session, it is the history at once."""
+"""Signatures with user states: an HRNN fed session by session equals the whole history in one request."""
 
 import json
 
@@ -30,146 +30,145 @@ def served(request, shop, tmp_path_factory):
     return model, tf.saved_model.load(str(path)).signatures
 
 
-def test_replayed_session_by_session_it_is_the_history_at_once(served, shop):
-    model, ask = served
+def test_session_by_session_equals_the_history_at_once(served, shop):
+    model, signatures = served
     rng = np.random.default_rng(2)
-    people = 7
-    state = tf.zeros((people, model.user_width))
-    items, sessions = np.zeros((people, 0), object), np.zeros((people, 0), np.int32)
+    users = 7
+    state = tf.zeros((users, model.user_width))
+    items, sessions = np.zeros((users, 0), object), np.zeros((users, 0), np.int32)
     for number in range(30):
         steps = int(rng.integers(1, 6))
-        session = shop.items.ids[rng.integers(0, len(shop.items), (people, steps))].astype(object)
-        session[rng.random(session.shape) < 0.2] = ""  # of other lengths, padding anywhere
+        session = shop.items.ids[rng.integers(0, len(shop.items), (users, steps))].astype(object)
+        session[rng.random(session.shape) < 0.2] = ""  # different lengths, padding at any position
         session[rng.random(session.shape) < 0.1] = "no-such-item"
         items = np.concatenate([items, session], axis=1)
-        # whose session is padding alone has none
+        # a session of padding alone does not count
         sessions = np.concatenate([sessions, np.full(session.shape, number)], axis=1)
-        asked = tf.constant(session.tolist(), tf.string)
-        replayed = ask["with_user"](items=asked, user_state=state)
-        at_once = ask["with_sessions"](
+        current = tf.constant(session.tolist(), tf.string)
+        stepwise = signatures["with_user"](items=current, user_state=state)
+        at_once = signatures["with_sessions"](
             items=tf.constant(items.tolist(), tf.string), sessions=tf.constant(sessions, tf.int32)
         )
-        is_there = (session != "").any(axis=1)
+        active = (session != "").any(axis=1)
         for name in ("items", "scores"):
-            assert at_once[name].shape == (people, K)
-        np.testing.assert_allclose(at_once["scores"][is_there], replayed["scores"][is_there], rtol=1e-5, atol=1e-5)
-        assert (at_once["items"][is_there] == replayed["items"][is_there]).numpy().mean() > 0.99  # near ties may swap
-        state = ask["advance_user"](items=asked, user_state=state)["user_state"]
-    by_hand = [
-        [[item for item in items[row][sessions[row] == number] if item] for number in range(30)]
-        for row in range(people)
+            assert at_once[name].shape == (users, K)
+        np.testing.assert_allclose(at_once["scores"][active], stepwise["scores"][active], rtol=1e-5, atol=1e-5)
+        assert (at_once["items"][active] == stepwise["items"][active]).numpy().mean() > 0.99  # near ties may swap
+        state = signatures["advance_user"](items=current, user_state=state)["user_state"]
+    nested = [
+        [[item for item in items[row][sessions[row] == number] if item] for number in range(30)] for row in range(users)
     ]
-    by_hand = [[session for session in person if session] for person in by_hand]
-    expected = model.recommend_with_sessions(by_hand, k=K)
+    nested = [[session for session in user if session] for user in nested]
+    expected = model.recommend_with_sessions(nested, k=K)
     np.testing.assert_allclose(at_once["scores"], expected.scores, rtol=1e-5, atol=1e-5)
 
 
-def test_replayed_it_is_the_encoding_of_the_whole_history(served, shop):
-    """Against the scores of the packed rows, not against another signature."""
-    model, ask = served
+def test_session_by_session_equals_the_packed_history(served, shop):
+    """Compares with the scores of packed rows, not with another signature."""
+    model, signatures = served
     rng = np.random.default_rng(3)
-    person = [rng.integers(2, model.size, length) for length in (4, 1, 3, 2)]
-    cells = [(item, n, m) for m, session in enumerate(person) for n, item in enumerate(session)]
+    sessions = [rng.integers(2, model.size, length) for length in (4, 1, 3, 2)]
+    cells = [(item, n, m) for m, session in enumerate(sessions) for n, item in enumerate(session)]
     names = ("items", "position", "visit")
     batch = {name: np.array([[cell[i] for cell in cells]], np.int32) for i, name in enumerate(names)}
     batch["segment"] = batch["visit"] + 1
     scores = np.asarray(model.score_all(model.encode(batch)[0]))[:, 2:]
     state, step = tf.zeros((1, model.user_width)), 0
-    for session in person:
+    for session in sessions:
         for n in range(1, len(session) + 1):
-            asked = tf.constant([shop.items.decode(session[:n]).tolist()])
-            answered = ask["with_user"](items=asked, user_state=state)["scores"][0]
-            np.testing.assert_allclose(answered, np.sort(scores[step])[::-1][:K], rtol=1e-5, atol=1e-5)
+            items = tf.constant([shop.items.decode(session[:n]).tolist()])
+            best = signatures["with_user"](items=items, user_state=state)["scores"][0]
+            np.testing.assert_allclose(best, np.sort(scores[step])[::-1][:K], rtol=1e-5, atol=1e-5)
             step += 1
-        state = ask["advance_user"](items=asked, user_state=state)["user_state"]
+        state = signatures["advance_user"](items=items, user_state=state)["user_state"]
 
 
-def test_streamed_it_is_the_whole_session(served, shop):
-    model, ask = served
+def test_event_by_event_equals_the_whole_session(served, shop):
+    model, signatures = served
     rng = np.random.default_rng(4)
     user = tf.zeros((3, model.user_width))
     for _ in range(5):
         session = shop.items.ids[rng.integers(0, len(shop.items), (3, 6))].astype(object)
         session[rng.random(session.shape) < 0.2] = ""
-        session[0] = ""  # who has not come
-        state = ask["start_session"](user_state=user)["state"]
+        session[0] = ""  # a user without a session
+        state = signatures["start_session"](user_state=user)["state"]
         for step in range(session.shape[1]):
-            one = ask["advance"](items=tf.constant(session[:, step].tolist()), state=state)
-            state = one["state"]
-        whole = ask["with_user"](items=tf.constant(session.tolist()), user_state=user)
-        np.testing.assert_allclose(one["scores"], whole["scores"], rtol=1e-5, atol=1e-5)
-        after = ask["finish_session"](state=state)["user_state"]
-        user = ask["advance_user"](items=tf.constant(session.tolist()), user_state=user)["user_state"]
+            answer = signatures["advance"](items=tf.constant(session[:, step].tolist()), state=state)
+            state = answer["state"]
+        whole = signatures["with_user"](items=tf.constant(session.tolist()), user_state=user)
+        np.testing.assert_allclose(answer["scores"], whole["scores"], rtol=1e-5, atol=1e-5)
+        after = signatures["finish_session"](state=state)["user_state"]
+        user = signatures["advance_user"](items=tf.constant(session.tolist()), user_state=user)["user_state"]
         np.testing.assert_allclose(after, user, rtol=1e-5, atol=1e-6)
     assert not user[0].numpy().any() and user[1].numpy().any()
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"state must be \[n, "):
-        ask["finish_session"](state=state[:, 1:])
+        signatures["finish_session"](state=state[:, 1:])
     with pytest.raises(tf.errors.InvalidArgumentError, match="user_state holds NaN"):
-        ask["start_session"](user_state=user * np.nan)
+        signatures["start_session"](user_state=user * np.nan)
 
 
-def test_somebody_new_and_sessions_of_nothing(served, shop):
-    model, ask = served
+def test_new_users_and_empty_sessions(served, shop):
+    model, signatures = served
     known, width = shop.items.ids[3], model.user_width
     new = tf.zeros((2, width))
-    one = ask["with_user"](items=tf.constant([[known], [""]]), user_state=new)
+    answer = signatures["with_user"](items=tf.constant([[known], [""]]), user_state=new)
     np.testing.assert_allclose(
-        one["scores"], ask["serving_default"](items=tf.constant([[known], [""]]))["scores"], 1e-5
+        answer["scores"], signatures["serving_default"](items=tf.constant([[known], [""]]))["scores"], 1e-5
     )
     state = tf.random.stateless_uniform((2, width), (1, 2))
-    for nothing in (tf.constant([[""], ["no-such-item"]]), tf.zeros((2, 0), tf.string)):
-        np.testing.assert_array_equal(ask["advance_user"](items=nothing, user_state=state)["user_state"], state)
+    for empty in (tf.constant([[""], ["no-such-item"]]), tf.zeros((2, 0), tf.string)):
+        np.testing.assert_array_equal(signatures["advance_user"](items=empty, user_state=state)["user_state"], state)
         popular = [item.encode() for item in shop.items.ids[:K]]
-        assert ask["with_user"](items=nothing, user_state=state)["items"].numpy().tolist() == [popular] * 2
+        assert signatures["with_user"](items=empty, user_state=state)["items"].numpy().tolist() == [popular] * 2
     sessions = tf.zeros((2, 0), tf.int32)
-    assert ask["with_sessions"](items=nothing, sessions=sessions)["items"].numpy().tolist() == [popular] * 2
+    assert signatures["with_sessions"](items=empty, sessions=sessions)["items"].numpy().tolist() == [popular] * 2
 
 
 @pytest.mark.parametrize("signature", ["with_user", "with_sessions"])
-def test_filtered_it_is_the_answer_without_and_among(served, shop, signature):
-    model, ask = served
+def test_filters_with_user_states(served, shop, signature):
+    model, signatures = served
     ids = shop.items.ids.tolist()
     past = {
         "with_user": {"user_state": tf.random.stateless_uniform((3, model.user_width), (3, 4))},
         "with_sessions": {"sessions": tf.constant([[0, 1], [0, 0], [0, 0]])},
     }[signature]
     items = tf.constant([[ids[3], ids[9]], [ids[5], ""], ["", ""]])
-    whole = ask[signature](items=items, **past)
-    nothing = tf.fill((3, 1), "")
-    same = ask[f"{signature}_filtered"](items=items, **past, exclude=nothing, only=nothing)
-    np.testing.assert_array_equal(same["items"], whole["items"])
+    whole = signatures[signature](items=items, **past)
+    padding = tf.fill((3, 1), "")
+    unfiltered = signatures[f"{signature}_filtered"](items=items, **past, exclude=padding, only=padding)
+    np.testing.assert_array_equal(unfiltered["items"], whole["items"])
     first = whole["items"].numpy()
     only = tf.constant([["", ""], [first[1, 4].decode(), first[1, 2].decode()], ["", ""]])
     lists = {"exclude": tf.constant(first[:, :3].tolist()), "only": only}
-    answer = ask[f"{signature}_filtered"](items=items, **past, **lists)["items"].numpy()
+    answer = signatures[f"{signature}_filtered"](items=items, **past, **lists)["items"].numpy()
     assert answer[0, : K - 3].tolist() == first[0, 3:].tolist() and answer[2, : K - 3].tolist() == first[2, 3:].tolist()
     assert answer[1].tolist() == [first[1, 4], *[b""] * (K - 1)]  # the other one is excluded
-    with pytest.raises(tf.errors.InvalidArgumentError, match="only: say a row for each of items"):
-        ask[f"{signature}_filtered"](items=items, **past, exclude=nothing, only=nothing[:2])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="only: must have one row for each of items"):
+        signatures[f"{signature}_filtered"](items=items, **past, exclude=padding, only=padding[:2])
 
 
 @pytest.mark.parametrize("signature", ["with_user", "advance_user"])
-def test_a_bad_user_state_is_named(served, signature):
-    model, ask = served
+def test_an_invalid_user_state_is_named(served, signature):
+    model, signatures = served
     items, width = tf.constant([["a"], ["b"]]), model.user_width
     for wrong in (np.zeros((2, width + 1)), np.zeros((2, width - 1)), np.zeros((1, width)), np.zeros((2, 0))):
         with pytest.raises(tf.errors.InvalidArgumentError, match=rf"user_state must be \[n, {width}\]"):
-            ask[signature](items=items, user_state=tf.constant(wrong, tf.float32))
+            signatures[signature](items=items, user_state=tf.constant(wrong, tf.float32))
     for value in (np.nan, np.inf, -np.inf):
         wrong = np.zeros((2, width), np.float32)
         wrong[1, -1] = value
         with pytest.raises(tf.errors.InvalidArgumentError, match="user_state holds NaN or infinity"):
-            ask[signature](items=items, user_state=tf.constant(wrong))
+            signatures[signature](items=items, user_state=tf.constant(wrong))
 
 
 def test_sessions_of_another_shape_are_named(served):
-    _, ask = served
+    _, signatures = served
     with pytest.raises(tf.errors.InvalidArgumentError, match="sessions must have the shape of items"):
-        ask["with_sessions"](items=tf.constant([["a", "b"]]), sessions=tf.constant([[1]]))
+        signatures["with_sessions"](items=tf.constant([["a", "b"]]), sessions=tf.constant([[1]]))
 
 
-def test_other_models_have_no_user_state(shop, tmp_path):
+def test_other_models_have_no_user_states(shop, tmp_path):
     path = trs.models.GRU4Rec(shop.items, units=[4], negatives=trs.negatives.Popularity(8)).export(tmp_path / "1", k=3)
-    asked = tf.saved_model.load(str(path)).signatures
-    assert not {"with_sessions", "with_user", "advance_user"} & set(asked)
+    signatures = tf.saved_model.load(str(path)).signatures
+    assert not {"with_sessions", "with_user", "advance_user"} & set(signatures)
     assert "user_width" not in json.loads((path / "assets.extra" / "tfrecsession.json").read_text())

@@ -1,4 +1,4 @@
-"""What an export holds for TensorFlow Serving and for those who ask it, read with TensorFlow Serving's own messages."""
+"""The warm-up requests, read with TensorFlow Serving's own messages, and the README of an export."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tfrecsession.sessions.vocabulary import Items
 
 @pytest.fixture(scope="module", params=["hrnn", "als", "popularity"])
 def exported(request, shop, tmp_path_factory):
-    """The folder of an export that no real name fits, and its signatures."""
+    """Yields the folder of an export, with quotes in its ids, and its signatures."""
     items = Items(["it's", 'a "b"', *shop.items.ids[2:]], shop.items.counts)
     if request.param == "hrnn":
         model = trs.models.HRNN(items, units=[8], user_units=[5], negatives=trs.negatives.Popularity(8))
@@ -36,16 +36,16 @@ def shapes(answer):
     return {name: tuple(tensor.shape) for name, tensor in answer.items()}
 
 
-def test_every_signature_is_warmed_up_by_requests_that_it_answers(exported):
-    path, ask = exported
+def test_every_signature_has_valid_warm_up_requests(exported):
+    path, signatures = exported
     records = tf.data.TFRecordDataset(str(path / "assets.extra" / "tf_serving_warmup_requests"))
-    asked = []
+    requests = []
     for record in records.as_numpy_iterator():
         log = prediction_log_pb2.PredictionLog.FromString(record)
         assert log.WhichOneof("log_type") == "predict_log"
         request = log.predict_log.request
         assert request.model_spec.name == path.parent.name
-        signature = ask[request.model_spec.signature_name]
+        signature = signatures[request.model_spec.signature_name]
         inputs = {name: tf.constant(tf.make_ndarray(proto)) for name, proto in request.inputs.items()}
         assert set(inputs) == set(signature.structured_input_signature[1])
         answer = signature(**inputs)
@@ -53,13 +53,13 @@ def test_every_signature_is_warmed_up_by_requests_that_it_answers(exported):
         assert len(rows) == 1
         if "items" in answer:
             assert all(item for item in answer["items"][:, 0].numpy())
-        asked.append((request.model_spec.signature_name, *rows))
-    assert sorted(asked) == sorted((name, rows) for name in ask for rows in (1, 4))
+        requests.append((request.model_spec.signature_name, *rows))
+    assert sorted(requests) == sorted((name, rows) for name in signatures for rows in (1, 4))
 
 
 @pytest.mark.parametrize("width", [1, 127, 128, 300, 20_000])
-def test_a_record_is_what_the_messages_themselves_would_write(width):
-    """At lengths around those where a length takes one more byte."""
+def test_a_record_equals_the_message_of_tensorflow_serving(width):
+    """Covers lengths around those whose encoding takes one more byte."""
     inputs = {"items": np.full((2, 3), "é" * 50, object), "state": np.ones((2, width), np.float32)}
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "n" * width, "advance"
@@ -69,33 +69,33 @@ def test_a_record_is_what_the_messages_themselves_would_write(width):
     assert prediction_log_pb2.PredictionLog.FromString(_log("n" * width, "advance", inputs)) == expected
 
 
-def test_the_readme_says_what_the_signatures_are(exported):
-    path, ask = exported
+def test_the_readme_describes_the_signatures(exported):
+    path, signatures = exported
     page = (path / "assets.extra" / "README.md").read_text()
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, flags=re.S | re.M))
-    assert list(sections) and set(sections) == set(ask)
+    assert list(sections) and set(sections) == set(signatures)
     for name, section in sections.items():
         rows = re.findall(r"^\| (in|out) \| `(\w+)` \| (\w+) \| \[(.*)\] \|$", section, flags=re.M)
-        specs = {"in": ask[name].structured_input_signature[1], "out": ask[name].structured_outputs}
+        specs = {"in": signatures[name].structured_input_signature[1], "out": signatures[name].structured_outputs}
         assert {(way, key) for way, key, *_ in rows} == {(way, key) for way in specs for key in specs[way]}
         for way, key, dtype, shape in rows:
             spec = specs[way][key]
             assert spec.dtype.name == dtype
-            said = [None if size in ("n", "any") else int(size) for size in shape.split(", ")]
-            assert spec.shape.as_list() == said
-            assert way == "in" or None not in said[1:]  # what is answered has a width that a client can rely on
+            shown = [None if size in ("n", "any") else int(size) for size in shape.split(", ")]
+            assert spec.shape.as_list() == shown
+            assert way == "in" or None not in shown[1:]  # outputs have a fixed width
 
 
-def test_the_commands_of_the_readme_ask_what_can_be_answered(exported):
-    path, ask = exported
+def test_the_commands_of_the_readme_are_valid_requests(exported):
+    path, signatures = exported
     page = (path / "assets.extra" / "README.md").read_text()
     commands = re.findall(r"^```sh\n(.*?)^```", page, flags=re.S | re.M)
-    assert len(commands) == len(ask)
+    assert len(commands) == len(signatures)
     for command in commands:
         curl, flag, body, url = shlex.split(command.replace("\\\n", ""))
         assert (curl, flag, url) == ("curl", "-d", f"http://localhost:8501/v1/models/{path.parent.name}:predict")
         request = json.loads(body)
-        signature = ask[request["signature_name"]]
+        signature = signatures[request["signature_name"]]
         specs = signature.structured_input_signature[1]
         inputs = {name: tf.constant(value, specs[name].dtype) for name, value in request["inputs"].items()}
         answer = signature(**inputs)

@@ -1,4 +1,4 @@
-"""SavedModels."""
+"""Export of models as SavedModels that take and return item ids as strings."""
 
 from tfrecsession.export.item_table import read_item_table
 from tfrecsession.export.retrieval_index import retrieval_index

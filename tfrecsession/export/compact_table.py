@@ -1,24 +1,24 @@
-"""A table of vectors in a half or a quarter of its memory."""
+"""A table of vectors in half or a quarter of its memory."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
 
-BLOCK = 8192  # int8 rows that are turned to floats at a time: a few megabytes, which a processor keeps at hand
+BLOCK = 8192  # int8 rows that are cast to float32 at a time: a few megabytes, which fit into a processor's cache
 
 
 class CompactTable:
-    """Vectors in bfloat16, or in int8 with a scale for each row (its largest number over 127).
+    """Vectors in bfloat16, or in int8 with a scale per row (the row's largest absolute value / 127).
 
-    What a number loses is at most 1/256 of itself in bfloat16, and 1/254 of its row's largest in int8. No processor
-    reads what plain TensorFlow has no kernel for: bfloat16 is multiplied as it is, int8 is turned to float32 a block
-    after the other, which takes longer than to read float32.
+    The rounding error of a value is at most 1/256 of it in bfloat16, and 1/254 of its row's largest in int8. TensorFlow
+    multiplies bfloat16 directly. It has no kernel for int8, which is cast to float32 block by block and therefore takes
+    longer than a float32 table.
 
     Args:
         matrix: float [size, width].
         kind: "bfloat16" or "int8".
-        exact: how many of the last columns are kept in float32, such as biases.
+        exact: number of last columns that stay in float32, such as biases.
     """
 
     def __init__(self, matrix: np.ndarray, kind: str, exact: int = 0):
@@ -40,9 +40,9 @@ class CompactTable:
             self.table = tf.Variable(codes.reshape(blocks, block, self.dim), trainable=False)
 
     def rows(self, ids):
-        """int [...] -> float32 [..., width]."""
+        """Returns the rows of ids: int [...] -> float32 [..., width]."""
         ids = tf.convert_to_tensor(ids)
-        # of values, not from the variables, as everywhere in an export, see `gather.serving`
+        # values, not variables: a gather from a variable makes later reads copy the table, see `gather.serving`
         table, scale, exact = (
             None if variable is None else tf.convert_to_tensor(variable)
             for variable in (self.table, self.scale, self.exact)
@@ -56,8 +56,11 @@ class CompactTable:
         return vectors if exact is None else tf.concat([vectors, tf.gather(exact, ids)], axis=-1)
 
     def scores(self, queries):
-        """float32 [n, width], or [n, dim] for the vectors without the exact columns -> float32 [n, size], rough: in
-        bfloat16 the products are rounded as well."""
+        """Returns approximate scores float32 [n, size]; in bfloat16 the products are rounded as well.
+
+        Args:
+            queries: float32 [n, width], or [n, dim] to score without the exact columns.
+        """
         vectors = queries[:, : self.dim]
         if self.scale is None:
             scores = tf.matmul(tf.cast(vectors, tf.bfloat16), self.table, transpose_b=True)

@@ -1,23 +1,23 @@
-"""The lists of items that a request leaves out or chooses from."""
+"""The filter lists of a request: items to exclude, and the only items allowed."""
 
 import tensorflow as tf
 
 EXCLUDE, ONLY = (tf.TensorSpec((None, None), tf.string, name=name) for name in ("exclude", "only"))
 
 
-def read_filters(asked, exclude, only, to_ids, name="items") -> dict:
-    """The arguments `exclude` and `only` of a model's answers, int32 [n, any].
+def read_filters(rows_of, exclude, only, to_ids, name="items") -> dict:
+    """Returns the arguments `exclude` and `only` of a model's answers, int32 [n, any].
 
     Args:
-        asked: [n, ...], what the request asks for; another number of rows than n is an error that names the list.
+        rows_of: [n, ...], the input that the lists belong to; a list without exactly n rows is an error that names it.
         exclude, only: string [n, any].
         to_ids: strings -> int32 ids.
-        name: what the request calls `asked`.
+        name: the name of the input `rows_of` in the request.
     """
-    rows = tf.shape(asked)[0]
+    rows = tf.shape(rows_of)[0]
     checks = [
-        tf.debugging.assert_equal(tf.shape(ids)[0], rows, f"{list_of}: say a row for each of {name}")
-        for ids, list_of in ((exclude, "exclude"), (only, "only"))
+        tf.debugging.assert_equal(tf.shape(ids)[0], rows, f"{list_name}: must have one row for each of {name}")
+        for ids, list_name in ((exclude, "exclude"), (only, "only"))
     ]
     with tf.control_dependencies(checks):
         return {"exclude": to_ids(exclude), "only": to_ids(only)}

@@ -1,26 +1,27 @@
-"""Histories that are longer than a model should have to read."""
+"""Truncation of long histories."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 
-def newest(longest: int, wanted, *arrays):
-    """The last `longest` wanted cells of each row, where rows are longer than that; shorter ones stay as they are.
+def newest(longest: int, mask, *arrays):
+    """Returns the last `longest` masked cells of each row; arrays of at most `longest` steps are returned unchanged.
 
     Args:
-        wanted: bool [rows, steps].
+        longest: number of cells to keep.
+        mask: bool [rows, steps], the cells that count.
         arrays: int32 [rows, steps] each.
 
     Returns:
-        the arrays, int32 [rows, at most `longest` steps]: what is kept in its order, then zeros.
+        the arrays, int32 [rows, at most `longest` steps]: the kept cells in their order, then zeros.
     """
 
-    def cut():
-        behind = tf.cumsum(tf.cast(wanted, tf.int32), axis=1, exclusive=True, reverse=True)
-        kept = wanted & (behind < longest)
-        first = tf.argsort(tf.cast(~kept, tf.int32), axis=1, stable=True)[:, :longest]
-        there = tf.gather(kept, first, batch_dims=1)
-        return [tf.where(there, tf.gather(array, first, batch_dims=1), 0) for array in arrays]
+    def truncate():
+        later = tf.cumsum(tf.cast(mask, tf.int32), axis=1, exclusive=True, reverse=True)
+        kept = mask & (later < longest)
+        kept_first = tf.argsort(tf.cast(~kept, tf.int32), axis=1, stable=True)[:, :longest]
+        is_kept = tf.gather(kept, kept_first, batch_dims=1)
+        return [tf.where(is_kept, tf.gather(array, kept_first, batch_dims=1), 0) for array in arrays]
 
-    return tf.cond(tf.shape(wanted)[1] > longest, cut, lambda: list(arrays))
+    return tf.cond(tf.shape(mask)[1] > longest, truncate, lambda: list(arrays))

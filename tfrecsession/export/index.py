@@ -1,4 +1,4 @@
-"""How an export finds the items with the highest scores: by all scores, by a smaller table, or by ScaNN."""
+"""Indexes that search the best items in an export, and the measurement of their recall."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ STORED = {"exact-bf16": "bfloat16", "exact-int8": "int8"}
 
 
 class ExactIndex:
-    """All scores, in float32, as the model's own answers.
+    """An index that computes all scores in float32, as the model itself does.
 
     Attributes:
-        kind: of `make_index.KINDS`.
-        settings: what it was built with, for people and programs.
-        recall: share of the exact answer's items that it finds, and `measured_on` which histories; None: it is exact.
+        kind: one of `make_index.KINDS`.
+        settings: dict, the settings that the index was built with, for README.md and `tfrecsession.json`.
+        recall: share of the exact answer's items that the index finds; None: it is exact.
+        measured_on: text, the histories that the recall was measured on; None: it is exact.
     """
 
     kind = "exact"
@@ -30,17 +31,24 @@ class ExactIndex:
         self.model, self.settings = model, {}
 
     def installed(self):
-        """Graphs traced within hold this index, and the model's answers come from it."""
+        """Returns a context manager; in graphs traced within it, the model's answers come from this index."""
         return serving()
 
     def nearest(self):
+        """Returns the function of `similar_items`: int32 ids [n] and k -> ids and scores [n, k]."""
         return self.model.nearest()
 
 
 class CompactIndex(ExactIndex):
-    """All scores by a smaller table, roughly; the best of them in float32, by the vectors as the table has them.
+    """An index that computes all scores approximately from a compact table, and the best ones again in float32.
 
-    The graph holds that table alone: histories and similar items are read from it too.
+    The float32 scores use the rounded vectors of the table. The graph holds no other table: the vectors of histories
+    and similar items come from it too.
+
+    Args:
+        model: a Recommender that scores by dot products.
+        kind: a key of STORED.
+        k: items per answer.
     """
 
     def __init__(self, model, kind: str, k: int):
@@ -49,9 +57,9 @@ class CompactIndex(ExactIndex):
         matrix = np.asarray(model.score_vectors(tf.range(model.size)))
         self.table = CompactTable(matrix, STORED[kind], exact=matrix.shape[1] - model.item_vectors().shape[1])
         lengths = np.linalg.norm(matrix[:, : self.table.dim], axis=1)
-        self.inverse = tf.Variable(1 / np.maximum(lengths, 1e-6), trainable=False, dtype=tf.float32)
-        self.looked_at = min(4 * k + 16, model.size)
-        self.settings = {"candidates": self.looked_at}
+        self.inverse_lengths = tf.Variable(1 / np.maximum(lengths, 1e-6), trainable=False, dtype=tf.float32)
+        self.candidates = min(4 * k + 16, model.size)
+        self.settings = {"candidates": self.candidates}
 
     def installed(self):
         read = tf.function(self.model.score_vectors, autograph=False).get_concrete_function(tf.constant([2])).variables
@@ -61,24 +69,37 @@ class CompactIndex(ExactIndex):
     def best(self, encoded, known, k: int, out=None, allowed=None):
         queries = self.model.queries(encoded)
         scores = self.model.or_popular(self.table.scores(queries), known)
-        ids, rough = self.model.best_of(scores, self.looked_at, out, allowed)
+        ids, approximate = self.model.best_of(scores, self.candidates, out, allowed)
         exact = tf.einsum("nd,nmd->nm", queries, self.table.rows(ids))
-        return self.model.best_among(ids, tf.where(known[:, None], exact, rough), k)
+        return self.model.best_among(ids, tf.where(known[:, None], exact, approximate), k)
 
     def nearest(self):
         def nearest(ids, k):
-            dim, inverse = self.table.dim, tf.convert_to_tensor(self.inverse)
-            mine = self.table.rows(ids)[:, :dim] * tf.gather(inverse, ids)[:, None]
-            scores = self.table.scores(mine) * inverse
-            found, _ = self.model.best_of(scores, self.looked_at, pairs(ids[:, None]), allowed=(ids > 1)[:, None])
-            exact = tf.einsum("nd,nmd->nm", mine, self.table.rows(found)[..., :dim]) * tf.gather(inverse, found)
-            return self.model.best_among(found, exact, k)
+            dim, inverse = self.table.dim, tf.convert_to_tensor(self.inverse_lengths)
+            queries = self.table.rows(ids)[:, :dim] * tf.gather(inverse, ids)[:, None]
+            scores = self.table.scores(queries) * inverse
+            best, _ = self.model.best_of(scores, self.candidates, pairs(ids[:, None]), allowed=(ids > 1)[:, None])
+            exact = tf.einsum("nd,nmd->nm", queries, self.table.rows(best)[..., :dim]) * tf.gather(inverse, best)
+            return self.model.best_among(best, exact, k)
 
         return nearest
 
 
 def sample(model, histories, longest: int, most: int):
-    """int32 [at most `most`, events], 0 where there is none, each with a known item; and what they are, in words."""
+    """Samples histories to measure recall on.
+
+    Args:
+        model: a Recommender.
+        histories: lists of item ids; None: single items, spread evenly over the catalogue.
+        longest: events per history, the newest known items.
+        most: number of histories.
+
+    Returns:
+        int32 [at most `most`, events], each row with a known item, 0 as padding; and "histories" or a description.
+
+    Raises:
+        InputError: no history has a known item.
+    """
     if histories is None:
         picked = np.unique(np.linspace(2, model.size - 1, most).astype(np.int32))
         return np.random.default_rng(0).permutation(picked)[:, None], "items, each a history of its own"
@@ -86,30 +107,30 @@ def sample(model, histories, longest: int, most: int):
     encoded = [ids[ids > 1][-longest:] for ids in encoded]
     encoded = [ids for ids in encoded if len(ids)][:most]
     if not encoded:
-        raise InputError("histories: none of them has an item of the catalogue, so no recall can be measured")
+        raise InputError("histories: at least one must have an item of the catalogue, or no recall can be measured")
     padded = np.zeros((len(encoded), max(map(len, encoded))), np.int32)
     for row, ids in zip(padded, encoded, strict=True):
         row[: len(ids)] = ids
     return padded, "histories"
 
 
-def recall(model, index, asked, k: int, exclude_seen: bool = False) -> float:
-    """Mean share of the exact answer's items that are in the index's answer."""
+def recall(model, index, histories, k: int, exclude_seen: bool = False) -> float:
+    """Returns the mean share of the exact answer's items that are in the index's answer."""
     with index.installed():
         answer = tf.function(model.answer, reduce_retracing=True, autograph=False)
-        found = in_blocks(model, answer, asked, k, exclude_seen)
+        returned = in_blocks(model, answer, histories, k, exclude_seen)
     exact = tf.function(model.answer, reduce_retracing=True, autograph=False)
-    return share_of(in_blocks(model, exact, asked, k, exclude_seen), found)
+    return share_of(in_blocks(model, exact, histories, k, exclude_seen), returned)
 
 
-def in_blocks(model, answer, asked, k: int, exclude_seen: bool = False) -> np.ndarray:
-    """int32 [histories, k], the ids of the answers to some histories at a time."""
-    some = max(1, min(32, BLOCK_BYTES // (4 * model.size)))
-    parts = (tf.constant(asked[first : first + some]) for first in range(0, len(asked), some))
-    return np.concatenate([answer(part, k=k, exclude_seen=exclude_seen)[0].numpy() for part in parts])
+def in_blocks(model, answer, histories, k: int, exclude_seen: bool = False) -> np.ndarray:
+    """Returns the ids of the answers, int32 [histories, k], computed in blocks of histories."""
+    block_rows = max(1, min(32, BLOCK_BYTES // (4 * model.size)))
+    blocks = (tf.constant(histories[row : row + block_rows]) for row in range(0, len(histories), block_rows))
+    return np.concatenate([answer(block, k=k, exclude_seen=exclude_seen)[0].numpy() for block in blocks])
 
 
-def share_of(expected: np.ndarray, found: np.ndarray) -> float:
-    """Mean share of each row's ids that are in the other's row; 0 is no id."""
-    hits = (expected[:, :, None] == found[:, None, :]).any(axis=2) & (expected > 1)
+def share_of(expected: np.ndarray, returned: np.ndarray) -> float:
+    """Returns the mean share of each expected row's ids that are in the returned row; 0 is padding."""
+    hits = (expected[:, :, None] == returned[:, None, :]).any(axis=2) & (expected > 1)
     return float((hits.sum(axis=1) / np.maximum((expected > 1).sum(axis=1), 1)).mean())

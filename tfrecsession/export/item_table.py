@@ -1,4 +1,4 @@
-"""Titles and images of the items, for people who look at answers: `assets.extra/items.parquet` of an export."""
+"""Titles and images of the items for display: `assets.extra/items.parquet` of an export."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tfrecsession.sessions.content import aligned, content_table
 from tfrecsession.sessions.vocabulary import Items
 
 FILE = "items.parquet"
-SHOWN = {  # a column of the export -> the names that it goes by in an item table, in any case, the first that is there
+SHOWN = {  # column of the export -> its possible names in an item table, any case; the first that exists is used
     "title": ("title", "name", "item_name", "item_title", "product_name", "product_title", "movie_title", "headline"),
     "image": ("image", "image_url", "img", "img_url", "image_link", "thumbnail", "picture", "photo", "poster", "cover"),
 }
-LONGEST = {"title": 300, "image": 2000}  # characters; of longer titles the beginning, longer addresses are none
+LONGEST = {"title": 300, "image": 2000}  # characters; longer titles are cut, longer addresses dropped
 WEB = r"^https?://[^\s]+$"
 
 
 def write_item_table(items: Items, path: Path, content=None) -> None:
-    """A row per item in the order of the catalogue: `item`, and `title` and `image`, strings, as far as there are any.
+    """Writes one row per item in catalogue order: `item`, and, if available, `title` and `image`, all strings.
 
-    Nothing is written where nothing is known but the ids. An image is the address of one, http or https.
+    `image` is an http or https address. Without titles and images no file is written.
 
     Args:
         items: the catalogue.
@@ -34,7 +34,7 @@ def write_item_table(items: Items, path: Path, content=None) -> None:
         content: a table (pyarrow, pandas, a dict of columns) with the column `item`; None: `items.content`.
 
     Raises:
-        InputError: `content` is no such table, or nothing in it can be shown.
+        InputError: `content` is not such a table, or has no title or image column.
     """
     given = content is not None
     if given:
@@ -52,14 +52,17 @@ def write_item_table(items: Items, path: Path, content=None) -> None:
         if name is not None:
             shown[column] = _shown(column, content[name])
     if not shown and given:
-        wanted = "; ".join(f"{column}: {', '.join(usual)}" for column, usual in SHOWN.items())
-        raise InputError(f"content: no column of strings is a title or an image by its name ({wanted}); it has {names}")
+        possible = "; ".join(f"{column}: {', '.join(usual)}" for column, usual in SHOWN.items())
+        raise InputError(f"content: must have a string column with a title or an image ({possible}); it has {names}")
     if shown:
         pq.write_table(pa.table({"item": pa.array(items.ids, pa.string()), **shown}), path, compression="zstd")
 
 
 def read_item_table(path: str | Path) -> pa.Table:
-    """A CSV, TSV or Parquet file of items -> what `write_item_table` takes; ids and titles stay the text that they are.
+    """Reads a CSV, TSV or Parquet file of items for `write_item_table`; ids and titles of text files stay text.
+
+    Returns:
+        a table with the column `item` and the other columns of the file.
 
     Raises:
         InputError: the file cannot be read, or has no column `item` or `item_id`.
@@ -78,8 +81,8 @@ def read_item_table(path: str | Path) -> pa.Table:
     names = table.column_names
     item = next((name for name in USUAL_NAMES["item"] if name in names), None)
     if item is None:
-        wanted = " or ".join(USUAL_NAMES["item"])
-        raise InputError(f"{path}: no column {wanted} with the ids of the items; it has {', '.join(names)}")
+        usual = " or ".join(USUAL_NAMES["item"])
+        raise InputError(f"{path}: must have a column {usual} with the item ids; it has {', '.join(names)}")
     return table.rename_columns(["item" if name == item else name for name in names])
 
 
@@ -89,7 +92,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _shown(column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Strings without spaces around; null where there is none, or none that can be shown."""
+    """Strips the strings; null for missing values and those that cannot be shown."""
     values = pc.utf8_trim_whitespace(values.cast(pa.string()))
     if column == "title":
         fits, values = pc.not_equal(values, ""), pc.utf8_slice_codeunits(values, 0, LONGEST[column])

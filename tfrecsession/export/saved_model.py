@@ -1,4 +1,4 @@
-"""A SavedModel for TensorFlow Serving, and the same file asked from Python."""
+"""Writing a model as a SavedModel for TensorFlow Serving, and calling it from Python."""
 
 from __future__ import annotations
 
@@ -38,69 +38,78 @@ def write_saved_model(
     about: dict | None = None,
     content=None,
 ) -> Path:
-    """Write `model` as a SavedModel that loads with TensorFlow alone.
+    """Writes `model` as a SavedModel that loads with TensorFlow alone.
 
-    In every string input "" is padding, anywhere, and unknown ids are passed over. "Answer" is `items` string [n, k],
-    best first, "" where nothing is left, and `scores` float32 [n, k]. Signatures:
+    In every string input "" is padding, at any position, and unknown ids are skipped. An "answer" is `items` string
+    [n, k], best first, "" where fewer than k items are left, and `scores` float32 [n, k]. Signatures of every model:
 
-    - `serving_default`, of every model: `items` string [n, events] -> answer.
-    - `recommend_filtered`, of every model: `items`, and string [n, any] `exclude`, items to leave out, and `only`,
-      items to choose from (a row without any: the whole catalogue) -> answer.
-    - `similar_items`, of a model that can say what is alike: `items` string [n] -> answer.
-    - `encode`, of a model that scores by dot products: `items` string [n, events] -> `vector` float32 [n, width], and
-      `encode_items`: `items` string [n] -> `vector`; products of the two are the scores, biases the last component.
-    - `users`, of a model that knows people by name: `users` string [n] -> answer; who is unknown gets popular items.
-      `users_filtered`: the same, and `exclude` and `only` as in `recommend_filtered`.
-    - `advance`, of a recurrent model, one event further in each of n sessions: `items` string [n] and `state` float32
-      [n, width] -> answer and `state`, to be given back with the session's next event. Zeros start a session; the width
-      stands in the signature and, as `state_width`, in `assets.extra/tfrecsession.json`.
+    - `serving_default`: `items` string [n, events], oldest first -> answer.
+    - `recommend_filtered`: `items`, and string [n, any] `exclude`, items to leave out, and `only`, items to choose from
+      (a row of padding: the whole catalogue) -> answer.
 
-    A model that keeps something of a person between sessions (HRNN) has seven more; a user state is all zeros for
-    somebody new, its width is `user_width` in `assets.extra/tfrecsession.json`:
+    Signatures of some models:
 
-    - `with_sessions`: `items`, and `sessions` int32 [histories, events], whose number changes where a session starts.
-    - `with_user`: `items` of the current session, and `user_state` float32 [n, user_width] -> `items`, `scores`.
-    - `with_sessions_filtered`, `with_user_filtered`: the same, and `exclude` and `only` as in `recommend_filtered`.
+    - `similar_items`, models with item similarities: `items` string [n] -> answer.
+    - `encode` and `encode_items`, models that score by dot products: `items` string [n, events] and string [n] ->
+      `vector` float32 [n, width]. Dot products of the two are the scores; item biases are the last component.
+    - `users`, models that know users by id: `users` string [n] -> answer; unknown users get popular items.
+      `users_filtered`: the same, with `exclude` and `only` as in `recommend_filtered`.
+    - `advance`, recurrent models, adds one event to each of n sessions: `items` string [n] and `state` float32
+      [n, width] -> answer and `state`, the input of the session's next event. Zeros start a session. The width is in
+      the signature, and in `assets.extra/tfrecsession.json` as `state_width`.
+
+    Signatures of models with user states (HRNN). A `user_state` is float32 [n, user_width], zeros for a new user. Its
+    width is in `assets.extra/tfrecsession.json` as `user_width`:
+
+    - `with_sessions`: `items`, and `sessions` int32 [n, events], whose value changes where a session starts -> answer.
+    - `with_user`: `items` of the current session and `user_state` -> answer.
+    - `with_sessions_filtered`, `with_user_filtered`: the same, with `exclude` and `only` as in `recommend_filtered`.
     - `advance_user`: `items` of a finished session and the `user_state` before it -> the `user_state` after it.
-    - `start_session`: `user_state` -> the `state` that `advance` goes on from.
-    - `finish_session`: the `state` that `advance` answered last -> the `user_state` after the session.
+    - `start_session`: `user_state` -> the `state` for the first `advance` of a session.
+    - `finish_session`: the `state` that `advance` returned last -> the `user_state` after the session.
 
-    `assets.extra` holds a README.md of the signatures, and a request for each of them that TensorFlow Serving warms up
-    with (`tf_serving_warmup_requests`). Where the items have titles or images, `items.parquet` holds them for the page
-    of `tfrecsession serve`.
+    `assets.extra` holds a README.md of the signatures and warm-up requests for TensorFlow Serving
+    (`tf_serving_warmup_requests`). If the items have titles or images, `items.parquet` holds them for the page of
+    `tfrecsession serve`.
 
     Args:
         model: a Recommender.
-        path: the folder of this version; TensorFlow Serving wants its name to be a number ("saved_models/gru4rec/1").
-        k: how many items an answer has.
-        exclude_seen: leave the items of the history out of the answer; of `advance`, whose state does not remember
-            them, the item just given.
-        longest: known items of a history that are read, the newest ones; what lies before them changes nothing, nor
-            does `exclude_seen` leave it out. A request of any length then costs no more than one of this. None: what
-            the model says, `longest_history`. `model.recommend` reads all.
-        index: how the best items are found. "exact": by all scores, in float32. Where scores are dot products also
-            "exact-bf16": by a table of half the size, sooner; "exact-int8": by a quarter of it, later, both scored in
-            float32 at the end; "scann": by TensorFlow Recommenders' ScaNN (extra `scann`, TF_USE_LEGACY_KERAS=1), which
-            looks at few of many items and needs a TensorFlow Serving that is built with its op. Their recall against
-            the exact answer is measured and stands in the export's README.
-        target_recall: what "scann" has to find of the exact answer.
-        histories: lists of items, as `recommend` takes them, of which the recall is measured; None: single items.
+        path: the folder of this version; its name must be a number for TensorFlow Serving ("saved_models/gru4rec/1").
+        k: items per answer.
+        exclude_seen: leave out the items of the history; `advance`, whose state does not store them, leaves out only
+            the item just given.
+        longest: newest known items of a history that are read, at least 1. Older items change nothing, and
+            `exclude_seen` does not leave them out. This bounds the cost of a request. None: `model.longest_history`.
+            `model.recommend` reads all.
+        index: how the best items are found. "exact": all scores, in float32. Models that score by dot products also
+            have "exact-bf16", a table of half the size, faster, and "exact-int8", a quarter of it, slower; both compute
+            the best scores again in float32. "scann": TensorFlow Recommenders' ScaNN (extra `scann`,
+            TF_USE_LEGACY_KERAS=1), which searches a small part of many items and needs a TensorFlow Serving that is
+            built with its op. The recall against the exact answer is measured and recorded in the export's README.
+        target_recall: the share of the exact answer that "scann" must find, above 0 and below 1.
+        histories: lists of items, as in `recommend`, to measure the recall on; None: single items.
         overwrite: replace an earlier export.
         about: further entries for `assets.extra/tfrecsession.json`.
-        content: a table of items with their titles or images, see `tfrecsession.export.item_table`; None: what the
-            catalogue of a prepared data set knows of its items.
+        content: a table of items with their titles or images, see `tfrecsession.export.item_table`; None: the content
+            of the prepared data set's catalogue.
+
+    Returns:
+        `path`.
 
     Raises:
-        InputError: the path exists, k is larger than the catalogue, `longest` is no whole number from 1, the index is
-            none, cannot be had here or cannot reach its target, `content` has nothing to show, or the folder cannot be
-            written. Nothing half-written stays.
+        InputError: the path exists, k is larger than the catalogue, `longest` is not a whole number from 1, the index
+            is unknown, not available or cannot reach its target, `content` has no titles or images, or the folder
+            cannot be written. No partial export remains.
 
-    Warns where the model has been neither fitted nor read from a file.
+    Warns:
+        UserWarning: the model was neither fitted nor loaded from a file.
     """
     model.check_k(k)
     longest = model.longest_history if longest is None else longest
     if not isinstance(longest, int | np.integer) or longest < 1:
-        raise InputError(f"longest={longest!r}: say how many of a history's newest items are read, at least 1")
+        raise InputError(
+            f"longest={longest!r}: must be a whole number from 1, the newest items of a history that are read"
+        )
     warn_unfitted(model)
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
         index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories)
@@ -116,7 +125,7 @@ def write_saved_model(
             "exclude_seen": exclude_seen,
             "longest": int(longest),
             "index": index.kind,
-            **({} if index.recall is None else measured(index)),
+            **({} if index.recall is None else index_card(index)),
             **({"state_width": model.initial_state().shape[1]} if "advance" in model.abilities else {}),
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
             **({"user_width": model.user_width} if "user_states" in model.abilities else {}),
@@ -130,8 +139,8 @@ def write_saved_model(
     return Path(path)
 
 
-def measured(index) -> dict:
-    """What is known of an index that is not exact, for `tfrecsession.json`."""
+def index_card(index) -> dict:
+    """Returns the entries of `tfrecsession.json` for an index that is not exact."""
     return {
         "recall": round(index.recall, 4),
         "recall_measured_on": index.measured_on,
@@ -140,38 +149,53 @@ def measured(index) -> dict:
 
 
 def warn_unfitted(model) -> None:
-    """Warn of a model that neither `fit`, nor a training loop with its optimizer, nor a file has told anything."""
+    """Warns when a model that was never trained or loaded is exported."""
     if not model.fitted and not (model.compiled and int(model.optimizer.iterations) > 0):
-        text = f"this {type(model).__name__} has never been fitted: what is exported knows nothing of any log"
+        text = f"this {type(model).__name__} has never been fitted: the exported model is untrained"
         warnings.warn(text, stacklevel=4)
 
 
 def _save(served: ServedModel, folder: Path) -> None:
+    # concrete functions, since tf.functions would be traced again
     concrete = {name: signature.get_concrete_function() for name, signature in served.signatures.items()}
     try:
-        custom = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"])  # its ops, if there are any
-        # as tf.functions they would be traced again
+        custom = tf.saved_model.SaveOptions(namespace_whitelist=["Scann"])  # the ops of ScaNN, if the index uses them
         tf.saved_model.save(served, str(folder), signatures=concrete, options=custom)
-    except tf.errors.OpError as error:  # TensorFlow's own writers say by text what Python says by number
-        for number in NO_ROOM:
-            if os.strerror(number) in str(error):
-                raise OSError(number, os.strerror(number)) from None
+    except tf.errors.OpError as error:  # TensorFlow's writers give the system's error as text, not as errno
+        for code in NO_ROOM:
+            if os.strerror(code) in str(error):
+                raise OSError(code, os.strerror(code)) from None
         raise
 
 
 def newest_version(path: str | Path) -> Path:
-    """The SavedModel itself, or the highest numbered version below a model's folder."""
+    """Returns `path` if it is a SavedModel, else the highest numbered version in this folder.
+
+    Raises:
+        InputError: there is no SavedModel.
+    """
     path = Path(path)
     if (path / "saved_model.pb").is_file():
         return path
     versions = [folder for folder in path.glob("*") if folder.name.isdigit() and (folder / "saved_model.pb").is_file()]
     if not versions:
-        raise InputError(f"{path} holds no SavedModel: make one with `tfrecsession export RUN --out {path}`")
+        raise InputError(f"{path}: has no SavedModel; make one with `tfrecsession export RUN --out {path}`")
     return max(versions, key=lambda folder: int(folder.name))
 
 
 def ask(path: str | Path, histories: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Load a SavedModel and ask it: items object [histories, k] of str, scores float32 [histories, k]."""
+    """Loads a SavedModel and calls its `serving_default`; for many requests use `tfrecsession.serving`.
+
+    Args:
+        path: a SavedModel, or a folder of versions, of which the highest is used.
+        histories: lists of item ids, oldest first.
+
+    Returns:
+        items object [histories, k] of str, scores float32 [histories, k].
+
+    Raises:
+        InputError: there is no SavedModel, or its ScaNN index cannot be loaded here.
+    """
     path = newest_version(path)
     load_ops_of(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()), path)
     loaded = tf.saved_model.load(str(path))

@@ -1,4 +1,4 @@
-"""ScaNN's TensorFlow ops, loaded where they are wanted."""
+"""Loading of ScaNN's TensorFlow ops."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ INSTALL = "pip install 'tfrecsession[scann]'"
 
 
 def load_scann_ops(wanted_by: str):
-    """The module `scann.scann_ops`, with its ops registered in this process.
+    """Returns the module `scann.scann_ops` after registering its ops in this process.
 
     Args:
-        wanted_by: what begins an error's message.
+        wanted_by: the start of an error's message, such as "index='scann'".
 
     Raises:
         InputError: ScaNN is not installed, or its ops do not fit this TensorFlow.
@@ -26,23 +26,23 @@ def load_scann_ops(wanted_by: str):
     try:
         return importlib.import_module("scann.scann_ops.py.scann_ops")
     except (tf.errors.OpError, ImportError, OSError) as error:
-        why = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         raise InputError(
-            f"{wanted_by}: the ScaNN that is installed does not fit TensorFlow {tf.__version__} ({why}): {INSTALL}"
+            f"{wanted_by}: the installed ScaNN does not fit TensorFlow {tf.__version__} ({reason}): {INSTALL}"
         ) from None
 
 
 def load_ops_of(saved_model, path) -> None:
-    """Register what a SavedModel needs beside TensorFlow's own ops, as far as that is ScaNN.
+    """Registers ScaNN's ops if a SavedModel uses them.
 
     Args:
         saved_model: the proto of `saved_model.pb`.
-        path: where it is, for the error.
+        path: its folder, for the error.
 
     Raises:
         InputError: as `load_scann_ops`.
     """
     graphs = [meta_graph.graph_def for meta_graph in saved_model.meta_graphs]
-    nodes = [graph.node for graph in graphs] + [f.node_def for graph in graphs for f in graph.library.function]
-    if any(node.op.startswith("Scann>") for some in nodes for node in some):
+    node_lists = [graph.node for graph in graphs] + [f.node_def for graph in graphs for f in graph.library.function]
+    if any(node.op.startswith("Scann>") for nodes in node_lists for node in nodes):
         load_scann_ops(f"{path}: holds a ScaNN index")

@@ -22,9 +22,9 @@ HISTORY = tf.TensorSpec((None, None), tf.string, name="items")
 
 
 class Options(NamedTuple):
-    """The choices of an export that its signatures depend on."""
+    """The arguments of an export that its signatures depend on."""
 
-    k: int  # items of an answer
+    k: int  # items per answer
     exclude_seen: bool  # whether the items of the history are left out
     index: ExactIndex  # searches the best items
     folder: Path  # where assets are written
@@ -36,8 +36,8 @@ class ServedModel(tf.Module):
     Args:
         model: a Recommender.
         folder: an existing folder; the vocabulary is written there and becomes an asset of the SavedModel.
-        k: how many items an answer has.
-        exclude_seen: leave the items of the history out.
+        k: items per answer.
+        exclude_seen: leave out the items of the history.
         longest: newest known items of a history that are read.
         index: searches the best items; None: an `ExactIndex`.
     """
@@ -52,8 +52,8 @@ class ServedModel(tf.Module):
         for ability, make in SIGNATURES.items():
             if ability in model.abilities:
                 signatures |= make(model, self, options)
-        self.signatures = MappingProxyType(signatures)  # of a dict, all functions would be saved too, traced once more
-        # Only what the answers read is saved: not the optimizer, not the tables of the negative sampler.
+        self.signatures = MappingProxyType(signatures)  # a tf.Module would save the functions of a dict, traced again
+        # Only the variables that answers read are saved: not the optimizer, not the tables of the negative sampler.
         with self.index.installed():
             read = [
                 variable
@@ -69,14 +69,14 @@ def recommending(model, served: ServedModel, options: Options) -> dict:
 
     @tf.function(input_signature=[HISTORY], autograph=False)
     def serving_default(items):
-        """What comes next: the k best items after each history, best first, and their scores."""
+        """Recommends the next item: returns the k best items for each history, best first, with their scores."""
         return tables.answer(*model.answer(tables.history(items), k, exclude_seen))
 
     @tf.function(input_signature=[HISTORY, EXCLUDE, ONLY], autograph=False)
     def recommend_filtered(items, exclude, only):
-        """As `serving_default`, without the items of `exclude` (out of stock, bought already) and, where a row of
-        `only` names any, from those alone (a category). A row of `only` that is all padding stands for the whole
-        catalogue. Where fewer than k items are left, the answer ends in `""`."""
+        """Recommends like `serving_default`, from a filtered catalogue. `exclude` lists the items to leave out, e.g.
+        out of stock or already bought. `only` lists the items to choose from, e.g. a category; a row of padding allows
+        the whole catalogue. If fewer than k items are left, the answer ends in `""`."""
         filters = read_filters(items, exclude, only, tables.ids)
         return tables.answer(*model.answer(tables.history(items), k, exclude_seen, **filters))
 
@@ -89,7 +89,8 @@ def finding_similar(model, served: ServedModel, options: Options) -> dict:
 
     @tf.function(input_signature=[ITEM], autograph=False)
     def similar_items(items):
-        """The k items most like each item, itself left out, most alike first. Of an unknown item: `""`."""
+        """Returns the k items most similar to each item, most similar first, without the item itself. An unknown item
+        gets `""`."""
         return tables.answer(*nearest(tables.ids(items), options.k))
 
     return {"similar_items": similar_items}
@@ -101,16 +102,15 @@ def encoding(model, served: ServedModel, options: Options) -> dict:
 
     @tf.function(input_signature=[HISTORY], autograph=False)
     def encode(items):
-        """The vector of each history, for a vector store of one's own that searches for the largest dot products
-        with the vectors of `encode_items`: these products are the scores. Of a history without a known item: zeros,
-        which say nothing; `serving_default` answers it with popular items."""
+        """Returns the vector of each history, the query for a vector store that holds the vectors of `encode_items`.
+        The dot product of the two is the item's score. A history without a known item gets zeros: do not search with
+        them, call `serving_default`, which returns popular items."""
         return {"vector": model.query_vectors(tables.history(items))}
 
     @tf.function(input_signature=[ITEM], autograph=False)
     def encode_items(items):
-        """The vector of each item, to be kept in a vector store. What a model adds to the scores of an item, as
-        biases are, is the last component, against a 1 in `encode`: search by dot product, not by cosine. Of an
-        unknown item: zeros."""
+        """Returns the vector of each item, for a vector store. Search by dot product, not by cosine: the last component
+        is the item's bias, if the model has biases, and `encode` has a 1 there. An unknown item gets zeros."""
         ids = tables.ids(items)
         return {"vector": tf.where(ids[:, None] > 1, model.score_vectors(ids), 0.0)}
 
@@ -124,12 +124,12 @@ def recommending_to_users(model, served: ServedModel, options: Options) -> dict:
 
     @tf.function(input_signature=[spec], autograph=False)
     def users(users):
-        """The k best items of known users; unknown users get popular items."""
+        """Returns the k best items for each user id from the training data. Unknown users get popular items."""
         return tables.answer(*model.answer_users(to_user.lookup(users), k, exclude_seen))
 
     @tf.function(input_signature=[spec, EXCLUDE, ONLY], autograph=False)
     def users_filtered(users, exclude, only):
-        """As `users`, with the lists of `recommend_filtered`."""
+        """Returns the items of `users` after filtering by `exclude` and `only`, see `recommend_filtered`."""
         filters = read_filters(users, exclude, only, tables.ids, "users")
         return tables.answer(*model.answer_users(to_user.lookup(users), k, exclude_seen, **filters))
 
@@ -143,8 +143,10 @@ def streaming(model, served: ServedModel, options: Options) -> dict:
 
     @tf.function(input_signature=[ITEM, state_spec], autograph=False)
     def advance(items, state):
-        """One event further in each of n sessions, at the same cost however long they are: `state` is what the
-        event before answered, zeros start a session. An unknown item and `""` leave the state as it is."""
+        """Adds one event to each of n sessions and returns the k best next items, at the same cost for sessions of any
+        length. `state` is the output of the session's previous call; zeros start a session. An unknown item or `""`
+        leaves the state unchanged. If the export leaves out items of the history, `advance` leaves out only the item
+        just given."""
         best, scores, state = model.advance_ids(tables.ids(items), state, options.k, options.exclude_seen)
         return tables.answer(best, scores) | {"state": state}
 
@@ -152,7 +154,7 @@ def streaming(model, served: ServedModel, options: Options) -> dict:
 
 
 def remembering_users(model, served: ServedModel, options: Options) -> dict:
-    """Returns the signatures of a model that keeps a state of a user between sessions."""
+    """Returns the signatures of a model that keeps user states between sessions."""
     return user_signatures(model, served.tables, options.k, options.exclude_seen)
 
 

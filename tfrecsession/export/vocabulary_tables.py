@@ -1,4 +1,4 @@
-"""The vocabulary as lookup tables in a graph: strings become ids here and nowhere else in an export."""
+"""Lookup tables of the vocabulary: the only conversion of strings to ids in an export."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tfrecsession.export.histories import newest
 
 
 class VocabularyTables(tf.Module):
-    """Turns strings into item ids and back, in plain TensorFlow ops.
+    """Conversion of strings to item ids and back, in plain TensorFlow ops.
 
     Args:
-        items: object (str) [items], the ids of the log in the order of the vocabulary.
+        items: object (str) [items], the ids of the log in vocabulary order.
         folder: an existing folder; the vocabulary is written there and becomes an asset of the SavedModel.
         longest: newest known items of a history that are read.
     """
@@ -25,37 +25,41 @@ class VocabularyTables(tf.Module):
         self.to_index, self.to_item = lookup_tables(items, folder)
 
     def ids(self, items):
-        """Strings of any shape -> int32 ids, 0 for "" and 1 for an unknown item."""
+        """Converts strings of any shape to int32 ids, 0 for "" and 1 for an unknown item."""
         ids = tf.where(items == "", tf.constant(-2, tf.int64), self.to_index.lookup(items)) + 2
         return tf.cast(ids, tf.int32)
 
     def history(self, items):
-        """string [n, events] -> int32 [n, at most `longest`], the newest known items of each history."""
+        """Returns the newest known items: string [n, events] -> int32 [n, at most `longest`]."""
         ids = self.ids(items)
         return newest(self.longest, ids > 1, ids)[0]
 
     def history_of_sessions(self, items, sessions):
-        """string and int32 [n, events] -> the ids and the sessions of the newest events.
+        """Returns ids and sessions of the newest events, int32 [n, at most `longest`] each.
 
-        Unknown items stay: a current session without other items has just started.
+        Unknown items stay: with them alone, the current session has just started.
+
+        Args:
+            items: string [n, events].
+            sessions: int32 [n, events], the session number of each event.
         """
-        text = "sessions must have the shape of items: the number of the session of each event"
+        text = "sessions must have the shape of items: the session number of each event"
         with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), text)]):
             ids = self.ids(items)
         return newest(self.longest, ids > 0, ids, sessions)
 
     def answer(self, best, scores) -> dict:
-        """int32 ids and scores of one shape -> the outputs of a signature, `""` for 0."""
+        """Returns the outputs of a signature for int32 ids and scores of the same shape; id 0 becomes `""`."""
         return {"items": self.to_item.lookup(tf.cast(best, tf.int64) - 2), "scores": scores}
 
 
 def lookup_tables(items: np.ndarray, folder: Path, name: str = "vocabulary.txt"):
-    """Returns the tables item -> index in the vocabulary (-1: unknown) and back ("" where there is none)."""
-    if any("\n" in item or "\r" in item for item in items):  # a text file cannot hold these
+    """Returns the tables item -> index in the vocabulary (-1: unknown) and index -> item ("": no such index)."""
+    if any("\n" in item or "\r" in item for item in items):  # a line of a text file cannot hold these ids
         names = tf.constant(items.tolist(), tf.string)
-        places = tf.range(len(items), dtype=tf.int64)
-        forward = tf.lookup.KeyValueTensorInitializer(names, places)
-        backward = tf.lookup.KeyValueTensorInitializer(places, names)
+        indices = tf.range(len(items), dtype=tf.int64)
+        forward = tf.lookup.KeyValueTensorInitializer(names, indices)
+        backward = tf.lookup.KeyValueTensorInitializer(indices, names)
     else:
         file = folder / name
         file.write_text("".join(f"{item}\n" for item in items), encoding="utf-8", newline="\n")

@@ -327,7 +327,7 @@ def test_the_export_answers_who_is_known_who_is_new_and_nobody(known, tmp_path):
         [best[2], "", ""],
         [popular[1], "", ""],
     ]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="exclude: say a row for each of users"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="exclude: must have one row for each of users"):
         filtered([[""]], [[""], [""]])
     histories = loaded.signatures["serving_default"](items=tf.constant([["i5", "i6"], ["", ""]]))
     expected = known.recommend([["i5", "i6"], []], k=3, exclude_seen=True)
