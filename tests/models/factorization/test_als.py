@@ -1,4 +1,4 @@
-"""ALS against its loss written out over all pairs, and its closed form solved row by row, in NumPy."""
+"""ALS compared with NumPy: its loss summed over all pairs, its closed form solved row by row."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def sessions_of(log, users=True, **columns):
 
 
 def rated(log, **kwargs):
-    """Sessions whose ratings follow from person and item."""
+    """Returns sessions whose ratings are a function of user and item."""
     ratings = [(3 * item + 5 * number) % 7 + 1.0 for number, session in enumerate(log) for item in session]
     return sessions_of(log, rating=np.array(ratings), **kwargs)
 
@@ -38,35 +38,35 @@ KIND = {"plain": {}, "alpha": {"alpha": 2.0}, "ratings": {"explicit": True, "val
 
 
 def model_of(kind, log, **kwargs):
-    sessions = rated([*log, [2, 3]])  # of which not all ratings are equal
+    sessions = rated([*log, [2, 3]])  # whose ratings are not all equal
     model = ALS(sessions.items, **{"factors": 3, "regularization": 0.1, "init_std": 1.0, **KIND[kind], **kwargs})
     return sessions, model
 
 
 def seen_of(model, sessions):
-    """W, T [users, size]: weight and target of the squared error of every pair, written from the class's formulas; and
-    the penalties of people and items."""
+    """Returns weight and target [users, size] of the squared error of every pair, by the class's formulas, and the
+    penalties of users and items."""
     last = "last" if model.explicit else "sum"
     weights = Interactions.of(sessions, value=model.value, duplicates=last).csr().toarray().astype(float)
-    there = weights > 0
+    seen = weights > 0
     a0 = model.unobserved_weight
-    counts = there.sum(axis=1), there.sum(axis=0)
+    counts = seen.sum(axis=1), seen.sum(axis=0)
     if model.explicit:
-        mean = weights[there].mean()
-        rest = np.where(there, weights - mean, 0)
-        rest = np.where(there, rest - (rest.sum(axis=0) / (counts[1] + model.damping))[None], 0)
-        rest = np.where(there, rest - (rest.sum(axis=1) / (counts[0] + model.damping))[:, None], 0)
-        return there * 1.0, rest, *(model.regularization * np.maximum(n, 1) ** model.exponent for n in counts)
-    users, size = there.shape
+        mean = weights[seen].mean()
+        rest = np.where(seen, weights - mean, 0)
+        rest = np.where(seen, rest - (rest.sum(axis=0) / (counts[1] + model.damping))[None], 0)
+        rest = np.where(seen, rest - (rest.sum(axis=1) / (counts[0] + model.damping))[:, None], 0)
+        return seen * 1.0, rest, *(model.regularization * np.maximum(n, 1) ** model.exponent for n in counts)
+    users, size = seen.shape
     others = (size - 2, users)
     penalties = [model.regularization * (n + a0 * m) ** model.exponent for n, m in zip(counts, others, strict=True)]
     if model.alpha is None:  # (1 - s)^2 + a0 s^2 is (1 + a0) (s - 1 / (1 + a0))^2 and a constant
-        return np.where(there, 1 + a0, a0), there / (1 + a0), *penalties
-    return np.where(there, a0 + model.alpha * weights, a0), there * 1.0, *penalties
+        return np.where(seen, 1 + a0, a0), seen / (1 + a0), *penalties
+    return np.where(seen, a0 + model.alpha * weights, a0), seen * 1.0, *penalties
 
 
 def loss_of(model, sessions, x, y):
-    """The loss, pair by pair over all real items."""
+    """Sums the loss pair by pair over all real items."""
     weight, target, user_penalty, item_penalty = seen_of(model, sessions)
     a0, total = model.unobserved_weight, 0.0
     for user in range(len(x)):
@@ -80,7 +80,7 @@ def loss_of(model, sessions, x, y):
 
 
 def solved(weight, target, penalty, y):
-    """Weighted ridge regression, a row after the other: the closed form."""
+    """Solves the weighted ridge regression of each row, the closed form."""
     rows = []
     for w, t, ridge in zip(weight, target, penalty, strict=True):
         matrix = sum(w[i] * np.outer(y[i], y[i]) for i in range(len(y))) + ridge * np.eye(y.shape[1])
@@ -143,8 +143,8 @@ def test_blocks_reach_the_exact_solution(block):
 
 
 @pytest.mark.parametrize("block", [2, 6])
-def test_small_pieces_change_nothing(block, monkeypatch):
-    """A GPU's batches, with rows too long to gather at once, and few rows at a time."""
+def test_memory_limits_do_not_change_the_loss(block, monkeypatch):
+    """Batches as on a GPU, of few rows at a time, with rows too long to gather at once."""
     random = np.random.default_rng(2)
     log = [random.integers(2, 9, length).tolist() for length in random.integers(1, 40, 30)]
     sessions = sessions_of(log)
@@ -158,7 +158,7 @@ def test_small_pieces_change_nothing(block, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KIND)
-def test_training_goes_on(kind, tmp_path):
+def test_training_continues_after_loading(kind, tmp_path):
     log = [[2, 3, 4], [3, 4, 4], [5, 6, 7, 2], [8], [2, 8, 5]]
     sessions, once = model_of(kind, log, sweeps=5)
     whole = once.fit(sessions).history["loss"]
@@ -180,7 +180,7 @@ def test_a_callback_stops_the_training():
     assert model.fit(sessions, callbacks=[Stop()]).epoch == [0]
 
 
-def test_validation_measures_the_tables_of_every_sweep():
+def test_validation_metrics_are_those_of_every_sweep():
     log = [[2, 3, 4], [3, 4, 5], [6, 7, 8], [7, 8, 6], [2, 4, 3]]
     sessions, model = model_of("plain", log)
     model.compile(metrics=[Recall(2), NDCG(3)])
@@ -206,7 +206,7 @@ def test_validation_stops_the_training():
 
 def test_validation_without_metrics_is_refused():
     sessions, model = model_of("plain", [[2, 3], [3, 4]])
-    with pytest.raises(InputError, match="validation_data: there is nothing to measure"):
+    with pytest.raises(InputError, match=r"validation_data: needs metrics, as in compile\(metrics"):
         model.fit(sessions, validation_data=sessions)
     assert len(model.users) == 0
 
@@ -216,26 +216,26 @@ def test_validation_without_metrics_is_refused():
 
 @settings(deadline=None, max_examples=12)
 @given(log=logs, kind=kinds, history=st.lists(st.integers(1, 8), min_size=1, max_size=8))
-def test_fold_in_is_the_solve_of_training(log, kind, history):
+def test_fold_in_equals_the_solve_of_training(log, kind, history):
     sessions, model = model_of(kind, log, sweeps=2)
     model.fit(sessions)
     known = [item for item in history if item > 1]
     row = np.zeros(ITEMS + 2)
     for item in known:
         row[item] += 1
-    there = row > 0
-    a0, n = model.unobserved_weight, there.sum()
+    seen = row > 0
+    a0, n = model.unobserved_weight, seen.sum()
     _, y = tables(model)
     if kind == "ratings":
         ratings = Interactions.of(sessions, value="rating", duplicates="last").weights
         mean, best = ratings.mean(), ratings.max()
-        rest = np.where(there, best - mean - model.item_table.numpy()[:, 3], 0)
+        rest = np.where(seen, best - mean - model.item_table.numpy()[:, 3], 0)
         bias = rest.sum() / (n + model.damping)
-        weight, target, penalty = there * 1.0, np.where(there, rest - bias, 0), 0.1 * max(n, 1)
+        weight, target, penalty = seen * 1.0, np.where(seen, rest - bias, 0), 0.1 * max(n, 1)
     else:
         penalty = 0.1 * (n + a0 * ITEMS)
-        weight = np.where(there, 1 + a0, a0) if kind == "plain" else a0 + 2.0 * row
-        target = there / (1 + a0) if kind == "plain" else there * 1.0
+        weight = np.where(seen, 1 + a0, a0) if kind == "plain" else a0 + 2.0 * row
+        target = seen / (1 + a0) if kind == "plain" else seen * 1.0
     (x,) = solved([weight], [target], [penalty], y)
     expected = y @ x
     if kind == "ratings":
@@ -258,14 +258,14 @@ def test_explain_adds_up_to_the_score(kind):
     assert model.explain(["no-such-item"], "i5") == []
 
 
-def test_the_mean_in_place_of_a_solve():
+def test_fold_in_by_the_mean():
     sessions, model = model_of("plain", [[2, 3, 4], [3, 4, 4], [5, 6]], fold_in="mean")
     model.fit(sessions)
     y = model.item_vectors().numpy()
     np.testing.assert_allclose(
         scores_after(model, [3, 1, 4, 4])[2:], (y @ (y[3] + 2 * y[4]) / 3)[2:], rtol=1e-4, atol=1e-6
     )
-    with pytest.raises(InputError, match="fold_in='mean': explain needs"):
+    with pytest.raises(InputError, match="fold_in='mean': must be 'solve' for explain"):
         model.explain(["i3"], "i4")
 
 
@@ -280,7 +280,7 @@ def test_a_window_and_many_blocks(monkeypatch):
     assert found.scores[0, 0] == pytest.approx(before[2:].max(), abs=1e-5)
 
 
-# People, and those of whom nothing is known --------------------------------------------------------------------------
+# Known and unknown users ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +291,7 @@ def known():
     return model
 
 
-def test_people_are_answered_by_their_vectors(known):
+def test_known_users_are_scored_by_their_vectors(known):
     found = known.recommend_users(["u2", "nobody", 7], k=7)
     scores = known.user_vectors.numpy()[2] @ known.item_vectors().numpy().T
     assert found.items[0].tolist() == known.items.decode(2 + np.argsort(-scores[2:], kind="stable")).tolist()
@@ -307,7 +307,7 @@ def test_people_are_answered_by_their_vectors(known):
     assert near.items[0][0] == "i4"
 
 
-def test_the_export_answers_who_is_known_who_is_new_and_nobody(known, tmp_path):
+def test_the_export_answers_known_and_unknown_users_and_histories(known, tmp_path):
     loaded = tf.saved_model.load(str(known.export(tmp_path / "1", k=3, exclude_seen=True)))
     users = loaded.signatures["users"](users=tf.constant(["u2", "nobody"]))
     expected = known.recommend_users(["u2", "nobody"], k=3, exclude_seen=True)
@@ -323,7 +323,7 @@ def test_the_export_answers_who_is_known_who_is_new_and_nobody(known, tmp_path):
     best, popular = expected.items.tolist()
     assert filtered([[""], [""]], [[""], [""]]) == [best, popular]
     assert filtered([[best[0]], [popular[1]]], [[""], [""]])[0][:2] == best[1:]
-    assert filtered([["", ""], ["", popular[0]]], [[best[2], "i5"], popular[:2]]) == [  # i5 is what u2 had
+    assert filtered([["", ""], ["", popular[0]]], [[best[2], "i5"], popular[:2]]) == [  # u2 has i5
         [best[2], "", ""],
         [popular[1], "", ""],
     ]
@@ -334,14 +334,14 @@ def test_the_export_answers_who_is_known_who_is_new_and_nobody(known, tmp_path):
     assert [[item.decode() for item in row] for row in histories["items"].numpy()] == expected.items.tolist()
 
 
-def test_people_are_saved(known, tmp_path):
+def test_users_are_saved(known, tmp_path):
     known.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     before, after = (model.recommend_users(["u0", "u4"], k=3, exclude_seen=True) for model in (known, loaded))
     assert before.items.tolist() == after.items.tolist() and before.scores.tolist() == after.scores.tolist()
 
 
-def test_sessions_without_users_train_and_leave_nobody_behind(tmp_path):
+def test_sessions_without_users_leave_no_known_user(tmp_path):
     sessions = sessions_of([[2, 3, 4], [3, 4], [5]], users=False)
     model = ALS(sessions.items, factors=2)
     model.fit(sessions)
@@ -353,8 +353,8 @@ def test_sessions_without_users_train_and_leave_nobody_behind(tmp_path):
         model.similar_users(["session:0"], k=1)
 
 
-def test_ratings_are_given_back():
-    """Ratings that follow from a person and an item are found again, and what is unknown is filled with the mean."""
+def test_ratings_are_predicted():
+    """Additive ratings are predicted closely; unknown users and items leave the mean and the known bias."""
     log = [[item for item in range(2, 9) if (item + number) % 3] for number in range(12)]
     ratings = [1 + (item % 3) + (number % 2) for number, session in enumerate(log) for item in session]
     sessions = sessions_of(log, rating=np.array(ratings, float))
@@ -378,13 +378,13 @@ def test_ratings_are_given_back():
     ("weights", "kwargs", "message"),
     [
         ([0, 0, 0], {"value": "w"}, "value='w': no pair .* above 0"),
-        ([1, -1, 2], {"value": "w"}, "value='w': 1 of 3 weights are below 0; say explicit=True"),
+        ([1, -1, 2], {"value": "w"}, "value='w': 1 of 3 weights are below 0; set explicit=True"),
         ([1, np.nan, 2], {"value": "w"}, "value='w': 1 of 3 events have no finite number"),
         ([3, 3, 3], {"value": "w", "explicit": True}, "value='w': all 3 ratings are 3"),
         ([1, 2, 3], {"value": "v"}, "value='v': .*no column 'v'"),
     ],
 )
-def test_bad_weights(weights, kwargs, message):
+def test_invalid_weights_are_refused(weights, kwargs, message):
     sessions = sessions_of([[2, 3], [4]], w=np.array(weights, float))
     model = ALS(sessions.items, factors=2, **kwargs)
     with pytest.raises(InputError, match=message):
@@ -392,8 +392,8 @@ def test_bad_weights(weights, kwargs, message):
     assert len(model.users) == 0
 
 
-def test_ratings_outside_of_the_scale():
-    sessions = sessions_of([[2, 3], [4, 1]], rating=np.array([1.0, 5, 3, 6]))  # the last one of an unknown item
+def test_ratings_outside_the_scale_are_refused():
+    sessions = sessions_of([[2, 3], [4, 1]], rating=np.array([1.0, 5, 3, 6]))  # the last is on an unknown item
     model = ALS(sessions.items, factors=2, value="rating", explicit=True, scale=(1, 5))
     with pytest.raises(
         InputError, match="'rating': 1 of 4 ratings .* 1 to 5, the first, 6, is event 2 of session 2, of 'u1'"
@@ -408,14 +408,14 @@ def test_ratings_outside_of_the_scale():
 
 
 @pytest.mark.parametrize("scale", [(5, 1), (1,), "1-5", (1, float("nan")), 5])
-def test_no_scale(scale):
+def test_invalid_scales_are_refused(scale):
     with pytest.raises(InputError, match="^scale="):
         ALS(sessions_of([[2, 3]]).items, value="rating", explicit=True, scale=scale)
     with pytest.raises(InputError, match="^scale=.*explicit=True"):
         ALS(sessions_of([[2, 3]]).items, scale=(1, 5))
 
 
-def test_people_with_one_rating_and_items_of_one():
+def test_users_and_items_with_one_rating():
     log = [[2], [3], [4, 2]]
     sessions = sessions_of(log, rating=np.array([1.0, 5, 3, 2]))
     model = ALS(sessions.items, factors=2, value="rating", explicit=True, scale=(1, 5))
@@ -425,26 +425,26 @@ def test_people_with_one_rating_and_items_of_one():
     assert model.recommend_users(["u0"], k=2).items.shape == (1, 2)
 
 
-def test_weights_of_zero_are_not_seen():
+def test_pairs_of_weight_zero_are_unseen():
     sessions = sessions_of([[2, 3], [4], [5]], w=np.array([1.0, 0, 2, 0]))
     model = ALS(sessions.items, factors=2, value="w", duplicates="max")
     model.fit(sessions)
     vectors = model.item_vectors().numpy()
     assert not vectors[[3, 5]].any() and vectors[[2, 4]].any(axis=1).all()
     popular = model.recommend([[]], k=3).items.tolist()
-    assert model.recommend_users(["u2"], k=3).items.tolist() == popular  # of whom nothing is known
+    assert model.recommend_users(["u2"], k=3).items.tolist() == popular  # u2 has no seen pair
 
 
-def test_what_is_no_data_and_what_is_no_list(known):
-    with pytest.raises(InputError, match=r"say fit\(data.train\)"):
+def test_invalid_data_and_lists_are_refused(known):
+    with pytest.raises(InputError, match=r"as in fit\(data.train\)"):
         known.fit([[1]])
     with pytest.raises(InputError, match="users='u0': say a list"):
         known.recommend_users("u0", k=1)
     with pytest.raises(InputError, match="user 'nobody' is not among the 6"):
         known.similar_users(["nobody"], k=1)
-    with pytest.raises(InputError, match="item 'nothing' is not in the catalogue"):
+    with pytest.raises(InputError, match="item='nothing': must be in the catalogue"):
         known.explain(["i2"], "nothing")
-    with pytest.raises(InputError, match="history is a list"):
+    with pytest.raises(InputError, match="history='i2': must be a list"):
         known.explain("i2", "i3")
 
 
@@ -467,11 +467,11 @@ def test_what_is_no_data_and_what_is_no_list(known):
         ("history_value", "5"),
     ],
 )
-def test_bad_arguments(argument, value):
-    with pytest.raises(InputError, match=f"^{argument}={value!r}"):
+def test_invalid_arguments_are_refused(argument, value):
+    with pytest.raises(InputError, match=f"^{argument}={value!r}: must be "):
         ALS(sessions_of([[2, 3]]).items, **{argument: value})
 
 
 def test_ratings_need_a_column():
-    with pytest.raises(InputError, match="explicit=True: say which column"):
+    with pytest.raises(InputError, match="^value=None: must be the column of ratings beside explicit=True"):
         ALS(sessions_of([[2, 3]]).items, explicit=True)

@@ -1,4 +1,4 @@
-"""Rows of least squares, by each of the ways to solve them, against NumPy's solve, one after the other."""
+"""Every solver of least-squares rows compared with NumPy's, row by row."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ ROWS, COLUMNS = 30, 50
 
 
 def given(dim):
-    """Rows of 0 to 79 pairs, also several of one column; what stands in the scores beside x.y; the rest."""
+    """Returns rows of 0 to 79 pairs, some with repeated columns, the part of the scores beside x.y, and the rest."""
     random = np.random.default_rng(dim)
 
     def drawn(*shape):
@@ -29,13 +29,13 @@ def given(dim):
 
 
 def expected(row, table, pairs, beside, held):
-    """The x of A x = b, written from the docstring."""
+    """Solves A x = b, as in the docstring of `solve_rows`."""
     pull, diagonal, penalty = held
-    mine = slice(pairs.offsets[row], pairs.offsets[row + 1])
-    features, c = table[pairs.columns[mine]].astype(float), pairs.confidence[mine].astype(float)
+    own = slice(pairs.offsets[row], pairs.offsets[row + 1])
+    features, c = table[pairs.columns[own]].astype(float), pairs.confidence[own].astype(float)
     matrix = (features.T * c) @ features + np.diag(diagonal + penalty[row])
-    x = np.linalg.solve(matrix, features.T @ (pairs.target[mine] - c * beside[mine]) + pull[row])
-    return x, beside[mine] + features @ x
+    x = np.linalg.solve(matrix, features.T @ (pairs.target[own] - c * beside[own]) + pull[row])
+    return x, beside[own] + features @ x
 
 
 @pytest.mark.parametrize("solve", ["kernel", "batches", "gradients"])
@@ -54,11 +54,11 @@ def test_rows_are_solved(solve, dim):
             continue
         right, scored = expected(row, table, pairs, beside, held)
         np.testing.assert_allclose(x[row], right, rtol=2e-3, atol=2e-3)
-        mine = slice(pairs.offsets[row], pairs.offsets[row + 1])
-        np.testing.assert_allclose(scores[mine], scored, rtol=2e-3, atol=2e-3)
+        own = slice(pairs.offsets[row], pairs.offsets[row + 1])
+        np.testing.assert_allclose(scores[own], scored, rtol=2e-3, atol=2e-3)
 
 
-def test_gradients_come_nearer_with_every_step():
+def test_conjugate_gradients_converge_within_dim_steps():
     distances = []
     for steps in range(1, 9):
         rows, x, table, pairs, beside, scores, held = given(8)

@@ -1,4 +1,4 @@
-"""Every objective's step by hand, what is learned on worlds whose answer is known, and the answers by name."""
+"""A step of every objective by hand, learning on data of known structure, and answers by user name."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ L2, BIAS_L2 = 0.05, 0.02
 
 
 class Fixed(Negatives):
-    """The same draw every time: 3, 5, 5, with these probabilities."""
+    """Samples 3, 5, 5 every time, with these probabilities."""
 
     probability = np.array([1, 1, 0.3, 0.2, 0.1, 0.2, 0.1, 0.05, 0.05], np.float32)
 
@@ -42,24 +42,24 @@ class Fixed(Negatives):
 
 
 def sgd_like(rate):
-    """A step of LazyAdagrad whose accumulator is so large that it is plain gradient descent."""
+    """Returns LazyAdagrad with an accumulator so large that it is plain gradient descent."""
     return trs.optimizers.LazyAdagrad(rate * 1e6, initial_accumulator_value=1e12)
 
 
 def tables(model):
-    """p, b_u, q, b_i."""
+    """Returns p, b_u, q, b_i."""
     users, items = model.user_table, model.output_items
     return [np.array(table, np.float64) for table in (users.table, users.biases, items.table, items.biases)]
 
 
 def one_step(loss, rating=None, rows=8, negatives=None, **kwargs):
-    """A model before and after a step of rate 1 on a batch, with the batch."""
-    people = Interactions.of(sessions_of(LOG), duplicates="sum")
+    """Returns a model, its tables before and after a step of rate 1 on a batch, the batch and the loss."""
+    interactions = Interactions.of(sessions_of(LOG), duplicates="sum")
     if rating is not None:
-        people.weights[:] = np.random.default_rng(3).integers(1, 6, len(people.values))
+        interactions.weights[:] = np.random.default_rng(3).integers(1, 6, len(interactions.values))
     keras.utils.set_random_seed(1)
     model = MatrixFactorization(
-        people.items,
+        interactions.items,
         dim=3,
         rating=rating,
         l2=L2,
@@ -69,19 +69,19 @@ def one_step(loss, rating=None, rows=8, negatives=None, **kwargs):
         **kwargs,
     )
     model.compile(sgd_like(1.0), loss)
-    model.take(people)
+    model.take(interactions)
     rng = np.random.default_rng(0)
     for biases in (model.user_table.biases, model.output_items.biases):
         biases.assign(rng.normal(size=biases.shape))
     model.sum_grams()
-    batch = next(iter(triples(people, rows, seed=1)))
+    batch = next(iter(triples(interactions, rows, seed=1)))
     before = tables(model)
     logs = model.train_step(batch)
     return model, before, tables(model), {name: array.numpy() for name, array in batch.items()}, float(logs["loss"])
 
 
 def numeric_gradient(function, arrays, epsilon=1e-6):
-    """Central differences of a number, by every entry of the arrays."""
+    """Computes central differences of a number by every entry of the arrays."""
     gradients = []
     for array in arrays:
         gradient = np.zeros_like(array)
@@ -129,7 +129,7 @@ def order_by_hand(kind, batch, mask_seen):
     return total
 
 
-@pytest.mark.parametrize("rows", [8, 16])  # the pairs are 12: with 16 a part of the batch weighs nothing
+@pytest.mark.parametrize("rows", [8, 16])  # 12 pairs: with 16 rows a part of the batch has weight 0
 def test_a_step_on_ratings(rows):
     model, before, after, batch, loss = one_step("mean_squared_error", "rating", rows)
     by_hand = ratings_by_hand(float(model.mean.value), batch)
@@ -144,21 +144,21 @@ def test_a_step_on_ratings(rows):
 )
 @pytest.mark.parametrize("mask_seen", [True, False])
 def test_a_step_against_sampled_items(kind, loss, mask_seen):
-    model, before, after, batch, said = one_step(loss, mask_seen=mask_seen)
+    model, before, after, batch, found = one_step(loss, mask_seen=mask_seen)
     by_hand = order_by_hand(kind, batch, mask_seen)
-    assert said == pytest.approx(by_hand(*before) / 8, rel=1e-5)
+    assert found == pytest.approx(by_hand(*before) / 8, rel=1e-5)
     for old, new, gradient in zip(before, after, numeric_gradient(by_hand, before), strict=True):
         np.testing.assert_allclose(new - old, -gradient / 8, rtol=2e-3, atol=2e-4)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_what_people_have_is_found_in_a_draw(seed):
+def test_seen_items_are_found_among_samples(seed):
     random = np.random.default_rng(seed)
     log = [random.choice(np.arange(2, 9), random.integers(1, 8)).tolist() for _ in range(6)]
     seen = SeenItems(ITEMS + 2)
     seen.take(Interactions.of(sessions_of(log)))
     for cells in (seen.cells, tf.function(seen.cells)):
-        for _ in range(3):  # a step leaves nothing behind for the next
+        for _ in range(3):  # a step leaves no state for the next
             users = random.integers(0, 6, 10).astype(np.int32)
             drawn = random.integers(2, 9, random.integers(1, 9)).astype(np.int32)
             by_hand = [(r, c) for r, user in enumerate(users) for c, j in enumerate(drawn) if j in log[user]]
@@ -169,9 +169,9 @@ def test_what_people_have_is_found_in_a_draw(seed):
 @pytest.mark.parametrize(
     "negatives", [trs.negatives.InBatch(), trs.negatives.Mixture([trs.negatives.InBatch(), Fixed()])]
 )
-def test_what_people_have_is_hidden_among_negatives_of_any_sampler(negatives):
-    """Nothing is left to draw for somebody who has every item: such a pair has no loss but its penalty."""
-    model, before, _, batch, said = one_step(BPR(), negatives=negatives)
+def test_seen_items_are_masked_with_any_sampler(negatives):
+    """A pair whose user has every sampled item has no loss but its penalty."""
+    model, before, _, batch, found = one_step(BPR(), negatives=negatives)
     p, _, q, _ = before
     items = batch["item"]
     drawn = [*items, 3, 5, 5] if isinstance(negatives, trs.negatives.Mixture) else items
@@ -181,13 +181,13 @@ def test_what_people_have_is_hidden_among_negatives_of_any_sampler(negatives):
         kept = [j for j in drawn if j not in LOG[u]]
         total += w * (np.mean([softplus(score[j] - score[i]) for j in kept]) if kept else 0)
         total += w * L2 * (p[u] @ p[u] + q[i] @ q[i] + np.mean([q[j] @ q[j] for j in drawn]))
-    assert said == pytest.approx(total / 8, rel=1e-5)
+    assert found == pytest.approx(total / 8, rel=1e-5)
 
 
-def test_a_step_on_all_pairs_is_one_on_the_whole_objective():
-    """A batch of every pair: the gradient of the sum over all users and items, regularized by frequency."""
+def test_a_step_of_all_pairs_follows_the_whole_objective():
+    """A batch of every pair has the gradient of the sum over all users and items, regularized by frequency."""
     pairs = sum(len(set(session)) for session in LOG)
-    model, before, after, _, said = one_step(AllPairs(0.3), rows=pairs)
+    model, before, after, _, found = one_step(AllPairs(0.3), rows=pairs)
     seen = np.zeros((len(LOG), ITEMS + 2))
     for user, session in enumerate(LOG):
         seen[user, session] = 1
@@ -201,24 +201,24 @@ def test_a_step_on_all_pairs_is_one_on_the_whole_objective():
         loss += L2 * sum((of_user[u] + 0.3 * ITEMS) * p[u] @ p[u] for u in range(len(LOG)))
         return loss + L2 * sum((of_item[i] + 0.3 * len(LOG)) * q[i] @ q[i] for i in range(2, ITEMS + 2))
 
-    assert said == pytest.approx(total(*before) / pairs, rel=1e-5)
+    assert found == pytest.approx(total(*before) / pairs, rel=1e-5)
     for old, new, gradient in zip(before, after, numeric_gradient(total, before), strict=True):
         np.testing.assert_allclose(new - old, -gradient / pairs, rtol=2e-3, atol=2e-4)
     users, items = np.asarray(model.user_table.table), np.asarray(model.item_vectors())[2:]
-    np.testing.assert_allclose(model.grams[0], items.T @ items, rtol=1e-4, atol=1e-4)  # followed the step
+    np.testing.assert_allclose(model.grams[0], items.T @ items, rtol=1e-4, atol=1e-4)  # updated by the step
     np.testing.assert_allclose(model.grams[1], users.T @ users, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("optimizer", [trs.optimizers.LazyAdam(0.1), trs.optimizers.LazyAdagrad(0.1, momentum=0.5)])
 @pytest.mark.parametrize("loss", [CrossEntropy(), AllPairs(), "mean_squared_error"])
-def test_rows_that_were_not_touched_keep_every_bit(loss, optimizer):
-    people = Interactions.of(sessions_of(LOG), duplicates="sum")
+def test_untouched_rows_keep_every_bit(loss, optimizer):
+    interactions = Interactions.of(sessions_of(LOG), duplicates="sum")
     rating = "rating" if isinstance(loss, str) else None
-    model = MatrixFactorization(people.items, dim=4, rating=rating, negatives=Fixed())
+    model = MatrixFactorization(interactions.items, dim=4, rating=rating, negatives=Fixed())
     model.compile(type(optimizer).from_config(optimizer.get_config()), loss)
-    model.take(people)
+    model.take(interactions)
     model.sum_grams()
-    for batch in triples(people, 5, seed=2):  # the last of them is not full
+    for batch in triples(interactions, 5, seed=2):  # the last one is not full
         before = tables(model)
         model.train_step(batch)
         users, items = set(batch["user"].numpy()), set(batch["item"].numpy())
@@ -229,7 +229,7 @@ def test_rows_that_were_not_touched_keep_every_bit(loss, optimizer):
 
 
 def low_rank(noise, users=120, items=80, seed=0):
-    """Ratings mu + b_u + b_i + p_u . q_i + noise of half the pairs to train on, and others to be asked for."""
+    """Returns ratings mu + b_u + b_i + p_u . q_i + noise of half the pairs for training, and the other half."""
     rng = np.random.default_rng(seed)
     p, q = rng.normal(size=(users, 2)), rng.normal(size=(items, 2)) * 0.7
     whole = 3 + rng.normal(size=(users, 1)) * 0.5 + rng.normal(size=(1, items)) * 0.5 + p @ q.T
@@ -239,7 +239,7 @@ def low_rank(noise, users=120, items=80, seed=0):
     order = np.argsort(-counts, kind="stable")
     train, observed = train[:, order], observed[:, order]
     user, item = np.nonzero(train)
-    people = Interactions(
+    interactions = Interactions(
         items=Items([f"i{n}" for n in order], counts[order]),
         users=np.array([f"u{n}" for n in range(users)], object),
         named=np.ones(users, bool),
@@ -249,28 +249,28 @@ def low_rank(noise, users=120, items=80, seed=0):
         of_session=np.arange(users),
     )
     u, i = np.nonzero(~train)
-    return people, (people.users[u], people.items.ids[i], observed[~train])
+    return interactions, (interactions.users[u], interactions.items.ids[i], observed[~train])
 
 
-def test_ratings_of_a_low_rank_world_are_predicted_to_near_its_noise():
-    people, (users, items, ratings) = low_rank(noise=0.3)
+def test_low_rank_ratings_are_predicted_to_near_their_noise():
+    interactions, (users, items, ratings) = low_rank(noise=0.3)
     keras.utils.set_random_seed(0)
-    model = MatrixFactorization(people.items, dim=2, rating="rating", l2=0.01, deviation=0.5)
+    model = MatrixFactorization(interactions.items, dim=2, rating="rating", l2=0.01, deviation=0.5)
     model.compile(trs.optimizers.LazyAdam(0.02), "mean_squared_error")
-    model.fit(people, rows=256, epochs=40, verbose=0)
+    model.fit(interactions, rows=256, epochs=40, verbose=0)
     error = np.sqrt(np.mean((model.predict_ratings(users, items) - ratings) ** 2))
     assert 0.29 < error < 0.36
-    assert np.std(ratings) > 1.2  # what there was to explain
+    assert np.std(ratings) > 1.2  # the deviation of the ratings themselves
 
 
-def test_who_and_what_is_unknown_adds_nothing_to_the_mean():
-    people, _ = low_rank(noise=0.1)
-    model = MatrixFactorization(people.items, dim=2, rating="rating")
+def test_unknown_users_and_items_add_nothing_to_the_mean():
+    interactions, _ = low_rank(noise=0.1)
+    model = MatrixFactorization(interactions.items, dim=2, rating="rating")
     model.compile(trs.optimizers.LazyAdam(0.02), "mean_squared_error")
-    model.fit(people, rows=256, epochs=2, verbose=0)
+    model.fit(interactions, rows=256, epochs=2, verbose=0)
     p, a, q, b = tables(model)
-    mean = people.weights.mean()
-    user, item = "u5", people.items.ids[3]
+    mean = interactions.weights.mean()
+    user, item = "u5", interactions.items.ids[3]
     found = model.predict_ratings([user, "nobody", user, "nobody"], [item, item, "nothing", ""])
     expected = [mean + a[5] + b[5] + p[5] @ q[5], mean + b[5], mean + a[5], mean]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -289,11 +289,11 @@ def rated(scale=None, ratings=(1, 5, 3, 4, 2)):
     return model, Sessions(arrays, "train", timed=False)
 
 
-def test_a_rating_outside_of_the_scale_is_named():
+def test_ratings_outside_the_scale_are_refused():
     model, sessions = rated((1, 5), (1, 5, 3, 4, 0))
     with pytest.raises(InputError, match="'rating': 1 of 5 .* 1 to 5, the first, 0, is event 2 of session 3, of 'c'"):
         model.fit(sessions)
-    with pytest.raises(InputError, match="the first, 0, is of 'c'"):  # the same in pairs
+    with pytest.raises(InputError, match="the first, 0, is of 'c'"):  # the same without sessions
         model.fit(Interactions.of(sessions, value="rating"))
     assert not model.user_table.built
 
@@ -309,21 +309,21 @@ def test_predictions_stay_within_the_scale(tmp_path):
 
 
 @pytest.mark.parametrize("scale", [(5, 1), (1, 1), "15", (1, float("nan"))])
-def test_no_scale(scale):
+def test_invalid_scales_are_refused(scale):
     with pytest.raises(InputError, match="^scale="):
         rated(scale)
     with pytest.raises(InputError, match="^scale=.*rating='COLUMN'"):
         MatrixFactorization(sessions_of(LOG).items, dim=2, scale=(1, 5))
 
 
-def test_ratings_that_are_all_equal_predict_themselves():
-    people, (users, items, _) = low_rank(noise=0.0)
-    people.weights[:] = 4
-    model = MatrixFactorization(people.items, dim=2, rating="rating", l2=0.1)
+def test_equal_ratings_are_predicted():
+    interactions, (users, items, _) = low_rank(noise=0.0)
+    interactions.weights[:] = 4
+    model = MatrixFactorization(interactions.items, dim=2, rating="rating", l2=0.1)
     model.compile(trs.optimizers.LazyAdam(0.02), "mean_squared_error")
-    model.fit(people, rows=256, epochs=5, verbose=0)
+    model.fit(interactions, rows=256, epochs=5, verbose=0)
     np.testing.assert_allclose(model.predict_ratings(users, items, scale=(1, 5)), 4, atol=0.05)
-    answer = model.recommend([list(people.items.ids[:3]), []], k=3)
+    answer = model.recommend([list(interactions.items.ids[:3]), []], k=3)
     assert np.isfinite(answer.scores).all() and all(answer.items[0])
 
 
@@ -335,8 +335,8 @@ def with_users(sessions, names):
 
 @pytest.fixture(scope="module")
 def tastes():
-    """Half of the people take items of one half, half of the other; popularity within a taste falls slowly.
-    Everybody's last third is held out."""
+    """Half of the users interact with one half of the items, the others with the other half; popularity within a half
+    falls slowly. The last third of each user is held out."""
     rng = np.random.default_rng(4)
     share = 1 / (np.arange(20) + 5)
     log = [list(rng.choice(20, 9, replace=False, p=share / share.sum()) * 2 + user % 2) for user in range(300)]
@@ -351,7 +351,7 @@ def tastes():
 @pytest.mark.parametrize(
     "loss", [CrossEntropy(logq=1.0), BPR(), BPRMax(0.1), AllPairs(0.1)], ids=lambda loss: loss.name
 )
-def test_two_tastes_are_told_apart(tastes, loss):
+def test_two_tastes_are_learned(tastes, loss):
     train, held_out = tastes
     keras.utils.set_random_seed(0)
     model = MatrixFactorization(train.items, dim=8, l2=1e-3, negatives=trs.negatives.Popularity(32))
@@ -360,7 +360,8 @@ def test_two_tastes_are_told_apart(tastes, loss):
     assert history[-1] < history[0]
 
     def hits(lists):
-        return np.mean([np.isin(train.items.encode(row), out).mean() for row, out in zip(lists, held_out, strict=True)])
+        pairs = zip(lists, held_out, strict=True)
+        return np.mean([np.isin(train.items.encode(row), wanted).mean() for row, wanted in pairs])
 
     names = model.users
     popular = model.recommend_users(["nobody"] * len(names), k=14, exclude_seen=False).items
@@ -370,57 +371,62 @@ def test_two_tastes_are_told_apart(tastes, loss):
     for answer in (known, folded):
         assert hits(answer.items) > 1.5 * hits(popular)
     alike = model.similar_users(names[:30], k=20).items
-    assert np.mean([[int(name[1:]) % 2 == row % 2 for name in some] for row, some in enumerate(alike)]) > 0.75
-    assert not any(name in some for name, some in zip(names, alike, strict=False))
+    assert np.mean([[int(name[1:]) % 2 == user % 2 for name in users] for user, users in enumerate(alike)]) > 0.75
+    assert not any(name in users for name, users in zip(names, alike, strict=False))
     assert not any(set(train.items.decode(train[user])) & set(known.items[user]) for user in range(len(train)))
 
 
 @pytest.mark.parametrize(("loss", "rating"), [(AllPairs(), None), ("mean_squared_error", "rating")])
-def test_a_saved_model_knows_its_people(loss, rating, tmp_path):
-    people, (users, items, _) = low_rank(noise=0.1)
-    model = MatrixFactorization(people.items, dim=4, rating=rating, negatives=None)
+def test_a_saved_model_knows_its_users(loss, rating, tmp_path):
+    interactions, (users, items, _) = low_rank(noise=0.1)
+    model = MatrixFactorization(interactions.items, dim=4, rating=rating, negatives=None)
     model.compile(trs.optimizers.LazyAdam(0.02), loss)
-    model.fit(people, rows=256, epochs=2, verbose=0)
+    model.fit(interactions, rows=256, epochs=2, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for ask in (
         lambda model: model.recommend_users(["u3", "nobody", "u7"], k=5),
         lambda model: model.similar_users(["u3"], k=5),
-        lambda model: model.recommend([people.items.ids[:3]], k=5),
+        lambda model: model.recommend([interactions.items.ids[:3]], k=5),
     ):
         before, after = ask(model), ask(loaded)
         assert before.items.tolist() == after.items.tolist()
         np.testing.assert_array_equal(before.scores, after.scores)
     if rating:
         np.testing.assert_array_equal(model.predict_ratings(users, items), loaded.predict_ratings(users, items))
-    loaded.fit(people, rows=256, epochs=1, verbose=0)  # training goes on, with the optimizer's state
+    loaded.fit(interactions, rows=256, epochs=1, verbose=0)  # training continues, with the optimizer's state
     assert int(loaded.optimizer.iterations.value) > int(model.optimizer.iterations.value)
 
 
-def test_what_cannot_be_meant():
-    people = Interactions.of(sessions_of(LOG))
+def test_invalid_arguments_are_refused():
+    interactions = Interactions.of(sessions_of(LOG))
     for argument in ({"dim": 0}, {"l2": -1}, {"bias_l2": -1}, {"ridge": 0}, {"fold_in_weight": 0}, {"deviation": 0}):
-        with pytest.raises(InputError, match=next(iter(argument))):
-            MatrixFactorization(people.items, **argument)
-    model = MatrixFactorization(people.items, dim=2, negatives=None)
-    for wrong, said in ((None, "loss"), ("mean_squared_error", "rating"), (BPR(), "negatives=None")):
-        with pytest.raises(InputError, match=said):
+        ((name, value),) = argument.items()
+        with pytest.raises(InputError, match=f"^{name}={value}: must be a .*number"):
+            MatrixFactorization(interactions.items, **argument)
+    model = MatrixFactorization(interactions.items, dim=2, negatives=None)
+    for wrong, message in (
+        (None, "^loss=None: must be 'mean_squared_error'"),
+        ("mean_squared_error", "rating=None: must be 'mean_squared_error' with a column"),
+        (BPR(), "^negatives=None: must be a sampler"),
+    ):
+        with pytest.raises(InputError, match=message):
             model.compile("adam", wrong)
-    with pytest.raises(InputError, match="rating"):
-        MatrixFactorization(people.items, rating="stars").compile("adam", BPR())
+    with pytest.raises(InputError, match="rating='stars': must be"):
+        MatrixFactorization(interactions.items, rating="stars").compile("adam", BPR())
     model.compile(trs.optimizers.LazyAdam(0.01), AllPairs())
     with pytest.raises(InputError, match=r"fit\(data.train\)"):
         model.fit(np.zeros(3))
-    model.fit(people, epochs=1, verbose=0)
+    model.fit(interactions, epochs=1, verbose=0)
     with pytest.raises(InputError, match="other people"):
         model.fit(sessions_of(LOG[:-1], ITEMS), verbose=0)
     with pytest.raises(InputError, match="learned no ratings"):
         model.predict_ratings(["session:0"], ["i2"])
     with pytest.raises(InputError, match="knows nobody yet"):
-        MatrixFactorization(people.items, rating="stars").predict_ratings(["session:0"], ["i2"])
+        MatrixFactorization(interactions.items, rating="stars").predict_ratings(["session:0"], ["i2"])
 
 
-def test_the_export_answers_for_people_by_name_as_the_model_does(tastes, tmp_path):
+def test_the_export_recommends_by_user_name_as_the_model_does(tastes, tmp_path):
     train, _ = tastes
     model = MatrixFactorization(train.items, dim=4)
     model.compile(trs.optimizers.LazyAdagrad(0.2), AllPairs())

@@ -1,6 +1,8 @@
-"""TwoTower: a person and an item each through a network of their own, whose product says how well they suit."""
+"""TwoTower: a network each for users and items, whose output vectors are multiplied; new items by their content."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,52 +10,52 @@ import tensorflow as tf
 
 from tfrecsession.batches.interactions import Interactions
 from tfrecsession.errors import InputError
-from tfrecsession.layers import Combined, ItemTower, Past, UserEmbedding, first_of_its_session, mean_of
+from tfrecsession.layers import Combined, ItemTower, Past, UserEmbedding, mean_of
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.losses import Evaluated, RankingLoss, sampled_losses
-from tfrecsession.models.tower_answers import TowerAnswers, check
+from tfrecsession.models.content.history_means import list_means, running_means, user_means
 from tfrecsession.negatives import InBatch, Mixture, Popularity
+from tfrecsession.recommender.arguments import check_number, check_whole, checked_widths, refuse
 from tfrecsession.recommender.known_users import KnownUsers
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.pair_model import PairModel
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
+from tfrecsession.sessions.content import Content, aligned, content_table
 
-BLOCK = 8192  # items and people that go through their tower at once
-OWN = ("dim", "layers", "features", "words", "window", "user_dropout", "item_dropout", "l2", "deviation")
+BLOCK = 8192  # items or users that pass through their tower at once
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
-class TwoTower(TowerAnswers, PairModel, KnownUsers, Recommender):
-    """score(u, i) = x_u . v_i, two-tower retrieval (Yi et al., RecSys 2019, sampling-bias-corrected).
+class TwoTower(PairModel, KnownUsers, Recommender):
+    """Two-tower retrieval (Yi et al., RecSys 2019, sampling-bias-corrected): score(u, i) = x_u . v_i.
 
         v_i = item tower (e_i, embeddings of the item's categories and words, its numbers)
         x_u = user tower (W mean over the history of v_j + b, p_u)
 
-    A tower sums its inputs, or with `layers` is an MLP over all of them. In training the item to be found is taken out
-    of the history. p_u is left out for a share `user_dropout` of the pairs, and e_i for `item_dropout` of the items
-    that have content; vectors of "nobody" and of "an unknown item" stand there instead, and are what somebody new with
-    a history, and an item that training has not seen (`encode_items`), get. Sessions without a user are people of whom
-    nothing but the history is known.
+    A tower sums its inputs, or with `layers` is an MLP over all of them. In training the target is removed from the
+    history. p_u is dropped for a share `user_dropout` of the pairs, e_i for `item_dropout` of the items with content;
+    the vectors `nobody` and of an unknown item replace them, also for new users with a history, anonymous sessions and
+    new items (`encode_items`).
 
-    A step compares every pair with the items of the others and with drawn ones, corrected by logQ, and evaluates the
-    tower for these and the histories alone: its cost does not know the catalogue. What answers need, the towers'
-    results for all items and for all people by name, is computed when training ends and before validation.
+    A step compares each pair with the items of the other pairs and sampled ones, corrected by logQ. Only these and the
+    histories pass through the towers: the cost does not depend on the catalogue. The vectors of all items and named
+    users are computed before validation and when training ends.
 
     Args:
         items: the vocabulary.
         dim: width of the vectors.
-        layers: widths of the hidden layers of both towers; none: sums.
-        features: the content columns that are read; None: all that can be; []: none. See `sessions.content.Content`.
+        layers: widths of the hidden layers of both towers, the attribute `tower_layers`; none: sums.
+        features: content columns to read; None: all that can be; []: none. See `sessions.content.Content`.
         words: those of them that are texts, read word by word.
-        window: how many items of a person's history a training step reads at most, drawn evenly.
+        window: the most items of a user's history that a training step reads, sampled evenly.
         user_dropout, item_dropout: see above.
         l2: times |x_u|^2 + |v_i|^2 is added to the loss of every pair.
-        deviation: of the initial embeddings' length.
+        deviation: root mean square length of the initial embeddings.
         negatives: a sampler of `trs.negatives`; "mixture": the other pairs' items and 512 by popularity^0.5.
         content: a table (pyarrow, pandas, dict of columns) with the column `item` and content; None: that of `items`.
-        users: how many people there are; `fit` says it.
+        users: the number of users; `fit` sets it.
         score_dtype: as in `SequenceModel`.
 
     Raises:
@@ -64,11 +66,12 @@ class TwoTower(TowerAnswers, PairModel, KnownUsers, Recommender):
         model = trs.models.TwoTower(data.items, dim=64, words=["title"])
         model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0), [trs.metrics.Recall(20)])
         model.fit(data.train, epochs=20, rows=1024)
-        model.recommend([["item-17", "item-4"]], k=20)
         model.encode_users([["item-17"]]) @ model.encode_items(new_items).T
     """
 
+    # Declarations
     scores_by_products = True
+    content = Content(())
     search_space = {
         "dim": Int(16, 256, log=True),
         "layers": Choice([], [64], [128]),
@@ -119,26 +122,40 @@ class TwoTower(TowerAnswers, PairModel, KnownUsers, Recommender):
         score_dtype=None,
         **kwargs,
     ):
-        super().__init__(items, **kwargs)
-        given = {**locals(), "layers": list(layers), "words": list(words)}
-        check(given)
-        for name in OWN:
-            setattr(self, f"tower_{name}" if name == "layers" else name, given[name])
-        self.score_dtype = score_dtype
+        # Arguments
+        check_whole("dim", dim)
+        layers = checked_widths("layers", layers, optional=True)
+        check_whole("window", window)
+        check_number("user_dropout", user_dropout, 0, 1)
+        check_number("item_dropout", item_dropout, 0, 1)
+        check_number("l2", l2, 0)
+        check_number("deviation", deviation, 0)
+        if negatives is None:
+            refuse("negatives", None, "a sampler, e.g. trs.negatives.InBatch(): two towers learn from a sample")
         if negatives == "mixture":
             negatives = Mixture([InBatch(), Popularity(512, alpha=0.5)], "pooled")
-        if negatives is None:
-            raise InputError("negatives=None: two towers are learned from a sample, e.g. trs.negatives.InBatch()")
+        super().__init__(items, **kwargs)
+        self.dim = dim
+        self.tower_layers = layers
+        self.features = features
+        self.words = list(words)
+        self.window = window
+        self.user_dropout = user_dropout
+        self.item_dropout = item_dropout
+        self.l2 = l2
+        self.deviation = deviation
         self.negatives = negatives
+        self.score_dtype = score_dtype
         if not isinstance(items, int):
             self.negatives.build_from(np.concatenate([[0, 0], self.items.counts]))
 
+        # Layers
         self.shape, encoded = (content, None) if isinstance(items, int) else self.read_content(content)
         initial = {"deviation": deviation, "dropout": item_dropout, "dtype": "float32"}
         self.item_tower = ItemTower(self.size, dim, layers, **self.shape, **initial, name="item_tower")
         if encoded is not None:
             self.item_tower.hold(*encoded)
-        identity = keras.initializers.Identity()  # at first people are what they had
+        identity = keras.initializers.Identity()  # a user starts as the mean of the history
         self.of_history = keras.layers.Dense(dim, kernel_initializer=identity, name="of_history", dtype="float32")
         self.of_history.build((None, dim))
         self.nobody = self.add_weight(name="nobody", shape=(dim,), initializer="zeros", autocast=False)
@@ -154,84 +171,130 @@ class TwoTower(TowerAnswers, PairModel, KnownUsers, Recommender):
             self.user_table.build(users)
         self.build()
 
-    # Training --------------------------------------------------------------------------------------------------------
+    def read_content(self, content):
+        """Returns the shape of the content columns, and the catalogue encoded by them; None without a table."""
+        table = self.items.content if content is None else aligned(content_table(content, "content"), self.items.ids)
+        if table is not None:
+            self.content = Content.of(table, self.features, self.words)
+            return self.content.shape, self.content.encode(table)
+        if columns := self.features or self.words:
+            name = "features" if self.features else "words"
+            raise InputError(f"{name}={columns!r}: needs the table of the items, given as content=")
+        return self.content.shape, None
+
+    # Training
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         if not isinstance(loss, RankingLoss):
-            raise InputError(f"loss={loss!r}: TwoTower learns with one of trs.losses, e.g. CrossEntropy(logq=1.0)")
+            refuse("loss", loss, "one of trs.losses, e.g. CrossEntropy(logq=1.0)")
         super().compile(optimizer, loss, metrics, **kwargs)
 
-    def take(self, people: Interactions) -> None:
-        super().take(people)
-        self._past.assign(people)
+    def take(self, interactions: Interactions) -> None:
+        super().take(interactions)
+        self._past.assign(interactions)
 
     def losses_of_pairs(self, batch):
-        """float32 [rows]: loss and regularization of every pair of a batch of `batches.triples`."""
-        users, items = batch["user"], tf.where(batch["weight"] > 0, batch["item"], 0)
-        drawn = self.negatives.draw(items)
-        past = self._past.draw(users, items, self.window, self.seed_generator)
-        touched, place = tf.unique(tf.concat([items, drawn, tf.reshape(past, [-1])], axis=0))
-        vectors = self.item_tower(touched, training=True)  # each item once, whatever it is here for
-        rows, columns = tf.size(items), tf.size(drawn)
-        of_items, of_drawn = (tf.gather(vectors, place[a:b]) for a, b in ((0, rows), (rows, rows + columns)))
-        of_past = tf.reshape(tf.gather(vectors, place[rows + columns :]), [rows, self.window, self.dim])
-        dropped = keras.random.uniform((tf.size(users),), seed=self.seed_generator) < self.user_dropout
-        ids = tf.where((dropped | ~tf.gather(self._past.named, users))[:, None], self.nobody, self.user_table(users))
-        x = self.user_tower(mean_of(of_past, past > 1), ids)
+        """Computes loss and regularization of every pair of a batch of `batches.triples`: float32 [rows]."""
+        users, items = batch["user"], tf.where(batch["weight"] > 0, batch["item"], 0)  # [rows] each
+        drawn = self.negatives.draw(items)  # [count]
+        past = self._past.draw(users, items, self.window, self.seed_generator)  # [rows, window]
+        ids = tf.concat([items, drawn, tf.reshape(past, [-1])], axis=0)  # [rows + count + rows * window]
+        distinct, index = tf.unique(ids)  # [distinct], [rows + count + rows * window]
+        vectors = self.item_tower(distinct, training=True)  # [distinct, dim]: each item once
+        of_items, of_drawn, of_past = tf.split(index, [tf.size(items), tf.size(drawn), tf.size(past)])
+        of_items, of_drawn = tf.gather(vectors, of_items), tf.gather(vectors, of_drawn)  # [rows, dim], [count, dim]
+        of_past = tf.gather(vectors, tf.reshape(of_past, tf.shape(past)))  # [rows, window, dim]
+
+        dropped = keras.random.uniform((tf.size(users),), seed=self.seed_generator) < self.user_dropout  # [rows]
+        anonymous = dropped | ~tf.gather(self._past.named, users)  # [rows]
+        p = tf.where(anonymous[:, None], self.nobody, self.user_table(users))  # [rows, dim]
+        x = self.user_tower(mean_of(of_past, past > 1), p)  # [rows, dim]
         scored = Evaluated(of_items, of_drawn)
-        each = sampled_losses(self.ranking_loss, x, items, drawn, scored, self.negatives, self.score_dtype)
-        return each + self.l2 * (tf.reduce_sum(x**2, axis=1) + tf.reduce_sum(of_items**2, axis=1))
+        losses = sampled_losses(self.ranking_loss, x, items, drawn, scored, self.negatives, self.score_dtype)  # [rows]
+        return losses + self.l2 * (tf.reduce_sum(x**2, axis=1) + tf.reduce_sum(of_items**2, axis=1))
 
     def user_tower(self, mean, ids):
-        """float32 [..., dim] twice -> [..., dim]"""
+        """Combines the mean of a history and p_u: float32 [..., dim] twice -> [..., dim]."""
         return self.combined([self.of_history(mean), ids + tf.zeros_like(mean)])
 
-    def settle(self, people: Interactions) -> None:
-        """What answers take from the towers: vectors of all items, and of the people with a name."""
+    def settle(self, interactions: Interactions) -> None:
+        """Runs the towers for all items and all named users, and stores their vectors."""
         table = np.zeros((self.size, self.dim), np.float32)
         for first in range(2, self.size, BLOCK):
             ids = np.arange(first, min(first + BLOCK, self.size), dtype=np.int32)
-            table[ids] = self.item_tower(ids)
+            table[ids] = self.item_tower(ids)  # [block, dim]
         self.item_table.assign(table)
-        had = people.csr()
-        had.data[:] = 1
-        vectors = np.zeros((len(people), self.dim), np.float32)
-        named = np.flatnonzero(people.named)
-        for first in range(0, len(named), BLOCK):
-            some = named[first : first + BLOCK]
-            mean = had[some] @ table / np.maximum(np.diff(people.offsets)[some], 1)[:, None]
-            vectors[some] = self.user_tower(tf.constant(mean, tf.float32), self.user_table(some))
-        self.hold_users(people, vectors)
+        vectors = np.zeros((len(interactions), self.dim), np.float32)
+        for users, means in user_means(interactions, table, BLOCK):
+            vectors[users] = self.user_tower(tf.constant(means, tf.float32), self.user_table(users))  # [block, dim]
+        self.hold_users(interactions, vectors)
 
-    # Answers ---------------------------------------------------------------------------------------------------------
+    # Recommendations
 
     def encode(self, batch, training=False):
-        """Somebody new, by the distinct known items of the session so far: float32 [rows, steps, dim]."""
-        position = batch["position"]
-        new = first_of_its_session(batch["items"], position, batch["segment"])
-        vectors = gather_rows(self.item_table.value, batch["items"]) * tf.cast(new, tf.float32)[..., None]
-        summed = tf.cumsum(tf.concat([vectors, tf.cast(new, tf.float32)[..., None]], axis=2), axis=1)
-        before = tf.range(tf.shape(position)[1])[None] - position  # of the session's first event
-        summed -= tf.gather(tf.pad(summed, [[0, 0], [1, 0], [0, 0]]), before, batch_dims=1)
-        return self.user_tower(tf.math.divide_no_nan(summed[..., :-1], summed[..., -1:]), self.nobody)
+        """Encodes the session so far as a new user: float32 [rows, steps, dim]."""
+        return self.user_tower(running_means(batch, self.item_table.value), self.nobody)
 
     def score_all(self, encoded):
-        return products(encoded, tf.convert_to_tensor(self.item_table.value))
+        return products(encoded, tf.convert_to_tensor(self.item_table.value))  # [n, dim] -> [n, size]
 
     def item_vectors(self):
-        return tf.convert_to_tensor(self.item_table.value)
+        return tf.convert_to_tensor(self.item_table.value)  # [size, dim]
 
     def score_vectors(self, ids):
-        return gather_rows(self.item_table.value, ids)
+        return gather_rows(self.item_table.value, ids)  # [n] -> [n, dim]
 
-    # Keras' contracts ------------------------------------------------------------------------------------------------
+    def encode_users(self, histories) -> np.ndarray:
+        """Returns the vectors of new users with these histories, which are as in `recommend`: float32 [n, dim]."""
+        if isinstance(histories, str) or any(isinstance(history, str) for history in histories):
+            raise InputError("histories: must be a list of lists, [['item-17', 'item-4']] for one user")
+        ids = [self.items.encode(list(history)) for history in histories]
+        return self.user_tower(tf.constant(list_means(ids, self.item_table.numpy())), self.nobody).numpy()
+
+    def encode_items(self, content) -> np.ndarray:
+        """Returns the vectors of new items by their content, comparable with `encode_users`: float32 [n, dim].
+
+        Args:
+            content: a table (pyarrow, pandas, dict of columns) with the column `item` and those that the model reads.
+
+        Raises:
+            InputError: a column is missing, or the model reads no content, so that all new items would be alike.
+        """
+        if not self.item_tower.reads_content:
+            raise InputError("content: this model was created without content columns and knows items by id only")
+        codes, numbers = map(tf.constant, self.content.encode(content_table(content, "content")))
+        return self.item_tower.vectors(tf.ones([len(codes)], tf.int32), codes, numbers).numpy()  # id 1: unknown
+
+    def index(self, kind: str = "brute_force", k: int = 20, fresh=None, **options):
+        """Returns the items in an index of TensorFlow Recommenders, see `tfrecsession.export.retrieval_index`."""
+        import tfrecsession as trs  # the export folder comes after the models
+
+        return trs.export.retrieval_index(self, kind, k, fresh, **options)
+
+    # Configuration
+
+    def save_assets(self, folder):
+        super().save_assets(folder)
+        self.content.write(Path(folder) / "content.json")
+
+    def load_assets(self, folder):
+        super().load_assets(folder)
+        self.content = Content.read(Path(folder) / "content.json")
 
     def get_config(self):
         return {
             **super().get_config(),
-            **{name: getattr(self, f"tower_{name}" if name == "layers" else name) for name in OWN},
-            "score_dtype": self.score_dtype,
+            "dim": self.dim,
+            "layers": self.tower_layers,
+            "features": self.features,
+            "words": self.words,
+            "window": self.window,
+            "user_dropout": self.user_dropout,
+            "item_dropout": self.item_dropout,
+            "l2": self.l2,
+            "deviation": self.deviation,
             "negatives": keras.saving.serialize_keras_object(self.negatives),
             "content": self.shape,
             "users": self.user_table.table.shape[0] if self.user_table.built else None,
+            "score_dtype": self.score_dtype,
         }

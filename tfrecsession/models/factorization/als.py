@@ -1,4 +1,4 @@
-"""ALS: matrix factorization by alternating least squares, for what people took and for what they rated."""
+"""ALS: matrix factorization by alternating least squares, for implicit feedback or explicit ratings."""
 
 from __future__ import annotations
 
@@ -7,77 +7,76 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches import Interactions, Sessions
+from tfrecsession.batches.interactions import DUPLICATES, is_scale
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.models.factorization import als_sweeps
 from tfrecsession.models.factorization.als_fold_in import FoldInByLeastSquares
-from tfrecsession.models.factorization.als_targets import Observed, check, observe
+from tfrecsession.models.factorization.als_targets import Observed, observe
+from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.known_users import KnownUsers
 from tfrecsession.recommender.search_space import Float, Int
 
-OWN = ("factors", "unobserved_weight", "regularization", "exponent", "alpha", "sweeps", "block", "cg_steps", "value")
-OWN += ("init_std", "duplicates", "explicit", "scale", "damping", "history_value", "fold_in", "window", "seed")
-
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
-    """Vectors x of people and y of items whose product says how much an item suits a person.
+    """Matrix factorization by alternating least squares: the score is the product of a user's x and an item's y.
 
-    Implicit feedback (iALS, Rendle, Krichene, Zhang, Koren, arXiv 2110.14037): all pairs count, those seen once more.
+    Implicit feedback (iALS, Rendle, Krichene, Zhang, Koren, arXiv 2110.14037): all pairs count, seen ones once more.
 
         sum over seen (1 - x.y)^2 + a0 sum over all pairs (x.y)^2
-        + regularization (sum over people (n_x + a0 items)^nu |x|^2 + sum over items (n_y + a0 people)^nu |y|^2)
+        + regularization (sum over users (n_x + a0 items)^nu |x|^2 + sum over items (n_y + a0 users)^nu |y|^2)
 
     with a0 = `unobserved_weight`, nu = `exponent`, n the number of seen pairs of a row. With `alpha` the seen pairs
     have confidence by their weight w (Hu, Koren, Volinsky, ICDM 2008; their loss is that of a0 = 1, nu = 0):
 
         sum over seen (a0 + alpha w)(1 - x.y)^2 + a0 sum over the other pairs (x.y)^2 + ...
 
-    Explicit ratings (ALS-WR, Zhou et al., AAIM 2008), only rated pairs count, regularized by their number:
+    Explicit ratings (ALS-WR, Zhou et al., AAIM 2008): only rated pairs count, regularized by their number.
 
         sum over rated (r - mu - b_x - b_y - x.y)^2 + regularization (sum n_x^nu |x|^2 + sum n_y^nu |y|^2)
 
-    mu is the mean rating, b_y = sum(r - mu) / (n_y + damping), b_x = sum(r - mu - b_y) / (n_x + damping); they are
+    mu is the mean rating, b_y = sum(r - mu) / (n_y + damping), b_x = sum(r - mu - b_y) / (n_x + damping). They are
     fixed before the sweeps and are part of the score.
 
-    A sweep solves all people, then all items, exactly: the loss never rises. It costs pairs * d^2 + (people + items) *
+    A sweep solves all users, then all items, exactly: the loss never rises. It costs pairs * d^2 + (users + items) *
     d^3, less for rows of fewer than d pairs, which are solved in as many unknowns. A `block` below `factors` takes one
-    Newton step for each block of unknowns instead (iALS++, arXiv 2110.14044): pairs * d * block + (people + items) *
-    (d^2 + d * block^2), to the same optimum in more sweeps. `cg_steps` take that many steps of preconditioned conjugate
-    gradients from the old vectors in place of each exact solve, pairs * d * cg_steps; the loss does not rise either. On
-    a CPU rows are solved by a Numba kernel (`als_row_kernel`), on a GPU in batches of TensorFlow's ops.
+    Newton step for each block of unknowns instead (iALS++, arXiv 2110.14044): pairs * d * block + (users + items) *
+    (d^2 + d * block^2), to the same optimum in more sweeps. `cg_steps` replaces each exact solve by so many steps of
+    preconditioned conjugate gradients from the old vectors, pairs * d * cg_steps; the loss does not rise either. On a
+    CPU rows are solved by a Numba kernel (`als_row_kernel`), on a GPU in batches of TensorFlow's ops.
 
-    A history is folded in by the same least squares, with the items held: an exact answer for people whom training has
-    not seen and for sessions of nobody in particular. Sessions without a user are people in training too.
+    New users and anonymous sessions get the exact vector of the same least squares, with the item vectors fixed. In
+    training a session without a user is a user of its own.
 
     Args:
         items: the vocabulary.
         factors: d, the width of a vector.
-        unobserved_weight: a0, above 0; of no use to explicit ratings.
+        unobserved_weight: a0, above 0; explicit ratings do not use it.
         regularization: above 0.
         exponent: nu, 0 to 1.
-        alpha: None: every seen pair counts the same, however often it occurs. A number: times its weight.
-        sweeps: how often people and items are solved by `fit`.
+        alpha: confidence per weight; None: every seen pair counts the same, however often it occurs.
+        sweeps: how often `fit` solves users and items.
         block: unknowns solved at once; None: all, which is exact.
         cg_steps: conjugate-gradient steps in place of an exact solve, 3 are common, always on the CPU; None: exact.
         init_std: sigma, the items start from N(0, sigma / sqrt(d)); the paper's sigma with a star.
         value: a column with a number per event, the weight or the rating; None: every event weighs 1.
-        duplicates: what several events of a person on an item come to: "sum", "last", "mean" or "max"; None: the last
-            rating, or the sum of weights.
-        explicit: `value` holds ratings.
+        duplicates: how several events of a user on an item are combined: "sum", "last", "mean" or "max"; None: the
+            last rating, or the sum of weights.
+        explicit: whether `value` holds ratings.
         scale: (lowest, highest) rating: `fit` refuses others, predictions are clipped to it; None: any.
         damping: of the biases, in ratings.
-        history_value: the weight or rating that an event of a history without one is given; None: the mean weight, the
-            highest rating. Without `value` an event weighs 1.
+        history_value: weight or rating of a history's events without one; None: the mean weight, the highest rating.
+            Without `value` an event weighs 1.
         fold_in: "solve", or "mean" of the history's item vectors.
         window: newest events of a history that count; None: all.
-        seed: of the start.
+        seed: of the initial vectors.
 
     Raises:
         InputError: an argument out of range; at `fit`, a `value` column that does not fit, see `batches.Interactions`,
-            weights below 0 or none above, ratings that are all equal or outside of the scale.
+            weights below 0 or none above, ratings that are all equal or outside the scale.
 
     Example:
 
@@ -87,6 +86,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
         model.explain(["item-17", "item-4"], "item-2")
     """
 
+    # Declarations
     scores_by_products = True
     search_space = {
         "factors": Int(16, 512, log=True),
@@ -118,122 +118,183 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
         seed=0,
         **kwargs,
     ):
+        # Arguments
+        check_whole("factors", factors)
+        check_number("unobserved_weight", unobserved_weight, 0, above=True)
+        check_number("regularization", regularization, 0, above=True)
+        check_number("exponent", exponent, 0, 1)
+        check_number("alpha", alpha, 0, above=True, optional=True)
+        check_whole("sweeps", sweeps)
+        check_whole("block", block, optional=True)
+        check_whole("cg_steps", cg_steps, optional=True)
+        check_number("init_std", init_std, 0, above=True)
+        check_choice("duplicates", duplicates, (None, *DUPLICATES))
+        check_number("damping", damping, 0)
+        check_number("history_value", history_value, optional=True)
+        check_choice("fold_in", fold_in, ("solve", "mean"))
+        check_whole("window", window, optional=True)
+        if alpha is not None and history_value is not None and history_value <= 0:
+            refuse("history_value", history_value, "a weight above 0, or None")
+        if scale is not None and not (explicit and is_scale(scale)):
+            refuse("scale", scale, "the lowest and the highest rating, as in (1, 5), beside explicit=True")
+        if explicit and value is None:
+            refuse("value", value, "the column of ratings beside explicit=True, as in value='rating'")
         super().__init__(items, **kwargs)
-        given = locals()
-        for name in OWN:
-            setattr(self, name, given[name])
-        check(self)
-        self.width = factors + 2 * explicit  # an explicit person is (x, 1, b_x), an item (y, b_y, 1)
+        self.factors = factors
+        self.unobserved_weight = unobserved_weight
+        self.regularization = regularization
+        self.exponent = exponent
+        self.alpha = alpha
+        self.sweeps = sweeps
+        self.block = block
+        self.cg_steps = cg_steps
+        self.init_std = init_std
+        self.value = value
+        self.duplicates = duplicates
+        self.explicit = explicit
+        self.scale = scale
+        self.damping = damping
+        self.history_value = history_value
+        self.fold_in = fold_in
+        self.window = window
+        self.seed = seed
 
-        def held(name, *shape):
+        # Weights
+        self.width = factors + 2 * explicit  # an explicit user is (x, 1, b_x), an item (y, b_y, 1)
+
+        def fixed(name, *shape):
             return self.add_weight(
                 name=name, shape=shape, dtype="float32", initializer="zeros", trainable=False, autocast=False
             )
 
-        self.item_table = held("item_table", self.size, self.width)
-        self.spectrum = held("spectrum", factors)  # the Gramian of the items, which is diagonal
-        self.known = held("known", 3)  # mean rating, value of an event without one, 1 once fitted
+        self.item_table = fixed("item_table", self.size, self.width)
+        self.spectrum = fixed("spectrum", factors)  # the Gramian of the items, which is diagonal
+        self.mean = fixed("mean")  # rating; 0 without ratings
+        self.default_value = fixed("default_value")  # of a history's events, which have none
+        self.is_fitted = fixed("is_fitted")  # 1 after `fit`; `fitted` is True for any loaded file, trained or not
         self.no_users(self.width)
 
-    # Training --------------------------------------------------------------------------------------------------------
+    # Training
 
     def fit(self, x=None, *, epochs=None, initial_epoch=0, verbose=0, callbacks=None, validation_data=None, **kwargs):
-        """Sweeps `initial_epoch` to `epochs`; a fitted model goes on from the vectors that it has.
+        """Runs the sweeps `initial_epoch` to `epochs`; a fitted model continues from its vectors.
 
         Args:
-            x: `data.train`, or its batches. Of sessions without a user nothing is kept: when training goes on, they
-                start from 0, which may raise the loss of the first sweep where `block` is below `factors`.
+            x: `data.train`, or its batches. Vectors of sessions without a user are not kept: when training continues
+                they start from 0, which may raise the loss of the first sweep where `block` is below `factors`.
             epochs: as in Keras, the number of the last sweep; None: `initial_epoch + sweeps`.
             verbose: 1 shows a bar with the loss; 0 nothing.
             callbacks: of Keras; `on_epoch_end` is called after every sweep with the loss.
             validation_data: a split, or its batches; the compiled `metrics` are measured on it after every sweep.
 
         Returns:
-            A Keras History; `history["loss"]` holds the whole loss after each sweep, as the class defines it;
-            `history["val_recall@20"]` and the like what validation measured.
+            A Keras History: `history["loss"]` holds the whole loss after each sweep, as the class defines it,
+            `history["val_recall@20"]` and the like the metrics on `validation_data`.
         """
         sessions = x if isinstance(x, Sessions) else getattr(x, "sessions", None)
         if sessions is None:
-            raise InputError("ALS reads whole sessions: say fit(data.train)")
+            raise InputError("x: ALS reads whole sessions, as in fit(data.train)")
         if validation_data is not None and not self.ranking_metrics:
-            raise InputError(
-                "validation_data: there is nothing to measure on it; say compile(metrics=[Recall(20)]) first"
-            )
+            raise InputError("validation_data: needs metrics, as in compile(metrics=[Recall(20)])")
         self.check_vocabulary(sessions.items)
         epochs = initial_epoch + self.sweeps if epochs is None else epochs
         duplicates = self.duplicates or ("last" if self.explicit else "sum")
-        people = Interactions.of(sessions, value=self.value, duplicates=duplicates, scale=self.scale)
-        seen = observe(people, self)
-        calls = keras.callbacks.CallbackList(
+        interactions = Interactions.of(sessions, value=self.value, duplicates=duplicates, scale=self.scale)
+        observed = observe(interactions, self)
+        callbacks = keras.callbacks.CallbackList(
             callbacks, add_history=True, add_progbar=bool(verbose), verbose=verbose, epochs=epochs, steps=2, model=self
         )
-        calls.on_train_begin()
+        callbacks.on_train_begin()
         self.stop_training = False
-        tables = self._start(people)
+        x, y = self._initial_vectors(interactions)
         for epoch in range(initial_epoch, epochs):
-            calls.on_epoch_begin(epoch)
-            logs = {"loss": self._sweep(*tables, seen, calls)}
+            callbacks.on_epoch_begin(epoch)
+            logs = {"loss": self._sweep(x, y, observed, callbacks)}
             if validation_data is not None:
-                self._keep(people, seen, *tables)
-                found = self.evaluate(validation_data, verbose=0, return_dict=True)
-                logs |= {f"val_{name}": value for name, value in found.items()}
-            calls.on_epoch_end(epoch, logs)
+                self._hold(x, y, observed, interactions)
+                metrics = self.evaluate(validation_data, verbose=0, return_dict=True)
+                logs |= {f"val_{name}": value for name, value in metrics.items()}
+            callbacks.on_epoch_end(epoch, logs)
             if self.stop_training:
                 break
-        self._keep(people, seen, *tables)
-        calls.on_train_end()
+        self._hold(x, y, observed, interactions)
+        callbacks.on_train_end()
         self.build()
         self.fitted = True
         return self.history
 
-    def _start(self, people: Interactions) -> tuple[np.ndarray, np.ndarray]:
-        """The vectors of people and items to go on from, or at random."""
+    def _initial_vectors(self, interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
+        """Returns float32 [users, factors] and [size, factors]: those of a fitted model, or random ones."""
         random = np.random.default_rng(self.seed)
-
-        def drawn(rows):
-            return (random.standard_normal((rows, self.factors)) * self.init_std / self.factors**0.5).astype(np.float32)
-
-        x, y = drawn(len(people)), drawn(self.size)
+        shapes = (len(interactions), self.factors), (self.size, self.factors)
+        x, y = ((random.standard_normal(n) * self.init_std / self.factors**0.5).astype(np.float32) for n in shapes)
         y[:2] = 0
-        if self.known.numpy()[2]:
-            y = self.item_table.numpy()[:, : self.factors].copy()
-            row = np.fromiter((self._people.row_of.get(name, -1) for name in people.users.tolist()), np.int64)
-            there = (row >= 0) & people.named
-            x[there] = self.user_vectors.numpy()[row[there], : self.factors]
-            x[~there] = 0
+        if self.is_fitted.numpy():
+            y = self.item_table.numpy()[:, : self.factors].copy()  # [size, width] -> [size, factors]
+            rows = np.fromiter((self._people.row_of.get(name, -1) for name in interactions.users.tolist()), np.int64)
+            is_known = (rows >= 0) & interactions.named
+            x[is_known] = self.user_vectors.numpy()[rows[is_known], : self.factors]
+            x[~is_known] = 0
         return x, y
 
-    def _sweep(self, x, y, seen: Observed, calls) -> float:
+    def _sweep(self, x, y, observed: Observed, callbacks) -> float:
+        """Solves all users, then all items, in place; returns the loss."""
         a0, block = 0.0 if self.explicit else self.unobserved_weight, self.block or self.factors
-        for half, step in enumerate(((x, y, seen.by_user, seen.user_penalty), (y, x, seen.by_item, seen.item_penalty))):
-            calls.on_train_batch_begin(half)
-            part, gram = als_sweeps.half_sweep(*step, a0, block, self.cg_steps)
-            calls.on_train_batch_end(half, {})
-        return seen.constant + als_sweeps.loss(part, y, x, gram, (seen.item_penalty, seen.user_penalty), a0)
+        users, items = (observed.by_user, observed.user_penalty), (observed.by_item, observed.item_penalty)
+        for half, side in enumerate(((x, y, *users), (y, x, *items))):
+            callbacks.on_train_batch_begin(half)
+            seen_loss, gram = als_sweeps.half_sweep(*side, a0, block, self.cg_steps)
+            callbacks.on_train_batch_end(half, {})
+        return observed.constant + als_sweeps.loss(seen_loss, y, x, gram, (items[1], users[1]), a0)
 
-    def _keep(self, people, seen: Observed, x, y) -> None:
-        spectrum = np.diag(als_sweeps.diagonalize(x, y, self.factors))
+    def _hold(self, x, y, observed: Observed, interactions: Interactions) -> None:
+        """Writes the vectors, with the biases of ratings, into the weights."""
+        spectrum = np.diag(als_sweeps.diagonalize(x, y, self.factors))  # [factors]
         if self.explicit:
-            x = np.column_stack([x, np.ones(len(x)), seen.user_bias])
-            y = np.column_stack([y, seen.item_bias, np.arange(self.size) > 1])
+            x = np.column_stack([x, np.ones(len(x)), observed.user_bias])  # [users, width]
+            y = np.column_stack([y, observed.item_bias, np.arange(self.size) > 1])  # [size, width]
         self.item_table.assign(y)
         self.spectrum.assign(np.maximum(spectrum, 0))
-        self.known.assign([seen.mean, seen.history_value, 1])
-        self.hold_users(people, x.astype(np.float32))
+        self.mean.assign(observed.mean)
+        self.default_value.assign(observed.history_value)
+        self.is_fitted.assign(1)
+        self.hold_users(interactions, x.astype(np.float32))
 
-    # Answers ---------------------------------------------------------------------------------------------------------
+    # Recommendations
 
     def score_all(self, encoded):
-        return products(encoded, tf.convert_to_tensor(self.item_table.value))
+        return products(encoded, tf.convert_to_tensor(self.item_table.value))  # [n, width] -> [n, size]
 
     def item_vectors(self):
-        return self.item_table.value[:, : self.factors]
+        return self.item_table.value[:, : self.factors]  # [size, factors]
 
     def score_vectors(self, ids):
-        return gather_rows(self.item_table.value, ids)
+        return gather_rows(self.item_table.value, ids)  # [n] -> [n, width]
 
     def compared_users(self):
-        return self.user_vectors[:, : self.factors]
+        return self.user_vectors[:, : self.factors]  # [users, factors]
+
+    # Configuration
 
     def get_config(self):
-        return {**super().get_config(), **{name: getattr(self, name) for name in OWN}}
+        return {
+            **super().get_config(),
+            "factors": self.factors,
+            "unobserved_weight": self.unobserved_weight,
+            "regularization": self.regularization,
+            "exponent": self.exponent,
+            "alpha": self.alpha,
+            "sweeps": self.sweeps,
+            "block": self.block,
+            "cg_steps": self.cg_steps,
+            "init_std": self.init_std,
+            "value": self.value,
+            "duplicates": self.duplicates,
+            "explicit": self.explicit,
+            "scale": self.scale,
+            "damping": self.damping,
+            "history_value": self.history_value,
+            "fold_in": self.fold_in,
+            "window": self.window,
+            "seed": self.seed,
+        }

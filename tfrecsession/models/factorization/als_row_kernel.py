@@ -1,7 +1,7 @@
-"""The least squares of many rows on the CPU, compiled by Numba: a row after the other in each thread, from the cache.
+"""Least squares of many rows on the CPU, compiled by Numba: each thread solves one row at a time, in its cache.
 
-`layers.ridge` solves the same in TensorFlow's ops, many rows padded to one another, for which every gathered number
-goes through memory several times.
+`layers.ridge` solves the same in TensorFlow's ops, many rows padded to one length, where every gathered number goes
+through memory several times.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ FLOATS = {"contract", "reassoc", "nsz"}  # sums in any order
 
 
 def solve_rows(rows, x, table, pairs, scores, pull, diagonal, penalty, cg_steps=None) -> None:
-    """For each row the x of least sum over its pairs of (c (s + x.y)^2 - 2 t (s + x.y)) + x'Dx - 2 pull.x.
+    """Minimizes for each row, over x, the sum over its pairs of (c (s + x.y)^2 - 2 t (s + x.y)) + x'Dx - 2 pull.x.
 
-    Here s is the pair's score less what the old x gives it, D = diag(diagonal + penalty). Solved in as many unknowns as
-    x has, or, where a row has fewer pairs than that, in as many as pairs (Woodbury); or approached from the old x.
+    Here s is the pair's score minus the part of the old x, D = diag(diagonal + penalty). A row is solved in `dim`
+    unknowns, or, with fewer pairs than that, in as many unknowns as pairs (Woodbury); or approached from the old x.
 
     Args:
-        rows: int64, which rows to solve; each has pairs.
+        rows: int64, the rows to solve; each has pairs.
         x: float32 [all rows, dim]; the rows are replaced.
         table: float32 [columns, dim], the y.
-        pairs: of all rows, see `als_sweeps.Pairs`.
+        pairs: those of all rows, see `als_sweeps.Pairs`.
         scores: float32 [pairs], replaced for the pairs of the rows.
         pull: float32 [all rows, dim].
         diagonal, penalty: float32 [dim] and [all rows], their sums above 0.
@@ -35,12 +35,12 @@ def solve_rows(rows, x, table, pairs, scores, pull, diagonal, penalty, cg_steps=
 
 @njit(parallel=True, fastmath=FLOATS, cache=True)
 def pair_scores(x, table, offsets, columns):
-    """float32 [pairs]: x.y of each pair."""
-    found = np.empty(len(columns), np.float32)
+    """Returns x.y of each pair: float32 [pairs]."""
+    scores = np.empty(len(columns), np.float32)
     for row in prange(len(x)):
         for pair in range(offsets[row], offsets[row + 1]):
-            found[pair] = _dot(x[row], table[columns[pair]])
-    return found
+            scores[pair] = _dot(x[row], table[columns[pair]])
+    return scores
 
 
 @njit(parallel=True, fastmath=FLOATS, cache=True)
@@ -48,76 +48,76 @@ def _solve_rows(
     rows, x, table, offsets, columns, confidence, target, scores, pull, diagonal, penalty, cg_steps, chunks
 ):  # fmt: skip
     dim = x.shape[1]
-    for chunk in prange(chunks):  # rows are dealt out like cards: long ones often stand together
+    for chunk in prange(chunks):  # every `chunks`-th row: long rows often follow each other
         memory, panel = np.empty(dim * dim, np.float32), np.zeros((8, dim), np.float32)
         background, vector = np.empty(dim, np.float32), np.empty(dim, np.float32)
         for at in range(chunk, len(rows), chunks):
             row = rows[at]
             first, last = offsets[row], offsets[row + 1]
-            own, some, score = x[row], columns[first:last], scores[first:last]
+            own, ids, score = x[row], columns[first:last], scores[first:last]
             for k in range(dim):
                 background[k] = diagonal[k] + penalty[row]
             if cg_steps:
-                pairs = some, confidence[first:last], target[first:last]
+                pairs = ids, confidence[first:last], target[first:last]
                 _by_gradients(own, table, *pairs, score, pull[row], background, cg_steps)
                 continue
             root, rest = np.sqrt(confidence[first:last]), target[first:last].copy()
-            for pair in range(len(some)):
-                score[pair] -= _dot(table[some[pair]], own)
+            for pair in range(len(ids)):
+                score[pair] -= _dot(table[ids[pair]], own)
                 rest[pair] -= root[pair] ** 2 * score[pair]
-            size = min(len(some), dim)
+            size = min(len(ids), dim)
             matrix = memory[: size * size].reshape(size, size)
             matrix[:] = 0
-            solve = (own, table, some, root, rest, pull[row], background, matrix, panel)
+            solve = (own, table, ids, root, rest, pull[row], background, matrix, panel)
             if size < dim:
                 _in_pairs(*solve, vector[:size])
             else:
                 _in_unknowns(*solve)
-            for pair in range(len(some)):
-                score[pair] += _dot(table[some[pair]], own)
+            for pair in range(len(ids)):
+                score[pair] += _dot(table[ids[pair]], own)
 
 
 @njit(fastmath=FLOATS, cache=True)
-def _by_gradients(own, table, some, c, target, score, pull, background, steps):
-    """Conjugate gradients, preconditioned by the diagonal of the row's matrix; `score` follows `own`."""
-    dim, length = len(own), len(some)
+def _by_gradients(own, table, ids, c, target, score, pull, background, steps):
+    """Runs conjugate gradients, preconditioned by the diagonal of the row's matrix; `score` follows `own`."""
+    dim, length = len(own), len(ids)
     residual, scale = pull - background * own, background.copy()
     for pair in range(length):
-        y, missing = table[some[pair]], target[pair] - c[pair] * score[pair]
+        y, missing = table[ids[pair]], target[pair] - c[pair] * score[pair]
         for k in range(dim):
             residual[k] += missing * y[k]
             scale[k] += c[pair] * y[k] * y[k]
-    way, along = residual / scale, np.empty(length, np.float32)
-    size = _dot(residual, way)
+    direction, along = residual / scale, np.empty(length, np.float32)
+    size = _dot(residual, direction)
     least = np.float32(1e-12) * size  # below which float32 has no direction left
     for _ in range(steps):
         if not size > least:
             break
-        product = background * way
+        product = background * direction
         for pair in range(length):
-            y = table[some[pair]]
-            along[pair] = _dot(y, way)
+            y = table[ids[pair]]
+            along[pair] = _dot(y, direction)
             _add(product, c[pair] * along[pair], y)
-        step = size / _dot(way, product)
-        _add(own, step, way)
+        step = size / _dot(direction, product)
+        _add(own, step, direction)
         _add(score, step, along)
         _add(residual, -step, product)
-        before, size = size, np.float32(0)
+        last_size, size = size, np.float32(0)
         for k in range(dim):
             size += residual[k] * residual[k] / scale[k]
         for k in range(dim):
-            way[k] = residual[k] / scale[k] + size / before * way[k]
+            direction[k] = residual[k] / scale[k] + size / last_size * direction[k]
 
 
 @njit(fastmath=FLOATS, cache=True)
-def _in_unknowns(own, table, some, root, rest, pull, background, matrix, panel):
-    """own = (G'G + diag(background))^-1 (F' rest + pull), F the rows `some` of the table, G = diag(root) F."""
+def _in_unknowns(own, table, ids, root, rest, pull, background, matrix, panel):
+    """Computes own = (G'G + diag(background))^-1 (F' rest + pull), F = table[ids], G = diag(root) F."""
     dim = len(own)
     own[:] = pull
-    for first in range(0, len(some), 8):
+    for first in range(0, len(ids), 8):
         panel[:] = 0
-        for pair in range(first, min(first + 8, len(some))):
-            line, y = panel[pair - first], table[some[pair]]
+        for pair in range(first, min(first + 8, len(ids))):
+            line, y = panel[pair - first], table[ids[pair]]
             for k in range(dim):
                 line[k] = root[pair] * y[k]
             _add(own, rest[pair], y)
@@ -132,44 +132,45 @@ def _in_unknowns(own, table, some, root, rest, pull, background, matrix, panel):
 
 
 @njit(fastmath=FLOATS, cache=True)
-def _in_pairs(own, table, some, root, rest, pull, background, matrix, panel, vector):
-    """The same as B^-1 (G'z + pull), (G B^-1 G' + I) z = (rest - root G B^-1 pull) / root, B = diag(background)."""
-    dim, length = len(own), len(some)
+def _in_pairs(own, table, ids, root, rest, pull, background, matrix, panel, vector):
+    """Computes the same as B^-1 (G'z + pull), (G B^-1 G' + I) z = (rest - root G B^-1 pull) / root, with
+    B = diag(background)."""
+    dim, length = len(own), len(ids)
     for k in range(dim):
         background[k] = 1 / np.sqrt(background[k])
         own[k] = pull[k] * background[k] ** 2
     for pair in range(length):
-        missing = rest[pair] - root[pair] ** 2 * _dot(table[some[pair]], own)
+        missing = rest[pair] - root[pair] ** 2 * _dot(table[ids[pair]], own)
         vector[pair] = missing / root[pair] if root[pair] > 0 else 0
         matrix[pair, pair] = 1
     for first in range(0, dim, 8):
         panel[:] = 0
         for k in range(first, min(first + 8, dim)):
             for pair in range(length):
-                panel[k - first, pair] = root[pair] * background[k] * table[some[pair], k]
+                panel[k - first, pair] = root[pair] * background[k] * table[ids[pair], k]
         _add_squares(matrix, panel, 0, length, np.float32(1))
     _solve(matrix, vector)
     for k in range(dim):
         background[k] *= background[k]
     for pair in range(length):
-        weight, y = root[pair] * vector[pair], table[some[pair]]
+        weight, y = root[pair] * vector[pair], table[ids[pair]]
         for k in range(dim):
             own[k] += weight * background[k] * y[k]
 
 
 @njit(fastmath=FLOATS, cache=True)
 def _add_squares(matrix, panel, first, size, sign):
-    """matrix += sign panel' panel, 8 rows of a panel, in the upper triangle from row `first` on; what is left of the
-    diagonal is undefined."""
+    """Adds sign panel' panel, 8 rows of a panel, to the upper triangle of the matrix from row `first` on. The lower
+    triangle is undefined."""
     for start in range(first & ~15, size, 16):  # whole vectors
         p0, p1, p2, p3 = panel[0, start:size], panel[1, start:size], panel[2, start:size], panel[3, start:size]
         p4, p5, p6, p7 = panel[4, start:size], panel[5, start:size], panel[6, start:size], panel[7, start:size]
         for i in range(max(start, first), min(start + 16, size)):
-            to = matrix[i, start:size]
+            out = matrix[i, start:size]
             a0, a1, a2, a3 = sign * panel[0, i], sign * panel[1, i], sign * panel[2, i], sign * panel[3, i]
             a4, a5, a6, a7 = sign * panel[4, i], sign * panel[5, i], sign * panel[6, i], sign * panel[7, i]
-            for j in range(len(to)):
-                to[j] += (
+            for j in range(len(out)):
+                out[j] += (
                     a0 * p0[j]
                     + a1 * p1[j]
                     + a2 * p2[j]
@@ -183,14 +184,14 @@ def _add_squares(matrix, panel, first, size, sign):
 
 @njit(fastmath=FLOATS, cache=True)
 def _solve(matrix, vector):
-    """vector = matrix^-1 vector by Cholesky's U'U, of a matrix whose upper triangle is given; both are replaced."""
+    """Replaces vector by matrix^-1 vector, of a matrix in its upper triangle, by Cholesky's U'U in place."""
     size = len(vector)
     for first in range(0, size, 8):
         last = min(first + 8, size)
         for i in range(first, last):
             line = matrix[i, i:]
-            for before in range(first, i):
-                _add(line, -matrix[before, i], matrix[before, i:])
+            for above in range(first, i):
+                _add(line, -matrix[above, i], matrix[above, i:])
             scale = 1 / np.sqrt(line[0])
             for j in range(len(line)):
                 line[j] *= scale
@@ -204,9 +205,9 @@ def _solve(matrix, vector):
 
 
 @njit(fastmath=FLOATS, cache=True)
-def _add(to, factor, line):
-    for j in range(len(to)):
-        to[j] += factor * line[j]
+def _add(out, factor, line):
+    for j in range(len(out)):
+        out[j] += factor * line[j]
 
 
 @njit(fastmath=FLOATS, cache=True)

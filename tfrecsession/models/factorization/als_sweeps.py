@@ -1,13 +1,13 @@
-"""Alternating least squares: all rows of one side of a factorization solved, the other side held.
+"""Half sweeps of alternating least squares: all rows of one side are solved, the other side is fixed.
 
-The loss over people x and items y, with a confidence c and a target t for each pair that was seen:
+The loss over users x and items y, with a confidence c and a target t for each seen pair:
 
     sum over seen pairs of (c (x.y)^2 - 2 t x.y + constant) + unobserved sum over all pairs of (x.y)^2
     + sum over x of penalty |x|^2 + sum over y of penalty |y|^2
 
-The sum over all pairs never visits them: it is x'(Y'Y)x. Both sides may be turned by one orthogonal matrix without a
-change to the loss, so the Gramian Y'Y is made diagonal first, block by block; that lets a row with few pairs be solved
-in as many unknowns as it has pairs (`layers.ridge`).
+The sum over all pairs never visits them: it is x'(Y'Y)x. Turning both sides by one orthogonal matrix does not change
+the loss, so the Gramian Y'Y is made diagonal first, block by block. Then a row with few pairs can be solved in as many
+unknowns as it has pairs (`layers.ridge`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tfrecsession.layers import ridge
 from tfrecsession.models.factorization.als_row_kernel import pair_scores, solve_rows
 
 CELLS = 1 << 22  # numbers gathered at once, 16 MB: memory does not grow with the log
-SPREAD = 1.2  # lengths of the rows that are padded to one another
+SPREAD = 1.2  # longest over shortest of the rows that are padded to one length
 
 
 class Pairs(NamedTuple):
@@ -35,44 +35,43 @@ class Pairs(NamedTuple):
     target: np.ndarray
 
     def transposed(self, columns: int) -> Pairs:
-        """The same pairs by column, of `columns` columns."""
-        # positions for values: a pair of confidence 0 must not vanish
-        places = np.arange(1, len(self.columns) + 1)
-        turned = sparse.csr_matrix((places, self.columns, self.offsets), (len(self.offsets) - 1, columns)).tocsc()
+        """Returns the same pairs by column, of `columns` columns."""
+        positions = np.arange(1, len(self.columns) + 1)  # as values: a pair of confidence 0 must not vanish
+        turned = sparse.csr_matrix((positions, self.columns, self.offsets), (len(self.offsets) - 1, columns)).tocsc()
         order = turned.data - 1
         rows = turned.indices.astype(np.int32)
         return Pairs(turned.indptr.astype(np.int64), rows, self.confidence[order], self.target[order])
 
 
 def diagonalize(own: np.ndarray | None, other: np.ndarray, block: int) -> np.ndarray:
-    """Turn both sides, in place, so that the Gramian of `other` is diagonal within blocks; returns it, [dim, dim]."""
+    """Turns both sides, in place, so that the Gramian of `other` is diagonal within blocks; returns it, [dim, dim]."""
     gram = gramian(other)
     for first in range(0, other.shape[1], block):
-        here = slice(first, first + block)
-        _, turn = np.linalg.eigh(gram[here, here])
-        turn = np.ascontiguousarray(turn[:, ::-1])  # the largest first
-        gram[here] = turn.T @ gram[here]
-        gram[:, here] = gram[:, here] @ turn
+        part = slice(first, first + block)
+        _, turn = np.linalg.eigh(gram[part, part])
+        turn = np.ascontiguousarray(turn[:, ::-1])  # [block, block], the largest eigenvalue first
+        gram[part] = turn.T @ gram[part]
+        gram[:, part] = gram[:, part] @ turn
         for table in (own, other):
             if table is not None:
-                table[:, here] = tf.matmul(tf.constant(table[:, here]), tf.constant(turn.astype(np.float32))).numpy()
+                table[:, part] = tf.matmul(tf.constant(table[:, part]), tf.constant(turn.astype(np.float32))).numpy()
     return gram
 
 
 def gramian(table: np.ndarray) -> np.ndarray:
-    """table' table, float64 [dim, dim]."""
-    found = np.zeros((table.shape[1], table.shape[1]))
+    """Returns table' table, float64 [dim, dim]."""
+    gram = np.zeros((table.shape[1], table.shape[1]))
     step = max(1, CELLS // table.shape[1])
     for first in range(0, len(table), step):
-        some = tf.constant(table[first : first + step])
-        found += tf.matmul(some, some, transpose_a=True).numpy()
-    return (found + found.T) / 2
+        rows = tf.constant(table[first : first + step])
+        gram += tf.matmul(rows, rows, transpose_a=True).numpy()
+    return (gram + gram.T) / 2
 
 
 def half_sweep(
     own: np.ndarray, other: np.ndarray, pairs: Pairs, penalty: np.ndarray, unobserved: float, block: int, cg_steps=None
 ) -> tuple[float, np.ndarray]:
-    """Solve every row of `own`, in place; `other` is turned, in place.
+    """Solves every row of `own`, in place; `other` is turned, in place.
 
     Args:
         own: float32 [rows, dim].
@@ -89,23 +88,24 @@ def half_sweep(
     """
     dim, count = own.shape[1], np.diff(pairs.offsets)
     whole = block >= dim
-    anew = whole and cg_steps is None  # of the old rows nothing is used
-    found = diagonalize(None if anew else own, other, min(block, dim))
-    gram, penalty = (unobserved * found).astype(np.float32), penalty.astype(np.float32)
-    own[(count == 0) | anew] = 0
-    scores = pair_scores(own, other, *pairs[:2])
+    from_zero = whole and cg_steps is None  # an exact solve does not use the old rows
+    other_gram = diagonalize(None if from_zero else own, other, min(block, dim))
+    gram, penalty = (unobserved * other_gram).astype(np.float32), penalty.astype(np.float32)
+    own[(count == 0) | from_zero] = 0
+    scores = pair_scores(own, other, *pairs[:2])  # [pairs]
     for first in range(0, dim, block):
-        here = slice(first, first + block)
-        x, table = np.ascontiguousarray(own[:, here]), np.ascontiguousarray(other[:, here])
-        diagonal = np.maximum(np.diag(gram)[here], 0)
-        # what the other blocks leave to the background
-        pull = np.zeros_like(x) if whole else x * diagonal - tf.matmul(own, gram[:, here]).numpy()
+        part = slice(first, first + block)
+        x, table = np.ascontiguousarray(own[:, part]), np.ascontiguousarray(other[:, part])  # [..., block]
+        diagonal = np.maximum(np.diag(gram)[part], 0)  # [block]
+        # [rows, block]: the other blocks' share of the sum over all pairs
+        pull = np.zeros_like(x) if whole else x * diagonal - tf.matmul(own, gram[:, part]).numpy()
         rows = np.flatnonzero(count)
         if cg_steps is None and _on_gpu():
             rows = _solve_in_batches(rows, x, table, pairs, scores, pull, diagonal, penalty)
         solve_rows(rows, x, table, pairs, scores, pull, diagonal, penalty, cg_steps)
-        own[:, here] = x
-    return float(np.einsum("p,p->", pairs.confidence * scores - 2 * pairs.target, scores, dtype=np.float64)), found
+        own[:, part] = x
+    seen_loss = np.einsum("p,p->", pairs.confidence * scores - 2 * pairs.target, scores, dtype=np.float64)
+    return float(seen_loss), other_gram
 
 
 def _on_gpu() -> bool:
@@ -113,50 +113,51 @@ def _on_gpu() -> bool:
 
 
 def _solve_in_batches(rows, x, table, pairs: Pairs, scores, pull, diagonal, penalty) -> np.ndarray:
-    """`solve_rows` in TensorFlow's ops, for a GPU. Returns the rows with too many pairs to be gathered at once."""
+    """Runs `solve_rows` in TensorFlow's ops, for a GPU. Returns the rows with too many pairs to be gathered at once."""
     lengths, block = np.diff(pairs.offsets), x.shape[1]
-    long = lengths * block > 4 * CELLS
-    of_items, diagonal = tf.constant(table), tf.constant(diagonal)
-    for some in _chunks(rows[~long[rows]], lengths, block):
-        step = np.arange(lengths[some].max())
-        there = step < lengths[some, None]
-        place = np.where(there, pairs.offsets[some, None] + step, 0)
-        of_pairs = (array[place] * there for array in (pairs.confidence, pairs.target, scores))
-        held = x[some], pull[some], diagonal + penalty[some, None]
-        x[some], found = (part.numpy() for part in _solved(of_items, pairs.columns[place], *of_pairs, *held))
-        scores[place[there]] = found[there]
-    return rows[long[rows]]
+    too_long = lengths * block > 4 * CELLS
+    table, diagonal = tf.constant(table), tf.constant(diagonal)
+    for chunk in _chunks(rows[~too_long[rows]], lengths, block):
+        step = np.arange(lengths[chunk].max())
+        mask = step < lengths[chunk, None]  # [chunk, longest], as the following
+        index = np.where(mask, pairs.offsets[chunk, None] + step, 0)
+        of_pairs = (array[index] * mask for array in (pairs.confidence, pairs.target, scores))
+        of_rows = x[chunk], pull[chunk], diagonal + penalty[chunk, None]  # [chunk, block] each
+        solved = _solved(table, pairs.columns[index], *of_pairs, *of_rows)
+        x[chunk], new_scores = (tensor.numpy() for tensor in solved)
+        scores[index[mask]] = new_scores[mask]
+    return rows[too_long[rows]]
 
 
 def _chunks(rows: np.ndarray, lengths: np.ndarray, dim: int) -> Iterator[np.ndarray]:
-    """Rows of about the same length, as many as fit in memory."""
+    """Yields rows of about the same length, as many as fit in memory."""
     order = rows[np.argsort(lengths[rows], kind="stable")]
     ordered, first = lengths[order], 0
     while first < len(order):
-        alike = np.searchsorted(ordered, SPREAD * ordered[first], side="right")
-        longest = int(ordered[alike - 1])
+        similar = np.searchsorted(ordered, SPREAD * ordered[first], side="right")
+        longest = int(ordered[similar - 1])
         fits = max(1, CELLS // max(longest * dim, min(longest, dim) ** 2))
-        last = min(alike, first + fits)
+        last = min(similar, first + fits)
         yield order[first:last]
         first = last
 
 
 @tf.function(reduce_retracing=True, autograph=False)
 def _solved(table, columns, confidence, target, scores, x, pull, background):
-    """The rows x [n, dim] anew, and the scores of their pairs [n, longest]."""
-    features = tf.gather(table, columns)
-    rest = scores - tf.linalg.matvec(features, x)
-    start = pull / background
-    missing = target - confidence * (rest + tf.linalg.matvec(features, start))
-    new = start + ridge(features, confidence, missing, background)
+    """Returns the new rows x [n, dim] and the new scores of their pairs [n, longest]."""
+    features = tf.gather(table, columns)  # [n, longest, dim]
+    rest = scores - tf.linalg.matvec(features, x)  # [n, longest]
+    start = pull / background  # [n, dim]
+    missing = target - confidence * (rest + tf.linalg.matvec(features, start))  # [n, longest]
+    new = start + ridge(features, confidence, missing, background)  # [n, dim]
     return new, rest + tf.linalg.matvec(features, new)
 
 
 def loss(seen: float, own: np.ndarray, other: np.ndarray, gram: np.ndarray, penalties, unobserved: float) -> float:
-    """The whole loss: that of the seen pairs, of all pairs (`gram` is the Gramian of `other`), and both penalties."""
-    everything = unobserved * float((gramian(own) * gram).sum()) if unobserved else 0.0
-    sizes = (
+    """Sums the loss of the seen pairs, of all pairs (`gram` is the Gramian of `other`), and both penalties."""
+    all_pairs = unobserved * float((gramian(own) * gram).sum()) if unobserved else 0.0
+    penalized = (
         float(np.dot(penalty, np.einsum("nd,nd->n", table, table, dtype=np.float64)))
         for penalty, table in zip(penalties, (own, other), strict=True)
     )
-    return seen + everything + sum(sizes)
+    return seen + all_pairs + sum(penalized)

@@ -1,4 +1,4 @@
-"""What people had, found among drawn items: a negative that somebody has is none for them."""
+"""Masks for sampled negatives that the user has already interacted with."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tfrecsession.layers.ragged import spread
 
 
 class SeenItems:
-    """The items of every person, beside the tables that training learns.
+    """The items of every user in the training data.
 
-    Plain variables: the data says how many pairs there are, and a saved model has no use for them.
+    They are plain variables: the data decides how many pairs there are, and a saved model does not need them.
 
     Args:
         size: ids of the catalogue.
@@ -23,37 +23,40 @@ class SeenItems:
             return tf.Variable(np.zeros(1, dtype), trainable=False, shape=tf.TensorShape([None]))
 
         self.offsets, self.values = any_length(np.int32), any_length(np.int32)
-        self.place = tf.Variable(tf.zeros(size, tf.int32), trainable=False)  # of a drawn item + 1; 0 between steps
+        self.index = tf.Variable(tf.zeros(size, tf.int32), trainable=False)  # of a sampled item + 1; 0 between steps
 
-    def take(self, people: Interactions) -> None:
-        self.offsets.assign(people.offsets.astype(np.int32))
-        self.values.assign(people.values)
+    def take(self, interactions: Interactions) -> None:
+        self.offsets.assign(interactions.offsets.astype(np.int32))
+        self.values.assign(interactions.values)
 
     def cells(self, users, drawn):
-        """Where somebody stands against an item that they have.
+        """Finds the pairs of a user and a sampled item where the user has the item.
 
-        Walks through the items of the people of a batch, of each person once: a draw of popular items meets many of
-        what people have, yet the cost does not follow the catalogue or the number of people.
+        The search runs once through the items of each user of the batch. Popular samples meet many of these items, yet
+        the cost does not grow with the catalogue or the number of users.
 
         Args:
-            users: int32 [n], places in the people taken.
+            users: int32 [n], rows of the interactions taken.
             drawn: int32 [count], item ids.
 
         Returns:
-            int32 [cells, 2]: place among `users`, place in `drawn`.
+            int32 [cells, 2]: index into `users`, index into `drawn`.
         """
-        person, row_of, rows = tf.unique_with_counts(users)
-        item, column_of, columns = tf.unique_with_counts(drawn)
-        first = tf.gather(self.offsets, person)
-        at, who = spread(first, tf.gather(self.offsets, person + 1) - first)
-        self.place.scatter_update(tf.IndexedSlices(tf.range(1, tf.size(item) + 1), item))
-        what = tf.gather(self.place, tf.gather(self.values, at))
-        with tf.control_dependencies([what]):
-            self.place.scatter_update(tf.IndexedSlices(tf.zeros_like(item), item))
-        met = tf.where(what > 0)[:, 0]
-        who, what = tf.gather(who, met), tf.gather(what, met) - 1
-        row, pair = spread(tf.gather(tf.cumsum(rows, exclusive=True), who), tf.gather(rows, who))
-        what = tf.gather(what, pair)
-        column, pair = spread(tf.gather(tf.cumsum(columns, exclusive=True), what), tf.gather(columns, what))
-        row = tf.gather(tf.argsort(row_of, stable=True), tf.gather(row, pair))
-        return tf.stack([row, tf.gather(tf.argsort(column_of, stable=True), column)], axis=1)
+        unique_users, user_of_row, rows_of_user = tf.unique_with_counts(users)  # [u], [n], [u]
+        unique_items, item_of_column, columns_of_item = tf.unique_with_counts(drawn)  # [i], [count], [i]
+        first = tf.gather(self.offsets, unique_users)  # [u]
+        pair, user = spread(first, tf.gather(self.offsets, unique_users + 1) - first)  # [pairs] each
+        self.index.scatter_update(tf.IndexedSlices(tf.range(1, tf.size(unique_items) + 1), unique_items))
+        item = tf.gather(self.index, tf.gather(self.values, pair))  # [pairs]: index into `unique_items` + 1, 0 for none
+        with tf.control_dependencies([item]):
+            self.index.scatter_update(tf.IndexedSlices(tf.zeros_like(unique_items), unique_items))
+        hits = tf.where(item > 0)[:, 0]  # [hits]
+        user, item = tf.gather(user, hits), tf.gather(item, hits) - 1  # [hits] each
+        # a hit counts in every row of its user: rows grouped by user, then columns grouped by item
+        row, hit = spread(tf.gather(tf.cumsum(rows_of_user, exclusive=True), user), tf.gather(rows_of_user, user))
+        item = tf.gather(item, hit)  # [hits x rows of their users]
+        start = tf.gather(tf.cumsum(columns_of_item, exclusive=True), item)
+        column, cell = spread(start, tf.gather(columns_of_item, item))  # [cells] each
+        row = tf.gather(tf.argsort(user_of_row, stable=True), tf.gather(row, cell))  # [cells]
+        column = tf.gather(tf.argsort(item_of_column, stable=True), column)  # [cells]
+        return tf.stack([row, column], axis=1)

@@ -1,4 +1,4 @@
-"""MatrixFactorization: a vector per person and per item, learned by gradient."""
+"""MatrixFactorization: a vector per user and per item, learned by gradient."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tfrecsession.layers import FoldIn, ItemEmbedding, UserEmbedding
 from tfrecsession.losses import AllPairs, RankingLoss, sampled_losses
 from tfrecsession.models.factorization.known_positives import SeenItems
 from tfrecsession.negatives import Popularity
+from tfrecsession.recommender.arguments import check_number, check_whole, refuse
 from tfrecsession.recommender.known_users import KnownUsers
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.pair_model import PairModel
@@ -19,45 +20,46 @@ from tfrecsession.recommender.rating_prediction import PredictsRatings
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
 
-OWN = ("dim", "rating", "scale", "duplicates", "l2", "bias_l2", "fold_in_weight", "ridge", "deviation", "mask_seen")
-OWN += ("score_dtype",)
-
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class MatrixFactorization(PairModel, PredictsRatings, KnownUsers, Recommender):
-    """People and items as vectors; the loss that it is compiled with says what their product stands for.
+    """Matrix factorization by gradient; the loss that it is compiled with says what the product of vectors stands for.
 
         "mean_squared_error"        ratings: r = mu + b_u + b_i + p_u . q_i  (Koren, Bell, Volinsky, Computer 42(8))
-        BPR, BPRMax, CrossEntropy   order: p_u . q_i + b_i against sampled items, which all pairs of a step share, but
-                                    for those that the person has (as in BPR of Rendle et al., UAI 2009)
-        AllPairs                    p_u . q_i near 1 for what was taken, near 0 for all else (iALS, arXiv 2110.14037)
+        BPR, BPRMax, CrossEntropy   ranking: p_u . q_i + b_i against sampled items, which all pairs of a step share,
+                                    without those that the user has (as in BPR of Rendle et al., UAI 2009)
+        AllPairs                    p_u . q_i near 1 for seen pairs, near 0 for all others (iALS, arXiv 2110.14037)
 
-    Every pair adds l2 (|p_u|^2 + |q_i|^2), so that a row is regularized as often as it is touched; with
-    AllPairs also for the unobserved pairs: l2 w_u |p_u|^2 in all, w_u = pairs of u + unobserved_weight * items. With
-    lazy optimizers a step costs rows * dim * negatives and a look at what its people have, with AllPairs rows * dim^2
-    (its Gramians follow the rows that changed and are summed anew before each epoch), whatever the number of people and
-    items.
+    Every pair adds l2 (|p_u|^2 + |q_i|^2), so that a row is regularized as often as it is touched. With AllPairs the
+    unobserved pairs add theirs: l2 w_u |p_u|^2 in all, w_u = pairs of u + unobserved_weight * items. With lazy
+    optimizers a step costs rows * dim * negatives and a pass over the items of its users, with AllPairs rows * dim^2,
+    whatever the number of users and items. The Gramians of AllPairs follow the changed rows and are summed anew before
+    each epoch.
 
-    A history, known person or not, is folded in by ridge regression on the item table (`layers.FoldIn`) in one solve;
-    the Gramian it needs is taken when training ends. The result is scaled to the length of the learned vectors (with
+    A history, of a known user or not, is folded in by ridge regression on the item table (`layers.FoldIn`) in one
+    solve; its Gramian is computed when training ends. The result is scaled to the length of the learned vectors (with
     ratings: as if everything in the history had been rated a standard deviation above what the biases say). In a log
-    without users every session is a person.
+    without users every session is a user.
 
     Args:
         items: the vocabulary.
         dim: width of the vectors.
-        rating: the column of ratings, for the squared error; None: it counts that a pair was seen.
+        rating: the column of ratings, for the squared error; None: a pair counts because it was seen.
         scale: (lowest, highest) rating: `fit` refuses others, predictions are clipped to it; None: any.
-        duplicates: of several ratings of one person for one item: "last", "mean", "max" or "sum" is taken.
-        l2, bias_l2: of the regularization of vectors and of the biases of ratings; None: as of vectors.
-        fold_in_weight: of all items against those of the history, where a history is folded in; with AllPairs its own
-            weight is taken, with ratings 0.
+        duplicates: how several ratings of one user for one item are combined: "last", "mean", "max" or "sum".
+        l2, bias_l2: regularization of vectors and of the biases of ratings; None: as of vectors.
+        fold_in_weight: weight of all items against those of the history, where a history is folded in. AllPairs uses
+            its own weight instead, ratings 0.
         ridge: l2 of the fold-in, relative to the mean square of the item vectors; AllPairs has its own.
-        deviation: of the initial vectors' length.
+        deviation: root mean square length of the initial vectors.
         negatives: as in `SequenceModel`; unused with ratings and AllPairs.
-        mask_seen: whether a drawn item counts for nobody who has it. Otherwise popular items, drawn most, are held
-            against the very people who took them; where people have many items this costs quality, not little.
-        users: how many people there are; `fit` says it.
+        mask_seen: whether sampled items that the user has are masked. Otherwise popular items, sampled most, count
+            against the very users who interacted with them; where users have many items this costs much quality.
+        users: the number of users; `fit` sets it.
+        score_dtype: as in `SequenceModel`.
+
+    Raises:
+        InputError: an argument out of range.
 
     Example:
 
@@ -67,6 +69,7 @@ class MatrixFactorization(PairModel, PredictsRatings, KnownUsers, Recommender):
         model.recommend_users(["user-7"], k=20)
     """
 
+    # Declarations
     search_space = {
         "dim": Int(16, 512, log=True),
         "l2": Float(1e-6, 0.1, log=True),
@@ -118,25 +121,32 @@ class MatrixFactorization(PairModel, PredictsRatings, KnownUsers, Recommender):
         score_dtype=None,
         **kwargs,
     ):
-        super().__init__(items, **kwargs)
-        if not isinstance(dim, int | np.integer) or dim < 1:
-            raise InputError(f"dim={dim!r}: say a whole number, at least 1")
-        positive = {"fold_in_weight": fold_in_weight, "ridge": ridge, "deviation": deviation}
-        for name, number in {**positive, "l2": l2, "bias_l2": l2 if bias_l2 is None else bias_l2}.items():
-            if not (number > 0 or (number == 0 and name not in positive)):
-                raise InputError(f"{name}={number!r}: say a number {'above 0' if name in positive else 'from 0 up'}")
+        # Arguments
+        check_whole("dim", dim)
+        check_number("l2", l2, 0)
+        check_number("bias_l2", bias_l2, 0, optional=True)
+        check_number("fold_in_weight", fold_in_weight, 0, above=True)
+        check_number("ridge", ridge, 0, above=True)
+        check_number("deviation", deviation, 0, above=True)
         if scale is not None and (rating is None or not is_scale(scale)):
-            raise InputError(
-                f"scale={scale!r}: say the lowest and the highest rating, as in (1, 5), beside rating='COLUMN'"
-            )
-        self.dim, self.rating, self.duplicates, self.l2, self.bias_l2 = dim, rating, duplicates, l2, bias_l2
+            refuse("scale", scale, "the lowest and the highest rating, as in (1, 5), beside rating='COLUMN'")
+        super().__init__(items, **kwargs)
+        self.dim = dim
+        self.rating = rating
         self.scale = None if scale is None else tuple(scale)
-        self.fold_in_weight, self.ridge, self.deviation = fold_in_weight, ridge, deviation
-        self.score_dtype, self.mask_seen = score_dtype, mask_seen
+        self.duplicates = duplicates
+        self.l2 = l2
+        self.bias_l2 = bias_l2
+        self.fold_in_weight = fold_in_weight
+        self.ridge = ridge
+        self.deviation = deviation
         self.negatives = Popularity(2048, alpha=0.5) if negatives == "popularity" else negatives
+        self.mask_seen = mask_seen
+        self.score_dtype = score_dtype
         if self.negatives is not None and not isinstance(items, int):
             self.negatives.build_from(np.concatenate([[0, 0], self.items.counts]))
 
+        # Layers
         normal = keras.initializers.RandomNormal(stddev=deviation / dim**0.5)
         self.output_items = ItemEmbedding(self.size, dim, bias=True, initializer=normal, name="items", dtype="float32")
         self.user_table = UserEmbedding(dim, deviation / dim**0.5, bias=True, name="users", dtype="float32")
@@ -149,94 +159,121 @@ class MatrixFactorization(PairModel, PredictsRatings, KnownUsers, Recommender):
             self.user_table.build(users)
         self.build()
 
-    # Training --------------------------------------------------------------------------------------------------------
+    # Training
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         super().compile(optimizer, loss, metrics, **kwargs)
         loss = self.ranking_loss
         if loss is None:
-            raise InputError("loss: say 'mean_squared_error' for ratings, or one of trs.losses, e.g. CrossEntropy()")
+            refuse("loss", loss, "'mean_squared_error' for ratings, or one of trs.losses, e.g. CrossEntropy()")
         if (self.rating is None) != isinstance(loss, RankingLoss | AllPairs):
             raise InputError(
-                f"loss={loss!r}, rating={self.rating!r}: ratings are learned with 'mean_squared_error', what was only "
-                "seen with one of trs.losses"
+                f"loss={loss!r}, rating={self.rating!r}: must be 'mean_squared_error' with a column of ratings, or one "
+                "of trs.losses without it"
             )
         if isinstance(loss, RankingLoss) and self.negatives is None:
-            raise InputError(
-                "negatives=None: this loss needs a sampler, e.g. trs.negatives.Popularity(2048, alpha=0.5)"
-            )
+            refuse("negatives", None, "a sampler for this loss, e.g. trs.negatives.Popularity(2048, alpha=0.5)")
 
     def losses_of_pairs(self, batch):
-        """float32 [rows]: loss and regularization of every pair of a batch of `batches.triples`."""
-        users, items, loss = batch["user"], batch["item"], self.ranking_loss
-        p, q = self.user_table(users), self.output_items(items)
-        squares = tf.reduce_sum(p**2, axis=1), tf.reduce_sum(q**2, axis=1)
-        if isinstance(loss, AllPairs):
-            each = loss.of_pairs(p, q, batch["user_pairs"], batch["item_pairs"], *self.grams)
-            unobserved = loss.unobserved_weight
-            others = len(self.items) / batch["user_pairs"], self.user_table.table.shape[0] / batch["item_pairs"]
-            return each + self.l2 * sum((1 + unobserved * n) * s for n, s in zip(others, squares, strict=True))
-        if isinstance(loss, RankingLoss):
-            drawn = self.negatives.draw(items)
-            owned = self.seen_items.cells(users, drawn) if self.mask_seen else None
-            each = sampled_losses(loss, p, items, drawn, self.output_items, self.negatives, self.score_dtype, owned)
-            of_drawn = tf.reduce_mean(tf.reduce_sum(self.output_items(drawn) ** 2, axis=1))
-            return each + self.l2 * (squares[0] + squares[1] + of_drawn)
-        biases = self.user_table.offsets(users), tf.gather(self.output_items.biases.value, items)
-        rated = self.mean + biases[0] + biases[1] + tf.reduce_sum(p * q, axis=1)
-        each = getattr(loss, "call", loss)(batch["value"][:, None], rated[:, None])
-        bias_l2 = self.l2 if self.bias_l2 is None else self.bias_l2
-        return each + self.l2 * (squares[0] + squares[1]) + bias_l2 * (biases[0] ** 2 + biases[1] ** 2)
+        """Computes loss and regularization of every pair of a batch of `batches.triples`: float32 [rows]."""
+        p, q = self.user_table(batch["user"]), self.output_items(batch["item"])  # [rows, dim] each
+        if isinstance(self.ranking_loss, AllPairs):
+            return self._losses_of_all_pairs(batch, p, q)
+        if isinstance(self.ranking_loss, RankingLoss):
+            return self._losses_against_samples(batch, p, q)
+        return self._losses_of_ratings(batch, p, q)
 
-    def settle(self, people: Interactions) -> None:
-        """What answers take from the tables, once they are learned."""
+    def _losses_of_all_pairs(self, batch, p, q):
+        user_pairs, item_pairs, loss = batch["user_pairs"], batch["item_pairs"], self.ranking_loss
+        losses = loss.of_pairs(p, q, user_pairs, item_pairs, *self.grams)  # [rows]
+        users, items = self.user_table.table.shape[0], len(self.items)
+        # a row's share, per seen pair, of the unobserved pairs
+        user_penalty = (1 + loss.unobserved_weight * (items / user_pairs)) * tf.reduce_sum(p**2, axis=1)  # [rows]
+        item_penalty = (1 + loss.unobserved_weight * (users / item_pairs)) * tf.reduce_sum(q**2, axis=1)  # [rows]
+        return losses + self.l2 * (user_penalty + item_penalty)
+
+    def _losses_against_samples(self, batch, p, q):
+        items = batch["item"]
+        drawn = self.negatives.draw(items)  # [count]
+        seen = self.seen_items.cells(batch["user"], drawn) if self.mask_seen else None  # [cells, 2]
+        loss, negatives = self.ranking_loss, self.negatives
+        losses = sampled_losses(loss, p, items, drawn, self.output_items, negatives, self.score_dtype, seen)  # [rows]
+        of_drawn = tf.reduce_mean(tf.reduce_sum(self.output_items(drawn) ** 2, axis=1))  # [count, dim] -> []
+        return losses + self.l2 * (tf.reduce_sum(p**2, axis=1) + tf.reduce_sum(q**2, axis=1) + of_drawn)
+
+    def _losses_of_ratings(self, batch, p, q):
+        user_bias = self.user_table.offsets(batch["user"])  # [rows]
+        item_bias = tf.gather(self.output_items.biases.value, batch["item"])  # [rows]
+        predicted = self.mean + user_bias + item_bias + tf.reduce_sum(p * q, axis=1)  # [rows]
+        losses = getattr(self.ranking_loss, "call", self.ranking_loss)(batch["value"][:, None], predicted[:, None])
+        bias_l2 = self.l2 if self.bias_l2 is None else self.bias_l2
+        losses += self.l2 * (tf.reduce_sum(p**2, axis=1) + tf.reduce_sum(q**2, axis=1))
+        return losses + bias_l2 * (user_bias**2 + item_bias**2)
+
+    def settle(self, interactions: Interactions) -> None:
+        """Computes the fold-in from the learned tables and stores the vectors of known users."""
         vectors, loss, users = self.item_vectors(), self.ranking_loss, np.asarray(self.user_table.table)
-        pairs, level = len(people.values) / len(people), float(tf.reduce_sum(vectors[2:] ** 2)) / self.dim
+        pairs = len(interactions.values) / len(interactions)  # per user
+        level = float(tf.reduce_sum(vectors[2:] ** 2)) / self.dim
         if self.rating is not None:
             self.fold_in.settle(vectors, 0.0, self.ridge * level * pairs / len(self.items))
-            self.fold_in.scale.assign(people.weights.std())
-            self.hold_users(people, np.column_stack([users, self.user_table.biases]))
+            self.fold_in.scale.assign(interactions.weights.std())
+            self.hold_users(interactions, np.column_stack([users, self.user_table.biases]))  # [users, dim + 1]
             return
         weight, ridge = self.fold_in_weight, self.fold_in_weight * self.ridge * level
         if isinstance(loss, AllPairs):
             weight = loss.unobserved_weight
             ridge = self.l2 * (pairs + weight * len(self.items))
-        self.fold_in.settle(vectors, weight, ridge, people.csr(), users)
-        self.hold_users(people, users)
+        self.fold_in.settle(vectors, weight, ridge, interactions.csr(), users)
+        self.hold_users(interactions, users)
 
-    # Answers ---------------------------------------------------------------------------------------------------------
+    # Recommendations
 
     def encode(self, batch, training=False):
-        """The vector of the session so far, folded in: float32 [rows, steps, dim], with ratings also a bias of 0."""
-        folded = self.fold_in(batch, self.output_items.table.value)
+        """Folds in the session so far: float32 [rows, steps, dim], with ratings also a bias of 0, [..., dim + 1]."""
+        folded = self.fold_in(batch, self.output_items.table.value)  # [rows, steps, dim]
         return folded if self.rating is None else tf.pad(folded, [[0, 0], [0, 0], [0, 1]])
 
     def score_all(self, encoded):
-        return self._rated(self.output_items.score_all)(encoded)
+        return self._with_mean(self.output_items.score_all)(encoded)
 
     def scorer(self):
-        return self._rated(self.output_items.scorer())
+        return self._with_mean(self.output_items.scorer())
 
-    def _rated(self, score):
+    def _with_mean(self, score):
+        """Returns a scoring function that adds the mean rating and the user's bias, the last column of `encoded`."""
         mean = tf.convert_to_tensor(self.mean.value)
         if self.rating is None:
             return score
-        return lambda encoded: score(encoded[:, :-1]) + encoded[:, -1:] + mean
+        return lambda encoded: score(encoded[:, :-1]) + encoded[:, -1:] + mean  # [n, dim + 1] -> [n, size]
 
     def score_vectors(self, ids):
-        table = self.output_items.vectors(ids)
+        table = self.output_items.vectors(ids)  # [n, dim + 1]
         if self.rating is None:
             return table
-        vectors, biases = table[:, :-1], table[:, -1:]
-        return tf.concat([vectors, tf.ones_like(biases), biases + self.mean.value], axis=1)  # 1: the person's bias
+        vectors, biases = table[:, :-1], table[:, -1:]  # [n, dim], [n, 1]
+        # [n, dim + 2]: the 1 is for the user's bias
+        return tf.concat([vectors, tf.ones_like(biases), biases + self.mean.value], axis=1)
 
     def compared_users(self):
         return self.user_vectors[:, : self.dim]  # without the bias
 
+    # Configuration
+
     def get_config(self):
         return {
             **super().get_config(),
-            **{name: getattr(self, name) for name in OWN},
+            "dim": self.dim,
+            "rating": self.rating,
+            "scale": self.scale,
+            "duplicates": self.duplicates,
+            "l2": self.l2,
+            "bias_l2": self.bias_l2,
+            "fold_in_weight": self.fold_in_weight,
+            "ridge": self.ridge,
+            "deviation": self.deviation,
             "negatives": keras.saving.serialize_keras_object(self.negatives) if self.negatives else None,
+            "mask_seen": self.mask_seen,
             "users": self.user_table.table.shape[0] if self.user_table.built else None,
+            "score_dtype": self.score_dtype,
         }
