@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tfrecsession as trs
 from tfrecsession import InputError
-from tfrecsession.export.histories import newest
+from tfrecsession.layers.ragged import newest
 
 
 @settings(max_examples=100, deadline=None)

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfrecsession.export.filters import EXCLUDE, ONLY, read_filters
 from tfrecsession.export.index import ExactIndex
 from tfrecsession.export.user_signatures import user_signatures
-from tfrecsession.export.vocabulary_tables import VocabularyTables, lookup_tables
+from tfrecsession.export.vocabulary_tables import EXCLUDE, ONLY, VocabularyTables, lookup_tables
 
 ITEM = tf.TensorSpec((None,), tf.string, name="items")
 HISTORY = tf.TensorSpec((None, None), tf.string, name="items")
@@ -77,7 +76,7 @@ def recommending(model, served: ServedModel, options: Options) -> dict:
         """Recommends like `serving_default`, from a filtered catalogue. `exclude` lists the items to leave out, e.g.
         out of stock or already bought. `only` lists the items to choose from, e.g. a category; a row of padding allows
         the whole catalogue. If fewer than k items are left, the answer ends in `""`."""
-        filters = read_filters(items, exclude, only, tables.ids)
+        filters = tables.filters(items, exclude, only)
         return tables.answer(*model.answer(tables.history(items), k, exclude_seen, **filters))
 
     return {"serving_default": serving_default, "recommend_filtered": recommend_filtered}
@@ -130,7 +129,7 @@ def recommending_to_users(model, served: ServedModel, options: Options) -> dict:
     @tf.function(input_signature=[spec, EXCLUDE, ONLY], autograph=False)
     def users_filtered(users, exclude, only):
         """Returns the items of `users` after filtering by `exclude` and `only`, see `recommend_filtered`."""
-        filters = read_filters(users, exclude, only, tables.ids, "users")
+        filters = tables.filters(users, exclude, only, "users")
         return tables.answer(*model.answer_users(to_user.lookup(users), k, exclude_seen, **filters))
 
     return {"users": users, "users_filtered": users_filtered}

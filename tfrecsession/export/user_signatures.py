@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfrecsession.export.filters import EXCLUDE, ONLY, read_filters
-from tfrecsession.export.vocabulary_tables import VocabularyTables
+from tfrecsession.export.vocabulary_tables import EXCLUDE, ONLY, VocabularyTables
 
 
 def user_signatures(model, tables: VocabularyTables, k: int, exclude_seen: bool) -> dict:
@@ -40,7 +39,7 @@ def user_signatures(model, tables: VocabularyTables, k: int, exclude_seen: bool)
     @tf.function(input_signature=[items, sessions, EXCLUDE, ONLY], autograph=False)
     def with_sessions_filtered(items, sessions, exclude, only):
         """Recommends like `with_sessions`, filtered by `exclude` and `only`, see `recommend_filtered`."""
-        filters = read_filters(items, exclude, only, tables.ids)
+        filters = tables.filters(items, exclude, only)
         ids, sessions = tables.history_of_sessions(items, sessions)
         return tables.answer(*model.answer_sessions(ids, sessions, k, exclude_seen, **filters))
 
@@ -54,7 +53,7 @@ def user_signatures(model, tables: VocabularyTables, k: int, exclude_seen: bool)
     @tf.function(input_signature=[items, user_state, EXCLUDE, ONLY], autograph=False)
     def with_user_filtered(items, user_state, exclude, only):
         """Recommends like `with_user`, filtered by `exclude` and `only`, see `recommend_filtered`."""
-        filters = read_filters(items, exclude, only, tables.ids)
+        filters = tables.filters(items, exclude, only)
         user_state = checked(tf.shape(items)[0], user_state)
         return tables.answer(*model.answer_user(tables.history(items), user_state, k, exclude_seen, **filters))
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.export.histories import newest
+from tfrecsession.layers.ragged import newest
+
+EXCLUDE, ONLY = (tf.TensorSpec((None, None), tf.string, name=name) for name in ("exclude", "only"))
 
 
 class VocabularyTables(tf.Module):
@@ -47,6 +49,23 @@ class VocabularyTables(tf.Module):
         with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), text)]):
             ids = self.ids(items)
         return newest(self.longest, ids > 0, ids, sessions)
+
+    def filters(self, rows_of, exclude, only, name="items") -> dict:
+        """Returns the arguments `exclude` and `only` of a model's answers, int32 [n, any].
+
+        Args:
+            rows_of: [n, ...], the input that the lists belong to; a list without exactly n rows is an error that names
+                it.
+            exclude, only: string [n, any].
+            name: the name of the input `rows_of` in the request.
+        """
+        rows = tf.shape(rows_of)[0]
+        checks = [
+            tf.debugging.assert_equal(tf.shape(ids)[0], rows, f"{list_name}: must have one row for each of {name}")
+            for ids, list_name in ((exclude, "exclude"), (only, "only"))
+        ]
+        with tf.control_dependencies(checks):
+            return {"exclude": self.ids(exclude), "only": self.ids(only)}
 
     def answer(self, best, scores) -> dict:
         """Returns the outputs of a signature for int32 ids and scores of the same shape; id 0 becomes `""`."""
