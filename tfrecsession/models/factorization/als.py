@@ -231,7 +231,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
         y[:2] = 0
         if self.is_fitted.numpy():
             y = self.item_table.numpy()[:, : self.factors].copy()  # [size, width] -> [size, factors]
-            rows = np.fromiter((self._people.row_of.get(name, -1) for name in interactions.users.tolist()), np.int64)
+            rows = self._rows(interactions.users)  # [users], -1: new
             is_known = (rows >= 0) & interactions.named
             x[is_known] = self.user_vectors.numpy()[rows[is_known], : self.factors]
             x[~is_known] = 0
