@@ -441,7 +441,7 @@ def test_weights_of_zero_are_not_seen():
 def test_what_is_no_data_and_what_is_no_list(known):
     with pytest.raises(InputError, match=r"say fit\(data.train\)"):
         known.fit([[1]])
-    with pytest.raises(InputError, match="users='u0': say a list"):
+    with pytest.raises(InputError, match="users='u0': must be a list"):
         known.recommend_users("u0", k=1)
     with pytest.raises(InputError, match="user 'nobody' is not among the 6"):
         known.similar_users(["nobody"], k=1)

@@ -415,11 +415,11 @@ def test_what_cannot_be_meant():
     with pytest.raises(InputError, match=r"fit\(data.train\)"):
         model.fit(np.zeros(3))
     model.fit(people, epochs=1, verbose=0)
-    with pytest.raises(InputError, match="other people"):
+    with pytest.raises(InputError, match="other users"):
         model.fit(sessions_of(LOG[:-1], ITEMS), verbose=0)
     with pytest.raises(InputError, match="learned no ratings"):
         model.predict_ratings(["session:0"], ["i2"])
-    with pytest.raises(InputError, match="knows nobody yet"):
+    with pytest.raises(InputError, match="knows no users yet"):
         MatrixFactorization(people.items, rating="stars").predict_ratings(["session:0"], ["i2"])
 
 

@@ -81,7 +81,7 @@ def test_lanes_keep_their_weights(shop):
     assert carried == [("carried_0", (4, 25)), ("carried_1", (4, 12)), ("carried_2", (4, 12))]
     assert [weight.name for weight in model.weights[:4]] == ["item_counts", *(name for name, _ in carried)]
     assert model.state_width == 49
-    with pytest.raises(InputError, match="lanes=4, but the batches have 1 rows"):
+    with pytest.raises(InputError, match="lanes=4: must be the rows of the batches, 1;"):
         model.encode(BATCH, training=True)
 
 

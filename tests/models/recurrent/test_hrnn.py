@@ -106,7 +106,7 @@ def test_lanes_carry_what_an_uninterrupted_run_knows(shop, settings):
         ]
         np.testing.assert_allclose(tf.concat(parts, axis=1), whole, atol=1e-6)
     np.testing.assert_allclose(model.encode(batch), whole, atol=1e-6)  # evaluation does not look at the lanes
-    with pytest.raises(InputError, match="lanes=2, but the batches have 1 rows"):
+    with pytest.raises(InputError, match="lanes=2: must be the rows of the batches, 1;"):
         model.encode(batch_of([A])[0], training=True)
 
 

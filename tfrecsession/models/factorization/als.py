@@ -197,7 +197,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
         y[:2] = 0
         if self.known.numpy()[2]:
             y = self.item_table.numpy()[:, : self.factors].copy()
-            row = np.fromiter((self._people.row_of.get(name, -1) for name in people.users.tolist()), np.int64)
+            row = np.fromiter((self._known_users.row_of.get(name, -1) for name in people.users.tolist()), np.int64)
             there = (row >= 0) & people.named
             x[there] = self.user_vectors.numpy()[row[there], : self.factors]
             x[~there] = 0
