@@ -114,8 +114,8 @@ class Recommender(Recommending, InPrecision, keras.Model):
             )
         if sessions is not None and self.reads.one_target and not x.one_target:
             raise InputError(
-                f"one_target=False: must be True, one target after each prefix: this {type(self).__name__} reads a session "
-                "from both ends, so with a target after every event it would see the answers; use batches(one_target=True)"
+                f"one_target=False: must be True, as in batches(one_target=True), one target after each prefix: this "
+                f"{type(self).__name__} reads a session from both ends, so it would see the next item"
             )
         return x
 

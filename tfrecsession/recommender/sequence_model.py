@@ -130,8 +130,10 @@ class SequenceModel(Recommender):
             return super().fit(x, *args, callbacks=[*(callbacks or []), StopOnNaN()], **kwargs)
 
     def evaluate(self, *args, **kwargs):
-        """Evaluates as `Recommender` does, then restores the sampler's random state: training samples the same negatives
-        with and without validation."""
+        """Evaluates as `Recommender` does, then restores the sampler's random state.
+
+        Training so samples the same negatives with and without validation.
+        """
         layers = self.negatives._flatten_layers() if self.negatives else ()
         states = [layer.seed_generator.state for layer in layers if hasattr(layer, "seed_generator")]
         before = [state.numpy() for state in states]

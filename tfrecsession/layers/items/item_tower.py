@@ -1,4 +1,4 @@
-"""The item side of a two-tower model: an item's vector from its id and from what is known of it."""
+"""The item side of a two-tower model: an item's vector from its id and its content."""
 
 import keras
 import tensorflow as tf
@@ -9,7 +9,7 @@ from tfrecsession.layers.items.item_embedding import ItemEmbedding
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class Combined(keras.layers.Layer):
-    """Several vectors of one width -> one: their sum, or an MLP (ReLU) over all of them side by side.
+    """Combines several vectors of one width: their sum, or an MLP (ReLU) over their concatenation.
 
     Args:
         parts: how many vectors there are.
@@ -30,12 +30,12 @@ class Combined(keras.layers.Layer):
         self.built = True
 
     def call(self, parts):
-        """A list of float [..., dim] -> float [..., dim]."""
+        """Combines a list of float [..., dim] -> float [..., dim]."""
         if not self.stack:
             return sum(parts)
-        vectors = ops.concatenate(parts, axis=-1)
+        vectors = ops.concatenate(parts, axis=-1)  # (..., parts * dim)
         for dense in self.stack:
-            vectors = dense(vectors)
+            vectors = dense(vectors)  # (..., units)
         return vectors
 
     def get_config(self):
@@ -46,8 +46,8 @@ class Combined(keras.layers.Layer):
 class ItemTower(keras.layers.Layer):
     """v_i = combined(e_i, mean of the embeddings of the item's values in column c for every c, W numbers_i + b).
 
-    Row 1 of the id table stands for every item that training has not seen: with `dropout` it is trained in the place
-    of other items' ids, beside their content. Only the rows asked for are read.
+    Row 1 of the id table stands for every item not seen in training: with `dropout` it replaces other items' ids in
+    training, next to their content. Only the requested rows are read.
 
     Args:
         size: rows of the id table: the items + 2.
@@ -55,7 +55,7 @@ class ItemTower(keras.layers.Layer):
         hidden: widths of the MLP that combines; none: a sum.
         widths, rows, numbers: of the content, see `sessions.content.Content`.
         deviation: of the initial vectors' length.
-        dropout: share of the ids that training takes for unknown, where there is content.
+        dropout: share of the ids that training replaces by the unknown id, if there is content.
     """
 
     def __init__(self, size, dim, hidden=(), widths=(), rows=1, numbers=0, deviation=1.0, dropout=0.1, **kwargs):
@@ -75,14 +75,14 @@ class ItemTower(keras.layers.Layer):
         self.combined = Combined(1 + len(self.widths) + bool(numbers), dim, hidden, name="combined")
         self.seed_generator = keras.random.SeedGenerator()
 
-        def held(name, width, dtype):
+        def content_weight(name, width, dtype):
             shape = (size, width)
             return self.add_weight(
                 name=name, shape=shape, dtype=dtype, initializer="zeros", trainable=False, autocast=False
             )
 
-        self.codes = held("codes", sum(self.widths), "int32") if self.widths else None
-        self.standardized = held("standardized", numbers, "float32") if numbers else None
+        self.codes = content_weight("codes", sum(self.widths), "int32") if self.widths else None
+        self.standardized = content_weight("standardized", numbers, "float32") if numbers else None
         self.built = True
 
     @property
@@ -90,29 +90,29 @@ class ItemTower(keras.layers.Layer):
         return bool(self.widths or self.numbers)
 
     def hold(self, codes, numbers):
-        """Take the content of the catalogue: int32 [items, sum of widths] and float32 [items, numbers]."""
-        for held, given in ((self.codes, codes), (self.standardized, numbers)):
-            if held is not None:
-                held.assign(tf.pad(given, [[2, 0], [0, 0]]))
+        """Stores the content of the catalogue: int32 [items, sum of widths] and float32 [items, numbers]."""
+        for weight, content in ((self.codes, codes), (self.standardized, numbers)):
+            if weight is not None:
+                weight.assign(tf.pad(content, [[2, 0], [0, 0]]))  # (items + 2, ...)
 
     def call(self, ids, training=False):
-        """int32 [n] -> float32 [n, dim]."""
-        codes = tf.gather(self.codes.value, ids) if self.widths else None
-        numbers = tf.gather(self.standardized.value, ids) if self.numbers else None
+        """Returns the vectors of items: int32 [n] -> float32 [n, dim]."""
+        codes = tf.gather(self.codes.value, ids) if self.widths else None  # (n, sum of widths)
+        numbers = tf.gather(self.standardized.value, ids) if self.numbers else None  # (n, numbers)
         if training and self.dropout and self.reads_content:
             chance = keras.random.uniform(ops.shape(ids), seed=self.seed_generator)
             ids = tf.where(chance < self.dropout, tf.ones_like(ids), ids)
         return self.vectors(ids, codes, numbers)
 
     def vectors(self, ids, codes, numbers):
-        """Ids int32 [n] with any content, codes int32 [n, sum of widths] and numbers float32 [n, numbers]."""
+        """Returns the vectors of ids int32 [n] with codes int32 [n, sum of widths] and numbers float32 [n, numbers]."""
         parts, start = [self.of_id(ids)], 0
         for width in self.widths:
-            code = codes[:, start : start + width]
+            code = codes[:, start : start + width]  # (n, width)
             start += width
-            there = tf.cast(code > 0, tf.float32)
-            total = tf.reduce_sum(self.of_value(code) * there[..., None], axis=1)
-            parts.append(tf.math.divide_no_nan(total, tf.reduce_sum(there, axis=1, keepdims=True)))
+            mask = tf.cast(code > 0, tf.float32)  # (n, width)
+            total = tf.reduce_sum(self.of_value(code) * mask[..., None], axis=1)  # (n, dim)
+            parts.append(tf.math.divide_no_nan(total, tf.reduce_sum(mask, axis=1, keepdims=True)))
         if self.numbers:
             parts.append(self.of_numbers(numbers))
         return self.combined(parts)

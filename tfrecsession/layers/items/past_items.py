@@ -1,4 +1,4 @@
-"""What the people of a log had, read by a training step that wants to know it without the item to be found."""
+"""User histories for training, with the target item removed."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 class Past(tf.Module):
-    """People's items, end to end, in variables whose length the data decides. They are no part of a saved model."""
+    """The items of users, end to end, in variables whose lengths follow from the data; not saved with a model."""
 
     def __init__(self):
         super().__init__()
@@ -15,35 +15,38 @@ class Past(tf.Module):
             setattr(self, name, tf.Variable(tf.zeros([0], dtype), trainable=False, shape=[None]))
 
     def assign(self, people) -> None:
-        """people: `batches.Interactions`."""
+        """Stores the users of `batches.Interactions`."""
         self.offsets.assign(people.offsets[:-1])
         self.counts.assign(np.diff(people.offsets).astype(np.int32))
         self.values.assign(people.values)
         self.named.assign(people.named)
 
     def draw(self, users, items, window, seed):
-        """What each person had beside the item to be found, at most `window` of it.
+        """Samples at most `window` items from each user's history, without the target item.
 
-        Of a longer past an even draw, one item from each of `window` pieces of equal length.
+        A longer history is sampled evenly: one item from each of `window` parts of equal length.
 
         Args:
-            users, items: int32 [rows].
+            users, items: int32 [rows], users and target items.
             seed: a `keras.random.SeedGenerator`.
 
         Returns:
-            int32 [rows, window], 0 for none.
+            int32 [rows, window]; 0 is padding.
         """
-        first, count = tf.gather(self.offsets, users)[:, None], tf.gather(self.counts, users)[:, None]
-        place = tf.range(window)[None]
+        first, count = tf.gather(self.offsets, users)[:, None], tf.gather(self.counts, users)[:, None]  # (rows, 1)
+        column = tf.range(window)[None]  # (1, window)
         shift = keras.random.uniform((tf.size(users), 1), seed=seed)
-        drawn = (tf.cast(place, tf.float32) + shift) * tf.cast(count, tf.float32) / window
-        drawn = tf.where(count <= window, place, tf.cast(drawn, tf.int32))
-        drawn = tf.clip_by_value(drawn, 0, tf.maximum(count - 1, 0))
-        found = tf.gather(self.values, first + tf.cast(drawn, tf.int64))
-        return tf.where((place < count) & (found != items[:, None]), found, 0)
+        index = (tf.cast(column, tf.float32) + shift) * tf.cast(count, tf.float32) / window  # (rows, window)
+        index = tf.where(count <= window, column, tf.cast(index, tf.int32))
+        index = tf.clip_by_value(index, 0, tf.maximum(count - 1, 0))
+        past = tf.gather(self.values, first + tf.cast(index, tf.int64))  # (rows, window)
+        return tf.where((column < count) & (past != items[:, None]), past, 0)
 
 
 def mean_of(vectors, there):
-    """float32 [n, m, dim], bool [n, m] -> float32 [n, dim]: the mean of those that are there, 0 of none."""
-    there = tf.cast(there, tf.float32)[..., None]
-    return tf.math.divide_no_nan(tf.reduce_sum(vectors * there, axis=1), tf.reduce_sum(there, axis=1))
+    """Returns the mean of the vectors in the mask `there`: float32 [n, m, dim], bool [n, m] -> float32 [n, dim].
+
+    The mean of no vector is 0.
+    """
+    mask = tf.cast(there, tf.float32)[..., None]  # (n, m, 1)
+    return tf.math.divide_no_nan(tf.reduce_sum(vectors * mask, axis=1), tf.reduce_sum(mask, axis=1))

@@ -1,4 +1,4 @@
-"""The table of the people a model knows: a vector and a bias each, read at a cost that follows the rows touched."""
+"""The table of user vectors and biases, read at a cost that follows the rows touched."""
 
 import keras
 import tensorflow as tf
@@ -6,13 +6,14 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class UserEmbedding(keras.layers.Layer):
-    """User vectors and biases. Unlike an `ItemEmbedding` it is made before it is known how many rows it has:
-    `build(users)` makes them, and the gradient of what is gathered names the rows gathered.
+    """User vectors and biases. The gradient of gathered rows is sparse.
+
+    Unlike an `ItemEmbedding`, it is created before the number of users is known: `build(users)` creates the weights.
 
     Args:
         dim: width of a vector.
-        deviation: of the normal distribution that vectors are drawn from.
-        bias: whether every user also has an offset, starting at zero.
+        deviation: standard deviation of the normal distribution of the initial vectors.
+        bias: whether every user also has a bias, starting at zero.
     """
 
     def __init__(self, dim, deviation, bias=False, **kwargs):
@@ -31,11 +32,11 @@ class UserEmbedding(keras.layers.Layer):
             )
 
     def call(self, users):
-        """int [...] -> float32 [..., dim]."""
-        return tf.gather(self.table.value, users)  # a resource gather: it reads these rows and no others
+        """Gathers user vectors: int [...] -> float32 [..., dim]."""
+        return tf.gather(self.table.value, users)  # a resource gather reads only these rows
 
     def offsets(self, users):
-        """int [...] -> float32 [...]."""
+        """Gathers user biases: int [...] -> float32 [...]."""
         return tf.gather(self.biases.value, users)
 
     def get_config(self):
