@@ -138,7 +138,7 @@ def test_the_export_names_a_bad_state(recurrent, fitted, exported, data):
     for value in (np.nan, np.inf):
         with pytest.raises(tf.errors.InvalidArgumentError, match="state must be finite"):
             advance(items=items, state=tf.fill(state.shape, value))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="state: say a row"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="state: must have one row"):
         advance(items=items, state=state[:1])
     with pytest.raises(tf.errors.InvalidArgumentError, match="tensor state .* not compatible with expected shape"):
         advance(items=items, state=state[:, :-1])

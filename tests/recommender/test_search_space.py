@@ -9,69 +9,77 @@ from tfrecsession.recommender.search_space import Choice, Float, Int, starting_a
 
 
 def ranges(space):
-    """Every (name, range), alternatives one by one."""
-    return [(name, one) for name, some in space.items() for one in (some if isinstance(some, tuple) else (some,))]
+    """Returns every (name, range), alternatives one by one."""
+    return [
+        (name, alternative)
+        for name, declared in space.items()
+        for alternative in (declared if isinstance(declared, tuple) else (declared,))
+    ]
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_declares_its_space(model):
-    assert "search_space" in vars(MODELS[model]), "say search_space in the model's class, {} where nothing is searched"
+    assert "search_space" in vars(MODELS[model]), "the class must declare search_space, {} if nothing is searched"
     known, space = training.settings_of(model), training.space_of(model)
-    for name, one in ranges(space):
+    for name, declared in ranges(space):
         assert name in known
-        assert isinstance(one, Float | Choice)
-        if isinstance(one, Choice):
-            json.dumps(one.options)  # what a preset file can hold
+        assert isinstance(declared, Float | Choice)
+        if isinstance(declared, Choice):
+            json.dumps(declared.options)  # must fit into a preset file
     # the default lies in the range that applies to the defaults
     wrong = {}
-    walk(space, known, lambda name, one: known[name] if one.holds(known[name]) else wrong.setdefault(name, one))
+
+    def check(name, applying):
+        return known[name] if applying.holds(known[name]) else wrong.setdefault(name, applying)
+
+    walk(space, known, check)
     assert not wrong
-    for some in space.values():
-        assert not isinstance(some, tuple) or len({type(one) for one in some}) == 1
+    for alternatives in space.values():
+        assert not isinstance(alternatives, tuple) or len(set(map(type, alternatives))) == 1
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_what_a_range_depends_on_is_known_and_comes_before(model):
+def test_a_range_depends_on_known_settings_that_come_before(model):
     space = training.space_of(model)
-    # the training of a sequence model may look at a setting that only some models have
-    anybody = {name for other in MODELS for name in training.settings_of(other)}
+    # the space of all sequence models may depend on a setting that only some of them have
+    all_settings = {name for other in MODELS for name in training.settings_of(other)}
     before = set()
-    for name, some in space.items():
-        for _, one in ranges({name: some}):
-            assert set(one.when) <= anybody
-            assert not set(one.when) & set(space) - before, f"{name} stands above what it depends on"
+    for name, alternatives in space.items():
+        for _, declared in ranges({name: alternatives}):
+            assert set(declared.when) <= all_settings
+            assert not set(declared.when) & set(space) - before, f"{name} stands above the setting it depends on"
         before.add(name)
 
 
 @pytest.mark.parametrize("name", presets.names())
-def test_every_preset_is_a_place_to_start_from(name):
+def test_every_preset_can_start_a_search(name):
     preset = presets.read(name)
     start = training.settings_of(preset["model"], preset["settings"])
     space = starting_at(training.space_of(preset["model"]), start)
-    drawn = walk(space, start, lambda name, one: one.holds(start[name]))
+    drawn = walk(space, start, lambda name, applying: applying.holds(start[name]))
     assert drawn and all(drawn.values())
 
 
 @pytest.mark.parametrize("model", [name for name, cls in MODELS.items() if issubclass(cls, SequenceModel)])
-def test_whatever_is_drawn_can_be_built(shop, model):
-    """Corners and random points of the space, small in what only costs time."""
+def test_every_drawn_model_can_be_built(shop, model):
+    """Corners and random points of the space, with small values of costly settings."""
     random = np.random.default_rng(1)
     small = {"negatives": 16, "epochs": 1}
     fixed = small | ({"units": [8]} if "units" in training.settings_of(model) else {})
     start = training.settings_of(model, fixed)
-    space = {name: one for name, one in training.space_of(model).items() if name not in fixed}
+    space = {name: declared for name, declared in training.space_of(model).items() if name not in fixed}
 
-    def draw(name, one):
-        if isinstance(one, Choice):
-            return one.options[random.integers(len(one.options))]
-        value = random.choice([one.low, one.high, random.uniform(one.low, one.high)])
-        return round(value) if isinstance(one, Int) else float(value)
+    def draw(name, applying):
+        if isinstance(applying, Choice):
+            return applying.options[random.integers(len(applying.options))]
+        value = random.choice([applying.low, applying.high, random.uniform(applying.low, applying.high)])
+        return round(value) if isinstance(applying, Int) else float(value)
 
     for _ in range(5):
         training.build(model, shop.items, {**start, **walk(space, start, draw)})
 
 
-def test_what_a_range_holds():
+def test_values_in_and_out_of_a_range():
     number, whole, choice = Float(0.1, 2.0), Int(1, 5), Choice("a", None, [100], (7, 8), 0.0, True)
     assert all(number.holds(value) for value in (0.1, 2, np.float32(1.5)))
     assert not any(number.holds(value) for value in (0.09, 2.01, True, "1", None, float("nan")))
@@ -81,12 +89,12 @@ def test_what_a_range_holds():
 
 
 @pytest.mark.parametrize("wrong", [lambda: Float(1.0, 1.0), lambda: Int(5, 1), lambda: Float(0.0, 1.0, log=True)])
-def test_a_range_that_is_none(wrong):
+def test_an_empty_range_is_refused(wrong):
     with pytest.raises(ValueError, match="low must be below high"):
         wrong()
 
 
-def test_walk_draws_what_applies_only():
+def test_walk_draws_only_ranges_that_apply():
     space = {
         "loss": Choice("bpr_max", "cross_entropy"),
         "regularization": Float(0, 2, when={"loss": ("bpr_max", "top1_max")}),
@@ -95,12 +103,12 @@ def test_walk_draws_what_applies_only():
         "rows": Int(1, 9, when={"lanes": None}),
     }
 
-    def highest(name, one):
-        return one.options[0] if isinstance(one, Choice) else one.high
+    def highest(name, applying):
+        return applying.options[0] if isinstance(applying, Choice) else applying.high
 
     drawn = walk(space, {"optimizer": "adagrad", "lanes": 8}, highest)
     assert drawn == {"loss": "bpr_max", "regularization": 2, "momentum": 1, "rate": 1}
-    # the setting that is not drawn counts as it is set; one that the model does not have counts as None
+    # a setting that is not drawn keeps its value; one that the model does not have counts as None
     del space["loss"]
     drawn = walk(space, {"optimizer": "adam", "loss": "cross_entropy"}, highest)
     assert drawn == {"rate": 0.1, "rows": 9}
@@ -122,5 +130,5 @@ def test_a_start_outside_of_the_space_widens_it():
     assert starting_at(space, {**start, "rate": 0.2})["rate"] == (space["rate"][0], Float(0.01, 0.2, log=True))
     assert wide["decay"] == space["decay"]  # does not apply
     for name, value in {"rate": 0.0, "dropout": None, "rows": 8.5}.items():
-        with pytest.raises(InputError, match=f"{name}: .*fix it with --set {name}={value}"):
+        with pytest.raises(InputError, match=f"{name}={value}: .*fix it with --set {name}={value}"):
             starting_at(space, {**start, name: value})

@@ -1,4 +1,4 @@
-"""What a sequence model learns from: every sampler, every loss, the whole catalogue, worked out in NumPy."""
+"""Training losses of sequence models against NumPy: samplers, ranking losses and the full softmax."""
 
 import keras
 import numpy as np
@@ -23,17 +23,17 @@ def compiled(items, negatives, loss=None, **settings):
 def packed(shop, rows=2, steps=5):
     batch, targets = next(iter(shop.train.batches(rows=rows, steps=steps)))
     targets = targets.numpy()
-    targets[0, :2] = [0, 1]  # whatever the batch: a cell without target and one with an unknown item
+    targets[0, :2] = [0, 1]  # one cell without a target and one with an unknown item
     return batch, targets
 
 
 def scores_of(model, encoded):
-    """float64 [events, size] of every cell."""
+    """Returns the scores of every cell, float64 [cells, size]."""
     table, bias = model.output_items.table.numpy(), model.output_items.biases.numpy()
     return np.reshape(encoded, (-1, table.shape[1])).astype(float) @ table.T.astype(float) + bias
 
 
-def test_in_batch_and_drawn_items_with_the_authors_correction(shop):
+def test_in_batch_and_sampled_negatives_with_the_authors_correction(shop):
     keras.utils.set_random_seed(0)
     sampled = Popularity(4, alpha=0.3, mask_hits=False)
     model = compiled(shop.items, Mixture([InBatch(mask_hits=False), sampled]), LOSSES.CrossEntropy(logq=1.0))
@@ -56,7 +56,7 @@ def test_in_batch_and_drawn_items_with_the_authors_correction(shop):
 
 
 @pytest.mark.parametrize("mask_hits", [True, False])
-def test_in_batch_ranking_loss_passes_over_cells_without_target(shop, mask_hits):
+def test_in_batch_ranking_loss_skips_cells_without_target(shop, mask_hits):
     keras.utils.set_random_seed(0)
     model = compiled(shop.items, InBatch(mask_hits=mask_hits), LOSSES.TOP1())
     batch, targets = packed(shop)
@@ -76,7 +76,7 @@ def test_in_batch_ranking_loss_passes_over_cells_without_target(shop, mask_hits)
     np.testing.assert_allclose(loss, np.mean(each), rtol=1e-5)
 
 
-def test_cells_without_target_neither_move_nor_are_moved(shop):
+def test_cells_without_target_neither_cause_nor_receive_gradients(shop):
     keras.utils.set_random_seed(0)
     model = compiled(shop.items, Mixture([InBatch(), Uniform(5)]))
     batch, targets = packed(shop)
@@ -92,7 +92,7 @@ def test_cells_without_target_neither_move_nor_are_moved(shop):
 
 
 def test_an_in_batch_step_touches_only_the_rows_it_reads(shop):
-    # trap 6: nothing is scored that is not compared
+    # only the compared items are scored
     keras.utils.set_random_seed(0)
     model = compiled(shop.items, InBatch())
     before = model.output_items.table.numpy()
@@ -103,8 +103,8 @@ def test_an_in_batch_step_touches_only_the_rows_it_reads(shop):
     np.testing.assert_array_equal(model.output_items.table.numpy()[1], before[1])
 
 
-def test_all_targets_share_one_draw(shop):
-    # trap 7: fresh negatives per positive are another, slower algorithm
+def test_all_targets_share_one_sample(shop):
+    # new negatives per target would be another, slower algorithm
     model = compiled(shop.items, Mixture([InBatch(), Popularity(8)]))
     draws = []
     inner = model.negatives.draws[1].draw
@@ -116,7 +116,7 @@ def test_all_targets_share_one_draw(shop):
 @pytest.mark.parametrize("embedding", ["tied", "separate"])
 def test_without_negatives_the_whole_catalogue_is_compared(shop, embedding):
     keras.utils.set_random_seed(0)
-    # logq corrects for the chance of being drawn; here every item is there
+    # logq corrects for the sampling probability, which is 1 for every item here
     model = compiled(shop.items, None, LOSSES.CrossEntropy(logq=1.0), embedding=embedding)
     batch, targets = packed(shop)
     encoded = model.encode(batch)
@@ -135,10 +135,10 @@ def test_a_full_step_is_adagrad_on_the_gradient_of_the_definition(shop, embeddin
     model = compiled(shop.items, None, embedding=embedding)
     batch, targets = packed(shop)
     before = model.output_items.table.numpy()
-    there = targets > 1
+    is_target = targets > 1
     with tf.GradientTape() as tape:
-        scores = model.score_all(tf.boolean_mask(model.encode(batch, training=True), there))[:, 2:]
-        each = tf.nn.sparse_softmax_cross_entropy_with_logits(targets[there] - 2, scores)
+        scores = model.score_all(tf.boolean_mask(model.encode(batch, training=True), is_target))[:, 2:]
+        each = tf.nn.sparse_softmax_cross_entropy_with_logits(targets[is_target] - 2, scores)
         loss = tf.reduce_sum(each) / targets.size  # a batch that is not full makes a smaller step
     gradient = tf.convert_to_tensor(tape.gradient(loss, model.output_items.table.value)).numpy()
     model.train_step((batch, targets))
@@ -148,7 +148,7 @@ def test_a_full_step_is_adagrad_on_the_gradient_of_the_definition(shop, embeddin
     assert not change[:1].any()
 
 
-def test_a_full_softmax_model_comes_back(shop, tmp_path):
+def test_a_full_softmax_model_is_restored(shop, tmp_path):
     keras.utils.set_random_seed(0)
     model = compiled(shop.items, None)
     history = model.fit(shop.train.batches(rows=16, steps=8), epochs=2, verbose=0).history["loss"]
@@ -157,11 +157,11 @@ def test_a_full_softmax_model_comes_back(shop, tmp_path):
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.negatives is None
     batch, targets = packed(shop)
-    one, two = (some.training_loss(some.encode(batch), targets) for some in (model, again))
-    np.testing.assert_array_equal(one, two)
+    losses = [each.training_loss(each.encode(batch), targets) for each in (model, again)]
+    np.testing.assert_array_equal(*losses)
 
 
-def test_the_full_softmax_takes_cross_entropy_alone(shop):
+def test_the_full_softmax_accepts_cross_entropy_only(shop):
     with pytest.raises(InputError, match="BPRMax needs a sampler"):
         compiled(shop.items, None, LOSSES.BPRMax())
 
@@ -183,7 +183,7 @@ def test_the_full_softmax_of_a_large_catalogue_warns_once(shop, monkeypatch):
     ],
     ids=["in_batch", "mixture", "log_uniform", "full"],
 )
-def test_trains_in_half_precision_and_comes_back(shop, tmp_path, negatives):
+def test_trains_in_half_precision_and_is_restored(shop, tmp_path, negatives):
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -193,8 +193,8 @@ def test_trains_in_half_precision_and_comes_back(shop, tmp_path, negatives):
         model.save(tmp_path / "model.keras")
         again = keras.saving.load_model(tmp_path / "model.keras")
         assert type(again.negatives) is type(model.negatives)
-        some = [shop.items.ids[:3].tolist()]
-        np.testing.assert_array_equal(again.recommend(some, k=5).items, model.recommend(some, k=5).items)
+        histories = [shop.items.ids[:3].tolist()]
+        np.testing.assert_array_equal(again.recommend(histories, k=5).items, model.recommend(histories, k=5).items)
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -219,16 +219,16 @@ def test_every_ranking_loss_learns_the_shop(shop, loss):
 
 
 @pytest.mark.parametrize("make", [lambda: Popularity(16), lambda: Mixture([InBatch(), Uniform(8), Popularity(8)])])
-def test_validation_leaves_the_negatives_of_training_as_they_are(shop, make):
+def test_validation_does_not_change_the_negatives_of_training(shop, make):
     def trained(**validation):
         keras.utils.set_random_seed(3)
         model = GRU4Rec(shop.items, units=[4], dropout=0.2, negatives=make())
         model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
-        some = shop.train.only(np.arange(len(shop.train)) < 300)
-        history = model.fit(some.batches(rows=8, steps=8, seed=1), epochs=2, verbose=0, **validation)
+        part = shop.train.only(np.arange(len(shop.train)) < 300)
+        history = model.fit(part.batches(rows=8, steps=8, seed=1), epochs=2, verbose=0, **validation)
         return model.get_weights(), history.history
 
-    (alone, losses), (watched, more) = trained(), trained(validation_data=shop.validation)
-    assert losses["loss"] == more["loss"] and len(more["val_loss"]) == 2
-    for mine, theirs in zip(alone, watched, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    (weights, history), (validated_weights, validated) = trained(), trained(validation_data=shop.validation)
+    assert history["loss"] == validated["loss"] and len(validated["val_loss"]) == 2
+    for weight, validated_weight in zip(weights, validated_weights, strict=True):
+        np.testing.assert_array_equal(weight, validated_weight)

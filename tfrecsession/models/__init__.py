@@ -3,7 +3,7 @@
 import difflib
 
 import tfrecsession.metrics
-import tfrecsession.optimizers  # what a saved model is compiled with: Keras finds only what was imported  # noqa: F401
+import tfrecsession.optimizers  # registers what saved models are compiled with  # noqa: F401
 from tfrecsession.errors import InputError
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.content.two_tower import TwoTower
@@ -50,11 +50,11 @@ MODELS = {
     "narm": NARM,
     "hrnn": HRNN,
 }
-"""The names that `tfrecsession train --model NAME` knows."""
+"""Model classes by the names of `tfrecsession train --model NAME`."""
 
 
 def by_name(name: str) -> type[Recommender]:
-    """The class of a model by its snake-case name; InputError lists the known ones, nearest first."""
+    """Returns the class of a model by its snake-case name; InputError lists the known names, nearest first."""
     if name in MODELS:
         return MODELS[name]
     near = difflib.get_close_matches(name, MODELS, n=len(MODELS), cutoff=0.0)

@@ -1,4 +1,4 @@
-"""The contract: what every model can do, written once."""
+"""The contract of every model: fit, evaluate, recommend, save and export."""
 
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.recommend import Recommendations

@@ -12,12 +12,12 @@ from tfrecsession.errors import InputError
 
 
 def refuse(name: str, value, expected: str) -> None:
-    """Raises InputError: `name=value: must be expected`."""
+    """Raises InputError: `name=value: must be <expected>`."""
     raise InputError(f"{name}={value!r}: must be {expected}")
 
 
 def check_choice(name: str, value, choices: Iterable) -> None:
-    """Checks that a value is one of `choices`; the error proposes the nearest."""
+    """Checks that a value is one of `choices`; the error suggests the nearest."""
     choices = list(choices)
     if value not in choices:
         near = difflib.get_close_matches(str(value), map(str, choices), 1)
@@ -35,7 +35,7 @@ def check_whole(name: str, value, least: int = 1, optional: bool = False) -> Non
 def check_number(
     name: str, value, least: float = -math.inf, most: float = math.inf, above: bool = False, optional: bool = False
 ) -> None:
-    """Checks that a value is a finite number within [least, most]; `above`: and not `least` itself."""
+    """Checks that a value is a finite number within [least, most], or (least, most] with `above`."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
     if number and (least < value if above else least <= value) and value <= most:
         return
@@ -54,9 +54,9 @@ def checked_widths(name: str, value, optional: bool = False) -> list[int]:
     """Returns the widths of a stack of layers as a list; one whole number stands for one layer.
 
     Args:
-        name: of the argument.
+        name: the argument's name.
         value: a whole number, or whole numbers.
-        optional: whether there may be no layer.
+        optional: whether an empty list is allowed.
     """
     widths = [value] if isinstance(value, int) else list(value)
     whole = all(isinstance(width, int | np.integer) and width > 0 for width in widths)

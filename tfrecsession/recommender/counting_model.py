@@ -1,4 +1,4 @@
-"""Models that are counted, not learned by gradient: their `fit` reads the train split once."""
+"""Base of the models without gradients: their `fit` reads the train split once."""
 
 from __future__ import annotations
 
@@ -10,24 +10,28 @@ from tfrecsession.recommender.recommender import Recommender
 
 
 class CountingModel(Recommender):
-    """A model says how it counts, in `count(sessions)`; fit, evaluate and the rest work as for any other."""
+    """Base of models that are counted, not learned by gradient.
+
+    A subclass defines `count(sessions)`; `fit`, `evaluate` and the rest work as for any other model.
+    """
 
     def __init__(self, items, **kwargs):
         super().__init__(items, **kwargs)
         self.compile()
 
     def count(self, sessions: Sessions) -> None:
-        raise NotImplementedError(f"{type(self).__name__} does not say how it counts")
+        """Counts the sessions of the train split; defined by the subclass."""
+        raise NotImplementedError(f"{type(self).__name__} does not define count")
 
     def fit(self, x=None, *args, **kwargs):
-        """Count the train split; what Keras' `fit` takes beside it (epochs, callbacks, ...) has no effect.
+        """Counts the train split; the other arguments of Keras' `fit` (epochs, callbacks, ...) have no effect.
 
         Args:
             x: `data.train`, or its batches.
         """
         sessions = x if isinstance(x, Sessions) else getattr(x, "sessions", None)
         if sessions is None:
-            raise InputError(f"{type(self).__name__} counts whole sessions: say fit(data.train)")
+            raise InputError(f"x: must be data.train or its batches, {type(self).__name__} counts whole sessions")
         self.check_vocabulary(sessions.items)
         self.count(sessions)
         self.build()

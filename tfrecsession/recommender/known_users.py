@@ -1,4 +1,4 @@
-"""What a model with a vector for every person can be asked beside what any model can."""
+"""Recommendations by user id, for models with one vector per user."""
 
 from __future__ import annotations
 
@@ -16,50 +16,51 @@ from tfrecsession.layers.ragged import spread
 from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommendations
 from tfrecsession.recommender.top_items import pairs
 
-HELD = {"user_vectors": np.float32, "seen_offsets": np.int64, "seen": np.int32}
+STORED = {"user_vectors": np.float32, "seen_offsets": np.int64, "seen": np.int32}  # keys of saved files
 
 
 class KnownUsers:
-    """Holds the people that a log names: their vectors, of the width that `score_all` takes, and what they had.
+    """Holds the users of a log that have an id: their vectors and the items they interacted with.
 
-    Mixed in before `Recommender`. The data decides how many there are, which Keras wants to know before; so these are
-    plain variables.
+    Mixed in before `Recommender`. The class calls `no_users(dim)` in its constructor and `hold_users` at the end of
+    `fit`; its `score_all` takes user vectors of width dim. The number of users follows from the data, so the vectors
+    are plain variables, not Keras weights.
 
     Attributes:
         users: object array of str.
         user_vectors: a variable, float32 [users, dim].
     """
 
-    longest_history = 10_000  # what a person has is a set, long and cheap to read
+    longest_history = 10_000  # a user's items are a set: long, and cheap to read
 
     def hold_users(self, interactions: Interactions, vectors: np.ndarray) -> None:
-        """Keep the people with a name of their own; `vectors`: float32 [people, dim], a row per row of these."""
+        """Keeps the users that have an id; `vectors`: float32 [users, dim], one per row of `interactions`."""
         rows = np.flatnonzero(interactions.named)
         counts = np.diff(interactions.offsets)[rows]
         seen = interactions.values[np.repeat(interactions.named, np.diff(interactions.offsets))]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        self._take_users(
+        self._set_users(
             interactions.users[rows], {"user_vectors": vectors[rows], "seen_offsets": offsets, "seen": seen}
         )
 
     def no_users(self, dim: int) -> None:
-        """To be called by the constructor."""
-        self._take_users(
+        """Creates the variables, for zero users; the constructor must call it."""
+        self._set_users(
             np.empty(0, object), {"user_vectors": np.zeros((0, dim)), "seen_offsets": np.zeros(1), "seen": np.zeros(0)}
         )
 
-    def _take_users(self, users: np.ndarray, arrays: dict) -> None:
-        arrays = {name: np.asarray(arrays[name]).astype(dtype) for name, dtype in HELD.items()}
+    def _set_users(self, users: np.ndarray, arrays: dict) -> None:
+        arrays = {name: np.asarray(arrays[name]).astype(dtype) for name, dtype in STORED.items()}
         row_of = {name: row for row, name in enumerate(users.tolist())}
-        if not hasattr(self, "_people"):  # a plain namespace: Keras would wrap the dict and track the variables
+        if not hasattr(self, "_known_users"):  # a namespace: Keras would wrap a dict and track its variables
 
             def any_length(array):
                 return tf.Variable(array, trainable=False, shape=tf.TensorShape([None, *array.shape[1:]]))
 
-            self._people = SimpleNamespace(**{name: any_length(array) for name, array in arrays.items()})
-        for name, array in arrays.items():  # assigned: graphs that were traced hold on to the variables
-            getattr(self._people, name).assign(array)
-        self._people.users, self._people.row_of = users, row_of
+            self._known_users = SimpleNamespace(**{name: any_length(array) for name, array in arrays.items()})
+        for name, array in arrays.items():  # assigned, not replaced: traced graphs hold on to the variables
+            getattr(self._known_users, name).assign(array)
+        self._known_users.users, self._known_users.row_of = users, row_of
 
     @property
     def abilities(self) -> tuple[str, ...]:
@@ -67,92 +68,93 @@ class KnownUsers:
 
     @property
     def users(self) -> np.ndarray:
-        return self._people.users
+        return self._known_users.users
 
     @property
     def user_vectors(self) -> tf.Variable:
-        return self._people.user_vectors
+        return self._known_users.user_vectors
 
     def answer_users(self, rows, k: int, exclude_seen: bool = False, exclude=None, only=None):
-        """People -> ids and scores of the k best items; popular ones for whom nothing is known.
+        """Returns ids and scores of the k best items of each user; unknown users get popular items.
 
         Args:
-            rows: int64 [n], places in `users`, -1: unknown.
+            rows: int64 [n], rows of `users`, -1: unknown.
             k, exclude, only: as in `answer`.
-            exclude_seen: leave out what the person had in training.
+            exclude_seen: leave out the user's items of training.
         """
         known = rows >= 0
         rows = tf.where(known, rows, 0)
-        ends = tf.cast(tf.pad(self._people.seen_offsets, [[0, 1]]), tf.int32)  # a row to look at where there is nobody
+        ends = tf.cast(tf.pad(self._known_users.seen_offsets, [[0, 1]]), tf.int32)  # a row to read with zero users
         first = tf.gather(ends, rows)
         counts = tf.where(known, tf.gather(ends, rows + 1) - first, 0)
-        vectors = tf.pad(self.user_vectors, [[0, 1], [0, 0]])
+        vectors = tf.pad(self.user_vectors, [[0, 1], [0, 0]])  # (users + 1, dim)
         out = [] if exclude is None else [pairs(exclude)]
         if exclude_seen:
-            at, who = spread(first, counts)
-            out.append(tf.stack([who, tf.gather(self._people.seen, at)], axis=1))
-        out = tf.concat(out, axis=0) if out else None
+            events, owner = spread(first, counts)  # (pairs,) each
+            out.append(tf.stack([owner, tf.gather(self._known_users.seen, events)], axis=1))
+        out = tf.concat(out, axis=0) if out else None  # (pairs, 2)
         return self.find(tf.gather(vectors, rows), counts > 0, k, out, only=only)
 
     def recommend_users(self, users, k: int = 20, *, exclude_seen: bool = False) -> Recommendations:
-        """The k best items of each person, by the vector that training gave; whoever it did not know gets the popular
-        items.
+        """Returns the k best items of each user, by the user's trained vector; unknown users get the popular items.
 
         Args:
-            users: names as they stand in the log (strings; others through `str`).
+            users: ids as they stand in the log (strings; others through `str`).
             k: how many items, at most the catalogue's.
-            exclude_seen: leave out what the person had in training.
+            exclude_seen: leave out the user's items of training.
 
         Raises:
             InputError: `users` is a bare string, or k is not in 1..catalogue.
         """
         self.check_k(k)
         rows = self._rows(users)
-        some = max(1, BLOCK_BYTES // (4 * self.size))
+        block_rows = max(1, BLOCK_BYTES // (4 * self.size))
         found = [
-            [part.numpy() for part in self.answer_users(tf.constant(rows[first : first + some]), k, exclude_seen)]
-            for first in range(0, len(rows), some)
+            [part.numpy() for part in self.answer_users(tf.constant(rows[first : first + block_rows]), k, exclude_seen)]
+            for first in range(0, len(rows), block_rows)
         ]
         ids = np.concatenate([np.zeros((0, k), np.int32), *(part[0] for part in found)])
         scores = np.concatenate([np.zeros((0, k), np.float32), *(part[1] for part in found)])
         return Recommendations(self.items.decode(ids), scores)
 
     def similar_users(self, users, k: int = 20) -> Recommendations:
-        """The k people nearest to each of `users` by the cosine of their vectors; `items` holds their names.
+        """Returns the k users nearest to each of `users` by the cosine of their vectors; `items` holds their ids.
 
         Raises:
-            InputError: a person whom training did not know, or k is not below the number of people.
+            InputError: a user is unknown, or k is not below the number of users.
         """
         if not isinstance(k, int | np.integer) or not 1 <= k < len(self.users):
-            raise InputError(f"k={k!r}: say a whole number from 1 to {len(self.users) - 1:,}, the people beside one")
+            raise InputError(
+                f"k={k!r}: must be a whole number from 1 to {len(self.users) - 1:,}, the number of other users"
+            )
         rows = self._rows(users)
         for name, row in zip(users, rows, strict=True):
             if row < 0:
-                raise InputError(f"user {name!r} is not among the {len(self.users):,} people that training knew")
+                raise InputError(f"user {name!r} is not among the {len(self.users):,} users of training")
         vectors = tf.math.l2_normalize(self.compared_users(), axis=1)
-        scores = tf.matmul(tf.gather(vectors, rows), vectors, transpose_b=True)
-        oneself = tf.range(len(self.users), dtype=tf.int64)[None] == rows[:, None]
-        best = tf.math.top_k(tf.where(oneself, -2.0, scores), k)  # a cosine is never below -1
+        scores = tf.matmul(tf.gather(vectors, rows), vectors, transpose_b=True)  # (n, users)
+        is_self = tf.range(len(self.users), dtype=tf.int64)[None] == rows[:, None]  # (n, users)
+        best = tf.math.top_k(tf.where(is_self, -2.0, scores), k)  # a cosine is never below -1
         return Recommendations(self.users[best.indices.numpy()], best.values.numpy())
 
     def compared_users(self):
-        """The vectors whose cosine says how alike people are: float32 [users, any]."""
+        """Returns the vectors whose cosine is the similarity of users: float32 [users, any]."""
         return self.user_vectors
 
     def _rows(self, users) -> np.ndarray:
         if isinstance(users, str):
-            raise InputError(f"users={users!r}: say a list of names, [{users!r}] for one person")
-        return np.fromiter((self._people.row_of.get(str(name), -1) for name in users), np.int64)
+            raise InputError(f"users={users!r}: must be a list of user ids, e.g. [{users!r}] for one user")
+        return np.fromiter((self._known_users.row_of.get(str(name), -1) for name in users), np.int64)
 
     # Keras' contracts ------------------------------------------------------------------------------------------------
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        for name in HELD:
-            store[name] = getattr(self._people, name).numpy()
+        for name in STORED:
+            store[name] = getattr(self._known_users, name).numpy()
 
     def load_own_variables(self, store):
-        self._take_users(self.users, {name: np.asarray(store[name]) for name in HELD})
+        self._set_users(self.users, {name: np.asarray(store[name]) for name in STORED})
         keras_own = {key: store[key] for key in list(store.keys()) if key.isdecimal()}
         super().load_own_variables(keras_own)
 
@@ -163,4 +165,4 @@ class KnownUsers:
     def load_assets(self, folder):
         super().load_assets(folder)
         users = np.array(pq.read_table(Path(folder) / "users.parquet")["user"].to_pylist(), dtype=object)
-        self._take_users(users, {name: getattr(self._people, name).numpy() for name in HELD})
+        self._set_users(users, {name: getattr(self._known_users, name).numpy() for name in STORED})

@@ -1,4 +1,4 @@
-"""How a model learns by gradient: a model class declares it, and no code outside asks for a class by name."""
+"""Declarations of how a model class is trained by gradient, so that no other code depends on its name."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class Learning:
-    """Declares the training of a model class; a model that is counted has `learning = None`.
+    """Declares the training of a model class; a counted model has `learning = None`.
 
     Args:
-        defaults: setting -> default, of the training settings that the model has beside those of every training
-            (`tfrecsession.training.recipe.TRAINING`); an entry may replace one of those.
-        space: setting -> range that `tfrecsession tune` tries, beside the model's own `search_space`.
+        defaults: setting -> default, of the model's own training settings; an entry may replace one that every training
+            has (`tfrecsession.training.recipe.TRAINING`).
+        space: setting -> range that `tfrecsession tune` tries, besides the model's own `search_space`.
         losses: names of the losses that the model can learn, of `tfrecsession.training.recipe.LOSSES`.
-        arguments: constructor arguments that are settings without being named in the model's own signature.
-        harmless: constructor arguments that may differ between a trained model and one that resumes from it: no
-            weight's shape or meaning depends on them.
+        arguments: constructor arguments of the base classes that are settings of the model too.
+        harmless: constructor arguments that may differ when training resumes from a trained model: no weight's shape or
+            meaning depends on them.
         shares_rows: whether several workers can share the rows of a batch.
         streams_from_disk: whether batches may be read from files while training.
-        grows: whether a trained model can continue on a newer log with other items.
+        grows: whether a trained model can continue on a newer log with new items.
         half_precision: whether the model can compute in bfloat16 or float16.
     """
 

@@ -1,4 +1,4 @@
-"""Training on pairs of people and items: what a factorization by gradient does with a batch of triples."""
+"""Training on pairs of users and items: batches of triples for factorizations learned by gradient."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from tfrecsession.recommender.sequence_model import StopOnNaN
 
 
 class PairModel:
-    """Mixed in before `Recommender`. The model says `losses_of_pairs(batch)` and `settle(people)`, what its answers
-    take from the tables; it has `user_table`, `output_items`, `mean`, `rating`, `scale`, `duplicates`, and `grams`, the
-    Gramians of items and of people, which `AllPairs` needs up to date."""
+    """Training of a model on (user, item, weight) triples. Mixed in before `Recommender`.
+
+    The class defines `losses_of_pairs(batch)`, float32 [rows], and `settle(people)`, which refreshes the state that
+    recommendations derive from the tables. It has `user_table`, `output_items`, `mean`, `rating`, `scale`,
+    `duplicates`, and `grams`, the Gramians of items and of users, which `AllPairs` needs up to date.
+    """
 
     rating, scale, duplicates, grams, seen_items = None, None, "sum", (), None
 
     def fit(self, x=None, *args, rows: int = 1024, seed: int = 0, callbacks=None, **kwargs):
-        """Keras' `fit`.
+        """Trains like Keras' `fit`.
 
         Args:
             x: `data.train`, its `Interactions`, or `batches.triples` of them.
@@ -29,7 +32,7 @@ class PairModel:
             seed: of the shuffling, likewise.
 
         Raises:
-            InputError: other people than in an earlier fit, another vocabulary, a rating outside of the model's
+            InputError: other users than in an earlier fit, another vocabulary, a rating outside of the model's
                 `scale`, or a loss that is not a number.
         """
         batches = self.triples_of(x, rows, seed)
@@ -38,13 +41,13 @@ class PairModel:
         return super().fit(batches, *args, callbacks=callbacks, **kwargs)
 
     def triples_of(self, x, rows: int = 1024, seed: int = 0):
-        """What `fit` takes -> `batches.triples`."""
+        """Returns the `batches.triples` of any x that `fit` accepts."""
         if hasattr(x, "interactions"):
             return x
         if not isinstance(x, Interactions):
             sessions = getattr(x, "sessions", x)
             if not hasattr(sessions, "offsets"):
-                raise InputError("x: a factorization learns from people and items: say fit(data.train)")
+                raise InputError("x: must hold users and items, as in fit(data.train), to learn a factorization")
             self.check_vocabulary(sessions.items)
             duplicates = self.duplicates if self.rating else "sum"
             x = Interactions.of(sessions, value=self.rating, duplicates=duplicates, scale=self.scale)
@@ -54,15 +57,15 @@ class PairModel:
         return self.triples_of(sessions, settings["rows"], seed)
 
     def take(self, people: Interactions) -> None:
-        """Make a row for everybody, or see that it is they for whom there are rows."""
+        """Creates one row per user, or checks that the existing rows belong to these users."""
         self.check_vocabulary(people.items)
         if self.scale is not None:
             people.check_scale(self.scale, self.rating)
         if not self.user_table.built:
             self.user_table.build(len(people))
-        known, named = self.user_table.table.shape[0], people.users[people.named]
-        if len(people) != known or (len(self.users) and self.users.tolist() != named.tolist()):
-            raise InputError("x: this model was fitted to other people; make a new one for these")
+        rows, named = self.user_table.table.shape[0], people.users[people.named]
+        if len(people) != rows or (len(self.users) and self.users.tolist() != named.tolist()):
+            raise InputError("x: must have the users of the earlier fit; create a new model for other users")
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         if self.seen_items is not None:
@@ -73,7 +76,7 @@ class PairModel:
     def train_step(self, batch):
         variables = self.trainable_variables
         with tf.GradientTape() as tape:
-            # by the rows, not by the pairs there are: a batch that is not full makes a smaller step
+            # averaged over the rows of the batch, padding included: the last, partial batch makes a smaller step
             each = self.losses_of_pairs(batch) * batch["weight"]
             scaled = self.optimizer.scale_loss(tf.reduce_mean(each))
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
@@ -84,8 +87,8 @@ class PairModel:
         self.optimizer.apply_gradients(touched)
         for gram, old, new in zip(self.grams, before, self._touched(batch) if exact else (), strict=False):
             gram.assign_add(tf.matmul(new, new, transpose_a=True) - tf.matmul(old, old, transpose_a=True))
-        pairs = tf.reduce_sum(batch["weight"])
-        self._loss_tracker.update_state(tf.reduce_sum(each) / pairs, sample_weight=pairs)
+        count = tf.reduce_sum(batch["weight"])
+        self._loss_tracker.update_state(tf.reduce_sum(each) / count, sample_weight=count)
         return {"loss": self._loss_tracker.result()}
 
     def _touched(self, batch):
@@ -93,17 +96,17 @@ class PairModel:
 
     @property
     def training_state(self):
-        """What training changes beside the weights that Keras knows, for `training.Checkpoint`."""
+        """The variables that training changes besides Keras' weights, for `training.Checkpoint`."""
         return self.grams
 
     def sum_grams(self) -> None:
-        """The Gramians of items and users from the tables: rounding of the steps between does not add up."""
+        """Recomputes the Gramians of items and users from the tables, so that rounding errors do not add up."""
         for gram, table in zip(self.grams, (self.item_vectors()[2:], self.user_table.table.value), strict=False):
-            gram.assign(tf.matmul(table, table, transpose_a=True))
+            gram.assign(tf.matmul(table, table, transpose_a=True))  # (dim, dim)
 
 
 class Settle(keras.callbacks.Callback):
-    """Takes what follows from the tables when it is needed: before an epoch, before validation, and at the end."""
+    """Refreshes derived state before each epoch, before validation and after training."""
 
     def __init__(self, people: Interactions):
         super().__init__()

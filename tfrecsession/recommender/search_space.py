@@ -1,4 +1,4 @@
-"""What `tfrecsession tune` may try for a setting. A model declares it beside its constructor, as plain data:
+"""Search spaces: the ranges of settings that `tfrecsession tune` tries. A model class declares its own as plain data:
 
     search_space = {
         "neighbours": Int(20, 500, log=True),
@@ -7,10 +7,10 @@
         "window": Int(2, 20, when={"history": "mean"}),
     }
 
-A range holds the setting's default: the search starts from the defaults. `when` names other settings and the value, or
-the tuple of values, that each of them must have for this one to be searched; otherwise it stays what it was. The space
-is walked from its first line to its last, so a searched setting stands above those that depend on it. Where the range
-itself depends on another setting, a tuple of ranges of one type gives the alternatives; the first that applies counts.
+A range contains the setting's default: the search starts from the defaults. `when` maps other settings to the value,
+or the tuple of values, that they must have for this one to be searched; otherwise it keeps its value. The space is
+walked from its first line to its last, so a searched setting stands above those that depend on it. Where the range
+itself depends on another setting, a tuple gives alternatives of one type; the first that applies counts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tfrecsession.errors import InputError
 
 @dataclass(frozen=True)
 class Float:
-    """A number from `low` to `high`, both included; `log`: drawn by its logarithm, for what acts by factors."""
+    """A number from `low` to `high`, both included; `log`: sampled uniformly in its logarithm."""
 
     low: float
     high: float
@@ -38,15 +38,16 @@ class Float:
 
     def __post_init__(self):
         if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError(f"{self}: low must be below high, and above 0 where it is drawn by its logarithm")
+            raise ValueError(f"{self}: low must be below high, and above 0 with log=True")
 
     def holds(self, value) -> bool:
         return self._is_number(value) and self.low <= value <= self.high
 
     def widened(self, value) -> Float:
-        """The range up or down to `value`; InputError where there is no such range."""
+        """Returns the range extended to `value`; raises InputError where that is impossible."""
         if not self._is_number(value) or (self.log and value <= 0):
-            raise InputError(f"{value!r} is no place to start from in {self.low:g} to {self.high:g}")
+            positive = " above 0" if self.log else ""
+            raise InputError(f"must be a number{positive} to start from in {self.low:g} to {self.high:g}")
         return replace(self, low=min(self.low, value), high=max(self.high, value))
 
     def _is_number(self, value) -> bool:
@@ -61,7 +62,7 @@ class Int(Float):
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """One of some values: strings, numbers, booleans, None, or lists of them, as in `Choice([100], [100, 100])`."""
+    """One of several values: strings, numbers, booleans, None, or lists of them, as in `Choice([100], [100, 100])`."""
 
     options: tuple
     when: dict
@@ -79,11 +80,11 @@ class Choice:
 
 
 def walk(space: dict, settings: dict, draw: Callable) -> dict:
-    """What the settings that are searched are set to, from the first to the last.
+    """Returns the searched settings and their values, drawn from the first to the last.
 
     Args:
         space: setting -> its range, or a tuple of alternatives.
-        settings: all settings; `when` looks at them and at what was drawn before.
+        settings: all settings; `when` is compared with them and with the values drawn before.
         draw: (name, range) -> value, called for the ranges that apply.
 
     Returns:
@@ -91,36 +92,37 @@ def walk(space: dict, settings: dict, draw: Callable) -> dict:
     """
     drawn: dict = {}
     for name, ranges in space.items():
-        for one in ranges if isinstance(ranges, tuple) else (ranges,):
-            if applies(one, {**settings, **drawn}):
-                drawn[name] = draw(name, one)
+        for alternative in ranges if isinstance(ranges, tuple) else (ranges,):
+            if applies(alternative, {**settings, **drawn}):
+                drawn[name] = draw(name, alternative)
                 break
     return drawn
 
 
-def applies(one: Float | Choice, settings: dict) -> bool:
-    """Whether the settings are such that this range is searched."""
-    wanted = {name: values if isinstance(values, tuple) else (values,) for name, values in one.when.items()}
-    return all(settings.get(name) in values for name, values in wanted.items())
+def applies(alternative: Float | Choice, settings: dict) -> bool:
+    """Returns whether the settings fulfil the `when` of this range."""
+    required = {name: values if isinstance(values, tuple) else (values,) for name, values in alternative.when.items()}
+    return all(settings.get(name) in values for name, values in required.items())
 
 
 def starting_at(space: dict, settings: dict) -> dict:
-    """The space with every range that applies to `settings` widened, where need be, to what is set there.
+    """Returns the space with every range that applies widened, where needed, to contain its value in `settings`.
 
     Raises:
-        InputError: a setting has no value that a range could be widened to; it says to fix it.
+        InputError: a range cannot be widened to a setting's value; the message suggests fixing the setting.
     """
     widened = dict(space)
 
-    def widen(name, one):
+    def widen(name, alternative):
+        value = settings[name]
         try:
-            wide = one.widened(settings[name])
+            wide = alternative.widened(value)
         except InputError as error:
-            raise InputError(f"{name}: {error}: fix it with --set {name}={settings[name]}") from None
+            raise InputError(f"{name}={value!r}: {error}; or fix it with --set {name}={value}") from None
         ranges = space[name]
         many = isinstance(ranges, tuple)
-        widened[name] = tuple(wide if other is one else other for other in ranges) if many else wide
-        return settings[name]
+        widened[name] = tuple(wide if other is alternative else other for other in ranges) if many else wide
+        return value
 
     walk(space, settings, widen)
     return widened

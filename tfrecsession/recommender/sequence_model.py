@@ -1,4 +1,4 @@
-"""Training by gradient on packed rows, with sampled negatives: shared by every neural session model."""
+"""Base of the neural session models: training by gradient on packed rows, with sampled negatives."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from tfrecsession.batches.epochs import input_errors_of
 from tfrecsession.errors import InputError
 from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
+from tfrecsession.recommender.arguments import refuse
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
 
 SLOW_FROM = 100_000  # items, from which the full softmax deserves a warning
-POPULAR = ("popularity", "in_batch+popularity")  # the samplers that draw by popularity
+POPULAR = ("popularity", "in_batch+popularity")  # the samplers by popularity
 MAXIMAL = ("bpr_max", "top1_max")
 
 
 class SequenceModel(Recommender):
-    """A model whose `encode` is learned against `output_items`, an `ItemScores`.
+    """Base of models whose `encode` is trained against `output_items`, an `ItemScores`.
+
+    A subclass creates `output_items` and its layers in the constructor, calls `build` last, and defines `encode`.
 
     Args:
         items: the vocabulary.
-        negatives: draws the items that a training step compares the targets with; "popularity" stands for
+        negatives: the sampler of the items that a training step compares the targets with; "popularity" stands for
             `trs.negatives.Popularity(2048, alpha=0.5)`. None: all items, the full softmax, whose step costs events *
             items (see `trs.losses.full_softmax`); the loss is then `CrossEntropy`, and its logq has nothing to correct.
         score_dtype: of the sampled scores in training; None: that of the model. "bfloat16" is faster on CPUs and GPUs
-            that multiply it; evaluation and answers stay as exact as the model's dtype.
-        joined: read all sessions of a person as one: the model over the concatenated history that every model which
-            remembers people has to beat (arXiv 1706.04148). Needs a log with users. What it is asked with is then all
-            that the person did.
+            that multiply it; evaluation and recommendations keep the precision of the model's dtype.
+        joined: whether all sessions of a user are read as one, the baseline of models with user states (arXiv
+            1706.04148). Needs a log with users; the histories of `recommend` are then whole user histories.
     """
 
     learning = Learning(
@@ -73,7 +75,7 @@ class SequenceModel(Recommender):
         half_precision=True,
     )
 
-    carried = ()  # a weight [lanes, width] per layer, where lanes carry the state from batch to batch
+    carried = ()  # a weight [lanes, width] per layer, which carries the state from batch to batch
 
     def __init__(
         self,
@@ -91,19 +93,19 @@ class SequenceModel(Recommender):
             self.reads = replace(self.reads, users="joined")
         if isinstance(negatives, str):
             if negatives != "popularity":
-                raise InputError(f"negatives={negatives!r}: say 'popularity', None or one of trs.negatives")
+                refuse("negatives", negatives, "'popularity', None or one of trs.negatives")
             negatives = Popularity(2048, alpha=0.5)
         self.negatives = negatives
         self.score_dtype = score_dtype
         if isinstance(items, int):
-            return  # a saved model brings its sampler's weights along
+            return  # a saved model reads its sampler's weights from its file
         if negatives is not None:
             negatives.build_from(np.concatenate([[0, 0], self.items.counts]))
         elif self.size > SLOW_FROM:
             warnings.warn(
                 f"negatives=None scores all {self.size - 2:,} items for every event; "
                 "trs.negatives.Popularity(2048, alpha=0.5) trains many times faster",
-                stacklevel=3,  # where the model is made, not its own constructor
+                stacklevel=3,  # the line that creates the model, not its constructor
             )
 
     def build(self, input_shape=None):
@@ -114,11 +116,11 @@ class SequenceModel(Recommender):
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         if not isinstance(loss, RankingLoss):
-            raise InputError(f"loss={loss!r}: {type(self).__name__} learns with one of trs.losses, e.g. CrossEntropy()")
+            refuse("loss", loss, f"one of trs.losses for {type(self).__name__}, e.g. CrossEntropy()")
         if self.negatives is None and not isinstance(loss, CrossEntropy):
             raise InputError(
-                f"negatives=None is the full softmax, which takes CrossEntropy(); {type(loss).__name__} needs a "
-                "sampler, e.g. trs.negatives.Popularity(2048, alpha=0.5)"
+                "negatives=None: must be a sampler, e.g. trs.negatives.Popularity(2048, alpha=0.5); "
+                f"{type(loss).__name__} needs a sampler, and the full softmax needs CrossEntropy()"
             )
         super().compile(optimizer, loss, metrics, **kwargs)
 
@@ -128,8 +130,10 @@ class SequenceModel(Recommender):
             return super().fit(x, *args, callbacks=[*(callbacks or []), StopOnNaN()], **kwargs)
 
     def evaluate(self, *args, **kwargs):
-        """As of `Recommender`. The negatives of its loss are no part of a training's: with validation or without, a
-        training draws the same ones."""
+        """Evaluates as `Recommender` does, then restores the sampler's random state.
+
+        Training so samples the same negatives with and without validation.
+        """
         layers = self.negatives._flatten_layers() if self.negatives else ()
         states = [layer.seed_generator.state for layer in layers if hasattr(layer, "seed_generator")]
         before = [state.numpy() for state in states]
@@ -140,33 +144,33 @@ class SequenceModel(Recommender):
                 state.assign(value)
 
     def training_batches(self, sessions, settings: dict, seed: int, memory: int | None = None):
-        """The batches that `tfrecsession train` fits to; with `memory`, read from files."""
-        if lanes := settings.get("lanes"):  # in parallel: the state carried, of sessions in the order of the log
+        """Returns the batches that `tfrecsession train` fits to; with `memory`, read from files."""
+        if lanes := settings.get("lanes"):  # the state is carried: sessions in the order of the log
             order = {"by_user": self.reads.by_user, "seed": seed} if self.reads.by_user else {}
             return sessions.batches(rows=lanes, steps=settings["steps"], carry=True, memory=memory, **order)
         shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory}
         return sessions.batches(**shape, seed=seed, one_target=self.reads.one_target, by_user=self.reads.by_user)
 
     def training_loss(self, encoded, targets):
-        """Mean loss of the targets there are, and how many there are.
+        """Returns the mean loss of the known targets, and their number.
 
         Args:
             encoded: [rows, steps, dim].
             targets: int32 [rows, steps], 0 where there is none.
         """
-        targets = tf.reshape(targets, [-1])
-        hidden = tf.reshape(encoded, [-1, encoded.shape[-1]])
+        targets = tf.reshape(targets, [-1])  # (rows * steps,)
+        hidden = tf.reshape(encoded, [-1, encoded.shape[-1]])  # (rows * steps, dim)
         each = self.output_items.losses(hidden, targets, self.ranking_loss, self.negatives, self.score_dtype)
         weight = tf.cast(targets > 1, tf.float32)
-        # where, not a product: an empty cell must not bring in a NaN of its own
+        # tf.where, not a product: the undefined loss of an empty cell may be NaN
         total = tf.reduce_sum(tf.where(weight > 0, each, 0.0))
         return total / tf.maximum(tf.reduce_sum(weight), 1.0), tf.reduce_sum(weight)
 
     def _check_targets(self, batch, targets):
-        """The batches of anybody's own making: a model that reads ahead may have no target before a session's end."""
+        """Checks custom batches: a model that reads ahead allows a target only at the end of a session."""
         if not self.reads.one_target:
             return
-        goes_on = tf.pad(batch["position"][:, 1:] > 0, [[0, 0], [0, 1]])
+        goes_on = tf.pad(batch["position"][:, 1:] > 0, [[0, 0], [0, 1]])  # (rows, steps)
         tf.debugging.assert_equal(
             tf.reduce_any(goes_on & (targets > 0)),
             False,
@@ -179,13 +183,13 @@ class SequenceModel(Recommender):
         variables = [variable.value for variable in self.trainable_variables]
         with tf.GradientTape() as tape:
             loss, events = self.training_loss(self.encode(batch, training=True), targets)
-            # By the cells, not by the events there are: a batch that is not full makes a smaller step. The authors of
-            # GRU4Rec do so too: at the end of a log the few sessions left in the lanes would make too much of it.
-            # Of several replicas each has its rows of the batch, and their gradients are summed.
+            # Averaged over all cells, padding included: a batch that is not full makes a smaller step. The authors'
+            # GRU4Rec does so too: the few sessions left in the lanes at the end of a log must not weigh too much.
+            # With several replicas, each has its rows of the batch, and their gradients are summed.
             share = events / tf.cast(tf.size(targets) * self.distribute_strategy.num_replicas_in_sync, tf.float32)
             scaled = self.optimizer.scale_loss(loss * share)
         gradients = tape.gradient(scaled, variables)
-        if self.negatives is None:  # a tied table's gradient comes as a list of all its rows, and some twice
+        if self.negatives is None:  # a tied table's gradient is sparse but lists all rows, some of them twice
             whole = {id(variable) for variable in self.output_items.item_variables()}
             gradients = [
                 tf.convert_to_tensor(gradient) if id(variable) in whole else gradient
@@ -208,18 +212,18 @@ class SequenceModel(Recommender):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends a training whose loss is no longer a number, and says which settings to look at."""
+    """Stops a training whose loss is not finite, with an error that names the settings to change."""
 
-    EVERY = 50  # batches between looks: each look waits for the step to finish
+    EVERY = 50  # batches between checks: each check waits for the step to finish
 
     def on_train_batch_end(self, batch, logs=None):
         if batch % self.EVERY == 0:
-            self._look(logs, f"batch {batch + 1:,}")
+            self._check(logs, f"batch {batch + 1:,}")
 
     def on_epoch_end(self, epoch, logs=None):
-        self._look(logs, f"epoch {epoch + 1}")
+        self._check(logs, f"epoch {epoch + 1}")
 
-    def _look(self, logs, where):
+    def _check(self, logs, where):
         if logs and not np.isfinite(float(logs.get("loss", 0.0))):
             rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
             raise InputError(

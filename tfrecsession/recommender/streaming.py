@@ -1,4 +1,4 @@
-"""A session one event at a time: the state goes out with the answer and comes back with the next event."""
+"""Recommendations event by event: the state is returned with them and given back with the next event."""
 
 from __future__ import annotations
 
@@ -12,130 +12,131 @@ from tfrecsession.recommender.recommend import Recommendations
 
 
 def checked_state(state, rows, width: int, name: str = "state"):
-    """The state as it is, or TensorFlow's error naming `name`: for signatures, where a state comes from outside.
+    """Returns the state after checks whose errors, TensorFlow's, contain `name`: for states given to signatures.
 
     Args:
         state: float32 [rows, width].
-        rows: int32 scalar, how many there are to be.
-        width: the width there is to be; a signature's own is not checked when it is called.
-        name: what the one who asks calls it.
+        rows: int32 scalar, the expected number of rows.
+        width: the expected width; TensorFlow does not check that of a signature when it is called.
+        name: the caller's name of the input.
     """
     state = tf.ensure_shape(state, (None, width), name=name)
-    said = f"{name}: say a row of it for each of the other input's rows"
-    tf.debugging.assert_equal(tf.shape(state)[0], rows, message=said)
-    again = "start again from zeros, or from what an earlier answer returned"
-    return tf.debugging.check_numerics(state, f"{name} must be finite: {again}")
+    message = f"{name}: must have one row for each row of the other input"
+    tf.debugging.assert_equal(tf.shape(state)[0], rows, message=message)
+    hint = "start again from zeros, or from the state that an earlier call returned"
+    return tf.debugging.check_numerics(state, f"{name} must be finite: {hint}")
 
 
 class Streaming:
-    """What a model whose `encode` is a recurrence can do besides: advance by one event, and carry its state over lanes.
+    """Models whose `encode` is a recurrence: they advance by one event, and carry their state over lanes.
 
-    A model derives from this and then from `SequenceModel`, and says `state_width`, `encode_from` and `encode_state`.
-    What `advance` takes and returns is `[all states of the model | events so far]`, float32 `[rows, state_width + 1]`:
-    zeros before the first event, the same state as after a replay of the whole session. Only events with a known item
-    count. The state does not remember the items.
+    Mixed in before `SequenceModel`. The class defines `encode_from` and `encode_state`, and calls `keep_states(layers)`
+    in its constructor. The state of `advance` is `[all states of the model | events so far]`, float32
+    `[rows, state_width + 1]`: zeros before the first event, then the same as after a replay of the whole session. Only
+    events with a known item count. The state does not contain the items.
     """
 
-    state_width = 0  # of all states of the model together; 0: it cannot go on from a state
-    lanes = None
+    state_width = 0  # of all states of the model together; 0: it cannot continue from a state
+    lanes = None  # rows of the batches that carry the state; None: every batch starts afresh
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._advance = tf.function(self.advance_ids, reduce_retracing=True, autograph=False)
 
-    # What a model says -----------------------------------------------------------------------------------------------
+    # Defined by a model ----------------------------------------------------------------------------------------------
 
     def encode_from(self, batch: dict, state, training: bool = False):
-        """`encode` of rows that something came before.
+        """Encodes rows that continue from a state.
 
         Args:
             batch: packed rows.
-            state: float32 [rows, state_width], what came before the first step; zeros: nothing. Only a first step with
-                position > 0 (or, in a model that reads across sessions, visit > 0) looks at it.
+            state: float32 [rows, state_width], before the first step; zeros: nothing came before. It is read only by a
+                first step with position > 0 (or, in a model that reads across sessions, visit > 0).
             training: whether dropout acts.
 
         Returns:
             `[rows, steps, dim]`, and float32 [rows, state_width], the state after the last step.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say how it encodes a batch from a state")
+        raise NotImplementedError(f"{type(self).__name__} does not define encode_from")
 
     def encode_state(self, state):
-        """float32 [rows, state_width] -> `[rows, dim]`: what `encode_from` says of the step that left this state."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what its state tells")
+        """Returns the encoding of the step that left this state: float32 [rows, state_width] -> `[rows, dim]`."""
+        raise NotImplementedError(f"{type(self).__name__} does not define encode_state")
 
-    # Follows from it -------------------------------------------------------------------------------------------------
+    # Shared by these models ------------------------------------------------------------------------------------------
 
     @property
     def abilities(self) -> tuple[str, ...]:
         return (*super().abilities, *(("advance",) if self.state_width else ()))
 
     def keep_states(self, layers) -> None:
-        """One vector of the states of these layers, in this order; with `lanes` also the weights that carry it."""
+        """Joins the states of these layers, in this order, to one vector; with `lanes`, adds weights that carry it."""
         self._widths = [layer.state_width for layer in layers]
         self.state_width = sum(self._widths)
         self.carried = [
             self.add_weight(
-                name=f"carried_{number}", shape=(self.lanes, layer.state_width), initializer="zeros", trainable=False
+                name=f"carried_{index}", shape=(self.lanes, layer.state_width), initializer="zeros", trainable=False
             )
-            for number, layer in enumerate(layers if self.lanes else [])
+            for index, layer in enumerate(layers if self.lanes else [])
         ]
 
     def states(self, state) -> list:
-        """[rows, state_width] -> the state of each layer, [rows, its width]."""
+        """Splits the state of the model, [rows, state_width], into that of each layer, [rows, its width]."""
         return tf.split(state, self._widths, axis=-1)
 
     def encode(self, batch, training=False):
         rows = batch["position"].shape[0]
         if training and self.lanes not in (None, rows):
-            raise InputError(f"lanes={self.lanes}, but the batches have {rows} rows: say batches(rows=lanes)")
+            raise InputError(f"lanes={self.lanes}: must be the rows of the batches, {rows}; use batches(rows=lanes)")
         carried = self.carried if training else ()
         if carried:
-            state = ops.concatenate([ops.convert_to_tensor(one) for one in carried], axis=-1)
+            # (lanes, state_width)
+            state = ops.concatenate([ops.convert_to_tensor(weight) for weight in carried], axis=-1)
         else:
             state = ops.zeros((ops.shape(batch["position"])[0], self.state_width), "float32")
         encoded, after = self.encode_from(batch, state, training=training)
         if carried:
-            for one, left in zip(carried, self.states(after), strict=True):
-                one.assign(left)
+            for weight, layer_state in zip(carried, self.states(after), strict=True):
+                weight.assign(layer_state)
         return encoded
 
     def advance_ids(self, ids, state, k: int, exclude_seen: bool = False):
-        """`advance` in tensors: int32 [rows], float32 [rows, state_width + 1] -> int32 and float32 [rows, k], state."""
+        """Advances tensors: int32 [rows], float32 [rows, state_width + 1] -> int32 and float32 [rows, k], new state."""
         state = checked_state(state, tf.shape(ids)[0], self.state_width + 1)
-        before, events = state[:, :-1], state[:, -1:]
-        known = ids[:, None] > 1
+        before, events = state[:, :-1], state[:, -1:]  # (rows, state_width), (rows, 1)
+        known = ids[:, None] > 1  # (rows, 1)
         batch = of_continuations(tf.where(known, ids[:, None], 0), visits=self.reads.users == "visits")
         after = tf.where(known, self.encode_from(batch, before)[1], before)
         events += tf.cast(known, tf.float32)
-        clicked = tf.stack([tf.range(tf.shape(ids)[0]), ids], axis=1) if exclude_seen else None
+        clicked = tf.stack([tf.range(tf.shape(ids)[0]), ids], axis=1) if exclude_seen else None  # (rows, 2)
         best, scores = self.find(self.encode_state(after), events[:, 0] > 0, k, clicked)
-        return best, scores, tf.concat([after, events], axis=1)
+        return best, scores, tf.concat([after, events], axis=1)  # (rows, state_width + 1)
 
     def initial_state(self, rows: int = 1) -> np.ndarray:
-        """float32 zeros [rows, state_width + 1]: sessions without an event yet."""
+        """Returns the state of sessions without an event yet: float32 zeros [rows, state_width + 1]."""
         if not self.state_width:
             raise InputError(
-                f"this {type(self).__name__} reads a session from both ends, so it cannot go on from a state: "
-                "ask recommend with the whole history, or train with bidirectional=False"
+                f"this {type(self).__name__} reads a session from both ends, so it cannot continue from a state: "
+                "call recommend with the whole history, or train with bidirectional=False"
             )
         return np.zeros((rows, self.state_width + 1), np.float32)
 
     def advance(self, items, state, k: int = 20, *, exclude_seen: bool = False) -> tuple[Recommendations, np.ndarray]:
-        """One event further in each of many sessions, at the same cost however long they are.
+        """Advances each session by one event, at a cost that does not depend on the session's length.
 
             state = model.initial_state(2)
             best, state = model.advance(["item-17", "item-4"], state)
             best, state = model.advance(["item-3", ""], state)  # nothing new in the second session
 
-        The answer is that of `recommend` for the whole session. An unknown item and "" leave the state as it is, and
-        are answered from it; before any known item the answer is the most popular items.
+        The recommendations equal those of `recommend` for the whole session. An unknown item and "" leave the state as
+        it is, and the recommendations follow from it: the most popular items before any known item.
 
         Args:
             items: an item id for each session (strings; others through `str`).
             state: float32 [rows, state_width + 1], from `initial_state` or the last `advance`.
             k: how many items, at most the catalogue's.
-            exclude_seen: leave out the item just given. A state does not know the items before: who wants none of them
-                asks for a larger k and drops them.
+            exclude_seen: leave out the item just given. The state does not contain the items before it: to drop them
+                too, request a larger k and filter.
 
         Returns:
             The k best next items of each session, and the new state.
@@ -146,7 +147,7 @@ class Streaming:
         self.check_k(k)
         width = self.initial_state().shape[1]
         if isinstance(items, str | bytes):
-            raise InputError(f"items={items!r}: say a list, an item for each session")
+            raise InputError(f"items={items!r}: must be a list, one item per session")
         items, state = list(items), np.asarray(state, np.float32)
         if state.shape != (len(items), width):
             raise InputError(

@@ -13,7 +13,10 @@ CANDIDATE_COST = 8  # scoring one listed item costs about as much as 8 items of 
 
 
 class TopItems:
-    """The last step of every recommendation: score, filter, select. Mixed into `Recommender`."""
+    """The last step of every recommendation: score, filter, select.
+
+    Mixed into `Recommender`, which has `size`, `score_all` and `score_without_history`.
+    """
 
     output_items: ItemScores | None = None  # scores the items, where a model has such a layer
 
@@ -23,12 +26,12 @@ class TopItems:
         return self.output_items is not None and self.output_items.by_products
 
     def score_vectors(self, ids):
-        """int32 [n] -> float32 [n, width], whose dot products with `queries` are the scores.
+        """Returns the vectors whose dot products with `queries` are the scores: int32 [n] -> float32 [n, width].
 
-        A column more than `encode` has is added to the score, as biases are.
+        One column more than `encode` has is added to the score, as biases are.
 
         Raises:
-            InputError: scores are no dot products.
+            InputError: the scores are not dot products.
         """
         if self.output_items is None:
             raise InputError(
@@ -37,23 +40,23 @@ class TopItems:
         return self.output_items.vectors(ids)
 
     def queries(self, encoded):
-        """[n, dim] -> float32 [n, width], whose products with `score_vectors` are the scores."""
+        """Returns the vectors whose products with `score_vectors` are the scores: [n, dim] -> float32 [n, width]."""
         encoded = tf.cast(encoded, tf.float32)
         if self.score_vectors([0]).shape[1] > encoded.shape[1]:
-            encoded = tf.pad(encoded, [[0, 0], [0, 1]], constant_values=1)
+            encoded = tf.pad(encoded, [[0, 0], [0, 1]], constant_values=1)  # (n, dim + 1)
         return encoded
 
     def find(self, encoded, known, k: int, out=None, allowed=None, only=None):
-        """What was encoded -> ids and scores of the k best items.
+        """Returns ids and scores of the k best items for encoded histories.
 
         Args:
             encoded: [n, dim].
-            known: bool [n], whether anything is known of the row; popular items answer the others.
+            known: bool [n], whether the row has a known item; the others get popular items.
             k: how many.
             out: int32 [pairs, 2], (row, item) to leave out; None: nothing.
-            allowed: bool [size] or [n, size], the items that may be found; None: all.
-            only: int32 [n, any], items to choose from, of a model that scores by products at a cost that follows
-                them; 0 is padding, a row of nothing else stands for all items.
+            allowed: bool [size] or [n, size], the items that may be recommended; None: all.
+            only: int32 [n, any], items to choose from; 0 is padding, a row of padding stands for all items. The cost
+                follows the number of these items where scores are products.
 
         Returns:
             int32 [n, k], 0 where nothing is left, and float32 [n, k].
@@ -64,34 +67,35 @@ class TopItems:
             return best(encoded, known, k, out, allowed)
 
         def among_all():
-            named = tf.zeros((tf.shape(only)[0], self.size), tf.bool)
-            named = tf.tensor_scatter_nd_update(named, pairs(only), tf.ones_like(tf.reshape(only, [-1]), tf.bool))
-            named |= tf.reduce_all(only == 0, axis=1, keepdims=True)
-            return best(encoded, known, k, out, named if allowed is None else named & allowed)
+            is_candidate = tf.zeros((tf.shape(only)[0], self.size), tf.bool)
+            is_true = tf.ones_like(tf.reshape(only, [-1]), tf.bool)
+            is_candidate = tf.tensor_scatter_nd_update(is_candidate, pairs(only), is_true)
+            is_candidate |= tf.reduce_all(only == 0, axis=1, keepdims=True)
+            return best(encoded, known, k, out, is_candidate if allowed is None else is_candidate & allowed)
 
         if allowed is not None or not self.scores_by_products:
             return among_all()
         few = CANDIDATE_COST * tf.math.count_nonzero(only > 1, dtype=tf.int32) <= self.size
-        every = tf.reduce_all(tf.reduce_any(only > 0, axis=1))
-        return tf.cond(few & every, lambda: self._among(encoded, known, k, out, only), among_all)
+        in_every_row = tf.reduce_all(tf.reduce_any(only > 0, axis=1))
+        return tf.cond(few & in_every_row, lambda: self._best_candidates(encoded, known, k, out, only), among_all)
 
     def scan(self, encoded, known, k: int, out=None, allowed=None):
-        """`find` by the scores of all items."""
+        """Does the work of `find` by scoring all items."""
         return self.best_of(self.or_popular(self.score_all(encoded), known), k, out, allowed)
 
     def or_popular(self, scores, known):
-        """[n, size] and bool [n] -> the scores as float32, those of popularity where nothing is known of the row."""
+        """Replaces the scores of rows without a known item by popularity: [n, size], bool [n] -> float32 [n, size]."""
         scores = tf.cast(scores, tf.float32)
-        return tf.cond(  # a pass over all scores, which hardly any request needs
+        return tf.cond(  # tf.where passes over all scores, which few requests need
             tf.reduce_all(known),
             lambda: scores,
             lambda: tf.where(known[:, None], scores, self.score_without_history()[None]),
         )
 
     def best_of(self, scores, k: int, out=None, allowed=None):
-        """float32 [n, size] -> ids and scores of the k best, see `find`."""
+        """Returns ids and scores of the k best, see `find`: float32 [n, size] -> int32 and float32 [n, k]."""
         least = scores.dtype.min
-        never = pairs(tf.broadcast_to(tf.range(2), [tf.shape(scores)[0], 2]))  # padding and unknown are no items
+        never = pairs(tf.broadcast_to(tf.range(2), [tf.shape(scores)[0], 2]))  # padding, unknown
         out = never if out is None else tf.concat([never, out], axis=0)
         if allowed is not None:
             scores = tf.where(allowed, scores, least)
@@ -99,18 +103,18 @@ class TopItems:
         values, ids = top_k(tf.ensure_shape(scores, [None, self.size]), k)
         return tf.where(values > least, ids, 0), values
 
-    def _among(self, encoded, known, k, out, only):
-        """`find` by the scores of the chosen items alone."""
-        only = tf.sort(only, axis=1)
-        again = tf.pad(only[:, 1:] == only[:, :-1], [[0, 0], [1, 0]])[:, : tf.shape(only)[1]]
-        only = tf.where(again, 0, only)
-        cells = tf.where(only > 1)
-        ids, row = tf.gather_nd(only, cells), cells[:, 0]
+    def _best_candidates(self, encoded, known, k, out, only):
+        """Does the work of `find` by scoring the items of `only` alone."""
+        only = tf.sort(only, axis=1)  # (n, m)
+        is_repeat = tf.pad(only[:, 1:] == only[:, :-1], [[0, 0], [1, 0]])[:, : tf.shape(only)[1]]  # (n, m)
+        only = tf.where(is_repeat, 0, only)
+        cells = tf.where(only > 1)  # (candidates, 2)
+        ids, row = tf.gather_nd(only, cells), cells[:, 0]  # (candidates,) each
         products = tf.reduce_sum(self.score_vectors(ids) * tf.gather(self.queries(encoded), row), axis=1)
-        scores = tf.tensor_scatter_nd_update(tf.fill(tf.shape(only), tf.float32.min), cells, products)
-        return self.best_among(only, self._or_popular_of(only, scores, known), k, out)
+        scores = tf.tensor_scatter_nd_update(tf.fill(tf.shape(only), tf.float32.min), cells, products)  # (n, m)
+        return self.best_among(only, self._candidates_or_popular(only, scores, known), k, out)
 
-    def _or_popular_of(self, ids, scores, known):
+    def _candidates_or_popular(self, ids, scores, known):
         return tf.cond(
             tf.reduce_all(known),
             lambda: scores,
@@ -118,33 +122,39 @@ class TopItems:
         )
 
     def best_among(self, ids, scores, k: int, out=None):
-        """int32 and float32 [n, m], items and their scores, none twice in a row -> ids and scores of the k best; ids
-        below 2 are none, `out` as in `find`."""
+        """Returns ids and scores of the k best of the given items.
+
+        Args:
+            ids, scores: int32 and float32 [n, m], items and their scores, no item twice in a row; ids below 2 are
+                ignored.
+            k, out: as in `find`.
+        """
         least = scores.dtype.min
-        left = ids > 1
+        is_left = ids > 1
         if out is not None:
-            left &= ~self._is_in(ids, out)
-        scores = tf.pad(tf.where(left, scores, least), [[0, 0], [0, k]], constant_values=least)
-        values, place = tf.math.top_k(scores, k)
-        found = tf.gather(tf.pad(ids, [[0, 0], [0, k]]), place, batch_dims=1)
-        return tf.where(values > least, found, 0), values
+            is_left &= ~self._is_in(ids, out)
+        scores = tf.pad(tf.where(is_left, scores, least), [[0, 0], [0, k]], constant_values=least)  # (n, m + k)
+        values, index = tf.math.top_k(scores, k)  # (n, k) each
+        best = tf.gather(tf.pad(ids, [[0, 0], [0, k]]), index, batch_dims=1)  # (n, k)
+        return tf.where(values > least, best, 0), values
 
     def _is_in(self, ids, out):
-        """bool [n, m]: which cells are among the pairs of `out`."""
+        """Returns bool [n, m]: which cells are among the pairs of `out`."""
         row = tf.range(tf.shape(ids)[0], dtype=tf.int64)[:, None]
-        keys = tf.cast(out, tf.int64)
-        keys = tf.sort(tf.pad(keys[:, 0] * self.size + keys[:, 1], [[0, 1]], constant_values=tf.int64.max))
-        wanted = tf.reshape(row * self.size + tf.cast(ids, tf.int64), [-1])
-        return tf.reshape(tf.gather(keys, tf.searchsorted(keys, wanted)) == wanted, tf.shape(ids))
+        out = tf.cast(out, tf.int64)
+        keys = out[:, 0] * self.size + out[:, 1]  # (pairs,)
+        keys = tf.sort(tf.pad(keys, [[0, 1]], constant_values=tf.int64.max))  # (pairs + 1,)
+        searched = tf.reshape(row * self.size + tf.cast(ids, tf.int64), [-1])  # (n m,)
+        return tf.reshape(tf.gather(keys, tf.searchsorted(keys, searched)) == searched, tf.shape(ids))
 
 
 def left_out(seen, exclude_seen: bool, exclude=None):
-    """int32 [pairs, 2], what an answer leaves out: `exclude`, and, if so wanted, what was seen; None: nothing."""
+    """Returns the pairs to leave out, int32 [pairs, 2]: `exclude`, and `seen` with `exclude_seen`; None: nothing."""
     lists = ([seen] if exclude_seen else []) + ([] if exclude is None else [exclude])
     return pairs(tf.concat(lists, axis=1)) if lists else None
 
 
 def pairs(ids):
-    """int32 [n, m] -> int32 [n m, 2]: (row, id)."""
+    """Returns the (row, id) of every cell: int32 [n, m] -> int32 [n m, 2]."""
     rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
     return tf.reshape(tf.stack([rows, ids], axis=-1), [-1, 2])

@@ -1,4 +1,4 @@
-"""Answers across sessions: what a model with a user state says to somebody who has been here before."""
+"""Recommendations across sessions, for models with a user state."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from tfrecsession.recommender.top_items import left_out
 
 
 class UserStates:
-    """For a Recommender that has `encode_from`, `end_session`, `state_from_user`, `state_width` and `user_width`.
+    """Recommendations for users whose earlier sessions are known.
 
-    Padding and unknown items may stand anywhere and change nothing; a session without a known item has not happened,
-    and where it is the current one, the answer is the most popular items.
+    Mixed in before `Recommender`; the class defines `encode_from`, `end_session`, `state_from_user`, `state_width` and
+    `user_width`.
 
-    A user state is what is kept of a person between two sessions, float32 [user_width]. All zeros: somebody new. It is
-    advanced by a whole session at once (`advance_user`), or by the state that was streamed event by event from
-    `start_session` with `advance` (`finish_session`), at the same cost however long sessions are.
+    Padding and unknown items are ignored wherever they stand. A session without a known item is skipped; if it is the
+    current one, the most popular items are returned.
+
+    A user state summarizes a user between two sessions, float32 [user_width]; all zeros is a new user. It is advanced
+    by a whole session (`advance_user`), or event by event: from `start_session` with `advance` to `finish_session`, at
+    a cost that does not depend on the session's length.
     """
 
     user_width: int
@@ -30,78 +33,78 @@ class UserStates:
         return (*super().abilities, "user_states")
 
     def answer_sessions(self, ids, sessions, k: int, exclude_seen: bool = False, allowed=None, exclude=None, only=None):
-        """Histories with session boundaries -> ids and scores of the k best items; the last session is going on.
+        """Returns ids and scores of the k best items for histories of several sessions; the last session is current.
 
         Args:
             ids: int32 [histories, events], oldest first.
-            sessions: int32 [histories, events]; where the number changes, a new session starts.
-            k, exclude_seen, allowed, exclude, only: as in `answer`; what is seen is the items of all sessions given.
+            sessions: int32 [histories, events]; a new session starts where the number changes.
+            k, exclude_seen, allowed, exclude, only: as in `answer`; the items of all sessions count as seen.
 
         Returns:
             int32 [histories, k], 0 where nothing is left, and float32 [histories, k].
         """
         ids, sessions = wanted_first(ids > 0, ids, sessions)
         changes = tf.cast(sessions[:, 1:] != sessions[:, :-1], tf.int32)
-        number = tf.cumsum(tf.pad(changes, [[0, 0], [1, 0]])[:, : tf.shape(ids)[1]], axis=1)  # 0, 1, ... of a row
-        current = tf.reduce_max(tf.where(ids > 0, number, -1), axis=1)
-        number = tf.where(ids > 1, number, -1)
-        ids, number = wanted_first(ids > 1, ids, number)
-        ids = tf.pad(ids, [[0, 0], [0, 1]])  # at least one step
-        number = tf.pad(number, [[0, 0], [0, 1]], constant_values=-1)
+        session = tf.cumsum(tf.pad(changes, [[0, 0], [1, 0]])[:, : tf.shape(ids)[1]], axis=1)  # 0, 1, ... of a row
+        current = tf.reduce_max(tf.where(ids > 0, session, -1), axis=1)  # (histories,)
+        session = tf.where(ids > 1, session, -1)
+        ids, session = wanted_first(ids > 1, ids, session)
+        ids = tf.pad(ids, [[0, 0], [0, 1]])  # (histories, events + 1): at least one step
+        session = tf.pad(session, [[0, 0], [0, 1]], constant_values=-1)  # (histories, events + 1)
 
-        batch = of_users(ids, number)
+        batch = of_users(ids, session)
         hidden, _ = self.encode_from(batch, tf.zeros([tf.shape(ids)[0], self.state_width]))
-        length = tf.math.count_nonzero(ids > 1, axis=1, dtype=tf.int32)
-        known = tf.reduce_max(number, axis=1) == current
-        return self._best(hidden, ids, length, known, k, exclude_seen, allowed, exclude, only)
+        length = tf.math.count_nonzero(ids > 1, axis=1, dtype=tf.int32)  # (histories,)
+        known = tf.reduce_max(session, axis=1) == current  # (histories,)
+        return self._find_last(hidden, ids, length, known, k, exclude_seen, allowed, exclude, only)
 
     def answer_user(self, ids, user_state, k: int, exclude_seen: bool = False, allowed=None, exclude=None, only=None):
-        """The current session of somebody who came with a user state -> ids and scores of the k best items.
+        """Returns ids and scores of the k best items for current sessions of users with a user state.
 
         Args:
             ids: int32 [sessions, events], oldest first.
             user_state: float32 [sessions, user_width].
             k, exclude_seen, allowed, exclude, only: as in `answer`.
         """
-        hidden, _, ids, length = self._play(ids, user_state)
-        return self._best(hidden, ids, length, True, k, exclude_seen, allowed, exclude, only)
+        hidden, _, ids, length = self._encode_session(ids, user_state)
+        return self._find_last(hidden, ids, length, True, k, exclude_seen, allowed, exclude, only)
 
     def advance_user(self, ids, user_state):
-        """Finished sessions and the user states before them -> the user states after them, float32 [n, user_width]."""
-        _, state, _, length = self._play(ids, user_state)
+        """Returns the user states after finished sessions, float32 [n, user_width], given those before them."""
+        _, state, _, length = self._encode_session(ids, user_state)
         ended = self.end_session(state)[:, : self.user_width]
         return tf.where(length[:, None] > 0, ended, user_state)
 
     def start_session(self, user_state):
-        """float32 [n, user_width] -> [n, state_width + 1], what `advance` goes on from at a session's first event."""
+        """Returns the state for a session's first `advance`: float32 [n, user_width] -> [n, state_width + 1]."""
         state = self.state_from_user(user_state)
-        return tf.pad(state, [[0, 0], [0, 1]])
+        return tf.pad(state, [[0, 0], [0, 1]])  # (n, state_width + 1): no events yet
 
     def finish_session(self, state):
-        """What `advance` returned at a session's last event -> the user state after it, float32 [n, user_width]."""
+        """Returns the user state after a session, float32 [n, user_width], given the state of its last `advance`."""
         ended = self.end_session(state[:, :-1])[:, : self.user_width]
         return tf.where(state[:, -1:] > 0, ended, state[:, : self.user_width])
 
-    def _play(self, ids, user_state):
+    def _encode_session(self, ids, user_state):
         (ids,) = wanted_first(ids > 1, ids)
-        ids = tf.pad(ids, [[0, 0], [0, 1]])  # at least one step
+        ids = tf.pad(ids, [[0, 0], [0, 1]])  # (sessions, events + 1): at least one step
         batch = of_continuations(tf.where(ids > 1, ids, 0), visits=True)
         hidden, state = self.encode_from(batch, self.state_from_user(user_state))
         return hidden, state, ids, tf.math.count_nonzero(ids > 1, axis=1, dtype=tf.int32)
 
-    def _best(self, hidden, ids, length, known, k, exclude_seen, allowed, exclude, only):
-        """The answer after `length` steps of each row; popular items where it is not `known` what goes on."""
-        last = tf.gather(hidden, tf.maximum(length - 1, 0), batch_dims=1)
+    def _find_last(self, hidden, ids, length, known, k, exclude_seen, allowed, exclude, only):
+        """Runs `find` after `length` steps of each row; rows that are not `known` get popular items."""
+        last = tf.gather(hidden, tf.maximum(length - 1, 0), batch_dims=1)  # (rows, dim)
         return self.find(last, known & (length > 0), k, left_out(ids, exclude_seen, exclude), allowed, only)
 
     def recommend_with_sessions(
         self, people, k: int = 20, *, exclude_seen: bool = False, candidates=None
     ) -> Recommendations:
-        """The k best next items of each person, of whom earlier sessions are known.
+        """Returns the k best next items of each user, given all sessions of the user.
 
         Args:
-            people: for each person a list of sessions, oldest first, the last one going on; a session is a list of item
-                ids, oldest first. Who has no session, or an empty one going on, gets the most popular items.
+            people: for each user a list of sessions, oldest first, the last one current; a session is a list of item
+                ids, oldest first. Users without a session, or with an empty current one, get the most popular items.
             k, candidates: as in `recommend`.
             exclude_seen: leave out the items of all these sessions.
 
@@ -109,16 +112,16 @@ class UserStates:
             InputError: as in `recommend`.
         """
         self.check_k(k)
-        if isinstance(people, str) or any(isinstance(it, str | bytes) for person in people for it in (person, *person)):
+        if isinstance(people, str) or any(isinstance(part, str | bytes) for user in people for part in (user, *user)):
             raise InputError(
-                "people is a list of lists of lists: "
-                "say recommend_with_sessions([[['item-4', 'item-7'], ['item-17']]]) "
-                "for one person with two sessions"
+                "people: must be a list of lists of lists, "
+                "e.g. recommend_with_sessions([[['item-4', 'item-7'], ['item-17']]]) "
+                "for one user with two sessions"
             )
         ids, sessions = [], []
-        for person in people:
-            # a session that has just started holds no event: an unknown one is passed over just the same
-            encoded = [self.items.encode(list(session)) if len(session) else np.ones(1, np.int32) for session in person]
+        for user in people:
+            # an empty session becomes one unknown item, which is ignored but marks the session as the current one
+            encoded = [self.items.encode(list(session)) if len(session) else np.ones(1, np.int32) for session in user]
             ids.append(np.concatenate([*encoded, np.zeros(0, np.int32)]))
             sessions.append(np.repeat(np.arange(len(encoded)), list(map(len, encoded))))
         return self.recommend_ids(self.answer_sessions, [ids, sessions], k, exclude_seen, candidates)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding
 
-SIZE, DIM = 12_347, 8  # a size that no other shape has
+SIZE, DIM = 12_347, 8  # no other shape has this size
 
 
 def embedding(size=SIZE, bias=True, **kwargs):
@@ -57,7 +57,7 @@ def test_is_built_by_its_constructor():
     assert layer.compute_output_shape((None, 7)) == (None, 7, 4)
 
 
-def test_gradients_name_the_rows_gathered_and_no_others():
+def test_gradients_hold_only_the_gathered_rows():
     layer = embedding(30)
     hidden = tf.constant(np.random.default_rng(0).normal(size=(2, DIM)), tf.float32)
     with tf.GradientTape() as tape:
@@ -80,14 +80,14 @@ def test_gradients_name_the_rows_gathered_and_no_others():
 
 
 def tensors_of(graph):
-    """Yields the outputs of all ops of the graph and of the functions it calls."""
+    """Yields every output of an op of the graph, or of a function it calls."""
     yield from (tensor for op in graph.get_operations() for tensor in op.outputs)
     for name in graph._functions:
         yield from tensors_of(graph._get_function(name).graph)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_no_op_makes_a_tensor_as_large_as_the_table(policy):
+def test_no_op_outputs_a_tensor_as_large_as_the_table(policy):
     layer = embedding(dtype=policy)
 
     @tf.function
@@ -103,7 +103,7 @@ def test_no_op_makes_a_tensor_as_large_as_the_table(policy):
 
 
 @pytest.mark.parametrize("policy, dtype", [("mixed_bfloat16", tf.bfloat16), ("mixed_float16", tf.float16)])
-def test_mixed_precision_computes_low_and_keeps_the_table_whole(policy, dtype):
+def test_mixed_precision_keeps_the_table_in_float32(policy, dtype):
     layer = embedding(20, dtype=policy)
     hidden = tf.constant(np.random.default_rng(0).normal(size=(2, DIM)), tf.float32)
     ids = np.array([3, 4])
@@ -115,7 +115,7 @@ def test_mixed_precision_computes_low_and_keeps_the_table_whole(policy, dtype):
 
 
 @pytest.mark.parametrize("size", [100, 100_000])
-def test_rows_start_with_a_length_near_1_whatever_the_catalogue(size):
+def test_initial_rows_have_a_length_near_1_for_any_catalogue(size):
     keras.utils.set_random_seed(0)
     lengths = np.linalg.norm(ItemEmbedding(size, 100).table.numpy(), axis=1)
     assert lengths.min() > 0.75 and lengths.max() < 1.25 and abs(lengths.mean() - 1) < 0.01
@@ -127,19 +127,19 @@ def test_the_papers_initializer():
     assert np.abs(values).max() <= limit and np.abs(values).max() > 0.99 * limit
 
 
-def test_config_and_file_round_trip(tmp_path):
+def test_is_restored_from_its_config_and_its_file(tmp_path):
     inputs = keras.Input((5,), dtype="int32")
     model = keras.Model(inputs, embedding(20, initializer="glorot_uniform", name="items")(inputs))
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras").get_layer("items")
     assert again.get_config() == model.get_layer("items").get_config()
-    for one, other in zip(again.weights, model.get_layer("items").weights, strict=True):
-        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    for restored, saved in zip(again.weights, model.get_layer("items").weights, strict=True):
+        np.testing.assert_array_equal(restored.numpy(), saved.numpy())
 
 
 @pytest.mark.parametrize("arguments", [(2, 8), (10, 0)])
-def test_refuses_a_table_without_items_or_numbers(arguments):
-    with pytest.raises(InputError, match=r"size=2|dim=0"):
+def test_a_table_without_items_or_dimensions_is_refused(arguments):
+    with pytest.raises(InputError, match=r"size=2: must be at least 3|dim=0: must be at least 1"):
         ItemEmbedding(*arguments)
 
 

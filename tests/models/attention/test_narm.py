@@ -24,13 +24,13 @@ def model_of(items, **settings):
     model = NARM(items, negatives=trs.negatives.Popularity(8), **small | settings)
     model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
     rng = np.random.default_rng(0)
-    for weight in model.trainable_variables:  # large enough for every gate and every weight to differ
+    for weight in model.trainable_variables:  # large enough that all gates and weights differ
         weight.assign(rng.normal(size=weight.shape))
     return model
 
 
 def row_of(*sessions, width=None):
-    """Sessions of ids end to end in one row, padding after them."""
+    """Returns a batch of one row: sessions of ids end to end, then padding."""
     lengths = [len(session) for session in sessions]
     cells = {
         "items": np.concatenate(sessions),
@@ -42,7 +42,7 @@ def row_of(*sessions, width=None):
 
 
 def by_hand(model, prefix):
-    """float64 [size]: the scores after one prefix, from the paper's equations."""
+    """Returns the scores after one prefix, float64 [size], from the paper's equations."""
     table = np.asarray(model.output_items.table, float)
     states = table[prefix]
     for layer in model.recurrent:
@@ -78,8 +78,8 @@ def scores(model, batch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_step_of_a_packed_row_is_the_paper_s_forward_pass_of_its_prefix(shop, kind):
-    """Beside other sessions, padding and unknown items, repeats included."""
+def test_every_step_of_a_packed_row_equals_the_papers_forward_pass(shop, kind):
+    """Next to other sessions, padding and unknown items, with repeats."""
     model = model_of(shop.items, **KINDS[kind])
     sessions = [5, 9, 5, 5, 12], [3], [7, 1, 40, 7]
     found, column = scores(model, row_of(*sessions, width=14))[0], 0
@@ -91,7 +91,7 @@ def test_every_step_of_a_packed_row_is_the_paper_s_forward_pass_of_its_prefix(sh
 
 
 @pytest.mark.parametrize("normalize", [True, False])
-def test_one_pass_is_every_prefix_by_itself(normalize):
+def test_one_pass_equals_every_prefix_alone(normalize):
     model = model_of(sessions_of([[2, 3]]).items, normalize=normalize)
 
     @settings(max_examples=20)
@@ -101,15 +101,15 @@ def test_one_pass_is_every_prefix_by_itself(normalize):
         alone = [row_of(session[:upto], width=9) for session in log for upto in range(1, len(session) + 1)]
         rows = {name: np.concatenate([row[name] for row in alone]) for name in alone[0]}
         last = rows["segment"].sum(axis=1) - 1
-        by_itself = np.asarray(model.encode(rows))[np.arange(len(last)), last]
-        np.testing.assert_allclose(together[: len(last)], by_itself, atol=1e-4)
+        prefixes = np.asarray(model.encode(rows))[np.arange(len(last)), last]
+        np.testing.assert_allclose(together[: len(last)], prefixes, atol=1e-4)
 
     check()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_training_on_packed_rows_is_training_on_every_prefix(shop, kind):
-    """The same loss and the same gradient of every weight, of one pass and of all prefixes laid out alone."""
+def test_training_on_packed_rows_equals_training_on_every_prefix(shop, kind):
+    """One pass has the same loss and the same gradients as all prefixes in rows of their own."""
     model = model_of(shop.items, **KINDS[kind])
     model.negatives.draw = lambda targets=None: tf.constant([4, 9, 9, 17, 3], tf.int32)
     few = sessions_of([[5, 9, 5, 30], [7, 8], [3, 4, 9, 9, 2, 11, 12], [40, 41, 42]], items=200)
@@ -126,7 +126,7 @@ def test_training_on_packed_rows_is_training_on_every_prefix(shop, kind):
         np.testing.assert_allclose(packed, alone, rtol=1e-3, atol=1e-5)
 
 
-def test_a_session_that_is_cut_keeps_its_newest_events():
+def test_a_cut_session_keeps_its_newest_events():
     log = sessions_of([[2, 3, 4, 5, 6, 7, 8]])
     for one_target in (False, True):
         batch, targets = next(iter(log.batches(rows=8, steps=3, one_target=one_target)))
@@ -138,8 +138,8 @@ def test_a_session_that_is_cut_keeps_its_newest_events():
     np.testing.assert_allclose(model.encode(newest)[0, -1], model.encode(row_of([5, 6, 7]))[0, -1], atol=1e-6)
 
 
-def test_evaluation_and_answers_cut_nothing(shop):
-    """Every one of 300 events counts, the first too."""
+def test_evaluation_and_recommendations_read_all_events(shop):
+    """All of 300 events count, the first too."""
     model = model_of(shop.items)
     ids = np.random.default_rng(0).integers(2, 190, 300)
     expected = by_hand(model, ids)
@@ -149,7 +149,7 @@ def test_evaluation_and_answers_cut_nothing(shop):
 
 
 @pytest.mark.parametrize("normalize", [True, False])
-def test_attention_says_what_the_local_encoder_read(shop, normalize):
+def test_attention_returns_the_weights_of_the_local_encoder(shop, normalize):
     model = model_of(shop.items, normalize=normalize)
     ids = [5, 9, 5, 12]
     history = list(shop.items.decode(np.array(ids)))
@@ -178,6 +178,6 @@ def test_attention_says_what_the_local_encoder_read(shop, normalize):
 @pytest.mark.parametrize(
     ("wrong", "named"), [({"units": []}, "units="), ({"units": [0]}, "units="), ({"activation": "tanh"}, "activation=")]
 )
-def test_bad_settings_are_named(shop, wrong, named):
+def test_bad_arguments_are_refused_by_name(shop, wrong, named):
     with pytest.raises(InputError, match=named):
         NARM(shop.items, **wrong)

@@ -438,7 +438,7 @@ def test_pairs_of_weight_zero_are_unseen():
 def test_invalid_data_and_lists_are_refused(known):
     with pytest.raises(InputError, match=r"as in fit\(data.train\)"):
         known.fit([[1]])
-    with pytest.raises(InputError, match="users='u0': say a list"):
+    with pytest.raises(InputError, match="users='u0': must be a list"):
         known.recommend_users("u0", k=1)
     with pytest.raises(InputError, match="user 'nobody' is not among the 6"):
         known.similar_users(["nobody"], k=1)

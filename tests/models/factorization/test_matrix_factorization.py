@@ -418,11 +418,11 @@ def test_invalid_arguments_are_refused():
     with pytest.raises(InputError, match=r"fit\(data.train\)"):
         model.fit(np.zeros(3))
     model.fit(interactions, epochs=1, verbose=0)
-    with pytest.raises(InputError, match="other people"):
+    with pytest.raises(InputError, match="other users"):
         model.fit(sessions_of(LOG[:-1], ITEMS), verbose=0)
     with pytest.raises(InputError, match="learned no ratings"):
         model.predict_ratings(["session:0"], ["i2"])
-    with pytest.raises(InputError, match="knows nobody yet"):
+    with pytest.raises(InputError, match="knows no users yet"):
         MatrixFactorization(interactions.items, rating="stars").predict_ratings(["session:0"], ["i2"])
 
 

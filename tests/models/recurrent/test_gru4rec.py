@@ -28,8 +28,8 @@ def test_several_layers_of_different_width_learn(shop, embedding):
     assert history[-1] < history[0]
 
 
-def test_the_training_loss_is_the_loss_over_the_drawn_items(shop):
-    """Sampled cross-entropy with logQ, worked out in NumPy from the model's weights."""
+def test_the_training_loss_is_the_loss_over_the_sampled_items(shop):
+    """Sampled cross-entropy with logQ, computed in NumPy from the model's weights."""
     keras.utils.set_random_seed(0)
     model = compiled(shop.items, units=[6], dropout=0.0)
     batch, targets = next(iter(shop.train.batches(rows=2, steps=5)))
@@ -67,9 +67,13 @@ def test_a_step_touches_only_the_rows_it_reads(shop):
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"units": []}, "units="), ({"units": [0]}, "units="), ({"embedding": "shared"}, "embedding='shared'")],
+    [
+        ({"units": []}, r"units=\[\]: must be a list of layer widths"),
+        ({"units": [0]}, r"units=\[0\]: must be a list of layer widths"),
+        ({"embedding": "shared"}, "embedding='shared': must be one of tied, separate, one_hot"),
+    ],
 )
-def test_bad_settings_are_named(shop, settings, named):
+def test_bad_arguments_are_refused_by_name(shop, settings, named):
     with pytest.raises(InputError, match=named):
         GRU4Rec(shop.items, **settings)
 

@@ -1,4 +1,4 @@
-"""The shapes of GRU4Rec beside its usual one: inputs, stacks, and reading a session from both ends."""
+"""Variants of GRU4Rec: inputs, stacks, and bidirectional reading."""
 
 import keras
 import numpy as np
@@ -64,7 +64,7 @@ def test_a_discounted_input_is_the_mean_of_the_session_so_far(shop, embedding):
 
 @pytest.mark.parametrize("settings", [{"discount": 0.5}, {"cell": "lstm", "units": [6, 4]}])
 def test_every_state_is_carried_over_lanes(shop, settings):
-    """A session over two batches encodes as it does in one."""
+    """A session split over two batches is encoded as in one."""
     model = model_of(shop, lanes=1, **settings)
     whole = model.encode(BATCH)
     parts = [
@@ -75,13 +75,13 @@ def test_every_state_is_carried_over_lanes(shop, settings):
 
 
 def test_lanes_keep_their_weights(shop):
-    """A weight per layer, of these names and shapes: files saved with lanes are read by them."""
+    """One weight per layer; files saved with lanes depend on these names and shapes."""
     model = model_of(shop, lanes=4, units=[6, 6], discount=0.5, cell="lstm", embedding="one_hot")
     carried = [(weight.name, weight.shape) for weight in model.carried]
     assert carried == [("carried_0", (4, 25)), ("carried_1", (4, 12)), ("carried_2", (4, 12))]
     assert [weight.name for weight in model.weights[:4]] == ["item_counts", *(name for name, _ in carried)]
     assert model.state_width == 49
-    with pytest.raises(InputError, match="lanes=4, but the batches have 1 rows"):
+    with pytest.raises(InputError, match="lanes=4: must be the rows of the batches, 1;"):
         model.encode(BATCH, training=True)
 
 
@@ -91,23 +91,23 @@ def test_a_residual_layer_adds_its_input(shop):
     np.testing.assert_allclose(residual.encode(BATCH), first + plain.encode(BATCH), atol=1e-5)
 
 
-def test_from_both_ends_the_last_step_has_read_everything(shop):
+def test_bidirectional_the_last_step_reads_the_whole_session(shop):
     model = model_of(shop, bidirectional=True)
     other = {**BATCH, "items": np.array([[8, 9, 12, 7, 4]], np.int32)}
-    ours, theirs = np.asarray(model.encode(BATCH)), np.asarray(model.encode(other))
-    assert model.output_items.dim == ours.shape[-1] == 12 and model.reads.one_target
-    assert (ours[0, 2, :6] != theirs[0, 2, :6]).any() and (ours[0, 2, 6:] != theirs[0, 2, 6:]).any()
+    encoded, changed = np.asarray(model.encode(BATCH)), np.asarray(model.encode(other))
+    assert model.output_items.dim == encoded.shape[-1] == 12 and model.reads.one_target
+    assert (encoded[0, 2, :6] != changed[0, 2, :6]).any() and (encoded[0, 2, 6:] != changed[0, 2, 6:]).any()
 
 
-def test_from_both_ends_a_target_after_every_event_is_refused(shop):
+def test_bidirectional_a_target_after_every_event_is_refused(shop):
     model = model_of(shop, bidirectional=True)
     with pytest.raises(InputError, match="one_target=True"):
         model.fit(shop.train.batches(rows=4, steps=8))
     with pytest.raises(InputError, match="one_target=True"):
         model.evaluate(shop.test.batches())
-    own = shop.train.batches(rows=4, steps=8).map(lambda batch, targets: (batch, targets))  # nobody knows what it is
+    custom = shop.train.batches(rows=4, steps=8).map(lambda batch, targets: (batch, targets))  # a plain dataset
     with pytest.raises(tf.errors.InvalidArgumentError, match="from both ends"):
-        model.fit(own, verbose=0)
+        model.fit(custom, verbose=0)
     model.fit(shop.train.batches(rows=4, steps=8, one_target=True).take(3), verbose=0)
     model.fit(shop.train.batches(rows=4, steps=8, one_target=True).map(lambda *pair: pair).take(3), verbose=0)
 
@@ -120,14 +120,15 @@ def test_from_both_ends_a_target_after_every_event_is_refused(shop):
         ({"units": [6, 4], "residual": True}, r"units=\[6, 4\]"),
         ({"bidirectional": True, "lanes": 4}, "lanes=4"),
         ({"discount": 2.0}, "discount=2.0"),
+        ({"dropout": 1.5}, "dropout=1.5: must be a number from 0 to 1"),
     ],
 )
-def test_bad_settings_are_named(shop, settings, named):
+def test_bad_arguments_are_refused_by_name(shop, settings, named):
     with pytest.raises(InputError, match=named):
         model_of(shop, **settings)
 
 
-def test_scores_in_half_the_bits_are_near_and_only_in_training(shop):
+def test_half_precision_scores_are_close_and_only_in_training(shop):
     exact, half = (model_of(shop, units=[32], score_dtype=dtype) for dtype in (None, "bfloat16"))
     np.testing.assert_array_equal(exact.encode(BATCH), half.encode(BATCH))
     batch, targets = next(iter(shop.train.batches(rows=4, steps=8)))

@@ -19,7 +19,7 @@ RATE, MOMENTUM, EPSILON = 0.07, 0.3, 1e-6
 
 
 def cross_entropy(positive, negative):
-    """Loss per lane and its gradients by the scores."""
+    """Returns the loss per lane and its gradients by the scores."""
     scores = np.concatenate([positive[:, None], negative], axis=1)
     p = softmax(scores)
     gradient = p.copy()
@@ -28,7 +28,10 @@ def cross_entropy(positive, negative):
 
 
 def bpr_max(positive, negative):
-    """-log sum_j s_j sigma(r_i - r_j) + lambda sum_j s_j r_j^2, after elu; s = softmax over the negatives."""
+    """Returns -log sum_j s_j sigma(r_i - r_j) + lambda sum_j s_j r_j^2 and its gradients.
+
+    The scores pass through elu; s = softmax over the negatives.
+    """
 
     def elu_slope(x):
         return np.where(x > 0, 1.0, ELU * np.exp(np.minimum(x, 0)))
@@ -78,8 +81,8 @@ class Reference:
         positive = (h * w["E"][targets]).sum(axis=1) + w["B"][targets] - logq * self.log_q[targets]
         negative = h @ w["E"][drawn].T + w["B"][drawn] - logq * self.log_q[drawn]
         loss, by_positive, by_negative = loss_of(positive, negative)
-        there = targets > 0
-        share = there / LANES  # the nominal batch: where sessions run out, steps get smaller
+        is_target = targets > 0
+        share = is_target / LANES  # averaged over all lanes: steps get smaller when sessions run out
         by_positive, by_negative = by_positive * share, by_negative * share[:, None]
 
         g = {name: np.zeros_like(value) for name, value in w.items()}
@@ -106,7 +109,7 @@ class Reference:
             step = RATE * g[name][rows] / np.sqrt(self.accumulator[name][rows] + EPSILON)
             self.velocity[name][rows] = MOMENTUM * self.velocity[name][rows] - step
             w[name][rows] += self.velocity[name][rows]
-        return loss[there].mean(), positive, g
+        return loss[is_target].mean(), positive, g
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "bpr_max"])
@@ -147,13 +150,13 @@ def test_equals_the_equations_step_by_step(kind):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         np.testing.assert_allclose(model.carried[0].numpy(), reference.state, atol=1e-5)
         w, gru = reference.weights, model.recurrent[0]
-        for ours, theirs in (
+        for weight, expected_weight in (
             (model.output_items.table, w["E"]),
             (model.output_items.biases, w["B"]),
             (gru.kernel, w["W"]),
             (gru.recurrent_kernel, w["U"]),
             (gru.bias, w["b"]),
         ):
-            np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)
+            np.testing.assert_allclose(weight.numpy(), expected_weight, atol=1e-5)
         steps += 1
     assert steps >= 5 and ended > LANES

@@ -1,4 +1,4 @@
-"""Some rows of a variable, without a pass over all of it; and the tables that an export reads instead."""
+"""Gathers rows of a table at a cost that follows them, also from the smaller table of an export."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import tensorflow as tf
 
 
 class Serving(NamedTuple):
-    """How graphs of an export read the items, while they are traced.
+    """How the graphs of an export read the items while they are traced.
 
     Attributes:
-        index: searches the items in place of a pass over all scores; None: the pass.
+        index: searches the items instead of scoring all of them; None: scores all.
         original: the variable that `table` replaces; None: none is replaced.
-        table: a smaller table with a method `rows(ids)`; the graphs then hold no copy of `original`.
+        table: a smaller table with a method `rows(ids)`; the graphs then contain no copy of `original`.
     """
 
     index: object = None
@@ -28,11 +28,11 @@ _serving: ContextVar[Serving | None] = ContextVar("serving", default=None)
 
 @contextlib.contextmanager
 def serving(index=None, original=None, table=None):
-    """Traces graphs for an export within: see `Serving`.
+    """Traces the graphs of this block for an export, see `Serving`.
 
     Such graphs never change a table, so they gather from its value, which costs nothing to read. A gather from the
-    variable itself marks it as updated by rows, and from then on TensorFlow copies the whole table wherever all scores
-    are computed: that nearly doubles the time of an answer.
+    variable marks it as updated by rows; TensorFlow then copies the whole table wherever all scores are computed, which
+    nearly doubles the time of a request.
     """
     token = _serving.set(Serving(index, original, table))
     try:
@@ -42,7 +42,7 @@ def serving(index=None, original=None, table=None):
 
 
 def serving_index():
-    """Returns the index of the export that is traced now, or None."""
+    """Returns the index of the export that is being traced, or None."""
     state = _serving.get()
     return state and state.index
 
@@ -51,9 +51,9 @@ def gather_rows(variable, ids):
     """Gathers rows `ids` int [...] of a table [size, ...] -> [..., ...], at a cost that follows them.
 
     Args:
-        variable: a `tf.Variable`: a gather on it reads the rows and nothing else. Of a variable that a distribution
-            strategy mirrors, TensorFlow would read the whole table first, and the next sparse update would copy it; so
-            this takes the replica's own.
+        variable: a `tf.Variable`: a gather on it reads only the rows. For a variable that a distribution strategy
+            mirrors, TensorFlow would read the whole table first, and the next sparse update would copy it; so the
+            replica's own variable is used.
         ids: int [...].
     """
     state = _serving.get()

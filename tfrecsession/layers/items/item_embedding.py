@@ -22,7 +22,7 @@ class ItemEmbedding(ItemScores):
     Args:
         size: rows of the table: the items + 2. Row 0 is padding, row 1 the unknown item.
         dim: width of a vector.
-        bias: whether every item also has a learned offset, starting at zero, that is added to its score.
+        bias: whether every item also has a trained bias, starting at zero, that is added to its score.
         initializer: of the table. The default, uniform within sqrt(3 / dim), gives rows a length near 1 whatever the
             size of the catalogue. `"glorot_uniform"` is what GRU4Rec's authors use (arXiv 1706.03847): uniform within
             sqrt(6 / (size + dim)), so that the vectors of a large catalogue start close to zero.
@@ -36,9 +36,9 @@ class ItemEmbedding(ItemScores):
     def __init__(self, size, dim, bias=False, initializer=None, **kwargs):
         super().__init__(**kwargs)
         if size < 3:
-            raise InputError(f"size={size}: an item table needs at least 3 rows (padding, unknown, one item)")
+            raise InputError(f"size={size}: must be at least 3, the rows of padding, the unknown item and one item")
         if dim < 1:
-            raise InputError(f"dim={dim}: an item vector needs at least 1 number")
+            raise InputError(f"dim={dim}: must be at least 1")
         self.size = size
         self.dim = dim
         self.bias = bias
@@ -46,7 +46,7 @@ class ItemEmbedding(ItemScores):
         self.build()
 
     def build(self, input_shape=None):
-        # autocast would read and convert the whole table wherever one row is wanted
+        # autocast would read and convert the whole table to gather one row
         self.table = self.add_weight(
             shape=(self.size, self.dim), initializer=self.initializer, dtype="float32", autocast=False, name="table"
         )
@@ -57,18 +57,18 @@ class ItemEmbedding(ItemScores):
             )
 
     def call(self, ids):
-        """ids int [...] -> vectors [..., dim] in the compute dtype."""
+        """Gathers item vectors: ids int [...] -> [..., dim] in the compute dtype."""
         return self._rows(ids)
 
     def score(self, hidden, ids, shift=None, dtype=None):
-        """Every hidden vector against the same items.
+        """Scores the same items for every hidden vector.
 
         Args:
             hidden: [n, dim].
             ids: int [m].
-            shift: float [m], added to every score of the item beside its bias; None: nothing.
-            dtype: of the product and the scores, None: the compute dtype. In "bfloat16" they take half the time on
-                hardware that multiplies it, with three digits of every score.
+            shift: float [m], added to every score of the item besides its bias; None: nothing.
+            dtype: of the product and the scores; None: the compute dtype. "bfloat16" takes half the time on hardware
+                that multiplies it, and keeps three digits of every score.
 
         Returns:
             [n, m] in `dtype`.
@@ -79,30 +79,32 @@ class ItemEmbedding(ItemScores):
         return _product(hidden, _gather(self.table, ids), offsets, dtype or self.compute_dtype)
 
     def score_each(self, hidden, ids):
-        """Every hidden vector against the item beside it: hidden [..., dim], ids int [...] -> [...], compute dtype."""
-        scores = ops.sum(ops.cast(hidden, self.compute_dtype) * self._rows(ids), axis=-1)
+        """Scores one item for each hidden vector: hidden [..., dim], ids int [...] -> [...], compute dtype."""
+        scores = ops.sum(ops.cast(hidden, self.compute_dtype) * self._rows(ids), axis=-1)  # (...)
         return scores + ops.cast(_gather(self.biases, ids), scores.dtype) if self.bias else scores
 
     def score_all(self, hidden):
-        """Every hidden vector against the whole table, read once: hidden [n, dim] -> [n, size], compute dtype.
+        """Scores all items for every hidden vector: hidden [n, dim] -> [n, size], compute dtype.
 
-        For the few vectors of an answer: the biases are added to the scores. `scorer` copies the table to save that.
+        For the few vectors of a request: biases are added to the scores. `scorer` copies the table to avoid that.
         """
         table = ops.cast(tf.convert_to_tensor(self.table.value), self.compute_dtype)
-        scores = products(ops.cast(hidden, self.compute_dtype), table)
+        scores = products(ops.cast(hidden, self.compute_dtype), table)  # (n, size)
         return scores + ops.cast(self.biases.value, self.compute_dtype) if self.bias else scores
 
     def scorer(self):
-        """`score_all` for many vectors, in blocks: reads the table now, once. (After a sparse update every read of a
-        variable copies it.)"""
+        """Returns `score_all` for many blocks of vectors; reads the table once, now.
+
+        After a sparse update, every read of a variable copies it.
+        """
         table = tf.convert_to_tensor(self.table.value)
         offsets = tf.convert_to_tensor(self.biases.value) if self.bias else None
-        columns = ops.cast(_with_offsets(table, offsets), self.compute_dtype)
+        columns = ops.cast(_with_offsets(table, offsets), self.compute_dtype)  # (size, dim, or more with biases)
         return lambda hidden: _matmul(_with_ones(ops.cast(hidden, self.compute_dtype), offsets), columns)
 
     def vectors(self, ids):
-        """int [n] -> float32 [n, dim], and where there are biases one more column that holds them."""
-        vectors = _gather(self.table, ids)
+        """Gathers vectors: int [n] -> float32 [n, dim], with biases [n, dim + 1], the bias last."""
+        vectors = _gather(self.table, ids)  # (n, dim)
         return tf.concat([vectors, _gather(self.biases, ids)[:, None]], axis=1) if self.bias else vectors
 
     def all_vectors(self):
@@ -129,7 +131,7 @@ def _gather(variable, ids):
 
 
 def _product(hidden, vectors, offsets, dtype):
-    """hidden [n, dim] . vectors [m, dim] + offsets [m] (or None) -> [n, m], multiplied in `dtype`."""
+    """Returns hidden [n, dim] . vectors [m, dim] + offsets [m] (or None), [n, m], multiplied in `dtype`."""
     hidden, vectors = _with_ones(ops.cast(hidden, dtype), offsets), ops.cast(_with_offsets(vectors, offsets), dtype)
     return _matmul(hidden, vectors)
 
@@ -138,23 +140,25 @@ def _matmul(hidden, vectors):
     return tf.matmul(hidden, vectors, transpose_b=True)
 
 
-# Offsets enter as one more column of the vectors, against a one in every hidden vector: added afterwards, they would
-# cost a pass over all scores, and their gradient another. The width is filled up to what processors multiply fastest.
+# Offsets are one more column of the vectors, with a 1 in every hidden vector: adding them afterwards would cost a pass
+# over all scores, and their gradient another. The width is padded to a multiple of 16, which multiplies fastest.
 
 
 def _with_offsets(vectors, offsets):
     if offsets is None:
         return vectors
-    return tf.pad(tf.concat([vectors, offsets[:, None]], axis=1), [[0, 0], [0, _filling(vectors)]])
+    vectors_and_offsets = tf.concat([vectors, offsets[:, None]], axis=1)  # (n, dim + 1)
+    return tf.pad(vectors_and_offsets, [[0, 0], [0, _padding(vectors)]])  # (n, 16 m)
 
 
 def _with_ones(hidden, offsets):
     if offsets is None:
         return hidden
-    return tf.pad(tf.pad(hidden, [[0, 0], [0, 1]], constant_values=1), [[0, 0], [0, _filling(hidden)]])
+    hidden_and_ones = tf.pad(hidden, [[0, 0], [0, 1]], constant_values=1)  # (n, dim + 1)
+    return tf.pad(hidden_and_ones, [[0, 0], [0, _padding(hidden)]])  # (n, 16 m)
 
 
-def _filling(vectors):
+def _padding(vectors):
     return -(vectors.shape[-1] + 1) % 16
 
 

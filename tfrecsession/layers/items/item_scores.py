@@ -1,4 +1,4 @@
-"""The contract of a model's output: how encoded histories become scores of items."""
+"""The contract of a model's output: scores of items from encoded histories."""
 
 import keras
 
@@ -10,7 +10,7 @@ class ItemScores(keras.layers.Layer):
 
     A subclass defines `score`, `score_each` and `score_all`; where scores are dot products it sets `by_products` and
     defines `vectors` and `all_vectors` too, and an index may be built over it. A `Recommender` holds it as
-    `output_items`, and nobody else opens its variables.
+    `output_items`; other code never reads its variables directly.
 
     Attributes:
         size: ids that it scores: the items + 2 (padding, unknown).
@@ -20,7 +20,7 @@ class ItemScores(keras.layers.Layer):
     by_products = False
 
     def score_each(self, hidden, ids):
-        """Scores the item beside each vector: hidden [..., dim], ids int [...] -> [...]."""
+        """Scores one item for each vector: hidden [..., dim], ids int [...] -> [...]."""
         raise NotImplementedError(f"{type(self).__name__} does not define score_each")
 
     def score(self, hidden, ids, shift=None, dtype=None):
@@ -50,7 +50,7 @@ class ItemScores(keras.layers.Layer):
 
         Args:
             hidden: [n, dim].
-            targets: int32 [n], 0 where there is none; the loss there is undefined and must be masked.
+            targets: int32 [n]; 0 is padding, whose loss is undefined and must be masked.
             loss: one of `tfrecsession.losses`.
             negatives: one of `tfrecsession.negatives`; None: all items.
             score_dtype: of the negatives' scores, see `score`.
@@ -63,7 +63,7 @@ class ItemScores(keras.layers.Layer):
     def vectors(self, ids):
         """Returns the vectors whose dot products with the queries are the scores: int [n] -> float32 [n, width].
 
-        A column more than `hidden` has is added to the score, as biases are: its counterpart in a query is 1.
+        One column more than `hidden` has is added to the score, as biases are: its counterpart in a query is 1.
         """
         raise InputError(f"{type(self).__name__} does not score by a dot product, so it has no vectors of items")
 

@@ -9,7 +9,7 @@ from tfrecsession.layers.items.item_embedding import ItemEmbedding
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class Combined(keras.layers.Layer):
-    """One vector from several of the same width: their sum, or an MLP (ReLU) over their concatenation.
+    """Combines several vectors of one width: their sum, or an MLP (ReLU) over their concatenation.
 
     Args:
         parts: the number of vectors.
@@ -30,7 +30,7 @@ class Combined(keras.layers.Layer):
         self.built = True
 
     def call(self, parts):
-        """Combines a list of float [..., dim] into float [..., dim]."""
+        """Combines a list of float [..., dim] -> float [..., dim]."""
         if not self.stack:
             return sum(parts)
         vectors = ops.concatenate(parts, axis=-1)  # (..., parts * dim)
@@ -46,16 +46,16 @@ class Combined(keras.layers.Layer):
 class ItemTower(keras.layers.Layer):
     """v_i = combined(e_i, mean of the embeddings of the item's values in column c for every c, W numbers_i + b).
 
-    Row 1 of the id table stands for every item not seen in training: with `dropout` it is trained in place of other
-    items' ids, beside their content. Only the requested rows are read.
+    Row 1 of the id table stands for every item not seen in training: with `dropout` it replaces other items' ids in
+    training, next to their content. Only the requested rows are read.
 
     Args:
         size: rows of the id table: the items + 2.
         dim: width of a vector.
         hidden: widths of the hidden layers of the MLP that combines; none: a sum.
         widths, rows, numbers: of the content, see `sessions.content.Content`.
-        deviation: the initial vectors' root mean square length.
-        dropout: share of the ids that are unknown in training, where there is content.
+        deviation: of the initial vectors' length.
+        dropout: share of the ids that training replaces by the unknown id, if there is content.
     """
 
     def __init__(self, size, dim, hidden=(), widths=(), rows=1, numbers=0, deviation=1.0, dropout=0.1, **kwargs):
@@ -75,14 +75,14 @@ class ItemTower(keras.layers.Layer):
         self.combined = Combined(1 + len(self.widths) + bool(numbers), dim, hidden, name="combined")
         self.seed_generator = keras.random.SeedGenerator()
 
-        def content(name, width, dtype):
+        def content_weight(name, width, dtype):
             shape = (size, width)
             return self.add_weight(
                 name=name, shape=shape, dtype=dtype, initializer="zeros", trainable=False, autocast=False
             )
 
-        self.codes = content("codes", sum(self.widths), "int32") if self.widths else None
-        self.standardized = content("standardized", numbers, "float32") if numbers else None
+        self.codes = content_weight("codes", sum(self.widths), "int32") if self.widths else None
+        self.standardized = content_weight("standardized", numbers, "float32") if numbers else None
         self.built = True
 
     @property
@@ -91,12 +91,12 @@ class ItemTower(keras.layers.Layer):
 
     def hold(self, codes, numbers):
         """Stores the content of the catalogue: int32 [items, sum of widths] and float32 [items, numbers]."""
-        for weight, values in ((self.codes, codes), (self.standardized, numbers)):
+        for weight, content in ((self.codes, codes), (self.standardized, numbers)):
             if weight is not None:
-                weight.assign(tf.pad(values, [[2, 0], [0, 0]]))  # (size, ...): padding and unknown have none
+                weight.assign(tf.pad(content, [[2, 0], [0, 0]]))  # (items + 2, ...)
 
     def call(self, ids, training=False):
-        """Returns the vectors of ids: int32 [n] -> float32 [n, dim]."""
+        """Returns the vectors of items: int32 [n] -> float32 [n, dim]."""
         codes = tf.gather(self.codes.value, ids) if self.widths else None  # (n, sum of widths)
         numbers = tf.gather(self.standardized.value, ids) if self.numbers else None  # (n, numbers)
         if training and self.dropout and self.reads_content:
@@ -106,11 +106,11 @@ class ItemTower(keras.layers.Layer):
 
     def vectors(self, ids, codes, numbers):
         """Returns the vectors of ids int32 [n] with codes int32 [n, sum of widths] and numbers float32 [n, numbers]."""
-        parts, start = [self.of_id(ids)], 0  # (n, dim)
+        parts, start = [self.of_id(ids)], 0
         for width in self.widths:
             code = codes[:, start : start + width]  # (n, width)
             start += width
-            mask = tf.cast(code > 0, tf.float32)
+            mask = tf.cast(code > 0, tf.float32)  # (n, width)
             total = tf.reduce_sum(self.of_value(code) * mask[..., None], axis=1)  # (n, dim)
             parts.append(tf.math.divide_no_nan(total, tf.reduce_sum(mask, axis=1, keepdims=True)))
         if self.numbers:

@@ -1,22 +1,22 @@
-"""A few vectors against all rows of a table."""
+"""Products of a few vectors with all rows of a table."""
 
 import tensorflow as tf
 
-UPRIGHT = (5, 48)  # vectors: from, to
+TRANSPOSED = (5, 48)  # least and most vectors whose product is faster the other way around
 
 
 def products(vectors, table):
-    """[n, dim] . [size, dim] -> [n, size].
+    """Multiplies vectors with a table: [n, dim] . [size, dim] -> [n, size].
 
-    Of some vectors in float32 the product is taken the other way around and transposed: 8 to 32 of them take three
-    fifths of the time so on a CPU, a million rows of width 100 against them.
+    For a few float32 vectors, the product is computed the other way around and transposed: with a million rows of width
+    100, 8 to 32 vectors then take three fifths of the time on a CPU.
     """
     if vectors.dtype != tf.float32:
         return tf.matmul(vectors, table, transpose_b=True)
-    least, most = UPRIGHT
-    number = tf.shape(vectors)[0]
+    least, most = TRANSPOSED
+    count = tf.shape(vectors)[0]
     return tf.cond(
-        (number >= least) & (number <= most),
+        (count >= least) & (count <= most),
         lambda: tf.transpose(tf.matmul(table, vectors, transpose_b=True)),
         lambda: tf.matmul(vectors, table, transpose_b=True),
     )

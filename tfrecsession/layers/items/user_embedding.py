@@ -1,4 +1,4 @@
-"""The table of a model's users: a vector and a bias each, read at a cost that follows the rows touched."""
+"""The table of user vectors and biases, read at a cost that follows the rows touched."""
 
 import keras
 import tensorflow as tf
@@ -6,13 +6,14 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class UserEmbedding(keras.layers.Layer):
-    """User vectors and biases. Unlike an `ItemEmbedding` it is created before its number of rows is known:
-    `build(users)` creates them. The gradient names only the rows gathered.
+    """User vectors and biases. The gradient of gathered rows is sparse.
+
+    Unlike an `ItemEmbedding`, it is created before the number of users is known: `build(users)` creates the weights.
 
     Args:
         dim: width of a vector.
         deviation: standard deviation of the normal distribution of the initial vectors.
-        bias: whether every user also has an offset, starting at zero.
+        bias: whether every user also has a bias, starting at zero.
     """
 
     def __init__(self, dim, deviation, bias=False, **kwargs):
@@ -31,11 +32,11 @@ class UserEmbedding(keras.layers.Layer):
             )
 
     def call(self, users):
-        """Returns the vectors of users: int [...] -> float32 [..., dim]."""
-        return tf.gather(self.table.value, users)  # (..., dim): a resource gather reads these rows and no others
+        """Gathers user vectors: int [...] -> float32 [..., dim]."""
+        return tf.gather(self.table.value, users)  # a resource gather reads only these rows
 
     def offsets(self, users):
-        """Returns the biases of users: int [...] -> float32 [...]."""
+        """Gathers user biases: int [...] -> float32 [...]."""
         return tf.gather(self.biases.value, users)
 
     def get_config(self):

@@ -1,4 +1,4 @@
-"""GRU4Rec: a recurrent network reads the session, its state is scored against the items."""
+"""GRU4Rec: a recurrent network over the session, whose state is scored against the items."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 import keras
 from keras import ops
 
-from tfrecsession.errors import InputError
 from tfrecsession.layers import (
     DiscountedMean,
     ItemEmbedding,
@@ -16,6 +15,7 @@ from tfrecsession.layers import (
     SessionLSTM,
     SessionRNN,
 )
+from tfrecsession.recommender.arguments import check_choice, check_number, checked_widths, refuse
 from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel
 from tfrecsession.recommender.streaming import Streaming
@@ -28,28 +28,34 @@ EMBEDDINGS = ("tied", "separate", "one_hot")
 class GRU4Rec(Streaming, SequenceModel):
     """Session-based recommendation with a GRU (arXiv 1511.06939), as refined in arXiv 1706.03847.
 
-    The state after an event is the session's vector; an item's score is its dot product with the item's row of the
-    output table plus the item's bias. With `embedding="tied"` the same table is the input.
+        h_t = GRU(x_t, h_{t-1})                       [units]; x_t is the input vector of event t
+        score of item i = e_i . h_t + b_i             [size]; e_i and b_i from the output table
+
+    With `embedding="tied"` the output table is the input too: x_t = e_{i_t}.
 
     Args:
         items: the vocabulary, `data.items`.
         units: width of each recurrent layer, first to last.
-        cell: "gru", "lstm" or "rnn" (plain tanh). The paper measured GRU above the other two.
-        embedding: how an item enters. "tied", one table for input and output; "separate", a table of its own;
+        cell: "gru", "lstm" or "rnn" (plain tanh). In the paper, GRU was the best of the three.
+        embedding: the input of an item. "tied", one table for input and output; "separate", a table of its own;
             "one_hot", the paper's 1-of-N input: a row per item and gate, no input kernel.
         dim: width of the input table where it is separate; None: the first layer's units.
-        discount: how much each earlier event of the session counts in the input (`DiscountedMean`); 0: the last alone.
+        discount: weight of each earlier event of the session in the input (`DiscountedMean`); 0: the last alone.
         embedding_dropout: share of the input embedding set to zero in training.
         dropout: share of each layer's output set to zero in training.
-        carry_dropout: whether the next step starts from the dropped state, as in the authors' code, or from the whole.
+        carry_dropout: whether the next step starts from the state after dropout, as in the authors' code, or before.
         reset_after: see `SessionGRU`.
         residual: whether every layer after the first adds its input to its output; all must be of one width.
-        bidirectional: whether every layer also reads the session backwards, twice the units wide. Only a finished
-            session can be read so: train on `batches(one_target=True)`, a target after each prefix.
+        bidirectional: whether every layer also reads the session backwards; its output has 2 units. Train on
+            `batches(one_target=True)`, one target after each prefix.
         lanes: rows of session-parallel batches (`data.train.batches(rows=lanes, steps=1, carry=True)`), whose state is
             carried from batch to batch as a constant; None: every batch starts afresh.
         initializer: of the item tables, see `ItemEmbedding`; the authors' is "glorot_uniform".
-        negatives, score_dtype: see `SequenceModel`.
+        negatives, score_dtype, joined: see `SequenceModel`.
+
+    Raises:
+        InputError: an argument out of its range, `embedding_dropout` with one_hot, `residual` with layers of several
+            widths, or `lanes` with `bidirectional`.
 
     Example:
 
@@ -58,6 +64,7 @@ class GRU4Rec(Streaming, SequenceModel):
         model.fit(data.train.batches(rows=64, steps=16), validation_data=data.validation.batches(), epochs=5)
     """
 
+    # Declarations
     learning = SequenceModel.learning.but(harmless=("embedding_dropout", "dropout", "lanes"))
     search_space = {
         "units": Choice([100], [200], [400]),
@@ -84,8 +91,18 @@ class GRU4Rec(Streaming, SequenceModel):
         negatives="popularity",
         **kwargs,
     ):
-        units = [units] if isinstance(units, int) else list(units)
-        _check(units, cell, embedding, embedding_dropout, residual, bidirectional, lanes)
+        # Arguments
+        units = checked_widths("units", units)
+        check_choice("cell", cell, CELLS)
+        check_choice("embedding", embedding, EMBEDDINGS)
+        check_number("embedding_dropout", embedding_dropout, 0, 1)
+        check_number("dropout", dropout, 0, 1)
+        if embedding == "one_hot" and embedding_dropout:
+            refuse("embedding_dropout", embedding_dropout, "0 with embedding='one_hot', which has no embedding")
+        if residual and len(set(units)) > 1:
+            refuse("units", units, "of one width with residual=True, which adds a layer's input to its output")
+        if bidirectional and lanes:
+            refuse("lanes", lanes, "None with bidirectional=True, which has no state to carry")
         super().__init__(items, negatives=negatives, **kwargs)
         self.units = units
         self.cell = cell
@@ -102,7 +119,8 @@ class GRU4Rec(Streaming, SequenceModel):
         if bidirectional:
             self.reads = replace(self.reads, targets="last_step")
 
-        self.recurrent = [self._layer(number) for number in range(len(units))]
+        # Layers
+        self.recurrent = [self._layer(index) for index in range(len(units))]
         dims = self.recurrent[-1].units
         self.output_items = ItemEmbedding(self.size, dims, bias=True, initializer=initializer, name="items")
         self.input_items = self.output_items
@@ -117,42 +135,48 @@ class GRU4Rec(Streaming, SequenceModel):
             self.keep_states([*([self.mean] if self.mean else []), *self.recurrent])
         self.build()
 
-    def _layer(self, number: int):
-        """The recurrent layer of that number, first to last."""
+    def _layer(self, index: int):
+        """Creates the recurrent layer at `index`, first to last."""
         settings = {"dropout": self.dropout if self.carry_dropout else 0.0}
-        settings |= {"project": number > 0 or self.embedding != "one_hot"}
+        settings |= {"project": index > 0 or self.embedding != "one_hot"}
         settings |= {"reset_after": self.reset_after} if self.cell == "gru" else {}
         directions = [
-            CELLS[self.cell](self.units[number], name=f"{self.cell}_{number}{suffix}", **settings)
+            CELLS[self.cell](self.units[index], name=f"{self.cell}_{index}{suffix}", **settings)
             for suffix in (("_forward", "_backward") if self.bidirectional else ("",))
         ]
-        return SessionBidirectional(*directions, name=f"both_{number}") if self.bidirectional else directions[0]
+        return SessionBidirectional(*directions, name=f"both_{index}") if self.bidirectional else directions[0]
+
+    # Recommendations
 
     def encode_from(self, batch, state, training=False):
-        starts = batch["position"] == 0
+        starts = batch["position"] == 0  # (rows, steps)
         before, after = iter(self.states(state) if self.state_width else []), []
         hidden = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
         if self.mean:
-            hidden, left = self.mean(hidden, starts, next(before, None), training=training)
-            after.append(left)
-        for number, layer in enumerate(self.recurrent):
+            # (rows, steps, dim), (rows, dim + 1)
+            hidden, layer_state = self.mean(hidden, starts, next(before, None), training=training)
+            after.append(layer_state)
+        for index, layer in enumerate(self.recurrent):
             if self.bidirectional:
-                output = layer(hidden, starts, training=training)
-                if number == len(self.recurrent) - 1:
-                    output = layer.finished(output, batch["position"])
+                output = layer(hidden, starts, training=training)  # (rows, steps, 2 units)
+                if index == len(self.recurrent) - 1:
+                    output = layer.finished(output, batch["position"])  # (rows, steps, 2 units)
             else:
-                output, left = layer(hidden, starts, next(before), training=training)
-                after.append(left)
+                # (rows, steps, units), (rows, units), with cell="lstm" (rows, 2 units)
+                output, layer_state = layer(hidden, starts, next(before), training=training)
+                after.append(layer_state)
             output = self.output_dropout(output, training=training)
-            hidden = hidden + output if self.residual and number else output  # (rows, steps, units)
+            hidden = hidden + output if self.residual and index else output  # (rows, steps, units or 2 units)
         if not self.state_width:
             return hidden, state
-        return hidden, ops.cast(ops.concatenate(after, axis=-1), "float32")
+        return hidden, ops.cast(ops.concatenate(after, axis=-1), "float32")  # (rows, state_width)
 
     def encode_state(self, state):
-        states = self.states(state)[-len(self.recurrent) :]  # without the mean's
-        outputs = [layer.output(left) for layer, left in zip(self.recurrent, states, strict=True)]
-        return ops.cast(sum(outputs) if self.residual else outputs[-1], self.compute_dtype)
+        states = self.states(state)[-len(self.recurrent) :]  # (rows, width) per layer, without that of the mean
+        outputs = [layer.output(layer_state) for layer, layer_state in zip(self.recurrent, states, strict=True)]
+        return ops.cast(sum(outputs) if self.residual else outputs[-1], self.compute_dtype)  # (rows, units)
+
+    # Configuration
 
     def get_config(self):
         return {
@@ -171,18 +195,3 @@ class GRU4Rec(Streaming, SequenceModel):
             "lanes": self.lanes,
             "initializer": self.initializer,
         }
-
-
-def _check(units, cell, embedding, embedding_dropout, residual, bidirectional, lanes):
-    if not units or any(not isinstance(width, int) or width < 1 for width in units):
-        raise InputError(f"units={units!r}: say the width of each layer, e.g. [100]")
-    if cell not in CELLS:
-        raise InputError(f"cell={cell!r}: say one of {', '.join(CELLS)}")
-    if embedding not in EMBEDDINGS:
-        raise InputError(f"embedding={embedding!r}: say one of {', '.join(EMBEDDINGS)}")
-    if embedding == "one_hot" and embedding_dropout:
-        raise InputError(f"embedding_dropout={embedding_dropout}: a one-hot input has no embedding, say 0")
-    if residual and len(set(units)) > 1:
-        raise InputError(f"units={units}: layers that add their input to their output must be of one width")
-    if bidirectional and lanes:
-        raise InputError(f"lanes={lanes}: a session that is also read backwards has no state to carry, say None")

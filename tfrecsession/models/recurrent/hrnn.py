@@ -1,4 +1,4 @@
-"""HRNN: a recurrent network over a person's sessions starts the recurrent network over each of them."""
+"""HRNN: a recurrent network over the sessions of a user, which starts the network over each session."""
 
 from __future__ import annotations
 
@@ -8,56 +8,61 @@ import tensorflow as tf
 from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding, SessionHierarchy
+from tfrecsession.recommender.arguments import check_choice, check_number, checked_widths, refuse
 from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel
 from tfrecsession.recommender.streaming import Streaming
 from tfrecsession.recommender.user_states import UserStates
 
-CHOICES = {
-    "form": ("init", "all"),
-    "user_in": ("all_gates", "reset_update"),
-    "initialize": ("all", "first"),
-    "embedding": ("tied", "separate", "one_hot"),
-}
+FORMS = ("init", "all")
+USER_INPUTS = ("all_gates", "reset_update")
+INITIALIZED = ("all", "first")
+EMBEDDINGS = ("tied", "separate", "one_hot")
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class HRNN(UserStates, Streaming, SequenceModel):
-    """The hierarchical recurrent network of arXiv 1706.04148: GRU4Rec that remembers who returns.
+    """The hierarchical recurrent network of arXiv 1706.04148: GRU4Rec with a state per user across sessions.
 
-    When a session ends, the user GRU reads its last state; the next session of that person starts from what the user
-    GRU then says, instead of from zeros (`SessionHierarchy` has the equations). Somebody new starts from zeros. An
-    item's score is its dot product with the state after the last event, plus the item's bias. Where the paper and the
-    authors' code differ, the defaults are the paper's; the code is
+        c_m = GRU_usr(s_{m-1, last}, c_{m-1})         [user_units]; after session m - 1 of the user; c_1 = 0
+        s_{m,0} = tanh(W c_m + b)                     [units]; s_{1,0} = 0: a new user starts from zeros
+        s_{m,t} = GRU_ses(x_{m,t}, s_{m,t-1})         [units]; with form="all" also of c_m, see `SessionHierarchy`
+        score of item i = e_i . s_{m,t} + b_i         [size]
+
+    Where the paper and the authors' code differ, the defaults are the paper's. The code is
     `HRNN(..., user_in="reset_update", initialize="first", last_event=False, embedding="one_hot")`.
 
     Args:
         items: the vocabulary, `data.items`.
         units, user_units: width of each session layer and of each user layer, first to last.
         form: "init", the user state starts the session; "all", it is an input of every step too.
-        user_in: of the form "all": whether it enters "all_gates" of the session GRU or "reset_update" alone.
-        initialize: whether "all" session layers start from the user state, or the "first" alone and the others go on
-            from where the last session left them.
-        last_event: whether the user GRU knows of a session's last event. The authors' batches never feed it.
-        embedding: how an item enters: "tied", one table for input and output; "separate", a table of its own;
+        user_in: with form="all": whether it enters "all_gates" of the session GRU or "reset_update" alone.
+        initialize: whether "all" session layers start from the user state, or only the "first", and the others continue
+            from the last session.
+        last_event: whether the user GRU reads a session's last event. The authors' batches never feed it.
+        embedding: the input of an item: "tied", one table for input and output; "separate", a table of its own;
             "one_hot", the paper's 1-of-N input: a row per item and gate, no input kernel.
         dim: width of the input table where it is separate; None: the first layer's units.
         embedding_dropout: share of the input embedding set to zero in training.
         dropout, user_dropout, init_dropout: share of each session state, user state and initial session state set to
-            zero in training; the next step starts from the dropped state, as in the authors' code.
+            zero in training; the next step starts from the state after dropout, as in the authors' code.
         lanes: rows of user-parallel batches (`data.train.batches(rows=lanes, steps=20, by_user=True, carry=True)`),
             whose state is carried from batch to batch as a constant; None: every batch starts afresh.
         initializer: of the item tables, see `ItemEmbedding`; the authors' is "glorot_uniform".
         negatives, score_dtype: see `SequenceModel`.
+
+    Raises:
+        InputError: an argument out of its range, or `embedding_dropout` with one_hot.
 
     Example:
 
         model = trs.models.HRNN(data.items, units=[100], user_units=[100], lanes=64)
         model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0), [trs.metrics.Recall(20)])
         model.fit(data.train.batches(rows=64, steps=20, by_user=True, carry=True), epochs=5)
-        model.recommend_with_sessions([[["item-4", "item-7"], ["item-17"]]], k=20)  # one person, two sessions
+        model.recommend_with_sessions([[["item-4", "item-7"], ["item-17"]]], k=20)  # one user, two sessions
     """
 
+    # Declarations
     reads = Reads(users="visits")
     learning = SequenceModel.learning.but(
         defaults={"lanes": 64, "steps": 20},
@@ -93,16 +98,35 @@ class HRNN(UserStates, Streaming, SequenceModel):
         negatives="popularity",
         **kwargs,
     ):
-        units, user_units = _widths("units", units), _widths("user_units", user_units)
-        _check(embedding_dropout, form=form, user_in=user_in, initialize=initialize, embedding=embedding)
+        # Arguments
+        units = checked_widths("units", units)
+        user_units = checked_widths("user_units", user_units)
+        check_choice("form", form, FORMS)
+        check_choice("user_in", user_in, USER_INPUTS)
+        check_choice("initialize", initialize, INITIALIZED)
+        check_choice("embedding", embedding, EMBEDDINGS)
+        check_number("embedding_dropout", embedding_dropout, 0, 1)
+        check_number("dropout", dropout, 0, 1)
+        check_number("user_dropout", user_dropout, 0, 1)
+        check_number("init_dropout", init_dropout, 0, 1)
+        if embedding == "one_hot" and embedding_dropout:
+            refuse("embedding_dropout", embedding_dropout, "0 with embedding='one_hot', which has no embedding")
         super().__init__(items, negatives=negatives, **kwargs)
+        self.units = units
+        self.user_units = user_units
         self.form = form
         self.user_in = user_in
+        self.initialize = initialize
+        self.last_event = last_event
         self.embedding = embedding
         self.dim = dim
+        self.dropout = dropout
+        self.user_dropout = user_dropout
+        self.init_dropout = init_dropout
         self.lanes = lanes
         self.initializer = initializer
 
+        # Layers
         self.output_items = ItemEmbedding(self.size, units[-1], bias=True, initializer=initializer, name="items")
         self.input_items, dims = self.output_items, units[-1]
         if embedding != "tied":
@@ -124,67 +148,61 @@ class HRNN(UserStates, Streaming, SequenceModel):
         self.keep_states([self.hierarchy])
         self.build()
 
+    # Recommendations
+
     def encode_from(self, batch, state, training=False):
-        """`encode`, from where something before it ended.
+        """Encodes rows that continue from a state.
 
         Args:
-            batch: packed rows with `visit`, the number of the session among its person's.
-            state: float32 [rows, state_width], used where the first step starts no person; None: zeros.
+            batch: packed rows with `visit`, the number of the session among those of its user.
+            state: float32 [rows, state_width], read where the first step does not start a user; None: zeros.
             training: whether dropout acts.
 
         Returns:
-            [rows, steps, dim], and the state after the last step; but in training, padding leaves it as it was.
+            [rows, steps, units], and the state after the last step, [rows, state_width]. Padding leaves the state as it
+            is, except in training.
         """
         if "visit" not in batch:
             raise InputError(
-                "these batches do not say which sessions are of one person, which HRNN learns from: "
-                "say batches(by_user=True)"
+                "batch: must have `visit`, as those of batches(by_user=True): HRNN learns from all sessions of a user"
             )
-        starts = batch["position"] == 0
+        starts = batch["position"] == 0  # (rows, steps)
         vectors = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
-        there = None if training else batch["segment"] > 0
-        hidden, state = self.hierarchy(vectors, starts, starts & (batch["visit"] == 0), there, state, training=training)
+        mask = None if training else batch["segment"] > 0  # (rows, steps)
+        # (rows, steps, units), (rows, state_width)
+        hidden, state = self.hierarchy(vectors, starts, starts & (batch["visit"] == 0), mask, state, training=training)
         return hidden, tf.cast(state, tf.float32)
 
     def encode_state(self, state):
-        return self.hierarchy.output(state)
+        return self.hierarchy.output(state)  # (rows, units)
 
     @property
     def user_width(self) -> int:
         return self.hierarchy.user_width
 
     def end_session(self, state):
-        return self.hierarchy.end_session(state)
+        return self.hierarchy.end_session(state)  # (rows, state_width)
 
     def state_from_user(self, user_state):
-        return self.hierarchy.state_from_user(user_state)
+        return self.hierarchy.state_from_user(user_state)  # (rows, state_width)
+
+    # Configuration
 
     def get_config(self):
-        hierarchy = self.hierarchy.get_config()
-        own = ("units", "user_units", "initialize", "last_event", "dropout", "user_dropout", "init_dropout")
         return {
             **super().get_config(),
-            **{name: hierarchy[name] for name in own},
+            "units": list(self.units),
+            "user_units": list(self.user_units),
             "form": self.form,
             "user_in": self.user_in,
+            "initialize": self.initialize,
+            "last_event": self.last_event,
             "embedding": self.embedding,
             "dim": self.dim,
             "embedding_dropout": self.embedding_dropout.rate,
+            "dropout": self.dropout,
+            "user_dropout": self.user_dropout,
+            "init_dropout": self.init_dropout,
             "lanes": self.lanes,
             "initializer": self.initializer,
         }
-
-
-def _widths(name, units):
-    units = [units] if isinstance(units, int) else list(units)
-    if not units or any(not isinstance(width, int) or width < 1 for width in units):
-        raise InputError(f"{name}={units!r}: say the width of each layer, e.g. [100]")
-    return units
-
-
-def _check(embedding_dropout, **chosen):
-    for name, value in chosen.items():
-        if value not in CHOICES[name]:
-            raise InputError(f"{name}={value!r}: say one of {', '.join(CHOICES[name])}")
-    if chosen["embedding"] == "one_hot" and embedding_dropout:
-        raise InputError(f"embedding_dropout={embedding_dropout}: a one-hot input has no embedding, say 0")
