@@ -29,7 +29,7 @@ ORDER = [
     "presets",
     "cli",
 ]
-BEFORE_ALL = {"errors", "staging", "version"}
+BEFORE_ALL = {"errors", "file_lock", "staging", "version"}
 
 
 def imported_folders(file):
