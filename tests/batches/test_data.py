@@ -1,4 +1,4 @@
-"""The data set as its users hold it."""
+"""Prepared data sets: the synthetic shop in memory."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import tfrecsession as trs
 from tfrecsession import InputError
 
 
-def test_the_shop_in_memory_takes_the_shops_arguments_and_those_of_prepare(tmp_path):
+def test_the_shop_in_memory_accepts_arguments_of_the_shop_and_of_prepare(tmp_path):
     data = trs.synthetic_sessions(
         items=50, sessions=400, seed=3, users=20, loyal=0.6, follow=0.2, taste=0.1, min_session_length=3
     )
@@ -21,14 +21,14 @@ def test_the_shop_in_memory_takes_the_shops_arguments_and_those_of_prepare(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("options", "message"),
     [
-        ({"loyl": 0.5}, "neither the shop nor prepare has an argument 'loyl', did you mean loyal"),
-        ({"drop_repeat": True}, "has an argument 'drop_repeat', did you mean drop_repeats"),
-        ({"out": "shop/"}, "has an argument 'out'"),
+        ({"loyl": 0.5}, "loyl=0.5: must be an argument of the shop or of prepare; did you mean loyal"),
+        ({"drop_repeat": True}, "drop_repeat=True: .*; did you mean drop_repeats"),
+        ({"out": "shop/"}, "out='shop/': must be an argument of"),
         ({"loyal": 0.9}, r"follow \+ taste \+ loyal must not exceed 1"),
     ],
 )
-def test_what_the_shop_in_memory_does_not_take(said, message):
+def test_unknown_or_invalid_options_of_the_shop_in_memory_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        trs.synthetic_sessions(items=50, sessions=100, **said)
+        trs.synthetic_sessions(items=50, sessions=100, **options)

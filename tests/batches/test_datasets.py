@@ -33,7 +33,7 @@ def test_shapes_are_static_and_the_number_of_batches_is_known(shop):
     assert sum(1 for _ in dataset) == dataset.cardinality().numpy()
 
 
-def test_evaluation_batches_give_every_event(shop):
+def test_evaluation_batches_have_every_scored_event_as_a_target(shop):
     assert (all_cells(shop.test.batches()) > 0).sum() == shop.test.scored_events
     assert (all_cells(shop.train.batches(every_event=True)) > 0).sum() == shop.train.scored_events
 
@@ -42,26 +42,26 @@ def test_evaluation_batches_give_every_event(shop):
     ("options", "named"),
     [({"rows": 0}, "rows=0"), ({"steps": 2.5}, "steps=2.5"), ({"long": "oldest"}, "long='oldest'")],
 )
-def test_bad_options_are_named(shop, options, named):
+def test_an_error_names_the_invalid_option(shop, options, named):
     with pytest.raises(InputError, match=named):
         shop.train.batches(**options)
 
 
-def test_nothing_to_train_on():
+def test_sessions_without_a_target_are_refused():
     with pytest.raises(InputError, match="two events"):
         datasets.packed(np.array([2, 3], np.int32), np.array([0, 1, 2]))
 
 
-def test_one_target_after_every_prefix(shop):
-    every = shop.train.batches(rows=8, steps=200, one_target=True)
-    targets = all_cells(every)
+def test_every_prefix_has_one_target_after_its_last_step(shop):
+    prefixes = shop.train.batches(rows=8, steps=200, one_target=True)
+    targets = all_cells(prefixes)
     assert (targets > 0).sum() == shop.train.scored_events
-    batch, targets = next(iter(every))
+    batch, targets = next(iter(prefixes))
     last = np.pad(batch["position"].numpy()[:, 1:] == 0, [[0, 0], [0, 1]], constant_values=True)
     assert ((targets.numpy() > 0) == (last & (batch["segment"].numpy() > 0))).all()
 
 
 @pytest.mark.parametrize(("options", "named"), [({"carry": True}, "carry"), ({"long": "split"}, "long='split'")])
-def test_one_target_does_not_go_with_everything(shop, options, named):
+def test_one_target_is_refused_with_carry_and_split(shop, options, named):
     with pytest.raises(InputError, match=named):
         shop.train.batches(one_target=True, **options)

@@ -30,7 +30,7 @@ def test_a_batch_by_hand():
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(1, 5), st.integers(1, 4))
-def test_every_pair_once_in_order_and_nothing_else(lengths, rows, steps):
+def test_lanes_have_every_pair_once_in_order_and_nothing_else(lengths, rows, steps):
     values, offsets = log_of(lengths)
     if max(lengths) < 2:
         return
@@ -45,7 +45,7 @@ def test_every_pair_once_in_order_and_nothing_else(lengths, rows, steps):
     for lane in range(rows):
         for step in np.flatnonzero(lanes["targets"][lane]):
             found.append((int(lanes["items"][lane, step]), int(lanes["targets"][lane, step])))
-            if lanes["position"][lane, step]:  # goes on from the step before, also across a batch's edge
+            if lanes["position"][lane, step]:  # continues the step before, also across batches
                 assert lanes["targets"][lane, step - 1] == lanes["items"][lane, step]
                 assert lanes["segment"][lane, step - 1] == lanes["segment"][lane, step]
     starts, ends = offsets[:-1], offsets[1:]

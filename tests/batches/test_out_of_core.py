@@ -1,4 +1,4 @@
-"""Batches read from files a window at a time: every session once, whatever the window."""
+"""Batches that are read from files a window at a time: every session once, whatever the window."""
 
 import tracemalloc
 from collections import Counter
@@ -18,7 +18,7 @@ SHAPE = {"rows": 4, "steps": 6}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Several parts of several row groups each."""
+    """A data set of several parts with several row groups each."""
     folder = tmp_path_factory.mktemp("streamed") / "data"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "PART", 600)
@@ -51,38 +51,38 @@ def stream_of(sessions, memory, seed=0):
     return out_of_core._Stream(sessions.arrays, memory, 6, cut, True, seed, False)
 
 
-def taken(dataset):
+def batches_of(dataset):
     return [(*(array.copy() for array in batch.values()), targets) for batch, targets in dataset.as_numpy_iterator()]
 
 
-def same(some, others):
-    return len(some) == len(others) and all(
-        np.array_equal(a, b) for one, other in zip(some, others, strict=True) for a, b in zip(one, other, strict=True)
+def same(first, second):
+    return len(first) == len(second) and all(
+        np.array_equal(a, b) for one, other in zip(first, second, strict=True) for a, b in zip(one, other, strict=True)
     )
 
 
 def pieces_in(batches):
-    """How often each piece, items and last target, is in batches."""
+    """Counts each piece, as its items and last target, in batches."""
     found = Counter()
     for items, _, segment, targets in batches:
         for row in range(len(items)):
             for number in range(1, segment[row].max() + 1):
-                here = segment[row] == number
-                found[(*items[row][here].tolist(), int(targets[row][here][-1]))] += 1
+                piece = segment[row] == number
+                found[(*items[row][piece].tolist(), int(targets[row][piece][-1]))] += 1
     return found
 
 
 def expected(sessions, steps):
-    """From the sessions, one by one: the newest `steps` steps."""
-    return Counter(tuple(one[-steps - 1 :].tolist()) for one in (sessions[s] for s in range(len(sessions))))
+    """Returns the newest `steps` steps of each session, read one by one."""
+    return Counter(tuple(sessions[s][-steps - 1 :].tolist()) for s in range(len(sessions)))
 
 
 @pytest.mark.parametrize("times", [1, 1.7, 5, 1000])
-def test_every_session_once_an_epoch(data, folder, times, small_chunks):
+def test_every_epoch_has_every_session_once(data, folder, times, small_chunks):
     memory = int(least(data.train) * times)
     dataset = data.train.batches(**SHAPE, memory=memory, seed=5)
     assert len({part for part, _ in data.train.arrays.shards}) > 3 < len(data.train.arrays.shards)
-    epochs = [taken(dataset) for _ in range(3)]
+    epochs = [batches_of(dataset) for _ in range(3)]
     truth = expected(trs.load(folder).train, 6)
     for epoch in epochs:
         assert len(epoch) == dataset.cardinality().numpy()
@@ -90,71 +90,73 @@ def test_every_session_once_an_epoch(data, folder, times, small_chunks):
         assert pieces_in(epoch) == truth
     assert not same(epochs[0], epochs[1]) and not same(epochs[1], epochs[2])
     again = data.train.batches(**SHAPE, memory=memory, seed=5)
-    assert same(taken(again), epochs[0]) and same(taken(again), epochs[1])
-    assert not same(taken(data.train.batches(**SHAPE, memory=memory, seed=6)), epochs[0])
+    assert same(batches_of(again), epochs[0]) and same(batches_of(again), epochs[1])
+    assert not same(batches_of(data.train.batches(**SHAPE, memory=memory, seed=6)), epochs[0])
 
 
 @pytest.mark.parametrize("options", [{"long": "split"}, {"one_target": True}, {"shuffle": False}])
-def test_the_other_ways_to_cut_give_what_they_give_in_memory(data, options):
-    there = pieces_in(taken(data.train.batches(**SHAPE, **options)))
+def test_other_options_give_the_same_pieces_as_in_memory(data, options):
+    in_memory = pieces_in(batches_of(data.train.batches(**SHAPE, **options)))
     stream = data.train.batches(**SHAPE, **options, memory="2MB")
-    assert pieces_in(taken(stream)) == there
+    assert pieces_in(batches_of(stream)) == in_memory
 
 
-def test_it_begins_anywhere_and_reads_no_window_before(data, monkeypatch, small_chunks):
+def test_a_start_at_any_batch_reads_no_earlier_window(data, monkeypatch, small_chunks):
     memory = least(data.train) * 2
     dataset = data.train.batches(**SHAPE, memory=memory, seed=2)
-    _, second, third = taken(dataset), taken(dataset), taken(dataset)
+    _, second, third = batches_of(dataset), batches_of(dataset), batches_of(dataset)
     read = []
     whole = StoredSessions.read_shard
-    monkeypatch.setattr(StoredSessions, "read_shard", lambda self, *where: read.append(where) or whole(self, *where))
+    monkeypatch.setattr(StoredSessions, "read_shard", lambda self, *shard: read.append(shard) or whole(self, *shard))
     for batch in (0, 1, 2, 3, 10, len(second) - 1):
         begun = starting_at(dataset, 1, batch)
         assert begun.cardinality().numpy() == len(second) and begun.sessions is data.train
-        assert same(taken(begun), second[batch:]) and same(taken(begun), third)
+        assert same(batches_of(begun), second[batch:]) and same(batches_of(begun), third)
     read.clear()
-    taken(starting_at(dataset, 1, len(second) - 1))
+    batches_of(starting_at(dataset, 1, len(second) - 1))
     assert 0 < len(read) < len(data.train.arrays.shards) / 2
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_workers_share_the_shards_without_overlap_or_loss(data, count):
+def test_workers_split_the_shards_without_overlap_or_loss(data, count):
     one = data.train.batches(rows=12, steps=6, memory="1MB", seed=4)
     shares = [
         data.train.batches(rows=12 // count, steps=6, memory="1MB", seed=4, shard=(i, count)) for i in range(count)
     ]
     assert len({share.cardinality().numpy() for share in shares}) == 1
-    batches = [taken(share) for share in shares]
-    found = [pieces_in(some) for some in batches]
-    assert sum(found, Counter()) == pieces_in(taken(one))
-    assert len({len(some) for some in batches}) == 1
-    for index, some in enumerate(batches):
-        assert same(taken(one.of_worker(index, count)), some)
-        assert same(taken(one.starting_at(1, 3).of_worker(index, count)), taken(shares[index].starting_at(1, 3)))
+    batches = [batches_of(share) for share in shares]
+    found = [pieces_in(share) for share in batches]
+    assert sum(found, Counter()) == pieces_in(batches_of(one))
+    assert len({len(share) for share in batches}) == 1
+    for index, share in enumerate(batches):
+        assert same(batches_of(one.of_worker(index, count)), share)
+        assert same(
+            batches_of(one.starting_at(1, 3).of_worker(index, count)), batches_of(shares[index].starting_at(1, 3))
+        )
 
 
 def test_no_array_of_the_split_is_loaded(data):
     train = data.train
     assert len(train) and train.events and train.scored_events and repr(train)
-    taken(train.batches(**SHAPE, memory="1MB"))
+    batches_of(train.batches(**SHAPE, memory="1MB"))
     assert "_lists" not in vars(train.arrays)
     assert train.scored_events == np.maximum(np.diff(train.offsets) - 1, 0).sum()
 
 
-def test_windows_hold_what_they_say_and_reading_stays_below_the_bound(tmp_path, monkeypatch):
+def test_windows_and_reading_stay_within_the_bound(tmp_path, monkeypatch):
     monkeypatch.setattr(write, "PART", 40_000)
     monkeypatch.setattr(write, "ROWS", 4096)
     trs.prepare("synthetic:items=60,sessions=40000,seed=3", tmp_path / "data")
     train = trs.load(tmp_path / "data").train
     memory = int(least(train) * 1.3)
     stream = stream_of(train, memory)
-    assert memory < 24 * train.events  # it does not all fit
+    assert memory < 24 * train.events  # the split does not fit
     for epoch in range(3):
-        for number, some in enumerate(stream._in_windows(stream.shards)):
-            window = stream._window(some, epoch, number)
+        for number, shards in enumerate(stream._in_windows(stream.shards)):
+            window = stream._window(shards, epoch, number)
             arrays = (window.values, *window.pieces, window.splits, window.order)
-            assert sum(array.nbytes for array in arrays) == sum(shard.held for shard in some) + 8
-            assert sum(shard.held for shard in some) <= stream.a_window
+            assert sum(array.nbytes for array in arrays) == sum(shard.held for shard in shards) + 8
+            assert sum(shard.held for shard in shards) <= stream.window_bytes
     tracemalloc.start()
     for window, _ in stream._windows(stream.shards, 0, 0):
         del window
@@ -163,7 +165,7 @@ def test_windows_hold_what_they_say_and_reading_stays_below_the_bound(tmp_path, 
     assert peak < memory
 
 
-def test_a_shard_that_goes_is_named_when_it_is_read(folder, tmp_path):
+def test_a_damaged_or_missing_shard_is_named_when_it_is_read(folder, tmp_path):
     import shutil
 
     shutil.copytree(folder, tmp_path / "data")
@@ -173,10 +175,10 @@ def test_a_shard_that_goes_is_named_when_it_is_read(folder, tmp_path):
     content = victim.read_bytes()
     victim.write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=f"{victim.name}: is damaged"), input_errors_of(dataset):
-        taken(dataset)
+        batches_of(dataset)
     victim.unlink()
     with pytest.raises(InputError, match=f"{victim.name}: is missing"), input_errors_of(dataset):
-        taken(dataset)
+        batches_of(dataset)
     with pytest.raises(InputError, match=f"{victim.name}: is missing"):
         train.batches(**SHAPE, memory="1MB")
 
@@ -195,11 +197,11 @@ def test_a_shard_that_goes_is_named_when_it_is_read(folder, tmp_path):
         ({"shard": (0, 2)}, "memory="),
     ],
 )
-def test_bad_options_are_named(data, options, named):
+def test_an_error_names_the_invalid_option(data, options, named):
     with pytest.raises(InputError, match=named):
         data.train.batches(**{**SHAPE, **options})
 
 
-def test_sessions_in_memory_need_none(shop):
+def test_a_memory_bound_is_refused_for_sessions_in_memory(shop):
     with pytest.raises(InputError, match="in memory already"):
         shop.train.batches(memory="1MB")

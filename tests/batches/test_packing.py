@@ -10,7 +10,7 @@ logs = st.lists(st.integers(1, 12), min_size=1, max_size=60)
 
 
 def log_of(lengths):
-    """Sessions of the given lengths whose items are all different, so that each event can be told."""
+    """Returns sessions of the given lengths whose items are all different, so that items identify events."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return np.arange(2, offsets[-1] + 2, dtype=np.int32), offsets
 
@@ -29,7 +29,7 @@ def test_patterns_by_hand():
 
 
 @given(lengths=st.lists(st.integers(1, 8), max_size=80), seed=st.none() | st.integers(0, 99))
-def test_every_piece_lies_in_exactly_one_row_and_no_row_overflows(lengths, seed):
+def test_every_piece_is_in_exactly_one_row_and_no_row_overflows(lengths, seed):
     rng = None if seed is None else np.random.default_rng(seed)
     packing = pack(np.array(lengths, np.int64), 8, rng)
     assert sorted(packing.order.tolist()) == list(range(len(lengths)))
@@ -52,7 +52,7 @@ def test_shuffling_deals_other_sessions_into_the_same_rows():
 
 
 def pairs_of(laid):
-    """(item, target, item before in the same piece or 0) of every cell, told from position and segment alone."""
+    """Yields (item, target, item before in the same piece or 0) of every cell, from position and segment alone."""
     for items, position, segment, targets in zip(laid.items, laid.position, laid.segment, laid.targets, strict=True):
         for step in np.flatnonzero(targets):
             before = items[step - 1] if position[step] else 0
@@ -73,30 +73,31 @@ def test_every_event_lays_out_each_pair_once(lengths, narrow):
 
 
 @given(logs, st.integers(1, 6))
-def test_split_keeps_every_pair_and_newest_the_last_ones(lengths, steps):
+def test_split_keeps_every_pair_and_newest_keeps_the_last_ones(lengths, steps):
     values, offsets = log_of(lengths)
-    for cut, wanted in ((layout.split, None), (layout.newest, steps)):
+    for cut, kept in ((layout.split, None), (layout.newest, steps)):
         pieces = cut(offsets, steps)
         packing = pack(pieces.lengths, steps)
-        laid = layout.lay_out(values, pieces, packing, 0, len(packing), steps, len(packing)) if len(packing) else None
+        rows = len(packing)
+        laid = layout.packed_rows(values, pieces, packing, 0, rows, steps, rows) if rows else None
         found = sorted((int(a), int(b)) for a, b, _ in pairs_of(laid)) if laid else []
         expected = []
         for start, end in zip(offsets[:-1], offsets[1:], strict=True):
             all_pairs = [(int(values[i]), int(values[i + 1])) for i in range(start, end - 1)]
-            expected += all_pairs if wanted is None else all_pairs[-wanted:]
+            expected += all_pairs if kept is None else all_pairs[-kept:]
         assert found == sorted(expected)
 
 
 def test_the_event_index_finds_the_target():
     values, offsets = log_of([4, 1, 40, 3])
     for laid in layout.every_event(values, offsets, narrow=8):
-        there = laid.targets > 0
-        assert (values[laid.event[there]] == laid.targets[there]).all()
-        assert (laid.event[~there] == -1).all()
+        is_target = laid.targets > 0
+        assert (values[laid.event[is_target]] == laid.targets[is_target]).all()
+        assert (laid.event[~is_target] == -1).all()
 
 
-def some_log(seed):
-    """Few items, so that sessions begin alike; some sessions are empty or hold a single event."""
+def random_log(seed):
+    """Returns sessions over few items, so that some share a prefix; some are empty or have a single event."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, 7, 12)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -104,8 +105,8 @@ def some_log(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_events_after_the_same_items_are_known_to_be_alike(seed):
-    values, offsets = some_log(seed)
+def test_events_after_the_same_prefix_are_found(seed):
+    values, offsets = random_log(seed)
     seen, expected = {}, []
     for start, end in zip(offsets[:-1], offsets[1:], strict=True):
         expected += [seen.setdefault(tuple(values[start : event + 1]), event) for event in range(start, end)]
@@ -114,15 +115,15 @@ def test_events_after_the_same_items_are_known_to_be_alike(seed):
 
 @pytest.mark.parametrize("one_target", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_chosen_events_are_the_targets(seed, one_target):
-    values, offsets = some_log(seed)
+def test_only_the_scored_events_are_targets(seed, one_target):
+    values, offsets = random_log(seed)
     scored = np.random.default_rng(seed).random(len(values)) < 0.4
     laid = list(layout.every_event(values, offsets, cells=8, narrow=2, scored=scored, one_target=one_target))
-    found = np.concatenate([some.event[some.targets > 0] for some in laid])
+    found = np.concatenate([part.event[part.targets > 0] for part in laid])
     first = np.isin(np.arange(len(values)), offsets[:-1])
     assert sorted(found) == np.flatnonzero(scored & ~first).tolist()
-    for some in laid:
-        assert (values[some.event[some.targets > 0]] == some.targets[some.targets > 0]).all()
+    for part in laid:
+        assert (values[part.event[part.targets > 0]] == part.targets[part.targets > 0]).all()
 
 
 def test_prefixes_by_hand():

@@ -1,21 +1,21 @@
-"""A training that ends in the middle."""
+"""A callback that ends a training in the middle."""
 
 import keras
 
 
 class Killed(BaseException):
-    """Nothing that training could catch."""
+    """An exception that training does not catch."""
 
 
 class Kill(keras.callbacks.Callback):
-    """Dies after so many batches; between batches and the end of an epoch, and after it, too."""
+    """Kills the training after a number of batches, where the end of an epoch counts as one."""
 
     def __init__(self, after):
         super().__init__()
         self.left = after
 
     def on_train_batch_end(self, batch, logs=None):
-        self.left -= bool(logs)  # not the batches that are passed over
+        self.left -= bool(logs)  # skipped batches have no logs
         if self.left < 0:
             raise Killed
 

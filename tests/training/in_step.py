@@ -1,7 +1,7 @@
-"""What a worker of test_workers.py runs: `python -m tests.training.in_step DATA OUT`, alone or with a TF_CONFIG.
+"""The script of a worker in test_workers.py: `python -m tests.training.in_step DATA OUT`, alone or with a TF_CONFIG.
 
-With LOGICAL_CPUS=2 one process has two devices; with DATA_MEMORY the data is read from its files. Weights, optimizer
-states and histories go to OUT.
+With LOGICAL_CPUS=2 one process has two devices; with DATA_MEMORY the data is read from its files. It writes weights,
+optimizer states and histories to OUT.
 """
 
 import json
@@ -30,19 +30,19 @@ def without_validation(data):
 
 
 def reads_of(model, data):
-    """The operations of a step that read the whole item table, or one of the optimizer's tables of its shape."""
+    """Returns the operations of a step that read the whole item table, or an optimizer table of its shape."""
     together = model.distribute_strategy
     batch = next(iter(workers._shares(data.train.batches(rows=16, steps=8), together)))
     step = tf.function(lambda batch: together.run(model.train_step, args=(batch,)), autograph=False)
     graph = step.get_concrete_function(batch).graph
     table = model.output_items.table.shape
-    reads = [one for one in graph.get_operations() if one.type == "ReadVariableOp" and one.outputs[0].shape == table]
-    assert any(one.type == "ResourceGather" for one in graph.get_operations())
-    return [one.name for one in reads]
+    reads = [op for op in graph.get_operations() if op.type == "ReadVariableOp" and op.outputs[0].shape == table]
+    assert any(op.type == "ResourceGather" for op in graph.get_operations())
+    return [op.name for op in reads]
 
 
 def read_shards():
-    """The shards that are read into windows from now on."""
+    """Returns a list to which every shard is added that is read into a window from now on."""
     found, read = [], out_of_core._Stream._window
 
     def window(stream, shards, *number):

@@ -28,18 +28,18 @@ def fitted(shop, **options):
     return model, rates.seen
 
 
-def test_a_straight_line_to_zero_and_back_to_what_was_said(shop):
+def test_the_rate_decays_to_zero_and_is_then_reset(shop):
     model, seen = fitted(shop, epochs=2)
     np.testing.assert_allclose(seen, 0.2 * (1 - np.arange(10) / 10), rtol=1e-5)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.2)
 
 
-def test_goes_on_where_it_was(shop):
+def test_a_later_initial_epoch_continues_the_line(shop):
     _, seen = fitted(shop, epochs=4, initial_epoch=3)
     np.testing.assert_allclose(seen, 0.2 * (1 - np.arange(15, 20) / 20), rtol=1e-5)
 
 
-def test_by_its_setting(shop):
+def test_the_setting_decay_adds_the_callback(shop):
     settings = training.settings_of("gru4rec", {"decay": "linear", "epochs": 1, "units": [4], "negatives": 8})
     model = training.build("gru4rec", shop.items, settings)
     training.fit(model, shop, settings)

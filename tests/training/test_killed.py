@@ -1,4 +1,4 @@
-"""kill -9, for real: at any moment, also while a checkpoint is being written."""
+"""Real kill -9 at any moment, also while a checkpoint is written."""
 
 import json
 import random
@@ -20,26 +20,26 @@ KILLS = 20
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    place = tmp_path_factory.mktemp("killed")
-    trs.prepare("synthetic:items=100,sessions=1500,seed=1", place / "data")
-    assert begin(place, "whole", "--checkpoint", "none").wait() == 0
-    return place
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("killed")
+    trs.prepare("synthetic:items=100,sessions=1500,seed=1", root / "data")
+    assert begin(root, "whole", "--checkpoint", "none").wait() == 0
+    return root
 
 
-def begin(place, run, *more):
-    words = ["train", f"{place}/data", "--model", "gru4rec", "--out", f"{place}/{run}", "--seed", "5", *WORDS, *more]
+def begin(root, run, *more):
+    words = ["train", f"{root}/data", "--model", "gru4rec", "--out", f"{root}/{run}", "--seed", "5", *WORDS, *more]
     return subprocess.Popen([sys.executable, "-c", START, *words], stdout=subprocess.DEVNULL)
 
 
 def wait_for(pattern, folder, process):
-    """Until there is something newer than the process."""
+    """Waits for a file newer than the process."""
     began = time.time()
 
     def newer(path):
         try:
             return path.stat().st_mtime > began
-        except FileNotFoundError:  # renamed or gone meanwhile
+        except FileNotFoundError:  # renamed or removed meanwhile
             return False
 
     while process.poll() is None and not any(map(newer, folder.glob(pattern))):
@@ -52,13 +52,13 @@ def weights(run):
 
 
 @pytest.mark.slow
-def test_every_resume_ends_equal(place):
+def test_every_resumed_training_ends_with_the_same_weights(root):
     chance, kills, half_written, run = random.Random(7), 0, 0, 0
-    whole = weights(place / "whole")
+    whole = weights(root / "whole")
     while kills < KILLS:
-        name, unfinished = f"run-{run}", place / f"run-{run}.unfinished"
+        name, unfinished = f"run-{run}", root / f"run-{run}.unfinished"
         for _ in range(4):
-            process = begin(place, name, "--checkpoint", "1")
+            process = begin(root, name, "--checkpoint", "1")
             if kills % 4 == 0:  # anywhere from the start of the process on
                 time.sleep(chance.random() * 8)
             elif kills % 4 == 2:  # in training, or after its end
@@ -71,11 +71,11 @@ def test_every_resume_ends_equal(place):
             if process.wait() == -signal.SIGKILL:
                 kills += 1
                 half_written += any(unfinished.glob("*.partial"))
-        if not (place / name).exists():
-            assert begin(place, name).wait() == 0
-        assert all((mine == yours).all() for mine, yours in zip(weights(place / name), whole, strict=True))
+        if not (root / name).exists():
+            assert begin(root, name).wait() == 0
+        assert all((own == expected).all() for own, expected in zip(weights(root / name), whole, strict=True))
         for file in ("history.json", "metrics.json"):
-            assert json.loads((place / name / file).read_text()) == json.loads((place / "whole" / file).read_text())
-        assert not any(path.name.startswith(f"{name}.partial") for path in place.iterdir())
+            assert json.loads((root / name / file).read_text()) == json.loads((root / "whole" / file).read_text())
+        assert not any(path.name.startswith(f"{name}.partial") for path in root.iterdir())
         run += 1
     assert half_written

@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def no_loading(folder, monkeypatch):
-    """The arrays of the train split are not to be had."""
+    """Makes loading the arrays of the train split an error."""
     read = StoredSessions._lists.func
 
     def only_small(self):
@@ -50,14 +50,14 @@ def test_gru4rec_learns_without_loading_the_training_data(folder, tmp_path, no_l
     assert json.loads((tmp_path / "run/metrics.json").read_text())["metrics"]
 
 
-def test_it_is_what_the_command_line_says(folder, tmp_path, no_loading):
-    said = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+def test_the_command_line_option_sets_the_bound(folder, tmp_path, no_loading):
+    words = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
     command = ["train", str(folder), "--model", "gru4rec", "--out", str(tmp_path / "run"), "--data-memory", "300KB"]
-    assert cli.main([*command, *said, "--seed", "1"]) in (0, None)
+    assert cli.main([*command, *words, "--seed", "1"]) in (0, None)
     assert json.loads((tmp_path / "run/run.json").read_text())["data_memory"] == 300_000
 
 
-def test_a_training_that_was_broken_off_ends_with_the_same_bits(folder, tmp_path):
+def test_an_interrupted_training_ends_with_the_same_bits(folder, tmp_path):
     class Broken(Exception):
         pass
 
@@ -73,14 +73,14 @@ def test_a_training_that_was_broken_off_ends_with_the_same_bits(folder, tmp_path
     whole = trained(folder, tmp_path / "whole")
     with pytest.raises(Broken):
         trained(folder, tmp_path / "run", checkpoint=3, callbacks=[Break(tmp_path / "log.csv")])
-    with pytest.raises(InputError, match="data_memory: 300000 there, 400000 now"):
+    with pytest.raises(InputError, match="data_memory: 300000 then, 400000 now"):
         trained(folder, tmp_path / "run", "400KB")
     resumed = trained(folder, tmp_path / "run")
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_shard_that_goes_while_training_is_named(folder, tmp_path):
+def test_an_error_names_a_shard_that_goes_missing_during_training(folder, tmp_path):
     import shutil
 
     import keras
@@ -98,12 +98,12 @@ def test_a_shard_that_goes_while_training_is_named(folder, tmp_path):
     [
         ("popularity", {}, "1MB", "popularity needs all training data at once"),
         ("matrix_factorization", {}, "1MB", "matrix_factorization needs all"),
-        ("gru4rec", {"lanes": 4}, "1MB", "carry"),
+        ("gru4rec", {"lanes": 4}, "1MB", "carry=True"),
         ("gru4rec", {}, "a lot", "memory='a lot'"),
-        ("gru4rec", {}, "1KB", "say at least"),
+        ("gru4rec", {}, "1KB", "must be at least"),
     ],
 )
-def test_what_cannot_be_is_refused(folder, tmp_path, model, more, memory, named):
+def test_a_bound_is_refused_where_it_cannot_be_kept(folder, tmp_path, model, more, memory, named):
     settings = training.settings_of(model, more)
     with pytest.raises(InputError, match=named):
         training.train(trs.load(folder), model, tmp_path / "run", settings, data_memory=memory)
@@ -111,7 +111,7 @@ def test_what_cannot_be_is_refused(folder, tmp_path, model, more, memory, named)
 
 
 @pytest.mark.slow
-def test_two_workers_read_their_own_shards_and_end_alike(folder, tmp_path):
+def test_two_workers_read_different_shards_and_end_with_equal_weights(folder, tmp_path):
     (tmp_path / "data").symlink_to(folder)
     (first, histories), (second, others) = run_all(tmp_path, ["first", "second"], DATA_MEMORY="300000")
     for name in first.files:

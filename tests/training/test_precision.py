@@ -1,4 +1,4 @@
-"""Half precision by a setting: it learns, is kept, goes on and answers."""
+"""Half precision by a setting: training, saving, continuing and recommending."""
 
 import keras
 import numpy as np
@@ -25,9 +25,9 @@ def data():
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in TRAININGS])
-def test_float16(name, data, tmp_path):
-    model, said = TRAININGS[name]
-    settings = training.settings_of(model, SMALL, said)
+def test_a_model_trained_in_float16_is_saved_and_exported(name, data, tmp_path):
+    model, own = TRAININGS[name]
+    settings = training.settings_of(model, SMALL, own)
     trained = training.train(data, model, tmp_path / "run", settings, seed=1)
     assert keras.config.dtype_policy().name == "float32"  # of everything else
     assert trained.compute_dtype == "float16" and trained.output_items.table.dtype == "float32"
@@ -42,14 +42,14 @@ def test_float16(name, data, tmp_path):
     )
     scored = evaluation.evaluate(again, data.test, slices=False).metrics["recall@20"]
     assert scored > 1.5 * evaluation.chance(len(data.items), 1).metrics["recall@20"]
-    asked = [data.items.ids[:3].tolist()]
-    best = trained.recommend(asked, k=5)
-    assert again.recommend(asked, k=5).items.tolist() == best.items.tolist()
-    items, scores = trs.export.ask(again.export(tmp_path / "saved" / "1", k=5), asked)
+    histories = [data.items.ids[:3].tolist()]
+    best = trained.recommend(histories, k=5)
+    assert again.recommend(histories, k=5).items.tolist() == best.items.tolist()
+    items, scores = trs.export.ask(again.export(tmp_path / "saved" / "1", k=5), histories)
     assert items.tolist() == best.items.tolist() and np.isfinite(scores).all()
 
 
-def test_float16_goes_on_with_a_newer_log(data):
+def test_float16_continues_with_a_newer_log(data):
     settings = training.settings_of("gru4rec", SMALL)
     model = training.build("gru4rec", data.items, settings)
     newer = trs.synthetic_sessions(items=120, sessions=300, seed=2)
@@ -57,11 +57,11 @@ def test_float16_goes_on_with_a_newer_log(data):
     assert isinstance(grown.optimizer, LossScale) and grown.output_items.compute_dtype == "float16"
 
 
-def test_a_precision_is_said_by_name(data):
+def test_a_precision_is_given_by_name(data):
     settings = training.settings_of("gru4rec", {"precision": "mixed_bfloat16"})
     model = training.build("gru4rec", data.items, settings)
     assert model.compute_dtype == "bfloat16" and not isinstance(model.optimizer, LossScale)
-    with pytest.raises(InputError, match="precision='half': say one of float32, mixed_bfloat16, mixed_float16"):
+    with pytest.raises(InputError, match="precision='half': must be one of float32, mixed_bfloat16, mixed_float16"):
         training.build("gru4rec", data.items, settings | {"precision": "half"})
     with pytest.raises(InputError, match="precision='mixed_float16': matrix_factorization learns in float32"):
         settings = training.settings_of("matrix_factorization", {"precision": "mixed_float16"})

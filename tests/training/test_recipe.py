@@ -6,7 +6,7 @@ from tfrecsession import InputError, presets, training
 from tfrecsession.models import MODELS, ItemKNN, SequenceModel
 
 
-def test_later_settings_win():
+def test_later_settings_override_earlier_ones():
     settings = training.settings_of("gru4rec", {"units": [50], "epochs": 3}, {"epochs": 9})
     assert settings["units"] == [50] and settings["epochs"] == 9
 
@@ -23,50 +23,49 @@ def test_an_unknown_model_lists_the_known_ones_nearest_first():
 
 @pytest.mark.parametrize(("key", "value"), [("loss", "hinge"), ("optimizer", "sgd")])
 def test_unknown_choices_list_the_known_ones(shop, key, value):
-    with pytest.raises(InputError, match=f"{key}='{value}': say one of"):
+    with pytest.raises(InputError, match=f"{key}='{value}': must be one of"):
         training.build("gru4rec", shop.items, training.settings_of("gru4rec", {key: value}))
 
 
-def test_several_batches_a_step(shop):
-    def optimizer(name, **said):
-        return training.build(
-            "gru4rec", shop.items, training.settings_of("gru4rec", {"optimizer": name, **said})
-        ).optimizer
+def test_the_setting_accumulate_reaches_the_optimizer(shop):
+    def optimizer(name, **more):
+        settings = training.settings_of("gru4rec", {"optimizer": name, **more})
+        return training.build("gru4rec", shop.items, settings).optimizer
 
     for name in training.recipe.OPTIMIZERS:
         assert optimizer(name).gradient_accumulation_steps is None
         assert optimizer(name, accumulate=4).gradient_accumulation_steps == 4
     for wrong in (0, -1, 2.5, True):
-        with pytest.raises(InputError, match=f"accumulate={wrong}: say how many batches make one step"):
+        with pytest.raises(InputError, match=f"accumulate={wrong}: must be the number of batches"):
             optimizer("adam", accumulate=wrong)
 
 
-def test_halves_of_a_batch_step_as_the_whole(shop):
-    """Input table, sparse, and output table, dense, of a full softmax."""
-    said = {"units": [8], "sampler": "full", "embedding": "separate", "dropout": 0.0}
+def test_two_accumulated_halves_of_a_batch_make_the_step_of_the_whole(shop):
+    """Covers sparse gradients (of the input table) and dense ones (of the output table of a full softmax)."""
+    given = {"units": [8], "sampler": "full", "embedding": "separate", "dropout": 0.0}
     batch, targets = next(iter(shop.train.batches(rows=16, steps=8, seed=1)))
     halves = [({name: array[i : i + 8] for name, array in batch.items()}, targets[i : i + 8]) for i in (0, 8)]
     trained = []
     for more, parts in (({}, [(batch, targets)]), ({"accumulate": 2}, halves)):
         keras.utils.set_random_seed(1)
-        model = training.build("gru4rec", shop.items, training.settings_of("gru4rec", said, more))
+        model = training.build("gru4rec", shop.items, training.settings_of("gru4rec", given, more))
         for _ in range(2):
             for part in parts:
                 model.train_step(part)
         trained.append(model)
     one, other = trained
     assert int(one.optimizer.iterations) == int(other.optimizer.iterations) == 2
-    for mine, yours in zip(one.weights, other.weights, strict=True):
-        np.testing.assert_allclose(mine.numpy(), yours.numpy(), rtol=1e-5, atol=1e-6)
+    for weight, expected in zip(other.weights, one.weights, strict=True):
+        np.testing.assert_allclose(weight.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", MODELS["gru4rec"].learning.losses)
-def test_every_loss_has_its_settings(shop, loss):
+def test_every_loss_gets_its_settings(shop, loss):
     given = {"loss": loss, "regularization": 0.7, "elu": 0.5, "logq": 0.25}
-    made = training.build("gru4rec", shop.items, training.settings_of("gru4rec", given)).ranking_loss
-    assert type(made).__name__.lower() == loss.replace("_", "")
-    config = made.get_config()
-    # the logQ correction is of the softmax; the authors have it for cross-entropy alone
+    built = training.build("gru4rec", shop.items, training.settings_of("gru4rec", given)).ranking_loss
+    assert type(built).__name__.lower() == loss.replace("_", "")
+    config = built.get_config()
+    # the logQ correction belongs to the softmax; the authors use it for cross-entropy alone
     assert config["logq"] == (0.25 if loss == "cross_entropy" else 0.0)
     assert config.get("regularization", 0.7) == 0.7 and config.get("elu", 0.5) == 0.5
 
@@ -76,17 +75,17 @@ def test_a_factorization_learns_with_every_loss_and_two_more(shop, loss):
     given = {"loss": loss, "unobserved_weight": 0.3, "l2": 0.2, "dim": 4}
     if loss == "mean_squared_error":
         given["rating"] = "rating"
-    made = training.build("matrix_factorization", shop.items, training.settings_of("matrix_factorization", given))
-    assert type(made.ranking_loss).__name__.lower() == loss.replace("_", "")
-    assert (made.l2, made.dim, made.negatives.count) == (0.2, 4, 512)
-    assert getattr(made.ranking_loss, "unobserved_weight", 0.3) == 0.3
+    model = training.build("matrix_factorization", shop.items, training.settings_of("matrix_factorization", given))
+    assert type(model.ranking_loss).__name__.lower() == loss.replace("_", "")
+    assert (model.l2, model.dim, model.negatives.count) == (0.2, 4, 512)
+    assert getattr(model.ranking_loss, "unobserved_weight", 0.3) == 0.3
     if loss not in training.recipe.LOSSES:
-        with pytest.raises(InputError, match=f"loss='{loss}': say one of"):
+        with pytest.raises(InputError, match=f"loss='{loss}': must be one of"):
             training.build("gru4rec", shop.items, training.settings_of("gru4rec", {"loss": loss}))
 
 
 @pytest.mark.parametrize(
-    ("sampler", "drawn"),
+    ("sampler", "counts"),
     [
         ("popularity", {"Popularity": 10}),
         ("uniform", {"Uniform": 10}),
@@ -95,12 +94,12 @@ def test_a_factorization_learns_with_every_loss_and_two_more(shop, loss):
         ("in_batch+popularity", {"InBatch": None, "Popularity": 10}),
     ],
 )
-def test_samplers_by_name(shop, sampler, drawn):
+def test_samplers_by_name(shop, sampler, counts):
     settings = training.settings_of("gru4rec", {"sampler": sampler, "negatives": 10, "alpha": 0.2, "mask_hits": False})
-    made = training.build("gru4rec", shop.items, settings).negatives
-    parts = getattr(made, "draws", [made])
-    assert {type(part).__name__: part.count for part in parts} == drawn
-    # trap 7: alpha is not ignored
+    negatives = training.build("gru4rec", shop.items, settings).negatives
+    parts = getattr(negatives, "draws", [negatives])
+    assert {type(part).__name__: part.count for part in parts} == counts
+    # alpha is not ignored
     assert all(not part.mask_hits and getattr(part, "alpha", 0.2) == 0.2 for part in parts)
 
 
@@ -113,7 +112,7 @@ def test_the_full_softmax_by_name(shop):
 
 @pytest.mark.parametrize("sampler", ["zipf", "in_batch+full", "", 3])
 def test_unknown_samplers_list_the_known_ones(shop, sampler):
-    with pytest.raises(InputError, match=r"sampler=.*: say one of popularity, .* in_batch\+popularity"):
+    with pytest.raises(InputError, match=r"sampler=.*: must be one of popularity, .* in_batch\+popularity"):
         training.build("gru4rec", shop.items, training.settings_of("gru4rec", {"sampler": sampler}))
 
 

@@ -1,4 +1,4 @@
-"""A training that dies ends as if nothing had been, bit for bit."""
+"""A resumed training ends as an uninterrupted one, bit for bit."""
 
 import csv
 import random
@@ -45,18 +45,18 @@ def data():
 
 
 def settings_of(name, **more):
-    model, said = TRAININGS[name]
-    return model, training.settings_of(model, {**said, **more})
+    model, own = TRAININGS[name]
+    return model, training.settings_of(model, {**own, **more})
 
 
 def assert_same(one, other):
-    """Every bit of two models: weights, optimizer, random generators (which no .keras file holds), running means."""
-    for mine, yours in zip(variables_of(one), variables_of(other), strict=True):
-        assert np.asarray(mine.numpy()).tobytes() == np.asarray(yours.numpy()).tobytes(), getattr(mine, "path", mine)
+    """Compares every bit: weights, optimizer, random generators (which no .keras file holds), running means."""
+    for a, b in zip(variables_of(one), variables_of(other), strict=True):
+        assert np.asarray(a.numpy()).tobytes() == np.asarray(b.numpy()).tobytes(), getattr(a, "path", a)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in TRAININGS])
-def test_ends_as_if_nothing_had_been(name, data, tmp_path):
+def test_a_resumed_training_ends_as_an_uninterrupted_one(name, data, tmp_path):
     model, settings = settings_of(name)
     whole = training.train(data, model, tmp_path / "whole", settings, seed=3, checkpoint=None)
     batches = 3 * int(whole.training_batches(data.train, settings, 3).cardinality())
@@ -78,50 +78,50 @@ TINY = training.settings_of("gru4rec", {**PACKED, "units": [4], "steps": 4})
 
 @pytest.fixture(scope="module")
 def died(data, tmp_path_factory):
-    """A training that died in its second epoch."""
-    place = tmp_path_factory.mktemp("died")
+    """A training that was killed in its second epoch."""
+    folder = tmp_path_factory.mktemp("died")
     batches = int(trs.models.GRU4Rec(data.items).training_batches(data.train, TINY, 3).cardinality())
     with pytest.raises(Killed):
-        training.train(data, "gru4rec", place / "run", TINY, **OPTIONS, callbacks=[Kill(batches + 8)])
-    return place
+        training.train(data, "gru4rec", folder / "run", TINY, **OPTIONS, callbacks=[Kill(batches + 8)])
+    return folder
 
 
 @pytest.fixture
 def broken(died, tmp_path):
-    """The run folder that it was to make."""
+    """A copy of that training; its run folder does not exist yet."""
     shutil.copytree(died, tmp_path, dirs_exist_ok=True)
     return tmp_path / "run"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "difference"),
     [
-        ({"seed": 4}, r"seed: 3 there, 4 now"),
+        ({"seed": 4}, r"seed: 3 then, 4 now"),
         (
             {"settings": TINY | {"units": [6], "alpha": 0.7}},
-            r"setting units: \[4\] there, \[6\] now; setting alpha",
+            r"setting units: \[4\] then, \[6\] now; setting alpha",
         ),
-        ({"model": "narm", "settings": training.settings_of("narm", PACKED)}, r"model: 'gru4rec' there, 'narm' now"),
-        ({"k": (10,)}, r"k: \[20\] there, \[10\] now"),
-        ({"data": "other"}, r"data: '\w+' there, '\w+' now"),
+        ({"model": "narm", "settings": training.settings_of("narm", PACKED)}, r"model: 'gru4rec' then, 'narm' now"),
+        ({"k": (10,)}, r"k: \[20\] then, \[10\] now"),
+        ({"data": "other"}, r"data: '\w+' then, '\w+' now"),
     ],
 )
-def test_another_training_is_refused_by_what_differs(data, broken, change, said):
-    asked = {"data": data, "model": "gru4rec", "out": broken, "settings": TINY, **OPTIONS} | change
-    if asked["data"] == "other":
-        asked["data"] = trs.synthetic_sessions(items=100, sessions=500, seed=2)
-    with pytest.raises(InputError, match=f"checkpoint-.*another training. {said}.*--overwrite"):
-        training.train(**asked)
-    assert snapshot.read(broken.with_name("run.unfinished"))  # and it can still go on
+def test_a_checkpoint_of_another_training_is_refused_by_what_differs(data, broken, change, difference):
+    arguments = {"data": data, "model": "gru4rec", "out": broken, "settings": TINY, **OPTIONS} | change
+    if arguments["data"] == "other":
+        arguments["data"] = trs.synthetic_sessions(items=100, sessions=500, seed=2)
+    with pytest.raises(InputError, match=f"checkpoint-.*another training. {difference}.*--overwrite"):
+        training.train(**arguments)
+    assert snapshot.read(broken.with_name("run.unfinished"))  # it can still be resumed
 
 
-def test_afresh_on_request(data, broken):
+def test_overwrite_starts_afresh(data, broken):
     seen = Seen()
     training.train(data, "gru4rec", broken, TINY, seed=4, overwrite=True, callbacks=[seen])
     assert seen.epochs == [0, 1, 2] and not broken.with_name("run.unfinished").exists()
 
 
-def test_replaces_a_run_and_goes_on_all_the_same(data, broken):
+def test_a_training_that_replaces_a_run_can_be_resumed(data, broken):
     broken.mkdir()
     (broken / "run.json").write_text("{}")
     with pytest.raises(InputError, match="exists already"):
@@ -144,7 +144,7 @@ class Seen(keras.callbacks.Callback):
         self.batches[-1] += bool(logs)
 
 
-def test_only_what_is_left_is_done(data, broken):
+def test_only_the_remaining_batches_are_trained(data, broken):
     state, _ = snapshot.read(broken.with_name("run.unfinished"))
     assert (state["epoch"], state["batch"]) == (1, 6)
     seen = Seen()
@@ -152,9 +152,9 @@ def test_only_what_is_left_is_done(data, broken):
     assert seen.epochs == [1, 2] and seen.batches[0] == seen.batches[1] - 6
 
 
-def test_a_run_killed_after_it_was_there(data, broken, monkeypatch):
-    """Published, but what it went on from is still beside it."""
-    monkeypatch.setattr("tfrecsession.training.unfinished_run.shutil.rmtree", lambda *where, **how: None)
+def test_a_run_is_finished_if_killed_after_it_was_published(data, broken, monkeypatch):
+    """The unfinished folder still exists beside the run."""
+    monkeypatch.setattr("tfrecsession.training.unfinished_run.shutil.rmtree", lambda *args, **options: None)
     training.train(data, "gru4rec", broken, TINY, **OPTIONS)
     monkeypatch.undo()
     assert broken.with_name("run.unfinished").exists()
@@ -163,7 +163,7 @@ def test_a_run_killed_after_it_was_there(data, broken, monkeypatch):
     assert not broken.with_name("run.unfinished").exists()
 
 
-def test_the_log_misses_no_epoch(data, tmp_path):
+def test_the_log_of_a_resumed_training_has_every_epoch(data, tmp_path):
     class DiesBesideTheCheckpoint(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             if epoch == 1:
@@ -178,7 +178,7 @@ def test_the_log_misses_no_epoch(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_that_had_all_but_ended(data, tmp_path):
+def test_a_training_killed_after_its_last_epoch(data, tmp_path):
     whole = training.train(data, "gru4rec", tmp_path / "whole", TINY, seed=3)
 
     class AtTheEnd(Kill):
@@ -194,7 +194,7 @@ def test_a_training_that_had_all_but_ended(data, tmp_path):
 
 
 def test_a_full_disk_costs_a_warning(data, tmp_path):
-    """The system refuses to let files grow any further, in the middle of a checkpoint."""
+    """Limits the size of files, so that a checkpoint fails in the middle."""
 
     class Fill(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -209,9 +209,9 @@ def test_a_full_disk_costs_a_warning(data, tmp_path):
             model.fit(batches, epochs=2, verbose=0, callbacks=[checkpoint, Fill()])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (SOFT, HARD))
-    state, place = snapshot.read(folder)
+    state, saved = snapshot.read(folder)
     assert len(warned) >= 3 and (state["epoch"], state["batch"]) == (1, 0)
-    assert [path.name for path in folder.iterdir()] == [place.name]
+    assert [path.name for path in folder.iterdir()] == [saved.name]
     again, batches = plain_model(data)
     checkpoint = training.Checkpoint(folder, 3)
     again.fit(checkpoint.remaining(batches), epochs=2, initial_epoch=1, verbose=0, callbacks=[checkpoint])
@@ -225,7 +225,7 @@ def plain_model(data, units=4):
     return model, data.train.batches(rows=16, steps=8, seed=2)
 
 
-def test_in_plain_fit(data, tmp_path):
+def test_checkpoints_in_plain_fit(data, tmp_path):
     whole, batches = plain_model(data)
     whole.fit(batches, epochs=2, verbose=0)
     for after in (5, 9, None):
@@ -242,11 +242,11 @@ def test_in_plain_fit(data, tmp_path):
     assert len(checkpoint.history["loss"]) == 2 and checkpoint.seconds > 0
     other, batches = plain_model(data, units=5)
     checkpoint = training.Checkpoint(tmp_path / "kept")
-    with pytest.raises(InputError, match=r"model's units: \[4\] there, \[5\] now"):
+    with pytest.raises(InputError, match=r"model's units: \[4\] then, \[5\] now"):
         other.fit(batches, verbose=0, callbacks=[checkpoint])
 
 
-def test_two_processes_in_one_place(data, tmp_path):
+def test_two_trainings_into_one_folder_are_refused(data, tmp_path):
     with (
         unfinished(tmp_path / "run"),
         pytest.raises(InputError, match="another process is training into it"),
@@ -257,22 +257,22 @@ def test_two_processes_in_one_place(data, tmp_path):
 
 
 @pytest.mark.parametrize("every", ["often", "5", 5, "5m", "30s", "1000 batches", "0", "", "auto"])
-def test_when(tmp_path, every):
+def test_checkpoint_intervals(tmp_path, every):
     if every in ("often", "0", ""):
-        with pytest.raises(InputError, match="say a time, as 5m|must be a number and a unit"):
+        with pytest.raises(InputError, match="checkpoint=.*must be a time, e.g. 5m|must be a number and a unit"):
             training.Checkpoint(tmp_path, every)
     else:
         training.Checkpoint(tmp_path, every)
 
 
-def test_at_most_a_fiftieth_of_the_time(tmp_path, monkeypatch):
-    """A clock that goes a second a batch, and a disk that takes three seconds."""
-    now, kept = [0.0], []
+def test_checkpoints_take_at_most_2_percent_of_the_time(tmp_path, monkeypatch):
+    """With a clock of one second a batch, and a disk that takes three seconds."""
+    now, saved = [0.0], []
     monkeypatch.setattr("tfrecsession.training.checkpoint.time.perf_counter", lambda: now[0])
 
     def write(folder, state, arrays):
         now[0] += 3
-        kept.append((state["epoch"], state["batch"]))
+        saved.append((state["epoch"], state["batch"]))
 
     monkeypatch.setattr("tfrecsession.training.checkpoint.snapshot.write", write)
     checkpoint = training.Checkpoint(tmp_path)
@@ -287,15 +287,15 @@ def test_at_most_a_fiftieth_of_the_time(tmp_path, monkeypatch):
             now[0] += 1
             checkpoint.on_train_batch_end(batch)
         checkpoint.on_epoch_end(epoch)
-    assert kept == [(2, 0), (2, 300), (2, 600), (2, 900)] and 3 * len(kept) < 0.02 * now[0]
+    assert saved == [(2, 0), (2, 300), (2, 600), (2, 900)] and 3 * len(saved) < 0.02 * now[0]
 
 
-def test_a_checkpoint_that_is_not_whole(data, broken):
-    _, place = snapshot.read(broken.with_name("run.unfinished"))
-    content = (place / "variables.bin").read_bytes()
-    (place / "variables.bin").write_bytes(content[:-1])
+def test_an_incomplete_checkpoint_is_refused(data, broken):
+    _, checkpoint = snapshot.read(broken.with_name("run.unfinished"))
+    content = (checkpoint / "variables.bin").read_bytes()
+    (checkpoint / "variables.bin").write_bytes(content[:-1])
     with pytest.raises(InputError, match=f"checkpoint-.*variables.bin has {len(content) - 1:,} of {len(content):,}"):
         training.train(data, "gru4rec", broken, TINY, **OPTIONS)
-    (place / "state.json").write_text("{")
+    (checkpoint / "state.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
         training.train(data, "gru4rec", broken, TINY, **OPTIONS)

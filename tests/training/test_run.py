@@ -15,7 +15,7 @@ def on_disk(tmp_path):
     return trs.load(tmp_path / "data")
 
 
-def test_a_run_holds_what_it_takes_to_repeat_it(on_disk, tmp_path):
+def test_a_run_has_everything_to_repeat_it(on_disk, tmp_path):
     settings = training.settings_of("gru4rec", QUICK)
     model = training.train(on_disk, "gru4rec", tmp_path / "run", settings, seed=5)
     run = training.open_run(tmp_path / "run")
@@ -26,13 +26,13 @@ def test_a_run_holds_what_it_takes_to_repeat_it(on_disk, tmp_path):
     assert len(history["loss"]) == 1 and "val_recall@20" in history
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]
     assert metrics["recall@20"] == history["val_recall@20"][-1]
-    # repeated from what the folder says
+    # repeated from the content of the folder
     again = training.train(
         run.data(), run.info["model"], tmp_path / "again", run.info["settings"], seed=run.info["seed"]
     )
-    asked = [[on_disk.items.ids[0]]]
-    assert again.recommend(asked, k=5).scores.tolist() == model.recommend(asked, k=5).scores.tolist()
-    assert run.model().recommend(asked, k=5).scores.tolist() == model.recommend(asked, k=5).scores.tolist()
+    histories = [[on_disk.items.ids[0]]]
+    assert again.recommend(histories, k=5).scores.tolist() == model.recommend(histories, k=5).scores.tolist()
+    assert run.model().recommend(histories, k=5).scores.tolist() == model.recommend(histories, k=5).scores.tolist()
 
 
 def test_other_data_is_refused(on_disk, tmp_path):
@@ -42,7 +42,7 @@ def test_other_data_is_refused(on_disk, tmp_path):
         training.open_run(tmp_path / "run").data(tmp_path / "other")
 
 
-def test_a_failed_training_leaves_nothing(on_disk, tmp_path):
+def test_a_failed_training_leaves_no_files(on_disk, tmp_path):
     settings = training.settings_of("gru4rec", {**QUICK, "learning_rate": float("inf")})
     with pytest.raises(InputError, match="lower learning_rate"):
         training.train(on_disk, "gru4rec", tmp_path / "run", settings)
@@ -58,6 +58,6 @@ def test_session_parallel_and_samplers_by_their_settings(on_disk, tmp_path, more
     assert training.open_run(tmp_path / "run").model().recommend([[on_disk.items.ids[0]]], k=3).items.shape == (1, 3)
 
 
-def test_not_a_run(tmp_path):
+def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no run\.json"):
         training.open_run(tmp_path)

@@ -1,4 +1,4 @@
-"""What a person, a spreadsheet and TensorBoard see of a training."""
+"""Progress, CSV log and TensorBoard log of a training."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ def data():
     return trs.synthetic_sessions(items=60, sessions=300, seed=1)
 
 
-def made(data, **options):
+def compiled(data, **options):
     keras.utils.set_random_seed(1)
     model = trs.models.GRU4Rec(data.items, units=[4], negatives=trs.negatives.Popularity(8))
     model.compile(trs.optimizers.LazyAdagrad(0.1, **options), trs.losses.CrossEntropy(), [trs.metrics.Recall(5)])
@@ -30,8 +30,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_one_line_an_epoch_in_a_file(data):
-    model, batches = made(data)
+def test_progress_writes_a_line_per_epoch_to_a_file(data):
+    model, batches = compiled(data)
     out = io.StringIO()
     history = model.fit(
         batches, validation_data=data.validation, epochs=2, verbose=0, callbacks=[training.Progress(out)]
@@ -41,10 +41,10 @@ def test_one_line_an_epoch_in_a_file(data):
     assert f"val_recall@5 {history['val_recall@5'][1]:.4f}" in second and " events/s" in second
 
 
-def test_one_line_in_all_on_a_terminal(data, monkeypatch):
+def test_progress_updates_one_line_on_a_terminal(data, monkeypatch):
     monkeypatch.setattr("tfrecsession.training.progress.EVERY", 0.0)
     monkeypatch.setenv("COLUMNS", "100")
-    model, batches = made(data)
+    model, batches = compiled(data)
     out = Terminal()
     model.fit(batches, validation_data=data.validation, epochs=2, verbose=0, callbacks=[training.Progress(out)])
     shown = out.getvalue().split("\r")
@@ -56,8 +56,8 @@ def test_one_line_in_all_on_a_terminal(data, monkeypatch):
     assert "events/s" in half and len(half) < 100
 
 
-def test_the_pace_counts_the_targets_there_are(data):
-    model, batches = made(data)
+def test_the_pace_counts_targets(data):
+    model, batches = compiled(data)
 
     class Count(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
@@ -80,8 +80,8 @@ def rows_of(file):
     return list(csv.DictReader(file.open()))
 
 
-def test_a_row_an_epoch_and_in_between(data, tmp_path):
-    model, batches = made(data)
+def test_the_csv_log_has_rows_per_epoch_and_in_between(data, tmp_path):
+    model, batches = compiled(data)
     steps = int(batches.cardinality())
     log = training.CSVLog(tmp_path / "logs" / "log.csv", every=4)
     history = model.fit(
@@ -92,29 +92,29 @@ def test_a_row_an_epoch_and_in_between(data, tmp_path):
         callbacks=[training.LinearDecay(), log],
     ).history
     rows = rows_of(tmp_path / "logs" / "log.csv")
-    places = [(epoch, batch) for epoch in (1, 2) for batch in [*range(4, steps, 4), steps]]
-    assert [(int(row["epoch"]), int(row["batch"])) for row in rows] == places
+    expected = [(epoch, batch) for epoch in (1, 2) for batch in [*range(4, steps, 4), steps]]
+    assert [(int(row["epoch"]), int(row["batch"])) for row in rows] == expected
     ends = [row for row in rows if row["batch"] == str(steps)]
     assert [float(row["loss"]) for row in ends] == history["loss"]
     assert [float(row["val_recall@5"]) for row in ends] == history["val_recall@5"]
     assert rows[0]["val_recall@5"] == "" and float(rows[0]["events_per_second"]) > 0
     assert float(rows[0]["learning_rate"]) == pytest.approx(0.1 * (1 - 3 / (2 * steps)))
-    # another training begins the file anew
+    # a new training replaces the file
     model.fit(batches, epochs=1, verbose=0, callbacks=[training.CSVLog(tmp_path / "logs" / "log.csv")])
     assert len(rows_of(tmp_path / "logs" / "log.csv")) == 1
 
 
-def test_a_log_goes_on_with_its_training(data, tmp_path):
-    """From batch 6 of epoch 2 on, where its checkpoint was: later rows and half a row have gone."""
+def test_the_csv_log_of_a_resumed_training_continues(data, tmp_path):
+    """Resumes after batch 6 of epoch 2: later rows and an unfinished row are removed."""
     file = tmp_path / "log.csv"
     file.write_text("epoch,batch,loss\n1,8,5.0\n2,4,4.5\n2,6,4.4\n2,8,4.2\n3,4,")
     log = training.CSVLog(file, every=2)
-    log.set_model(made(data)[0])
+    log.set_model(compiled(data)[0])
     log.set_params({"steps": 8})
     log.on_train_begin()
     log.on_epoch_begin(1)
     for batch in range(8):
-        log.on_train_batch_end(batch, {"loss": 4.0} if batch >= 6 else {})  # passed over, then trained
+        log.on_train_batch_end(batch, {"loss": 4.0} if batch >= 6 else {})  # skipped, then trained
     log.on_epoch_end(1, {"loss": 4.0, "val_loss": 3.0})
     rows = [(row["epoch"], row["batch"], row["loss"], row["val_loss"]) for row in rows_of(file)]
     assert rows == [("1", "8", "5.0", ""), ("2", "4", "4.5", ""), ("2", "6", "4.4", ""), ("2", "8", "4.0", "3.0")]
@@ -126,7 +126,7 @@ def test_a_log_goes_on_with_its_training(data, tmp_path):
 
 
 def scalars(folder):
-    """tag -> [(step, value)]"""
+    """Returns the values of each tag: tag -> [(step, value)]."""
     found = {}
     for file in sorted(folder.glob("events*")):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
@@ -135,8 +135,8 @@ def scalars(folder):
     return found
 
 
-def test_tensorboard(data, tmp_path):
-    model, batches = made(data)
+def test_tensorboard_has_scalars_and_item_vectors(data, tmp_path):
+    model, batches = compiled(data)
     steps = int(batches.cardinality())
     history = model.fit(
         batches,
@@ -158,7 +158,7 @@ def test_tensorboard(data, tmp_path):
     whole = np.sqrt(sum(np.square([value for _, value in seen[part]]) for part in parts))
     np.testing.assert_allclose([value for _, value in seen["gradient_norm"]], whole, rtol=1e-5)
 
-    # what the projector reads
+    # the files of the projector
     names = (tmp_path / "items.names.tsv").read_text().splitlines()
     assert names == [
         "item\tevents",
@@ -175,34 +175,34 @@ def test_tensorboard(data, tmp_path):
     ).exists()
 
 
-def test_norms_are_those_of_the_summed_gradient_before_clipping():
+def test_norms_are_of_the_summed_gradient_before_clipping():
     table, bias = keras.Variable(np.ones((4, 2), np.float32)), keras.Variable(np.zeros(3, np.float32))
     optimizer = trs.optimizers.LazyAdagrad(0.1, global_clipnorm=0.01)
     assert optimizer.watch_norms([table, bias]) and not optimizer.watch_norms([table, bias])
     twice = tf.IndexedSlices(tf.constant([[1.0, 2.0], [2.0, 2.0], [1.0, 0.0]]), tf.constant([1, 3, 1]), (4, 2))
     optimizer.apply([twice, tf.constant([3.0, 0.0, 4.0])], [table, bias])
     np.testing.assert_allclose(optimizer.norms.numpy(), [np.sqrt(4 + 4 + 4 + 4), 5.0], rtol=1e-6)
-    optimizer.apply([tf.constant([0.0, 0.0, 2.0])], [bias])  # what has no gradient keeps its norm
+    optimizer.apply([tf.constant([0.0, 0.0, 2.0])], [bias])  # a variable without a gradient keeps its norm
     np.testing.assert_allclose(optimizer.norms.numpy(), [4.0, 2.0], rtol=1e-6)
 
 
-def test_watching_changes_nothing(data, tmp_path):
-    plain, batches = made(data)
+def test_logging_does_not_change_the_training(data, tmp_path):
+    plain, batches = compiled(data)
     plain.fit(batches, epochs=1, verbose=0)
-    watched, batches = made(data)
+    watched, batches = compiled(data)
     calls = [
         training.TensorBoard(tmp_path / "board"),
         training.CSVLog(tmp_path / "log.csv"),
         training.Progress(io.StringIO()),
     ]
     watched.fit(batches, epochs=1, verbose=0, callbacks=calls)
-    for mine, yours in zip(plain.weights, watched.weights, strict=True):
-        assert (mine.numpy() == yours.numpy()).all()
+    for expected, weight in zip(plain.weights, watched.weights, strict=True):
+        assert (weight.numpy() == expected.numpy()).all()
     watched.save(tmp_path / "model.keras")
     assert keras.models.load_model(tmp_path / "model.keras").optimizer.norms is None
 
 
-def test_a_run_has_its_log_and_its_board(data, tmp_path):
+def test_a_run_has_its_csv_log_and_its_tensorboard_folder(data, tmp_path):
     settings = training.settings_of("gru4rec", {"units": [4], "epochs": 1, "negatives": 8})
     training.train(data, "gru4rec", tmp_path / "run", settings, tensorboard=tmp_path / "board")
     assert len(rows_of(tmp_path / "run" / "log.csv")) == 1 and (tmp_path / "board" / "items.names.tsv").exists()

@@ -1,4 +1,4 @@
-"""Several workers on this machine: real processes, on the loopback interface alone."""
+"""Several workers on this machine: real processes that use only the loopback interface."""
 
 import contextlib
 import json
@@ -26,38 +26,38 @@ LINUX = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks at 
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    place = tmp_path_factory.mktemp("workers")
-    trs.prepare("synthetic:items=60,sessions=500,seed=3", place / "data")
-    return place
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("workers")
+    trs.prepare("synthetic:items=60,sessions=500,seed=3", folder / "data")
+    return folder
 
 
-def run_all(place, names, **environment):
-    """The script of every worker, at the same time; with several names each gets its TF_CONFIG."""
+def run_all(folder, names, **environment):
+    """Runs one worker per name, at the same time; several workers get a TF_CONFIG each."""
     hosts = [f"127.0.0.1:{port}" for port in launch.free_ports(len(names))]
     processes = []
-    for number, name in enumerate(names):
-        config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": number}}
-        said = {"TF_CONFIG": json.dumps(config)} if len(names) > 1 else {}
-        command = [sys.executable, "-m", in_step.__name__, str(place / "data"), str(place / name)]
+    for index, name in enumerate(names):
+        config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
+        own = {"TF_CONFIG": json.dumps(config)} if len(names) > 1 else {}
+        command = [sys.executable, "-m", in_step.__name__, str(folder / "data"), str(folder / name)]
         processes.append(
-            subprocess.Popen(command, cwd=ROOT, env=os.environ | said | environment, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(command, cwd=ROOT, env=os.environ | own | environment, stderr=subprocess.PIPE, text=True)
         )
     errors = [process.communicate(timeout=300)[1] for process in processes]
     for process, error in zip(processes, errors, strict=True):
         assert process.returncode == 0, error[-3000:]
-    return [(np.load(place / f"{name}.npz"), json.loads((place / f"{name}.json").read_text())) for name in names]
+    return [(np.load(folder / f"{name}.npz"), json.loads((folder / f"{name}.json").read_text())) for name in names]
 
 
 @pytest.fixture(scope="module")
-def joint(place):
-    """One worker, with the whole of every batch."""
-    return run_all(place, ["alone"])[0]
+def joint(folder):
+    """One worker with whole batches."""
+    return run_all(folder, ["alone"])[0]
 
 
 @pytest.fixture(scope="module")
-def two(place):
-    return run_all(place, ["first", "second"])
+def two(folder):
+    return run_all(folder, ["first", "second"])
 
 
 def assert_equal_to_joint(found, joint):
@@ -71,12 +71,12 @@ def assert_equal_to_joint(found, joint):
         np.testing.assert_allclose(histories[name]["loss"], expected_histories[name]["loss"], rtol=1e-5)
 
 
-def test_two_workers_are_one_with_the_joint_batch(two, joint):
+def test_two_workers_end_with_the_weights_of_one_worker(two, joint):
     for worker in two:
         assert_equal_to_joint(worker, joint)
 
 
-def test_both_workers_hold_the_same_to_the_last_bit(two):
+def test_both_workers_have_the_same_weights_to_the_last_bit(two):
     (first, histories), (second, others) = two
     for name in first.files:
         if "seed_generator" not in name:  # dropout has a random state per worker
@@ -84,17 +84,17 @@ def test_both_workers_hold_the_same_to_the_last_bit(two):
     assert histories == others  # the chief's validation too
 
 
-def test_the_chief_validates_as_evaluate_does(place, two):
+def test_the_chief_validates_as_evaluate_does(folder, two):
     _, histories = two[1]
-    model = keras.models.load_model(place / "first.keras")
-    scores = model.evaluate(trs.load(place / "data").validation, verbose=0, return_dict=True)
+    model = keras.models.load_model(folder / "first.keras")
+    scores = model.evaluate(trs.load(folder / "data").validation, verbose=0, return_dict=True)
     for name, value in scores.items():
         if name != "loss":
             assert histories["adagrad"][f"val_{name}"][-1] == pytest.approx(value, abs=1e-6)
     assert "val_recall@20" in histories["adagrad"]
 
 
-def test_workers_that_were_told_different_things_say_which(two):
+def test_workers_with_different_settings_name_the_differences(two):
     for _, found in two:
         assert found["refused"].startswith(
             "worker 1 differs from worker 0 in seed (1 instead of 0), learning_rate (1.1 instead of 0.1)"
@@ -102,8 +102,8 @@ def test_workers_that_were_told_different_things_say_which(two):
 
 
 @pytest.mark.slow
-def test_two_devices_of_one_process_are_one_with_the_joint_batch(place, joint):
-    devices = run_all(place, ["devices"], LOGICAL_CPUS="2")[0]
+def test_two_devices_of_one_process_end_with_the_weights_of_one_worker(folder, joint):
+    devices = run_all(folder, ["devices"], LOGICAL_CPUS="2")[0]
     assert_equal_to_joint(devices, joint)
     assert devices[1]["whole_tables_read"] == []  # the cost of a step follows the rows touched
 
@@ -114,16 +114,16 @@ TRAIN = ["--model", "gru4rec", "--set", "units=[8]", "--set", "rows=16", "--set"
 
 
 @contextlib.contextmanager
-def launched(place, *more, epochs="100000"):
-    """`tfrecsession train --workers 2`, from the end of the first epoch on; a long one."""
-    command = [sys.executable, "-m", "tfrecsession", "train", str(place / "data"), *TRAIN, "--epochs", epochs]
-    command += ["--out", str(place / "run"), "--workers", "2", *more]
-    out = (place / "out.txt").open("w+")
+def launched(folder, *more, epochs="100000"):
+    """Runs `tfrecsession train --workers 2` inside the block, which begins at the end of the first epoch."""
+    command = [sys.executable, "-m", "tfrecsession", "train", str(folder / "data"), *TRAIN, "--epochs", epochs]
+    command += ["--out", str(folder / "run"), "--workers", "2", *more]
+    out = (folder / "out.txt").open("w+")
     process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True)
     try:
         until = time.monotonic() + 240
-        while "epoch " not in (place / "out.txt").read_text():
-            assert process.poll() is None and time.monotonic() < until, (place / "out.txt").read_text()[-3000:]
+        while "epoch " not in (folder / "out.txt").read_text():
+            assert process.poll() is None and time.monotonic() < until, (folder / "out.txt").read_text()[-3000:]
             time.sleep(0.2)
         yield process
     finally:
@@ -133,7 +133,7 @@ def launched(place, *more, epochs="100000"):
 
 
 def children(process):
-    """Processes that it started: number -> which worker."""
+    """Returns the processes that it started: process id -> index of the worker."""
     found = {}
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
@@ -151,8 +151,8 @@ def gone(pids, seconds=15):
     return False
 
 
-def partners(pid):
-    """The other ends of a process's TCP connections, as hexadecimal addresses."""
+def peers(pid):
+    """Returns the peers of a process's TCP connections, as hexadecimal addresses."""
     links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
     inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
     rows = [
@@ -166,45 +166,43 @@ LOOPBACK = re.compile("0100007F|0{16}FFFF00000100007F|0{24}01000000")
 
 @LINUX
 @pytest.mark.slow
-def test_a_worker_that_dies_stops_the_others(place):
-    with launched(place) as process:
+def test_a_worker_that_dies_stops_the_others(folder):
+    with launched(folder) as process:
         pids = children(process)
         assert sorted(pids.values()) == [0, 1]
-        spoken_with = set().union(*(partners(pid) for pid in pids))
-        assert spoken_with and all(
-            LOOPBACK.fullmatch(address) for address in spoken_with
-        )  # no network but this machine
+        addresses = set().union(*(peers(pid) for pid in pids))
+        assert addresses and all(LOOPBACK.fullmatch(address) for address in addresses)
         os.kill(next(pid for pid, worker in pids.items() if worker == 1), signal.SIGKILL)
         assert process.wait(timeout=60) not in (0, None)
         assert gone(pids)
-    said = (place / "out.txt").read_text()
-    assert "worker 1 ended by SIGKILL, so the others were stopped; start again" in said
-    assert not (place / "run").exists()
+    printed = (folder / "out.txt").read_text()
+    assert "worker 1 ended by SIGKILL, so the others were stopped; start again" in printed
+    assert not (folder / "run").exists()
 
 
 @pytest.mark.slow
 @LINUX
-def test_a_job_goes_on_from_its_checkpoint(place):
+def test_several_workers_resume_from_a_checkpoint(folder):
     def weights(name):
-        model = training.open_run(place / name).model()
+        model = training.open_run(folder / name).model()
         return [variable.numpy() for variable in model.trainable_variables]
 
-    with launched(place, "--out", str(place / "whole"), epochs="40") as process:
+    with launched(folder, "--out", str(folder / "whole"), epochs="40") as process:
         assert process.wait(timeout=240) == 0
-    with launched(place, "--out", str(place / "broken"), epochs="40") as process:
+    with launched(folder, "--out", str(folder / "broken"), epochs="40") as process:
         os.kill(next(iter(children(process))), signal.SIGKILL)
         assert process.wait(timeout=60) not in (0, None)
-    assert not (place / "broken").exists() and (place / "broken.unfinished").exists()
-    with launched(place, "--out", str(place / "broken"), epochs="40") as process:
+    assert not (folder / "broken").exists() and (folder / "broken.unfinished").exists()
+    with launched(folder, "--out", str(folder / "broken"), epochs="40") as process:
         assert process.wait(timeout=240) == 0
-    assert "going on after" in (place / "out.txt").read_text()
+    assert "going on after" in (folder / "out.txt").read_text()
     for one, other in zip(weights("whole"), weights("broken"), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 @LINUX
-def test_workers_do_not_outlive_the_launcher(place):
-    with launched(place) as process:
+def test_workers_do_not_outlive_the_launcher(folder):
+    with launched(folder) as process:
         pids = children(process)
         process.kill()
         assert gone(pids)
@@ -220,7 +218,7 @@ def test_workers_do_not_outlive_the_launcher(place):
         ("gru4rec", {"precision": "mixed_float16"}, "precision=mixed_float16"),
     ],
 )
-def test_what_one_worker_alone_can_train_is_refused(model, settings, word, monkeypatch):
+def test_settings_that_only_one_worker_can_train_are_refused(model, settings, word, monkeypatch):
     gpus = SimpleNamespace(num_replicas_in_sync=2)
     assert workers.suited(gpus, model, settings).num_replicas_in_sync == 1  # on one of them
     monkeypatch.setattr(workers, "workers_of", lambda together: 2)
@@ -237,7 +235,7 @@ def test_what_one_worker_alone_can_train_is_refused(model, settings, word, monke
         (None, 1, "host:port,host:port"),
     ],
 )
-def test_hosts_that_make_no_sense(hosts, worker, message, monkeypatch):
+def test_invalid_hosts_are_refused(hosts, worker, message, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(InputError, match=message):
         launch.set_cluster_env(hosts, worker)
@@ -255,7 +253,7 @@ def test_hosts_become_a_tf_config(monkeypatch):
     "text",
     ["{", '{"cluster": {"ps": ["a:1"]}}', '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'],
 )
-def test_a_tf_config_that_makes_no_sense(text, monkeypatch):
+def test_an_invalid_tf_config_is_refused(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(InputError, match="TF_CONFIG=.*say"):
+    with pytest.raises(InputError, match="TF_CONFIG=.*must be"):
         training.strategy()

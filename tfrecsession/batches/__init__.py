@@ -1,4 +1,4 @@
-"""Encoded sessions -> tf.data, or sparse rows of people and items."""
+"""Encoded sessions as tf.data batches, or as sparse rows of users and items."""
 
 from tfrecsession.batches.data import Data, Sessions, load, synthetic_sessions
 from tfrecsession.batches.interactions import Interactions

@@ -1,4 +1,4 @@
-"""The prepared data set as its users hold it: `data = trs.load("clicks/")`, `data.train.batches(...)`."""
+"""Prepared data sets: `data = trs.load("clicks/")`, `data.train.batches(...)`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Sessions:
         values: int32 [events], item ids, session after session in start-time order.
         offsets: int64 [sessions + 1]: session `s` is `values[offsets[s]:offsets[s + 1]]`.
         role: "train", "validation" or "test".
-        timed: whether the log has times; otherwise its events stand in order, and `times` numbers the rows of a file.
-        earlier: the splits before this one, oldest first: what its users did before.
+        timed: whether the log has times; otherwise its events are in order, and `times` numbers the rows of a file.
+        earlier: the splits before this one, oldest first, with the earlier sessions of its users.
     """
 
     def __init__(self, arrays: SessionArrays, role: str, timed: bool = True, earlier: tuple[Sessions, ...] = ()):
@@ -49,7 +49,7 @@ class Sessions:
         return len(self.arrays)
 
     def __getitem__(self, session: int) -> np.ndarray:
-        """The item ids of one session, int32 [events]."""
+        """Returns the item ids of one session, int32 [events]."""
         if not -len(self) <= session < len(self):
             raise IndexError(f"session {session} of {len(self)}")
         session %= len(self)
@@ -64,24 +64,24 @@ class Sessions:
 
     @property
     def scored_events(self) -> int:
-        """Events that have an event before them in their session: what evaluation scores."""
+        """The number of events with an event before them in their session: those that evaluation scores."""
         return self.arrays.scored_events
 
     def column(self, name: str) -> np.ndarray:
-        """A further column (`times`, `user`, `event`, a context column), loaded when first asked for."""
+        """Returns a further column (`times`, `user`, `event`, a context column), loaded at its first use."""
         return self.arrays.column(name)
 
     def only(self, kept: np.ndarray) -> Sessions:
-        """The sessions where `kept`, bool [sessions], is true; what is `earlier` stays whole."""
+        """Selects the sessions where `kept`, bool [sessions], is true; the `earlier` splits stay whole."""
         lengths = np.diff(self.offsets)
-        event = np.repeat(kept, lengths)
+        kept_events = np.repeat(kept, lengths)
         columns = {}
         for name in self.arrays.columns:
             column = np.asarray(self.column(name))
-            # of a column per session and one per event that are of one length, all sessions have one event: either does
-            columns[name] = column[event if len(column) == len(event) else kept]
+            # where there are as many events as sessions, every session has one event, and the two masks are equal
+            columns[name] = column[kept_events if len(column) == len(kept_events) else kept]
         offsets = np.concatenate([[0], np.cumsum(lengths[kept])])
-        arrays = SessionArrays(self.items, self.values[event], offsets, columns)
+        arrays = SessionArrays(self.items, self.values[kept_events], offsets, columns)
         return Sessions(arrays, self.role, self.timed, self.earlier)
 
     def batches(
@@ -97,25 +97,25 @@ class Sessions:
         shard: tuple[int, int] = (0, 1),
         **options,
     ):
-        """A `tf.data.Dataset` of `(batch, targets)`, see `tfrecsession.batches.datasets`.
+        """Returns a `tf.data.Dataset` of `(batch, targets)`, see `tfrecsession.batches.datasets`.
 
-        The train split is packed into `[rows, steps]`, shuffled (options: `shuffle`, `seed`, `long`); with `carry` its
-        rows are session-parallel lanes in time order, for models that carry their state. The other splits give every
-        event exactly once and ignore `rows` and `steps`; `every_event` says otherwise. With `one_target` every prefix
-        of a session is laid out by itself and only its last step has a target, for models that read a session from both
-        ends.
+        The train split is packed into `[rows, steps]` and shuffled (options: `shuffle`, `seed`, `long`). The other
+        splits give every event exactly once and ignore `rows` and `steps`; `every_event` overrides this choice. With
+        `carry` the rows are session-parallel lanes in time order, for models that carry their state. With `one_target`
+        every prefix of a session is laid out by itself and only its last step has a target, for models that read a
+        session from both ends.
 
-        `by_user` lays out persons, the sessions of each end to end, for models that remember from session to session;
-        "joined": as if each person had but one session. With `carry` they are user-parallel lanes; without, everybody's
-        newest `steps` events are taken. The other splits begin with what the `earlier` ones have of their people.
+        `by_user` lays out users, the sessions of each end to end, for models that read earlier sessions; "joined"
+        treats the sessions of a user as one. With `carry` the rows are user-parallel lanes; without it, only the newest
+        `steps` events of each user are used. The other splits begin with their users' sessions in the `earlier` ones.
 
-        `memory` ("512MB", or bytes) is for data larger than memory: packed batches as above, read from the files a
-        window of shards at a time, so that no more than that is held; with `shard`, (i, n), worker i of n reads only
-        its part of them. See `tfrecsession.batches.out_of_core`.
+        `memory` ("512MB", or bytes) is for data larger than memory. Packed batches as above are then read from the
+        files, a window of shards at a time, within this bound. With `shard`, (i, n), worker i of n reads only its part
+        of the files. See `tfrecsession.batches.out_of_core`.
 
         Raises:
             InputError: `one_target` with `carry` or `by_user`, `by_user` where the log names no users, `memory` where
-                all sessions are needed or too little of it, or an option that the layout does not know.
+                all sessions are needed or too little of it, or an option that the layout does not have.
         """
         from tfrecsession.batches import datasets  # brings in TensorFlow, which reading a data set does not need
 
@@ -123,18 +123,18 @@ class Sessions:
             every_event = self.role != "train"
         if carry and one_target:
             raise InputError(
-                "carry, one_target: a lane goes on with its session, a prefix is read once; say one of them"
+                "carry, one_target: must not both be set: a lane continues its session, a prefix is read once"
             )
         if memory is None and tuple(shard) != (0, 1):
-            raise InputError("shard: is for data that is read from its files part by part; say memory= too")
+            raise InputError(f"shard={shard}: is for data that is read from its files part by part; set memory= too")
         if memory is not None:
             from tfrecsession.batches.out_of_core import streamed
 
-            for name, said in (("carry", carry), ("every_event", every_event), ("by_user", by_user)):
-                if said:
-                    raise InputError(f"memory, {name}: needs all sessions at once, in their order; leave memory out")
+            for name, value in (("carry", carry), ("every_event", every_event), ("by_user", by_user)):
+                if value:
+                    raise InputError(f"{name}={value!r}: needs all sessions at once, in their order; leave memory out")
             if not hasattr(self.arrays, "read_shard"):
-                raise InputError("memory: these sessions are in memory already, leave it out")
+                raise InputError(f"memory={memory!r}: must be left out: these sessions are in memory already")
             dataset = streamed(self.arrays, memory, rows, steps, one_target=one_target, shard=shard, **options)
         elif by_user:
             dataset = self._batches_by_user(rows, steps, carry, one_target, every_event, by_user, options)
@@ -147,29 +147,29 @@ class Sessions:
         return dataset.of(sessions=self, one_target=one_target, by_user=by_user)
 
     def beginnings(self, most: int, seed: int = 0) -> list[list[str]]:
-        """At most `most` sessions, drawn evenly, each up to one of its events: histories that a model may be asked."""
+        """Samples at most `most` sessions uniformly, each cut after a random event: example histories for a model."""
         random = np.random.default_rng(seed)
-        drawn = (self[int(number)] for number in random.permutation(len(self))[:most])
-        return [self.items.decode(ids[: random.integers(1, len(ids) + 1)]).tolist() for ids in drawn]
+        sampled = (self[int(session)] for session in random.permutation(len(self))[:most])
+        return [self.items.decode(ids[: random.integers(1, len(ids) + 1)]).tolist() for ids in sampled]
 
     def _batches_by_user(self, rows, steps, carry, one_target, every_event, by_user, options):
         from tfrecsession.batches import datasets
         from tfrecsession.batches.user_sequences import UserSequences
 
         if by_user not in (True, "joined"):
-            raise InputError(f"by_user={by_user!r}: say True, 'joined' or False")
+            raise InputError(f"by_user={by_user!r}: must be True, 'joined' or False")
         if one_target:
-            raise InputError("by_user, one_target: a prefix by itself has no earlier sessions; say one of them")
-        people = UserSequences.of(self, self.earlier if every_event else (), joined=by_user == "joined")
+            raise InputError("by_user, one_target: must not both be set: a prefix by itself has no earlier sessions")
+        users = UserSequences.of(self, self.earlier if every_event else (), joined=by_user == "joined")
         if every_event:
-            return datasets.every_event_of_users(people)
-        if people.overlapping:
+            return datasets.every_event_of_users(users)
+        if users.overlapping:
             warnings.warn(
-                f"{people.overlapping:,} of {len(self):,} sessions begin before an earlier one of their user has "
-                "ended: each is played alone, without a past",
+                f"{users.overlapping:,} of {len(self):,} sessions begin before an earlier one of their user has "
+                "ended: each is treated as a separate user",
                 stacklevel=3,
             )
-        return (datasets.user_parallel if carry else datasets.packed_users)(people, rows, steps, **options)
+        return (datasets.user_parallel if carry else datasets.packed_users)(users, rows, steps, **options)
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,9 @@ class Data:
 
     Attributes:
         items: the vocabulary.
-        train, validation, test: the splits; one that is not there has no sessions.
-        info: what `dataset.json` says.
-        path: where it lies; None: in memory.
+        train, validation, test: the splits; a missing one has no sessions.
+        info: the content of `dataset.json`.
+        path: its folder; None: in memory.
     """
 
     items: Items
@@ -196,10 +196,10 @@ class Data:
 
 
 def load(path: str | Path) -> Data:
-    """Open a data set that `prepare` made.
+    """Opens a data set that `prepare` wrote.
 
     Raises:
-        InputError: there is none, or it is not whole.
+        InputError: the folder holds no data set, or an incomplete one.
     """
     prepared = read_prepared(path)
     timed = prepared.info["timed"]
@@ -210,26 +210,26 @@ def load(path: str | Path) -> Data:
 
 
 def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0, days: int = 8, **options) -> Data:
-    """A prepared data set from the synthetic shop, in memory.
+    """Generates a prepared data set from the synthetic shop, in memory.
 
         data = trs.synthetic_sessions(items=500, sessions=6000, users=400, loyal=0.6, follow=0.2, taste=0.1)
 
     Args:
-        items, sessions, seed, days: of the shop.
-        options: the shop's further arguments (`users`, `loyal`, `follow`, ..., see `events.synthetic.Shop`), and those
-            of `prepare` (`drop_repeats`, `min_item_support`, `test_span`, ...).
+        items, sessions, seed, days: arguments of the shop.
+        options: further arguments of the shop (`users`, `loyal`, `follow`, ..., see `events.shop.shop.Shop`) and of
+            `prepare` (`drop_repeats`, `min_item_support`, `test_span`, ...).
 
     Raises:
-        InputError: an option that neither has, or a value out of range.
+        InputError: an unknown option, or a value out of range.
     """
     of_shop = {field.name for field in fields(Shop)}
     known = of_shop | (set(signature(prepare).parameters) - {"source", "out"})
     for name in options.keys() - known:
         nearest = get_close_matches(name, known, 1)
-        hint = f", did you mean {nearest[0]}?" if nearest else ""
-        raise InputError(f"synthetic_sessions: neither the shop nor prepare has an argument {name!r}{hint}")
-    law = {name: options.pop(name) for name in of_shop & options.keys()}
-    shop = Shop(items=items, sessions=sessions, seed=seed, days=days, **law)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        raise InputError(f"{name}={options[name]!r}: must be an argument of the shop or of prepare{hint}")
+    shop_options = {name: options.pop(name) for name in of_shop & options.keys()}
+    shop = Shop(items=items, sessions=sessions, seed=seed, days=days, **shop_options)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "shop"
         prepare(shop.spec, out, **options)

@@ -1,6 +1,8 @@
-"""Encoded sessions -> tf.data. An element is `(batch, targets)`, see `tfrecsession.batches.batch`."""
+"""Encoded sessions as tf.data. An element is `(batch, targets)`, see `tfrecsession.batches.batch`."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +15,7 @@ from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.errors import InputError
 
 NOTHING = "no session has two events or more: there is nothing to train on"
-CELLS_A_CHUNK = 1 << 18  # laid out by one call of NumPy: enough to hide Python's overhead, little to hold in memory
+CELLS_A_CHUNK = 1 << 18  # laid out by one call of NumPy: large enough to hide Python's overhead, small in memory
 
 
 def packed(
@@ -27,44 +29,45 @@ def packed(
     long: str = "newest",
     one_target: bool = False,
 ) -> tf.data.Dataset:
-    """Batches of static shape `[rows, steps]` for training; every epoch deals the sessions anew.
+    """Returns batches of static shape `[rows, steps]` for training; every epoch deals the sessions into new rows.
 
     Args:
         values: int32 [events], item ids, session after session.
         offsets: int64 [sessions + 1], where each session starts in `values`.
         rows, steps: shape of a batch.
-        shuffle: mix sessions and rows, differently each epoch, always the same under one `seed`.
-        long: what becomes of a session of more than `steps` steps: "newest" keeps its last ones, "split" cuts it up.
-        one_target: every prefix of every session by itself, with one target after its last step.
+        shuffle: whether to mix sessions and rows, differently in each epoch, always the same under one `seed`.
+        long: how to shorten a session of more than `steps` steps: "newest" keeps its last ones, "split" cuts it up.
+        one_target: whether to lay out every prefix of every session by itself, with one target after its last step.
+
+    Raises:
+        InputError: a shape or `long` that is not allowed, or no session has a target.
     """
     pieces = cutting(rows, steps, long, one_target)(offsets, steps)
-    _check_some(pieces)
-
-    def lay_out(*where):
-        return layout.lay_out(values, pieces, *where, last_only=one_target)
-
-    return _dealt(pieces, lay_out, rows, steps, shuffle, seed)
+    _check_not_empty(pieces)
+    layout_of = partial(layout.packed_rows, values, pieces, last_only=one_target)
+    return _dealt(pieces, layout_of, rows, steps, shuffle, seed)
 
 
 def cutting(rows: int, steps: int, long: str, one_target: bool):
-    """What cuts sessions into pieces for `packed`: a function of offsets and steps."""
+    """Returns the function (offsets, steps) -> pieces that cuts sessions for `packed`."""
     _check_shape(rows, steps)
     if long not in ("newest", "split"):
-        raise InputError(f"long={long!r}: say 'newest' (keep the last steps) or 'split' (cut into pieces)")
+        raise InputError(f"long={long!r}: must be 'newest' (keep the last steps) or 'split' (cut into pieces)")
     if one_target and long == "split":
-        raise InputError("long='split': a prefix that is cut up has one end only, say long='newest' with one_target")
+        raise InputError("long='split': must be 'newest' with one_target, as a prefix that is cut up has one end only")
     return layout.prefixes if one_target else layout.newest if long == "newest" else layout.split
 
 
 def session_parallel(values: np.ndarray, offsets: np.ndarray, rows: int = 64, steps: int = 1) -> tf.data.Dataset:
-    """Batches of static shape `[rows, steps]` whose rows go on from batch to batch, for models that carry their state.
+    """Returns batches of static shape `[rows, steps]` whose rows continue from batch to batch, for models that carry
+    their state.
 
-    Sessions begin in the order of the log, none is cut and none is left out: in the last batches the lanes that have
-    run out of sessions stay empty.
+    Sessions begin in the order of the log; none is cut or left out. In the last batches, lanes that have run out of
+    sessions stay empty.
     """
     _check_shape(rows, steps)
     pieces = layout.whole(offsets)
-    _check_some(pieces)
+    _check_not_empty(pieces)
     lane, begin = lanes.assign(pieces.lengths, rows)
 
     def windows(epoch, first, width):
@@ -76,77 +79,77 @@ def session_parallel(values: np.ndarray, offsets: np.ndarray, rows: int = 64, st
 def every_event(
     values: np.ndarray, offsets: np.ndarray, cells: int = 8192, one_target: bool = False
 ) -> tf.data.Dataset:
-    """Batches for evaluation: every event that has a predecessor, of every session, however long, is a target exactly
-    once; with `one_target` after a prefix of its own."""
+    """Returns batches for evaluation: every event with a predecessor in its session is a target exactly once, however
+    long the session. With `one_target` it follows a prefix of its own."""
 
-    def all_of_them():
+    def layouts():
         return layout.every_event(values, offsets, cells, one_target=one_target)
 
-    return _once(all_of_them, len(values))
+    return _once(layouts, len(values))
 
 
-def packed_users(people: UserSequences, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
-    """As `packed`, but persons end to end, each by their newest `steps` events."""
+def packed_users(users: UserSequences, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
+    """Returns batches as `packed` does, of users: the newest `steps` events of each, session after session."""
     _check_shape(rows, steps)
-    pieces = people.newest(steps)
-    _check_some(pieces)
-
-    def lay_out(*where):
-        return people.lay_out(pieces, *where)
-
-    return _dealt(pieces, lay_out, rows, steps, shuffle, seed, visits=not people.joined)
+    pieces = users.newest(steps)
+    _check_not_empty(pieces)
+    layout_of = partial(users.rows_of, pieces)
+    return _dealt(pieces, layout_of, rows, steps, shuffle, seed, visits=not users.joined)
 
 
-def user_parallel(people: UserSequences, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
-    """Batches of static shape `[rows, steps]` whose rows go on from batch to batch: a lane plays the sessions of one
-    person in order, then those of the next (arXiv 1706.04148, section 3.3)."""
+def user_parallel(users: UserSequences, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
+    """Returns batches of static shape `[rows, steps]` whose rows continue from batch to batch: a lane holds the
+    sessions of one user in order, then those of the next (arXiv 1706.04148, section 3.3)."""
     _check_shape(rows, steps)
-    lengths = np.diff(people.offsets)
-    _check_some(people.newest(int(lengths.max(initial=1))))
-    # The progress bar wants the same number of batches every epoch: the lanes are planned once, and people of one
-    # length change places.
+    lengths = np.diff(users.offsets)
+    _check_not_empty(users.newest(int(lengths.max(initial=1))))
+    # The progress bar needs the same number of batches in every epoch. So the lanes are planned once, and an epoch
+    # only swaps users with the same number of events.
     rng = np.random.default_rng(seed)
-    plan = rng.permutation(len(people)) if shuffle else np.arange(len(people))
+    plan = rng.permutation(len(users)) if shuffle else np.arange(len(users))
     lane, begin = lanes.assign(lengths[plan], rows)
-    place = np.argsort(lengths[plan], kind="stable")
+    by_length = np.argsort(lengths[plan], kind="stable")
 
     def windows(epoch, first, width):
         order = plan
         if shuffle:
-            dealt = np.random.default_rng([seed, epoch]).permutation(len(people))
+            dealt = np.random.default_rng([seed, epoch]).permutation(len(users))
             order = np.empty_like(plan)
-            order[place] = dealt[np.argsort(lengths[dealt], kind="stable")]
-        pieces = layout.Pieces(people.offsets[:-1][order], lengths[order])
-        return people.windows(pieces, lane, begin, rows, width, first)
+            order[by_length] = dealt[np.argsort(lengths[dealt], kind="stable")]
+        pieces = layout.Pieces(users.offsets[:-1][order], lengths[order])
+        return users.windows(pieces, lane, begin, rows, width, first)
 
-    return _in_lanes(windows, int((begin + lengths[plan]).max()), rows, steps, visits=not people.joined)
-
-
-def every_event_of_users(people: UserSequences, cells: int = 8192) -> tf.data.Dataset:
-    """Batches for evaluation: every person's events in order, those that are scored targets exactly once."""
-    scored = people.scored()
-
-    def all_of_them():
-        return people.every_event(scored, cells)
-
-    return _once(all_of_them, len(people.values), visits=not people.joined)
+    return _in_lanes(windows, int((begin + lengths[plan]).max()), rows, steps, visits=not users.joined)
 
 
-def _once(all_of_them, events: int, visits: bool = False) -> tf.data.Dataset:
-    """The layouts that `all_of_them()` gives, a batch each."""
+def every_event_of_users(users: UserSequences, cells: int = 8192) -> tf.data.Dataset:
+    """Returns batches for evaluation: every user's events in order; each scored event is a target exactly once."""
+    scored = users.scored()
 
-    def once():
-        for laid in all_of_them():
+    def layouts():
+        return users.every_event(scored, cells)
+
+    return _once(layouts, len(users.values), visits=not users.joined)
+
+
+def _once(layouts, events: int, visits: bool = False) -> tf.data.Dataset:
+    """Returns a batch for each layout that `layouts()` yields."""
+
+    def elements():
+        for laid in layouts():
             yield laid.batch, laid.targets
 
-    dataset = tf.data.Dataset.from_generator(once, output_signature=spec((None, None), visits))
+    dataset = tf.data.Dataset.from_generator(elements, output_signature=spec((None, None), visits))
     if events < 10_000_000:  # known for the progress bar where counting is cheap
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in all_of_them())))
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in layouts())))
     return Batches(ahead(dataset))
 
 
-def _dealt(pieces: layout.Pieces, lay_out, rows: int, steps: int, shuffle: bool, seed: int, visits: bool = False):
-    """Pieces dealt into rows anew each epoch; `lay_out` takes a packing, rows from and to, and the shape."""
+def _dealt(pieces: layout.Pieces, layout_of, rows: int, steps: int, shuffle: bool, seed: int, visits: bool = False):
+    """Deals pieces into rows anew in each epoch.
+
+    layout_of: (packing, first row, last row, steps, rows) -> `Layout`.
+    """
     batches = -(-rows_needed(pieces.lengths, steps) // rows)
     chunk = max(1, CELLS_A_CHUNK // (rows * steps))
 
@@ -156,7 +159,7 @@ def _dealt(pieces: layout.Pieces, lay_out, rows: int, steps: int, shuffle: bool,
         for begin in range(first * chunk * rows, len(packing), chunk * rows):
             end = min(begin + chunk * rows, len(packing))
             full = -(-(end - begin) // rows) * rows
-            laid = lay_out(packing, begin, end, steps, full)
+            laid = layout_of(packing, begin, end, steps, full)
             shape = (full // rows, rows, steps)
             yield {name: array.reshape(shape) for name, array in laid.batch.items()}, laid.targets.reshape(shape)
 
@@ -164,29 +167,31 @@ def _dealt(pieces: layout.Pieces, lay_out, rows: int, steps: int, shuffle: bool,
 
 
 def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False):
-    """Lanes of `total` steps in batches; `windows` takes an epoch, the number of the first window and a width, and
-    gives the layouts."""
+    """Cuts lanes of `total` steps into batches.
+
+    windows: (epoch, first window, width) -> the layouts of that width from that window on.
+    """
     batches = -(-total // steps)
     chunk = max(1, CELLS_A_CHUNK // (rows * steps))
 
     def chunks(epoch, first):
-        for number, laid in enumerate(windows(epoch, first, chunk * steps), first):
-            here = min(batches - number * chunk, chunk)
-            cut = {
-                name: array.reshape(rows, -1, steps).transpose(1, 0, 2)[:here]
+        for window, laid in enumerate(windows(epoch, first, chunk * steps), first):
+            count = min(batches - window * chunk, chunk)
+            stacked = {
+                name: array.reshape(rows, -1, steps).transpose(1, 0, 2)[:count]
                 for name, array in (*laid.batch.items(), ("targets", laid.targets))
             }
-            yield cut, cut.pop("targets")
+            yield stacked, stacked.pop("targets")
 
     return in_epochs(chunks, spec((None, rows, steps), visits), batches, chunk)
 
 
-def _check_some(pieces: layout.Pieces) -> None:
+def _check_not_empty(pieces: layout.Pieces) -> None:
     if not len(pieces.lengths):
         raise InputError(NOTHING)
 
 
 def _check_shape(rows: int, steps: int) -> None:
-    for name, number in (("rows", rows), ("steps", steps)):
-        if not isinstance(number, int | np.integer) or number < 1:
-            raise InputError(f"{name}={number!r}: a batch needs a whole number of {name}, at least 1")
+    for name, size in (("rows", rows), ("steps", steps)):
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise InputError(f"{name}={size!r}: must be a whole number, at least 1")

@@ -1,4 +1,4 @@
-"""Who took what, and how much: sessions as sparse rows, a row per person, whatever the order of time."""
+"""User-item interactions: sessions as sparse rows, one per user, without their order in time."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ DUPLICATES = ("sum", "last", "mean", "max")
 
 @dataclass(frozen=True)
 class Interactions:
-    """The items of every person: `values[offsets[u]:offsets[u + 1]]`, rising, each once.
+    """The items of every user: `values[offsets[u]:offsets[u + 1]]`, rising, each once.
 
     Attributes:
         items: the vocabulary.
         users: object array of str [users], in the order in which they first appear; never "".
-        named: bool [users]: the log says who it is; otherwise the person is a session of nobody in particular.
-        offsets: int64 [users + 1]. A person of whom only unknown items are known has an empty row.
+        named: bool [users]: whether the log names the user; otherwise the user is a single anonymous session.
+        offsets: int64 [users + 1]. A user with unknown items only has an empty row.
         values: int32 [pairs], item ids above 1.
         weights: float32 [pairs].
-        of_session: int64 [sessions], the row of the person of every session.
+        of_session: int64 [sessions], the row of the user of every session.
     """
 
     items: Items
@@ -48,24 +48,24 @@ class Interactions:
         people: str = "user",
         scale: tuple[float, float] | None = None,
     ) -> Interactions:
-        """Collect the events of every person; unknown items are passed over.
+        """Collects the events of every user; unknown items are skipped.
 
         Args:
             sessions: a split of a data set.
             value: a column of numbers, one per event (a rating, a number of plays): the weight of the event. None: 1.
-            duplicates: what becomes of several events of one person on one item: "sum" of their weights (without
+            duplicates: how several events of one user on one item are combined: "sum" of their weights (without
                 `value`: their number), the "last" in time, "mean" or "max".
-            people: the column, one name per session, that says who it is. A session without a name, and every session
-                of a log without users, is a person of its own, called "session:" and its name.
-            scale: (lowest, highest) `value` that there may be, of known and of unknown items; None: any.
+            people: the column that names the users, one value per session. A session without a name, and every session
+                of a log without users, is a user of its own, called "session:" and its name.
+            scale: the (lowest, highest) `value` allowed, for known and unknown items; None: any.
 
         Raises:
-            InputError: a column that is not there, has no numbers, some that are not finite or outside of the scale, or
-                an argument that is not known.
+            InputError: a column that is missing, not numeric, not finite or outside of the scale, or an unknown value
+                of an argument.
         """
         if duplicates not in DUPLICATES:
-            raise InputError(f"duplicates={duplicates!r}: say one of {', '.join(DUPLICATES)}")
-        users, named, of_session = _people(sessions, people)
+            raise InputError(f"duplicates={duplicates!r}: must be one of {', '.join(DUPLICATES)}")
+        users, named, of_session = _users(sessions, people)
         items = np.asarray(sessions.values)
         weights = np.ones(len(items)) if value is None else _numbers(sessions, value)
         if scale is not None:
@@ -73,13 +73,13 @@ class Interactions:
             def where(event):
                 session = np.searchsorted(sessions.offsets, event, side="right") - 1
                 (item,) = sessions.items.decode(items[event : event + 1])
-                place = event - sessions.offsets[session] + 1
-                return f"is event {place} of session {session + 1}, of {users[of_session[session]]!r}, on {item!r}"
+                index = event - sessions.offsets[session] + 1
+                return f"is event {index} of session {session + 1}, of {users[of_session[session]]!r}, on {item!r}"
 
             check_scale(weights, scale, where, value)
         known = items >= FIRST
-        person = np.repeat(of_session, np.diff(sessions.offsets))[known]
-        key = person * sessions.items.size + items[known]
+        user = np.repeat(of_session, np.diff(sessions.offsets))[known]
+        key = user * sessions.items.size + items[known]
         weights = weights[known]
         if duplicates == "last" and "times" in sessions.arrays.columns:
             order = np.lexsort((np.asarray(sessions.column("times"))[known].astype(np.int64), key))
@@ -88,8 +88,8 @@ class Interactions:
         key, weights = key[order], weights[order]
         first = np.flatnonzero(np.diff(key, prepend=-1))
         combined = _combined(weights, first, duplicates) if len(first) else weights
-        person, items = np.divmod(key[first], sessions.items.size)
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(person, minlength=len(users)))])
+        user, items = np.divmod(key[first], sessions.items.size)
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(users)))])
         values, weights = items.astype(np.int32), combined.astype(np.float32)
         return cls(sessions.items, users, named, offsets.astype(np.int64), values, weights, of_session)
 
@@ -97,10 +97,10 @@ class Interactions:
         return len(self.users)
 
     def __repr__(self) -> str:
-        return f"<{len(self):,} people, {len(self.values):,} pairs, {len(self.items):,} items>"
+        return f"<{len(self):,} users, {len(self.values):,} pairs, {len(self.items):,} items>"
 
     def check_scale(self, scale: tuple[float, float], value: str) -> None:
-        """Refuse weights outside of a scale, as `of` does; `value` is what they are called."""
+        """Refuses weights outside of a scale, as `of` does; `value` is their name in the message."""
 
         def where(pair):
             user = self.users[np.searchsorted(self.offsets, pair, side="right") - 1]
@@ -109,67 +109,67 @@ class Interactions:
         check_scale(self.weights, scale, where, value)
 
     def csr(self) -> sparse.csr_matrix:
-        """The weights, float32 [users, size]; columns 0 and 1 are empty."""
+        """Returns the weights, float32 [users, size]; columns 0 and 1 are empty."""
         return sparse.csr_matrix((self.weights, self.values, self.offsets), shape=(len(self), self.items.size))
 
     def encode(self, users) -> np.ndarray:
-        """Names -> int64 row numbers, -1 for whom the log does not know. Others than str count as str(user)."""
+        """Returns the row of each user, int64, -1 for unknown ones; a user is looked up as str(user)."""
         return np.fromiter((self._rows.get(str(user), -1) for user in users), np.int64)
 
     @cached_property
     def _rows(self) -> dict[str, int]:
-        # a person's name goes before that of a session which happens to be written alike
+        # a user of the log takes precedence over an anonymous session with the same name
         order = np.argsort(self.named, kind="stable")
         return dict(zip(self.users[order].tolist(), order.tolist(), strict=True))
 
 
-def _people(sessions: Sessions, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Names of the people, whether they are the log's own, and the number of the person of every session."""
-    there = sessions.arrays.columns
-    if column in there:
+def _users(sessions: Sessions, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the names of the users, whether the log names them, and the row of the user of every session."""
+    columns = sessions.arrays.columns
+    if column in columns:
         names = np.asarray(sessions.column(column), object)
         if len(names) != len(sessions):
-            raise InputError(f"people={column!r}: this column has a value per event, a person is named per session")
+            raise InputError(f"people={column!r}: must have one value per session, but has one per event")
         # prepared data has None where there is no name; "" and a missing float come from sessions made by hand
-        said = np.array([name is not None and name != "" and name == name for name in names], bool)
+        has_name = np.array([name is not None and name != "" and name == name for name in names], bool)
     elif column == "user":
-        names, said = np.full(len(sessions), None), np.zeros(len(sessions), bool)
+        names, has_name = np.full(len(sessions), None), np.zeros(len(sessions), bool)
     else:
-        raise InputError(f"people={column!r}: the sessions have no such column; they have {', '.join(there)}")
-    own = sessions.column("session") if "session" in there else np.arange(len(sessions))
-    code, numbers = {}, np.empty(len(sessions), np.int64)
-    for row, (name, known) in enumerate(zip(names.tolist(), said.tolist(), strict=True)):
-        numbers[row] = code.setdefault(str(name) if known else row, len(code))
-    named = np.array([isinstance(key, str) for key in code], bool)
-    users = np.empty(len(code), object)
-    users[:] = [key if isinstance(key, str) else f"session:{own[key]}" for key in code]
-    return users, named, numbers
+        raise InputError(f"people={column!r}: the sessions have no such column; they have {', '.join(columns)}")
+    session_names = sessions.column("session") if "session" in columns else np.arange(len(sessions))
+    rows, of_session = {}, np.empty(len(sessions), np.int64)
+    for session, (name, known) in enumerate(zip(names.tolist(), has_name.tolist(), strict=True)):
+        of_session[session] = rows.setdefault(str(name) if known else session, len(rows))
+    named = np.array([isinstance(key, str) for key in rows], bool)
+    users = np.empty(len(rows), object)
+    users[:] = [key if isinstance(key, str) else f"session:{session_names[key]}" for key in rows]
+    return users, named, of_session
 
 
 def _numbers(sessions: Sessions, column: str) -> np.ndarray:
-    """A column with a finite number per event, float64 [events]."""
+    """Reads a column with a finite number per event, float64 [events]."""
     try:
         values = np.asarray(sessions.column(column))
     except InputError as error:
         raise InputError(f"value={column!r}: {error}") from None
     if len(values) != sessions.events:
-        raise InputError(f"value={column!r}: this column has a value per session, a weight is needed for every event")
+        raise InputError(f"value={column!r}: must have one value per event, but has one per session")
     try:
         numbers = values.astype(np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"value={column!r}: holds {values.dtype} and not numbers; name a column of numbers") from None
+        raise InputError(f"value={column!r}: must be a column of numbers, but holds {values.dtype}") from None
     wrong = np.flatnonzero(~np.isfinite(numbers))
     if len(wrong):
         session = np.searchsorted(sessions.offsets, wrong[0], side="right") - 1
         raise InputError(
-            f"value={column!r}: {len(wrong):,} of {len(numbers):,} events have no finite number there, the first is "
-            f"event {wrong[0] - sessions.offsets[session] + 1} of session {session + 1}; leave them out of the log"
+            f"value={column!r}: {len(wrong):,} of {len(numbers):,} events have no finite number; the first is event "
+            f"{wrong[0] - sessions.offsets[session] + 1} of session {session + 1}; remove them from the log"
         )
     return numbers
 
 
 def _combined(weights: np.ndarray, first: np.ndarray, duplicates: str) -> np.ndarray:
-    """One number for each run of weights that begins at `first`."""
+    """Combines each run of weights that begins at `first` into one number."""
     ends = np.append(first[1:], len(weights))
     if duplicates == "last":
         return weights[ends - 1]
@@ -180,7 +180,7 @@ def _combined(weights: np.ndarray, first: np.ndarray, duplicates: str) -> np.nda
 
 
 def is_scale(scale) -> bool:
-    """Whether it says the lowest and the highest rating."""
+    """Checks whether `scale` is a pair of the lowest and the highest rating."""
     if not isinstance(scale, tuple | list) or len(scale) != 2:
         return False
     numbers = all(isinstance(end, int | float | np.number) and not isinstance(end, bool) for end in scale)
@@ -188,13 +188,13 @@ def is_scale(scale) -> bool:
 
 
 def check_scale(values: np.ndarray, scale: tuple[float, float], where: Callable[[int], str], column: str) -> None:
-    """Refuse a scale that is none, and values outside of it; `where` says whose the value of a number is."""
+    """Refuses an invalid scale, and values outside of it; `where` describes the value at an index for the message."""
     if not is_scale(scale):
-        raise InputError(f"scale={scale!r}: say the lowest and the highest rating, as in (1, 5)")
+        raise InputError(f"scale={scale!r}: must be the lowest and the highest rating, e.g. (1, 5)")
     low, high = scale
     wrong = np.flatnonzero(~((values >= low) & (values <= high)))
     if len(wrong):
         raise InputError(
             f"{column!r}: {len(wrong):,} of {len(values):,} ratings are outside of the scale {low:g} to {high:g}, the "
-            f"first, {values[wrong[0]]:g}, {where(wrong[0])}; leave them out, or say another scale"
+            f"first, {values[wrong[0]]:g}, {where(wrong[0])}; remove them, or give another scale"
         )

@@ -1,7 +1,7 @@
-"""Session-parallel lanes (arXiv 1511.06939, section 3.1.1): a row goes on in the next batch where it stopped in this.
+"""Session-parallel lanes (arXiv 1511.06939, section 3.1.1): each row of a batch continues in the next batch.
 
 Every lane holds one session at a time. When it ends, the next session of the log takes its place, so sessions begin in
-time order; a model carries each lane's state from batch to batch and starts afresh where `position` is 0.
+time order. A model carries each lane's state from batch to batch and resets it where `position` is 0.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from tfrecsession.batches.layout import Layout, Pieces, fill
 
 
 def assign(lengths: np.ndarray, lanes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give each session, in order, the lane that is free first (of several, the lowest).
+    """Assigns each session, in order, to the lane that is free first (of several, the lowest).
 
     Args:
         lengths: int [sessions], in steps.
-        lanes: how many.
+        lanes: the number of lanes.
 
     Returns:
-        int64 [sessions] the lane, and int64 [sessions] the step at which the session begins there.
+        (lane, begin), int64 [sessions] each: the lane of the session, and the step at which it begins there.
     """
     lane, begin = np.zeros(len(lengths), np.int64), np.zeros(len(lengths), np.int64)
-    free = [(0, number) for number in range(lanes)]
+    free = [(0, index) for index in range(lanes)]
     for session, length in enumerate(lengths.tolist()):
-        step, number = free[0]
-        lane[session], begin[session] = number, step
-        heapq.heapreplace(free, (step + length, number))
+        step, index = free[0]
+        lane[session], begin[session] = index, step
+        heapq.heapreplace(free, (step + length, index))
     return lane, begin
 
 
 def windows(
     values: np.ndarray, pieces: Pieces, lane: np.ndarray, begin: np.ndarray, lanes: int, width: int, first: int = 0
 ) -> Iterator[Layout]:
-    """The lanes cut into windows of `width` steps, one `[lanes, width]` layout after the other, from number `first`."""
-    for some, row, column, position, number in windows_of(pieces, lane, begin, width, first):
-        yield fill(values, some, row, column, segment=number + 1, rows=lanes, steps=width, position=position)
+    """Cuts lanes into windows of `width` steps and yields their `[lanes, width]` layouts, from window `first` on."""
+    for parts, row, column, position, index in windows_of(pieces, lane, begin, width, first):
+        yield fill(values, parts, row, column, segment=index + 1, rows=lanes, steps=width, position=position)
 
 
 def windows_of(
     pieces: Pieces, lane: np.ndarray, begin: np.ndarray, width: int, first: int = 0
 ) -> Iterator[tuple[Pieces, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """What of the pieces lies in each window from number `first` on: that part of them, its row and column, the steps
-    of the piece before it, and the piece's number."""
+    """Yields for each window from `first` on: the parts of pieces in it, their rows and columns, the steps of the piece
+    before the window, and the piece's index."""
     end = begin + pieces.lengths
-    taken = int(np.searchsorted(begin, first * width))
-    active = np.arange(taken)  # pieces that began in an earlier window and go on
-    for here in range(first * width, int(end.max(initial=0)), width):
-        upto = int(np.searchsorted(begin, here + width))  # pieces begin in order
-        active = np.concatenate([active[end[active] > here], np.arange(taken, upto)])
-        taken = upto
-        late = np.maximum(here - begin[active], 0)  # steps of the piece that lie before this window
-        start = begin[active] + late
-        lengths = np.minimum(end[active], here + width) - start
-        yield Pieces(pieces.starts[active] + late, lengths), lane[active], start - here, late, active
+    begun = int(np.searchsorted(begin, first * width))
+    active = np.arange(begun)  # pieces that began in an earlier window and continue
+    for window in range(first * width, int(end.max(initial=0)), width):  # its first step
+        upto = int(np.searchsorted(begin, window + width))  # pieces begin in order
+        active = np.concatenate([active[end[active] > window], np.arange(begun, upto)])
+        begun = upto
+        passed = np.maximum(window - begin[active], 0)  # steps of the piece before this window
+        start = begin[active] + passed
+        lengths = np.minimum(end[active], window + width) - start
+        yield Pieces(pieces.starts[active] + passed, lengths), lane[active], start - window, passed, active

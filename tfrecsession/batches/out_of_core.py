@@ -1,14 +1,14 @@
 """Packed batches of data larger than memory: shards of a prepared split, read a window at a time.
 
-A shard is a row group of a Parquet part, some 65 thousand sessions. An epoch puts the shards in another order and cuts
-that into windows. The sessions of each shard of a window are dealt into rows, and the rows of all of them are mixed, so
-that a batch has rows from everywhere in its window; rows that do not fill a batch wait for the next window. Each shard
-has the same number of rows in every epoch, whatever window it is in, so the number of batches is known.
+A shard is a row group of a Parquet part, some 65 thousand sessions. Every epoch shuffles the shards and cuts their
+sequence into windows. The sessions of each shard are dealt into rows, and the rows of all shards of a window are mixed:
+a batch has rows from anywhere in its window. Rows that do not fill a batch wait for the next window. Each shard has the
+same number of rows in every epoch, whatever window it is in, so the number of batches is known.
 
-What is held: the window that is read from, and the next one, which is read meanwhile. An event takes 4 bytes, a piece
-(a session, if it is not cut up) 8, a row 16; and one shard at a time is in the making. Together that stays below
-`memory`. Beside it a process grows by some 200 MB (batches under way, tf.data's threads, Arrow's pool), whatever the
-size of the data: measured with 25 and 205 million events.
+Two windows are held: the current one, and the next one, which is read meanwhile. An event takes 4 bytes, a piece (a
+session, if it is not cut up) 8, a row 16; one shard at a time is read and packed. Together that stays below `memory`.
+In addition the process grows by some 200 MB (prefetched batches, tf.data's threads, Arrow's pool), whatever the size of
+the data: measured with 25 and 205 million events.
 """
 
 from __future__ import annotations
@@ -42,18 +42,20 @@ def streamed(
     one_target: bool = False,
     shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """As `datasets.packed`, every session once an epoch, from files. Lengths are counted in one pass at the start.
+    """Returns batches as `datasets.packed` does, every session once an epoch, from files.
+
+    One pass at the start counts lengths.
 
     Args:
-        arrays: the split. Of its arrays none is loaded.
-        memory: what may be held, as 512MB or a number of bytes.
-        rows, steps, shuffle, seed, long, one_target: as in `datasets.packed`. Sessions are mixed within a window; the
-            order of an epoch depends on `memory` too.
-        shard: (i, n): the shards of worker i of n, dealt out by size. Every worker gets the same number of batches, the
-            last ones empty where it has less; what n workers read at a time is not what one reads.
+        arrays: the split. None of its arrays is loaded.
+        memory: the most that is held, as 512MB or a number of bytes.
+        rows, steps, shuffle, seed, long, one_target: as in `datasets.packed`. Sessions are mixed within a window, so
+            the order of an epoch depends on `memory` too.
+        shard: (i, n): the shards of worker i of n, balanced by size. Every worker gets the same number of batches; a
+            worker with less data gets empty ones at the end. The joint batches of n workers differ from those of one.
 
     Raises:
-        InputError: `memory` is too little for the largest shard (the message says the least), a file is missing or
+        InputError: `memory` is too little for the largest shard (the message names the minimum), a file is missing or
             damaged, or there are fewer shards than workers.
     """
     cut = datasets.cutting(rows, steps, long, one_target)
@@ -69,28 +71,29 @@ class _Shard(NamedTuple):
 
     @property
     def held(self) -> int:
-        """Bytes, in a window."""
+        """The bytes that it takes in a window."""
         return 4 * self.events + 8 * self.pieces + 16 * self.rows
 
     @property
     def read(self) -> int:
-        """Bytes, while it is read and packed: Arrow's buffers, and some dozen numbers a piece."""
+        """The bytes that reading and packing it takes: Arrow's buffers, and about a dozen numbers a piece."""
         return 24 * self.events + 100 * self.pieces
 
 
 class _Window(NamedTuple):
-    """Rows of pieces: row `r` has pieces `splits[r]` to `splits[r + 1]`; they are taken in the order `order`."""
+    """Rows of pieces: row `r` has pieces `splits[r]` to `splits[r + 1]`; batches take the rows in the order `order`."""
 
     values: np.ndarray  # int32 [events]
     pieces: layout.Pieces  # int32 [pieces], row by row
     splits: np.ndarray  # int64 [rows + 1]
     order: np.ndarray  # int64 [rows]
 
-    def lay_out(self, first: int, last: int, steps: int, last_only: bool) -> layout.Layout:
+    def ordered_rows(self, first: int, last: int, steps: int, last_only: bool) -> layout.Layout:
+        """Lays out the rows `order[first:last]`."""
         row = self.order[first:last]
         sizes = self.splits[row + 1] - self.splits[row]
         packing = Packing(ranges(self.splits[row], sizes), np.concatenate([[0], np.cumsum(sizes)]))
-        return layout.lay_out(self.values, self.pieces, packing, 0, len(row), steps, len(row), last_only=last_only)
+        return layout.packed_rows(self.values, self.pieces, packing, 0, len(row), steps, len(row), last_only=last_only)
 
 
 class _Stream:
@@ -98,10 +101,10 @@ class _Stream:
         self.arrays, self.steps, self.cut = arrays, steps, cut
         self.shuffle, self.seed, self.last_only = shuffle, seed, last_only
         self.shards = []
-        for where in arrays.shards:
-            values, pieces = self._read(*where)
-            needed = rows_needed(pieces.lengths, steps)
-            self.shards.append(_Shard(*where, len(values), len(pieces.lengths), needed))
+        for part, group in arrays.shards:
+            values, pieces = self._read(part, group)
+            rows = rows_needed(pieces.lengths, steps)
+            self.shards.append(_Shard(part, group, len(values), len(pieces.lengths), rows))
         arrays.check_events(sum(shard.events for shard in self.shards))
         if not sum(shard.rows for shard in self.shards):
             raise InputError(datasets.NOTHING)
@@ -110,15 +113,15 @@ class _Stream:
         if memory < least:
             largest = max(self.shards, key=lambda shard: shard.held)
             raise InputError(
-                f"memory={memory:,} bytes: too little for row group {largest.group} of {largest.part}, which has "
-                f"{largest.events:,} events; say at least {-(-least // 10**6)}MB"
+                f"memory={memory:,} bytes: must be at least {-(-least // 10**6)}MB for row group {largest.group} of "
+                f"{largest.part}, which has {largest.events:,} events"
             )
-        self.a_window = (memory - reading) // 2
+        self.window_bytes = (memory - reading) // 2
 
     def batches(self, rows: int, index: int, count: int) -> tf.data.Dataset:
-        """Those of worker `index` of `count`."""
+        """Returns the batches of worker `index` of `count`."""
         if not 0 <= index < count:
-            raise InputError(f"shard=({index}, {count}): say (i, n) for worker i of n, from 0")
+            raise InputError(f"shard=({index}, {count}): must be (i, n) for worker i of n, counted from 0")
         shares = self._dealt(count)
         number = max(-(-sum(shard.rows for shard in share) // rows) for share in shares)
         chunk = max(1, datasets.CELLS_A_CHUNK // (rows * self.steps))
@@ -126,19 +129,23 @@ class _Stream:
         def chunks(epoch, first):
             return self._chunks(shares[index], epoch, first * chunk * rows, rows, number, chunk * rows)
 
-        def share(index, of):
+        def of_worker(worker, workers):
             if count > 1:
-                raise InputError("shard: the workers of a strategy get their shards by themselves, leave it out")
-            if rows % of:
-                raise InputError(f"rows={rows}: {of} workers share the rows of a batch, say a multiple of {of}")
-            return self.batches(rows // of, index, of)
+                raise InputError(
+                    f"shard=({index}, {count}): must be left out with a strategy, which deals the shards to its workers"
+                )
+            if rows % workers:
+                raise InputError(
+                    f"rows={rows}: must be a multiple of {workers}, as {workers} workers share the rows of a batch"
+                )
+            return self.batches(rows // workers, worker, workers)
 
-        return in_epochs(chunks, spec((None, rows, self.steps)), number, chunk, share)
+        return in_epochs(chunks, spec((None, rows, self.steps)), number, chunk, of_worker)
 
     def _dealt(self, count: int) -> list[list[_Shard]]:
-        """The shards of each worker, about as many rows for each: the largest first, to whom has the fewest rows."""
+        """Returns the shards of each worker, balanced by rows: the largest first, to the worker with the fewest."""
         if count > len(self.shards):
-            raise InputError(f"{count} workers, but the data has {len(self.shards)} row groups: take fewer workers")
+            raise InputError(f"{count} workers, but the data has {len(self.shards)} row groups: use fewer workers")
         shares, loads = [[] for _ in range(count)], [0] * count
         for number in sorted(range(len(self.shards)), key=lambda number: -self.shards[number].rows):
             lightest = loads.index(min(loads))
@@ -147,11 +154,11 @@ class _Stream:
         return [[self.shards[number] for number in sorted(share)] for share in shares]
 
     def _chunks(self, shards: list[_Shard], epoch: int, at: int, rows: int, batches: int, size: int) -> Iterator:
-        """The rows of an epoch from number `at` on, `size` at a time, in batches of `rows`."""
+        """Yields the rows of an epoch from row `at` on, `size` at a time, in batches of `rows`."""
         held = []
 
         def stacked():
-            joined = {name: np.concatenate([some[name] for some in held]) for name in held[0]}
+            joined = {name: np.concatenate([arrays[name] for arrays in held]) for name in held[0]}
             joined = {name: array.reshape(-1, rows, self.steps) for name, array in joined.items()}
             held.clear()
             return joined, joined.pop("targets")
@@ -159,12 +166,12 @@ class _Stream:
         for window, first in self._windows(shards, epoch, at):
             while first < len(window.order):
                 last = min(first + size - at % size, len(window.order))
-                laid = window.lay_out(first, last, self.steps, self.last_only)
+                laid = window.ordered_rows(first, last, self.steps, self.last_only)
                 held.append({**laid.batch, "targets": laid.targets})
                 first, at = last, at + last - first
                 if at % size == 0:
                     yield stacked()
-            del window  # before the one after the next is read
+            del window  # before the window after the next one is read
         while held or at < batches * rows:
             empty = np.zeros((min(size - at % size, batches * rows - at), self.steps), np.int32)
             held.append(dict.fromkeys((*names(), "targets"), empty))
@@ -172,33 +179,33 @@ class _Stream:
             yield stacked()
 
     def _windows(self, shards: list[_Shard], epoch: int, at: int) -> Iterator[tuple[_Window, int]]:
-        """The windows of an epoch from row `at` on, and the row of each to begin with; those before are not read."""
+        """Yields the windows of an epoch from row `at` on, each with its first row to use; it reads no earlier ones."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(shards)) if self.shuffle else None
         plan, begin = [], 0
-        for number, some in enumerate(self._in_windows(shards if order is None else [shards[i] for i in order])):
-            end = begin + sum(shard.rows for shard in some)
+        for number, chunk in enumerate(self._in_windows(shards if order is None else [shards[i] for i in order])):
+            end = begin + sum(shard.rows for shard in chunk)
             if at < end:
-                plan.append((some, epoch, number, max(at - begin, 0)))
+                plan.append((chunk, epoch, number, max(at - begin, 0)))
             begin = end
         with ThreadPoolExecutor(1) as reader:
-            coming = [reader.submit(self._window, *plan[0][:3])] if plan else []
+            reading = [reader.submit(self._window, *plan[0][:3])] if plan else []
             for number, (*_, first) in enumerate(plan):
-                window = coming.pop().result()
+                window = reading.pop().result()
                 if number + 1 < len(plan):
-                    coming.append(reader.submit(self._window, *plan[number + 1][:3]))
-                yielded, window = (window, first), None
+                    reading.append(reader.submit(self._window, *plan[number + 1][:3]))
+                yielded, window = (window, first), None  # no reference stays here: the caller frees the window
                 yield yielded
                 del yielded
 
     def _in_windows(self, shards: list[_Shard]) -> Iterator[list[_Shard]]:
-        some, held, events = [], 0, 0
+        window, held, events = [], 0, 0
         for shard in shards:
-            if some and (held + shard.held > self.a_window or events + shard.events >= 1 << 31):
-                yield some
-                some, held, events = [], 0, 0
-            some.append(shard)
+            if window and (held + shard.held > self.window_bytes or events + shard.events >= 1 << 31):
+                yield window
+                window, held, events = [], 0, 0
+            window.append(shard)
             held, events = held + shard.held, events + shard.events
-        yield some
+        yield window
 
     def _window(self, shards: list[_Shard], epoch: int, number: int) -> _Window:
         rng = np.random.default_rng([self.seed, epoch, number]) if self.shuffle else None
@@ -207,11 +214,11 @@ class _Stream:
         splits = np.zeros(sum(shard.rows for shard in shards) + 1, np.int64)
         event = piece = row = 0
         for shard in shards:
-            some, pieces = self._read(shard.part, shard.group)
+            read, pieces = self._read(shard.part, shard.group)
             packing = pack(pieces.lengths, self.steps, rng)
-            if (len(some), len(packing.order), len(packing)) != shard[2:]:
-                raise InputError(f"{shard.part}: has changed while it was trained on: prepare the data set again")
-            values[event : event + shard.events] = some
+            if (len(read), len(packing.order), len(packing)) != shard[2:]:
+                raise InputError(f"{shard.part}: has changed during training: prepare the data set again")
+            values[event : event + shard.events] = read
             starts[piece : piece + shard.pieces] = pieces.starts[packing.order] + event
             lengths[piece : piece + shard.pieces] = pieces.lengths[packing.order]
             splits[row + 1 : row + 1 + shard.rows] = packing.splits[1:] + piece

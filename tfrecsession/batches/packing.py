@@ -1,8 +1,8 @@
-"""Which sessions share a row: sessions laid end to end in rows of a fixed number of steps.
+"""Packing: sessions end to end in rows of a fixed number of steps.
 
-How rows are filled depends only on how many sessions there are of each length, so the plan is made once from that
-histogram (cost: the row width, not the number of sessions) and every epoch merely deals other sessions into it. All
-epochs therefore have the same number of rows, and the progress bar knows its end.
+The filling of rows depends only on the number of sessions of each length. The plan is made once from that histogram (at
+the cost of the row width, not of the number of sessions), and every epoch deals other sessions into it. So all epochs
+have the same number of rows, and the progress bar knows the total.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 
 
 def row_patterns(length_counts: np.ndarray, steps: int) -> list[tuple[np.ndarray, int]]:
-    """Fill rows with the longest pieces that still fit, until all pieces are placed.
+    """Fills rows with the longest pieces that still fit, until all pieces are placed.
 
     Args:
         length_counts: int array; entry `l` is the number of pieces of `l` steps, for `l` in 0..steps.
         steps: width of a row.
 
     Returns:
-        A list of (pattern, repeats): `pattern` int64 [steps + 1] says how many pieces of each length one row takes;
-        `repeats` how many rows are filled that way.
+        A list of (pattern, repeats): `pattern` int64 [steps + 1] is the number of pieces of each length in a row,
+        `repeats` the number of rows filled that way.
     """
     left = np.asarray(length_counts, dtype=np.int64).copy()
     left[0] = 0
@@ -40,7 +40,7 @@ def row_patterns(length_counts: np.ndarray, steps: int) -> list[tuple[np.ndarray
 
 
 def rows_needed(lengths: np.ndarray, steps: int) -> int:
-    """How many rows of `steps` steps `pack` deals pieces of these lengths into."""
+    """Returns the number of rows of `steps` steps into which `pack` deals pieces of these lengths."""
     return sum(repeats for _, repeats in row_patterns(np.bincount(lengths, minlength=steps + 1), steps))
 
 
@@ -56,12 +56,12 @@ class Packing:
 
 
 def pack(lengths: np.ndarray, steps: int, rng: np.random.Generator | None = None) -> Packing:
-    """Deal pieces into rows of `steps` steps.
+    """Deals pieces into rows of `steps` steps.
 
     Args:
         lengths: int array [pieces], each in 1..steps.
         steps: width of a row.
-        rng: shuffles which piece goes where and the order of the rows; None keeps pieces of one length in order.
+        rng: shuffles the pieces and the rows; None keeps pieces of one length in order.
     """
     lengths = np.asarray(lengths)
     pieces = rng.permutation(len(lengths)) if rng is not None else np.arange(len(lengths))
@@ -73,10 +73,10 @@ def pack(lengths: np.ndarray, steps: int, rng: np.random.Generator | None = None
     for pattern, repeats in row_patterns(counts, steps):
         columns = []
         for length in np.flatnonzero(pattern)[::-1]:
-            number = pattern[length]
-            dealt = by_length[taken[length] : taken[length] + number * repeats]
-            taken[length] += number * repeats
-            columns.append(dealt.reshape(repeats, number))
+            count = pattern[length]
+            dealt = by_length[taken[length] : taken[length] + count * repeats]
+            taken[length] += count * repeats
+            columns.append(dealt.reshape(repeats, count))
         rows_of_pieces.append(np.concatenate(columns, axis=1))
         sizes.append(np.full(repeats, pattern.sum()))
     if not sizes:
@@ -92,7 +92,7 @@ def pack(lengths: np.ndarray, steps: int, rng: np.random.Generator | None = None
 
 
 def ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """`concatenate([arange(s, s + n) for s, n in zip(starts, sizes)])`, without the loop."""
+    """Computes `concatenate([arange(s, s + n) for s, n in zip(starts, sizes)])` without the loop."""
     sizes = np.asarray(sizes, dtype=np.int64)
     before = np.cumsum(sizes) - sizes
     return np.repeat(np.asarray(starts, dtype=np.int64) - before, sizes) + np.arange(sizes.sum())

@@ -1,4 +1,4 @@
-"""People and items as triples (user, item, value): the batches that factorizations learn from."""
+"""Batches of triples (user, item, value), for factorization models."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from tfrecsession.errors import InputError
 
 PAIRS_A_CHUNK = 1 << 20  # gathered by one call of NumPy
 COLUMNS = {
-    "user": tf.int32,  # place in `interactions.users`
+    "user": tf.int32,  # index in `interactions.users`
     "item": tf.int32,  # item id
     "value": tf.float32,  # rating or count
     "weight": tf.float32,  # 1; 0 where the last batch is filled up
-    "user_pairs": tf.float32,  # how many pairs the user has in all
-    "item_pairs": tf.float32,  # how many pairs the item has in all
+    "user_pairs": tf.float32,  # the number of all pairs of the user
+    "item_pairs": tf.float32,  # the number of all pairs of the item
 }
 
 
 def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = True, seed: int = 0) -> Batches:
-    """Every pair of a person and an item once an epoch, in batches of static shape `[rows]`.
+    """Returns every pair of a user and an item once an epoch, in batches of static shape `[rows]`.
 
-    The last batch is filled up with its own first pair at weight 0, so that a lazy optimizer touches no row that the
-    batch does not hold anyway.
+    The last batch is filled up with its own first pair at weight 0, so that a lazy optimizer touches no further rows.
 
     Args:
-        interactions: people x items.
+        interactions: users x items.
         rows: pairs in a batch.
-        shuffle: mix the pairs, differently each epoch, always the same under one `seed`.
+        shuffle: whether to mix the pairs, differently in each epoch, always the same under one `seed`.
 
     Returns:
-        A dataset of dicts of the arrays of COLUMNS; its attribute `interactions` says where they come from.
+        A dataset of dicts of the arrays of COLUMNS; its attribute `interactions` is the argument.
 
     Raises:
-        InputError: `rows` is no number of rows, or there is no pair.
+        InputError: `rows` is not a whole number of at least 1, or there is no pair.
     """
     if not isinstance(rows, int | np.integer) or rows < 1:
-        raise InputError(f"rows={rows!r}: a batch needs a whole number of rows, at least 1")
+        raise InputError(f"rows={rows!r}: must be a whole number, at least 1")
     pairs = len(interactions.values)
     if not pairs:
         raise InputError("no event of the train split has a known item: there is nothing to train on")
@@ -51,15 +50,15 @@ def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = Tru
     def chunks(epoch, first):
         order = np.random.default_rng([seed, epoch]).permutation(pairs) if shuffle else np.arange(pairs)
         for begin in range(first * chunk * rows, pairs, chunk * rows):
-            some = order[begin : begin + chunk * rows]
-            there, filling = len(some), -len(some) % rows
-            some = np.concatenate([some, np.repeat(some[there - there % rows : there - there % rows + 1], filling)])
-            users, items = user[some], interactions.values[some]
+            pair = order[begin : begin + chunk * rows]
+            count, filling = len(pair), -len(pair) % rows
+            pair = np.concatenate([pair, np.repeat(pair[count - count % rows : count - count % rows + 1], filling)])
+            users, items = user[pair], interactions.values[pair]
             arrays = {
                 "user": users,
                 "item": items,
-                "value": interactions.weights[some],
-                "weight": np.arange(len(some)) < there,
+                "value": interactions.weights[pair],
+                "weight": np.arange(len(pair)) < count,
                 "user_pairs": per_user[users],
                 "item_pairs": per_item[items],
             }

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrecsession.errors import InputError
+from tfrecsession.file_lock import lock
 from tfrecsession.recommender.search_space import Choice, Float, Int
 
 FILE = "study.db"
@@ -176,8 +177,6 @@ def _bind(study, out: Path, bound: dict) -> None:
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Creates the folder and locks it; the lock ends with the process."""
-    import fcntl  # missing on some systems, where all but tuning works
-
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FILE).exists())):
         raise InputError(f"{out}: exists and holds no study (no {FILE}): choose another --out")
     try:
@@ -186,10 +185,8 @@ def _locked(out: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{out}: cannot write there: {error.strerror}") from None
     try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{out}: another process is tuning there: wait for it, or choose another --out") from None
+        if not lock(folder):
+            raise InputError(f"{out}: another process is tuning there: wait for it, or choose another --out")
         yield
     finally:
         os.close(folder)

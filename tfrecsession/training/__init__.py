@@ -1,4 +1,4 @@
-"""Recipes and runs."""
+"""Training: recipes, runs, checkpoints, callbacks and workers."""
 
 from tfrecsession.training.checkpoint import Checkpoint
 from tfrecsession.training.cluster import strategy

@@ -1,4 +1,4 @@
-"""A training that dies goes on where it was, to the very bits it would have ended with."""
+"""Checkpoints, from which an interrupted training resumes bit for bit."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tfrecsession.recommender import Recommender
 from tfrecsession.sessions.spans import parse_duration
 from tfrecsession.training import snapshot
 from tfrecsession.training.cluster import across, worker_of
-from tfrecsession.training.workers import part_dropout
+from tfrecsession.training.workers import separate_dropout_seeds
 
-SHARE = 0.02  # of the time, that checkpoints may take
-QUIET = 30.0  # seconds of training that nobody minds to repeat
+SHARE = 0.02  # the largest share of the time for checkpoints
+QUIET = 30.0  # seconds before the first checkpoint: they are cheap to repeat
 SECONDS = 300.0  # between checkpoints inside an epoch
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps a training's state on disk, and takes it up again.
+    """A callback that saves the state of a training to disk, and resumes from it.
 
         batches = data.train.batches(rows=64, steps=20, seed=1)
         checkpoint = trs.training.Checkpoint("checkpoints/")
@@ -32,36 +32,36 @@ class Checkpoint(keras.callbacks.Callback):
             checkpoint.remaining(batches), epochs=10, initial_epoch=checkpoint.epoch, callbacks=[checkpoint, ...]
         )
 
-    The same lines start a training and go on with one that was killed, at any moment. It holds the model's weights, the
-    optimizer's state, the state of every random generator (samplers of negatives, dropout), what recurrences carry from
-    batch to batch, running means of loss, the place in the data, and the history so far. It stands first among the
-    callbacks: what others do before a batch comes on top of what it puts back. Other callbacks start anew (the patience
-    of an `EarlyStopping` counts again).
+    The same lines start a training and resume one that was killed, at any moment. A checkpoint holds the model's
+    weights, the optimizer's state, the state of every random generator (samplers of negatives, dropout), the states
+    that recurrences carry from batch to batch, running means of the loss, the position in the data, and the history so
+    far. It must be the first callback, so that others act on the restored state. Other callbacks start anew (the
+    patience of an `EarlyStopping` counts again).
 
-    On one machine's CPU a step repeats bit for bit with the same number of threads, so the end is that of the
-    undisturbed training, bit for bit.
+    On one machine's CPU a step repeats bit for bit with the same number of threads. So the result is that of the
+    uninterrupted training, bit for bit.
 
-    A disk that is full, or a folder that cannot be written, costs a warning: the last checkpoint stays as it was, and
-    training goes on.
+    If the disk is full, or the folder cannot be written, there is a warning. The last checkpoint stays, and training
+    continues.
 
     Args:
-        folder: of this training's checkpoints; the last one is kept.
-        every: when. "auto": at the end of an epoch and every 5 minutes, not in the first 30 seconds, and so seldom that
-            checkpoints take less than 2% of the time. A time, as "5m": so often, and at the end of every epoch. A
-            number of batches: likewise.
-        about: what else has to be the same when training goes on (seed, data): {name: what JSON can say}. Model,
-            optimizer, loss and vocabulary are looked at anyway.
-        together: a strategy of several workers. The chief alone writes, at the end of every epoch, and all read: from
+        folder: for the checkpoints of this training; the last one is kept.
+        every: when to save. "auto": at the end of an epoch and every 5 minutes, not in the first 30 seconds, and in
+            less than 2% of the time. A time, as "5m": at this interval, and at the end of every epoch. A number of
+            batches: likewise.
+        about: what else must be the same on resuming (seed, data), as {name: JSON value}. Model, optimizer, loss and
+            vocabulary are always compared.
+        together: a strategy of several workers. Only the chief writes, at the end of every epoch, and all read: from
             one file system, or each from a copy.
 
     Attributes:
         epoch, batch: where training begins: 0, 0, or after the last batch of the checkpoint.
-        history: {name: a value per epoch}, those before the checkpoint included.
-        seconds: of training, those before the checkpoint included.
+        history: {name: a value per epoch}, including epochs before the checkpoint.
+        seconds: of training, including those before the checkpoint.
 
     Raises:
-        InputError: `every` says no time; the checkpoint is of another training (the message names what differs), or is
-            not whole.
+        InputError: `every` is no interval; the checkpoint is of another training (the message names what differs), or
+            is incomplete.
     """
 
     def __init__(self, folder: str | Path, every: str | int = "auto", about: dict | None = None, together=None):
@@ -72,7 +72,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.every = _interval(every) if self.alone else ("epochs", 1)
         self.about = _plain(about or {})
         found = snapshot.read(self.folder)
-        self._state, self._place = found or ({}, None)
+        self._state, self._saved = found or ({}, None)  # the folder to restore from; None: nothing, or restored already
         if found:
             self._check(self._state["about"], self.about)
         self.epoch, self.batch = self._state.get("epoch", 0), self._state.get("batch", 0)
@@ -86,65 +86,65 @@ class Checkpoint(keras.callbacks.Callback):
         return self._earlier + time.perf_counter() - self._began
 
     def remaining(self, batches):
-        """What is left to do of `batches`: what `fit` takes. `data.train.batches(...)`, `batches.triples`."""
-        return starting_at(batches, self.epoch, self.batch) if self._place else batches
+        """Returns the rest of `batches`, for `fit`; they come from `data.train.batches(...)` or `batches.triples`."""
+        return starting_at(batches, self.epoch, self.batch) if self._saved else batches
 
-    # What Keras calls ------------------------------------------------------------------------------------------------
+    # Callback methods -------------------------------------------------------------------------------------------------
 
     def on_train_begin(self, logs=None):
         self._began = self._last = time.perf_counter()
         self._about_model = _plain(described(self.model))
-        if self._place is None:
+        if self._saved is None:
             return
         if self.model.optimizer is not None:
-            self.model.optimizer.build(self.model.trainable_variables)  # Keras waits with it until the first step
+            self.model.optimizer.build(self.model.trainable_variables)  # Keras would do it in the first step
         self._check(self._state["model"], self._about_model)
-        found, kept = self._variables(), self._state["variables"]
-        if len(found) != len(kept) or not all(map(_fits, found, kept)):
-            raise InputError(f"{self._place}: is a checkpoint of another model: its variables have other shapes")
+        variables, saved = self._variables(), self._state["variables"]
+        if len(variables) != len(saved) or not all(map(_fits, variables, saved)):
+            raise InputError(f"{self._saved}: is a checkpoint of another model: its variables have other shapes")
         if self.batch:
-            self._pass_over()
+            self._skip_batches()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._now = epoch
-        if self._place is not None and not self.batch:
-            self._put_back()  # first of all: what others do when an epoch begins is done to the state there was
+        self._current_epoch = epoch
+        if self._saved is not None and not self.batch:
+            self._restore()  # first, so that other callbacks act on the restored state
             self.model.reset_metrics()
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self._place is not None and batch == self.batch:
-            self._put_back()  # in the middle of an epoch what others did at its beginning has been done already
+        if self._saved is not None and batch == self.batch:
+            self._restore()  # the checkpoint already includes what other callbacks did when this epoch began
 
     def on_train_batch_end(self, batch, logs=None):
         done = batch + 1
-        if done != self.params["steps"] and self._is_due(done) and self._place is None:  # the end of an epoch is near
-            self._keep(self._now, done)
+        if done != self.params["steps"] and self._is_due(done) and self._saved is None:  # no epoch's end yet
+            self._save(self._current_epoch, done)
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         if self._is_due(None) and self.worker == 0:
-            self._keep(epoch + 1, 0)
+            self._save(epoch + 1, 0)
 
     def on_train_end(self, logs=None):
-        self._put_back()  # a training that had all but ended: no epoch has begun
+        self._restore()  # no epoch was left to train
 
-    # How -------------------------------------------------------------------------------------------------------------
+    # Saving and restoring ---------------------------------------------------------------------------------------------
 
     def _is_due(self, batches_done: int | None) -> bool:
-        """`batches_done`: of the epoch; None: all, and validation too."""
+        """Checks whether to save after `batches_done` batches of the epoch; None: after all of them and validation."""
         kind, number = self.every
         if kind == "epochs":
             return batches_done is None
-        since = time.perf_counter() - self._last
+        passed = time.perf_counter() - self._last
         if kind == "batches":
             return batches_done is None or batches_done % number == 0
         if kind == "seconds":
-            return batches_done is None or since >= number
-        rest = max(QUIET if not self._cost else 0.0, self._cost / SHARE)
-        return since >= (rest if batches_done is None else max(rest, SECONDS))
+            return batches_done is None or passed >= number
+        least = max(QUIET if not self._cost else 0.0, self._cost / SHARE)
+        return passed >= (least if batches_done is None else max(least, SECONDS))
 
-    def _keep(self, epoch: int, batch: int) -> None:
+    def _save(self, epoch: int, batch: int) -> None:
         begin = time.perf_counter()
         state = {
             "epoch": epoch,
@@ -159,56 +159,56 @@ class Checkpoint(keras.callbacks.Callback):
         except OSError as error:
             warnings.warn(
                 f"{self.folder}: no checkpoint could be written ({error.strerror or error}); the last one stays, and "
-                "training goes on",
+                "training continues",
                 stacklevel=2,
             )
         self._last = time.perf_counter()
         self._cost = self._last - begin
 
     def _variables(self) -> list:
-        found = variables_of(self.model)
+        variables = variables_of(self.model)
         if self.alone:
-            return found
-        # running means begin anew with the epoch, and to read one asks all workers
+            return variables
+        # running means begin anew with the epoch, and reading one would need all workers
         means = {id(variable) for variable in self.model.metrics_variables}
-        return [variable for variable in found if id(variable) not in means]
+        return [variable for variable in variables if id(variable) not in means]
 
-    def _pass_over(self) -> None:
-        """Until the batch where training goes on, Keras' loop calls a step that does nothing: so every callback counts
-        batches as it would have, and the data set begins with that batch."""
+    def _skip_batches(self) -> None:
+        """Replaces the training step by an empty one up to the batch after the checkpoint, where the data set begins.
+        Every callback so counts all batches of the epoch."""
         model, step = self.model, self.model.train_function
 
-        def nothing(iterator):
-            if self._place is None:
+        def skip(iterator):
+            if self._saved is None:
                 model.train_function = step
                 return step(iterator)
             return {}
 
-        model.train_function = nothing
+        model.train_function = skip
 
-    def _put_back(self) -> None:
-        if self._place is None:
+    def _restore(self) -> None:
+        if self._saved is None:
             return
-        arrays = snapshot.read_arrays(self._place, self._state["variables"])
+        arrays = snapshot.read_arrays(self._saved, self._state["variables"])
         for variable, array in zip(self._variables(), arrays, strict=True):
             variable.assign(array)
         if not self.alone:
-            part_dropout(self.model, self.worker)  # what is kept are the chief's
-        self._place = None
+            separate_dropout_seeds(self.model, self.worker)  # the saved ones are the chief's
+        self._saved = None
 
-    def _check(self, kept: dict, now: dict) -> None:
-        names = [name for name in {**kept, **now} if kept.get(name) != now.get(name)]
+    def _check(self, saved: dict, now: dict) -> None:
+        names = [name for name in {**saved, **now} if saved.get(name) != now.get(name)]
         if names:
-            said = "; ".join(f"{name}: {kept.get(name)!r} there, {now.get(name)!r} now" for name in names)
+            differences = "; ".join(f"{name}: {saved.get(name)!r} then, {now.get(name)!r} now" for name in names)
             raise InputError(
-                f"{self._place or self.folder}: is a checkpoint of another training. {said}. Say what was said then, "
-                "take another folder, or start afresh: with --overwrite, or by removing this one"
+                f"{self._saved or self.folder}: is a checkpoint of another training. {differences}. Use the same "
+                "values, choose another folder, or start afresh: with --overwrite, or by removing this one"
             )
 
 
 def variables_of(model: keras.Model) -> list:
-    """Everything that a training step may change, each once: weights, states of random generators, running means, the
-    optimizer's; and the plain variables that model and optimizer name in `training_state`."""
+    """Returns all variables that a training step may change, each once: weights, states of random generators, running
+    means, those of the optimizer, and the plain variables that model and optimizer name in `training_state`."""
     found = [*model.variables, *model.metrics_variables]
     if isinstance(model, Recommender):
         found += model.training_state
@@ -218,10 +218,10 @@ def variables_of(model: keras.Model) -> list:
 
 
 def described(model: keras.Model) -> dict:
-    """What has to be the same in a model that goes on: {name: what JSON can say}."""
-    optimizer, ours = model.optimizer, isinstance(model, Recommender)  # any Keras model may have a checkpoint
-    loss = model.ranking_loss if ours else model.loss
-    vocabulary = model.items.fingerprint if ours else None
+    """Describes what must be the same in a resumed training, as {name: JSON value}."""
+    optimizer, recommends = model.optimizer, isinstance(model, Recommender)  # any Keras model may have a checkpoint
+    loss = model.ranking_loss if recommends else model.loss
+    vocabulary = model.items.fingerprint if recommends else None
     return {
         "model": type(model).__name__,
         **{f"model's {name}": value for name, value in _nameless(model.get_config()).items()},
@@ -232,14 +232,14 @@ def described(model: keras.Model) -> dict:
 
 
 def _nameless(config):
-    """A config without the names that Keras numbers within a process, and without pure bookkeeping."""
+    """Removes from a config the names that Keras numbers within a process, and the build configs."""
     if isinstance(config, dict):
         return {key: _nameless(value) for key, value in config.items() if key not in ("name", "build_config")}
     return [_nameless(part) for part in config] if isinstance(config, list | tuple) else config
 
 
 def _plain(content):
-    """As it comes back from a file."""
+    """Returns `content` as it is read back from JSON."""
     return json.loads(json.dumps(content, default=lambda other: type(other).__name__))
 
 
@@ -248,13 +248,11 @@ def _numbers(variable) -> np.ndarray:
 
 
 def _fits(variable, entry: dict) -> bool:
-    """Whether a variable, whose shape may change while it trains, is of the kind of one that was kept."""
-    shape, same = tuple(variable.shape), np.dtype(_dtype(variable)).name == entry["dtype"]
-    return same and len(shape) == len(entry["shape"]) and all(map(_alike, shape, entry["shape"]))
-
-
-def _alike(size: int | None, kept: int) -> bool:
-    return size is None or size == kept
+    """Checks a variable against a saved one: same dtype and shape; None in its shape allows any size."""
+    shape, saved = tuple(variable.shape), entry["shape"]
+    if np.dtype(_dtype(variable)).name != entry["dtype"] or len(shape) != len(saved):
+        return False
+    return all(size in (None, saved_size) for size, saved_size in zip(shape, saved, strict=True))
 
 
 def _dtype(variable):
@@ -268,5 +266,5 @@ def _interval(every: str | int) -> tuple[str, float]:
     if text.isdecimal() and int(text):
         return "batches", int(text)
     if not text[-1:].isalpha() or text.isalpha():
-        raise InputError(f"checkpoint {every!r}: say a time, as 5m, a number of batches, as 1000, or auto")
+        raise InputError(f"checkpoint={every!r}: must be a time, e.g. 5m, a number of batches, e.g. 1000, or auto")
     return "seconds", parse_duration(text, "checkpoint") / 1e6

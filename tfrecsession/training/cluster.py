@@ -1,4 +1,4 @@
-"""The workers of a training: who they are, what they were told, and that they have not gone."""
+"""Worker discovery, agreement on settings, and liveness checks."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tensorflow.python.eager import context
 from tfrecsession.errors import InputError, WorkerLost
 
 GATHER_SECONDS = 300  # for the workers to find one another: clusters start them minutes apart
-SILENCE_SECONDS = 20  # after which a worker that says nothing counts as dead
+SILENCE_SECONDS = 20  # after which a silent worker counts as dead
 LOST = (tf.errors.UnavailableError, tf.errors.CancelledError, tf.errors.AbortedError, tf.errors.InternalError)
 LOST += (tf.errors.DeadlineExceededError, tf.errors.FailedPreconditionError, tf.errors.UnknownError)
 
 
 def strategy() -> tf.distribute.Strategy:
-    """How this process trains: with the workers that the environment variable TF_CONFIG lists, on the several GPUs of
-    this machine, or else alone.
+    """Returns the strategy of this process: with the workers that the environment variable TF_CONFIG lists, on the
+    several GPUs of this machine, or else on one device.
 
         with trs.training.strategy().scope():
             model = trs.models.GRU4Rec(data.items, units=[100])
             model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
         trs.training.fit_in_step(model, data.train.batches(rows=128, steps=16), epochs=5)
 
-    To be called once, before anything of TensorFlow: it waits until all workers are there. TF_CONFIG is JSON:
+    Call it once, before any other use of TensorFlow: it waits until all workers have started. TF_CONFIG is JSON:
     {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}; worker 0 is the chief, which
-    validates and writes. A worker that says nothing for 20 seconds counts as dead, and stops the others.
+    validates and writes. A worker that is silent for 20 seconds counts as dead, and the others stop.
 
     Raises:
-        InputError: TF_CONFIG is not of this form.
-        WorkerLost: a worker did not come within five minutes.
+        InputError: TF_CONFIG has another form.
+        WorkerLost: a worker did not start within five minutes.
     """
     cluster, index = _cluster()
     if len(cluster) > 1:
@@ -46,7 +46,7 @@ def strategy() -> tf.distribute.Strategy:
         )
         with lost_workers():
             several = tf.distribute.MultiWorkerMirroredStrategy()
-        several.extended.experimental_enable_get_next_as_optional = False  # all have as many batches: nobody has to ask
+        several.extended.experimental_enable_get_next_as_optional = False  # all have the same number of batches
         return several
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) > 1:
@@ -61,55 +61,56 @@ def _job(workers: int):
 
 
 def _cluster() -> tuple[list[str], int]:
-    """What TF_CONFIG says: the addresses of all workers and the number of this one; [] and 0 where it says nothing."""
+    """Reads from TF_CONFIG the addresses of all workers and the index of this one; [] and 0 where it is not set."""
     text = os.environ.get("TF_CONFIG", "").strip()
     if not text:
         return [], 0
     form = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
     try:
-        said = json.loads(text)
-        cluster, task = said["cluster"]["worker"], said["task"]
+        config = json.loads(text)
+        cluster, task = config["cluster"]["worker"], config["task"]
         index = int(task["index"])
-        right = task["type"] == "worker" and set(said["cluster"]) == {"worker"} and 0 <= index < len(cluster)
+        valid = task["type"] == "worker" and set(config["cluster"]) == {"worker"} and 0 <= index < len(cluster)
     except (ValueError, TypeError, KeyError):
-        right = False
-    if not right:
-        raise InputError(f"TF_CONFIG={text}: say {form}, with a number below that of the workers")
+        valid = False
+    if not valid:
+        raise InputError(f"TF_CONFIG={text}: must be {form}, with an index below the number of workers")
     return cluster, index
 
 
 @contextlib.contextmanager
 def lost_workers():
-    """What TensorFlow says when another worker has gone, as a `WorkerLost` that a person can read."""
+    """Turns TensorFlow's errors about a lost worker into a readable `WorkerLost`."""
     try:
         yield
     except LOST as error:
         raise WorkerLost(
-            "another worker has stopped or cannot be reached, so this one stops too: see what the others said, then "
-            "start all of them again"
+            "another worker has stopped or cannot be reached, so this one stops too: read the messages of the others, "
+            "then start all of them again"
         ) from error
 
 
-def check_alike(together: tf.distribute.Strategy, said: dict) -> None:
-    """Refuse to train where the workers were not told the same.
+def check_alike(together: tf.distribute.Strategy, settings: dict) -> None:
+    """Refuses to train if the workers have different settings.
 
     Args:
         together: from `strategy()`.
-        said: what must be equal everywhere, name -> value.
+        settings: the values that must be equal on all workers, by name.
 
     Raises:
-        InputError: on every worker, and it names what differs.
+        InputError: on every worker; the message names what differs.
     """
     if workers_of(together) == 1:
         return
-    text = np.frombuffer(json.dumps(said, default=str).encode(), np.uint8).astype(np.int32)
+    text = np.frombuffer(json.dumps(settings, default=str).encode(), np.uint8).astype(np.int32)
     lengths = gathered(together, np.array([len(text)], np.int32))
     texts = gathered(together, np.pad(text, (0, lengths.max() - len(text)))[None])
-    told = [json.loads(bytes(row[:length].astype(np.uint8))) for row, length in zip(texts, lengths, strict=True)]
-    for worker, theirs in enumerate(told):
-        names = [name for name in {**told[0], **theirs} if told[0].get(name) != theirs.get(name)]
+    by_worker = [json.loads(bytes(row[:length].astype(np.uint8))) for row, length in zip(texts, lengths, strict=True)]
+    chief = by_worker[0]
+    for worker, own in enumerate(by_worker):
+        names = [name for name in {**chief, **own} if chief.get(name) != own.get(name)]
         if names:
-            differs = ", ".join(f"{name} ({theirs.get(name)} instead of {told[0].get(name)})" for name in names)
+            differs = ", ".join(f"{name} ({own.get(name)} instead of {chief.get(name)})" for name in names)
             raise InputError(f"worker {worker} differs from worker 0 in {differs}: start all workers alike")
 
 
@@ -118,7 +119,7 @@ def workers_of(together: tf.distribute.Strategy) -> int:
 
 
 def worker_of(together: tf.distribute.Strategy) -> int:
-    """The number of this process among the workers; 0 is the chief."""
+    """Returns the index of this process among the workers; 0 is the chief."""
     return together.cluster_resolver.task_id if across(together) else 0
 
 
@@ -127,24 +128,24 @@ def across(together) -> bool:
 
 
 def placed(together):
-    """A value that is to travel must say where it lies; alone on its worker, a replica has no device to say."""
+    """Returns a device scope for values that workers exchange: a single replica on a worker has none by itself."""
     devices = together.extended.worker_devices
     return tf.device(devices[0]) if len(devices) == 1 else contextlib.nullcontext()
 
 
 def wait_for_all(together: tf.distribute.Strategy) -> None:
-    """Until every worker is here: none leaves while another still writes."""
+    """Waits until every worker calls it, so that none leaves while another still writes."""
     if workers_of(together) > 1:
         gathered(together, np.zeros(1, np.int32))
 
 
 def gathered(together: tf.distribute.Strategy, array: np.ndarray) -> np.ndarray:
-    """The arrays of all workers, alike in shape, end to end: in the order of the workers."""
+    """Concatenates the arrays of all workers, equal in shape, in the order of the workers."""
 
-    def of_replica(mine):
+    def of_replica(value):
         replica = tf.distribute.get_replica_context()
         with placed(together):
-            return replica.all_gather(tf.identity(mine), axis=0)
+            return replica.all_gather(tf.identity(value), axis=0)
 
     def gather(value):
         return together.run(of_replica, args=(value,))
@@ -153,5 +154,5 @@ def gathered(together: tf.distribute.Strategy, array: np.ndarray) -> np.ndarray:
     gather = tf.function(gather, autograph=False).get_concrete_function(tf.TensorSpec(value.shape, value.dtype))
     with lost_workers():
         gathered = together.experimental_local_results(gather(value))[0].numpy()
-    here = len(together.extended.worker_devices)  # every replica of a worker brings the same
-    return gathered.reshape(-1, here, *array.shape)[:, 0].reshape(-1, *array.shape[1:])
+    replicas = len(together.extended.worker_devices)  # of a worker: each sends the same array
+    return gathered.reshape(-1, replicas, *array.shape)[:, 0].reshape(-1, *array.shape[1:])

@@ -1,4 +1,4 @@
-"""A training as a table that grows while it runs."""
+"""CSV logs of trainings."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tfrecsession.training.pace import Pace
 
 
 class CSVLog(keras.callbacks.Callback):
-    """A row per epoch, written when it ends: `epoch` (from 1), `batch`, `learning_rate`, `events_per_second`,
-    `seconds`, and what was measured. With `every` also a row after so many batches, with the mean loss so far.
+    """A CSV file with a row at the end of every epoch: `epoch` (from 1), `batch`, `learning_rate`,
+    `events_per_second`, `seconds`, loss and metrics. `every` adds rows inside the epoch, with the mean loss so far.
 
         model.fit(batches, epochs=10, callbacks=[trs.training.CSVLog("log.csv", every=1000)])
 
-    A training that goes on appends to its file; rows from after its checkpoint, and a row that was not finished, are
-    taken out first. A training that begins, begins the file anew.
+    A resumed training appends to its file, after removing unfinished rows and those from after its checkpoint. A new
+    training replaces the file.
 
     Args:
-        file: where to write.
+        file: its path.
         every: batches between rows inside an epoch; None: only at its end.
     """
 
@@ -38,7 +38,7 @@ class CSVLog(keras.callbacks.Callback):
         self._pace.restart()
 
     def on_train_batch_end(self, batch, logs=None):
-        if not logs:  # passed over by a training that goes on
+        if not logs:  # skipped by a resumed training
             self._batch = batch + 1
             return
         self._begin(self._batch)
@@ -52,7 +52,7 @@ class CSVLog(keras.callbacks.Callback):
         self._add(logs or {})
 
     def _begin(self, batch: int) -> None:
-        """Keep of an earlier file what lies before the first batch trained on here."""
+        """Keeps the rows of an earlier file up to `batch`, after which this training begins."""
         if self._columns is not None:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ class CSVLog(keras.callbacks.Callback):
             **{name: float(value) for name, value in logs.items()},
         }
         new = [name for name in row if name not in self._columns]
-        if new:  # validation's columns come with the first epoch's end
+        if new:  # the columns of validation come at the end of the first epoch
             earlier = self._rows()
             self._columns += new
             self._write_all(earlier)

@@ -1,15 +1,15 @@
-"""Learning rates that fall while a model trains."""
+"""Learning rates that decay during training."""
 
 import keras
 
 
 class LinearDecay(keras.callbacks.Callback):
-    """The optimizer's learning rate falls in a straight line to 0 at the last batch of the last epoch.
+    """Linear decay of the optimizer's learning rate, to 0 at the end of the last epoch.
 
         learning_rate_t = learning_rate * (1 - t / T),  t = 0 .. T - 1 batches
 
-    It takes T from `fit`, where a `LearningRateSchedule` has to be told the number of batches. A `fit` with
-    `initial_epoch` goes on where the line is by then.
+    T comes from `fit`, whereas a `LearningRateSchedule` needs the number of batches as an argument. A `fit` with
+    `initial_epoch` continues at that point of the line.
 
         model.fit(batches, epochs=10, callbacks=[trs.training.LinearDecay()])
     """
@@ -26,7 +26,7 @@ class LinearDecay(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = self.learning_rate * (1.0 - done)
 
     def on_train_end(self, logs=None):
-        self.model.optimizer.learning_rate = self.learning_rate  # what it was told; a further fit starts from it
+        self.model.optimizer.learning_rate = self.learning_rate  # a further fit starts from the initial rate
 
 
 DECAYS = {"linear": LinearDecay}

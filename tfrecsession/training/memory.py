@@ -1,4 +1,4 @@
-"""How much memory a piece of work took, as the operating system counts it."""
+"""Peak memory of a piece of work, as the operating system counts it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class PeakMemory:
 
         with PeakMemory() as memory:
             model.fit(data.train)
-        memory.growth  # bytes, or None where the system does not tell (it is Linux that does)
+        memory.growth  # bytes, or None where the system does not report it (only Linux does)
 
-    It is the peak inside the block less what the process held when the block began. What earlier work had freed is
-    given back to the system first, as far as the allocator lets go of it, so that it is not used again uncounted.
+    It is the peak inside the block minus what the process held when the block began. Memory that earlier work freed is
+    first returned to the system, as far as the allocator allows; otherwise its reuse would not be counted.
     """
 
     growth: int | None = None

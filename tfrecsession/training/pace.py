@@ -1,4 +1,4 @@
-"""How fast a training goes."""
+"""The speed of a training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 
 
 class Pace:
-    """Batches and events a second, of the batches that were trained on here.
+    """Batches and events per second, of the batches trained in this process.
 
-    Events are what the running mean of the loss is over: the targets there are, the pairs, or what else a model weighs.
-    The first batch is left out: TensorFlow traces the step in it, and a training that goes on counts from there.
+    Events are what the running mean of the loss is over: targets, pairs, or what else a model weighs. The first batch
+    is left out: TensorFlow traces the step in it, and a resumed training counts from there.
     """
 
     def __init__(self, model):
@@ -19,11 +19,11 @@ class Pace:
         self._since = None
 
     def pause(self) -> None:
-        """Before an epoch, and before validation: time and events that pass until the next batch do not count."""
+        """Excludes time and events up to the next batch; call it before an epoch and before validation."""
         self._since = None
 
     def step(self) -> None:
-        """After every batch."""
+        """Counts a batch; call it after every one."""
         now, events = time.perf_counter(), self._counted()
         if self._since is not None:
             self.batches += 1
@@ -34,14 +34,14 @@ class Pace:
     def _counted(self) -> float:
         if self._loss is None:
             return 0.0
-        # of several workers each counts its own, and to sum them up would ask all: the others have about as many
-        here = getattr(self._loss.count.value, "values", None)
-        return sum(map(float, here)) * self._replicas / len(here) if here else float(self._loss.count)
+        # each worker counts its own events; a sum would need all workers, so the others are assumed to have as many
+        counts = getattr(self._loss.count.value, "values", None)
+        return sum(map(float, counts)) * self._replicas / len(counts) if counts else float(self._loss.count)
 
     @property
     def events_per_second(self) -> float:
         return self.events / self.seconds if self.seconds else 0.0
 
     def restart(self) -> None:
-        """Measure from here on."""
+        """Starts a new measurement."""
         self.batches, self.events, self.seconds = 0, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""What a person wants to see of a training: where it is, how fast it goes, when it will be over."""
+"""Progress of a training: position, loss, speed and time left."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import keras
 from tfrecsession.sessions.spans import in_words
 from tfrecsession.training.pace import Pace
 
-EVERY = 0.5  # seconds between looks
+EVERY = 0.5  # seconds between updates
 
 
 class Progress(keras.callbacks.Callback):
-    """One line that is written over on a terminal, and stays at the end of every epoch; in a file only the latter.
+    """A progress line that a terminal updates, and that stays at the end of every epoch; a file gets only the latter.
 
         epoch 2/10  37%  loss 5.1234  58,123 events/s  4m 10s left
 
         model.fit(batches, epochs=10, verbose=0, callbacks=[trs.training.Progress()])
 
-    The time left is that of all epochs, validation included once one has been seen.
+    The time left covers all epochs, including validation after the first one.
 
     Args:
-        stream: where it is written; None: standard output.
+        stream: where to write; None: standard output.
     """
 
     def __init__(self, stream=None):
@@ -43,13 +43,13 @@ class Progress(keras.callbacks.Callback):
         self._pace.pause()
 
     def on_train_batch_end(self, batch, logs=None):
-        if not logs:  # passed over by a training that goes on
+        if not logs:  # skipped by a resumed training
             return
         self._pace.step()
         now = time.perf_counter()
         if self._live and now - self._shown > EVERY:
             self._shown = now
-            self._write(self._now(batch + 1, logs), stays=False)
+            self._write(self._line(batch + 1, logs), stays=False)
 
     def on_test_begin(self, logs=None):
         self._tested = time.perf_counter()
@@ -72,7 +72,7 @@ class Progress(keras.callbacks.Callback):
     def _head(self) -> str:
         return f"epoch {self._epoch + 1}/{self.params['epochs']}"
 
-    def _now(self, done: int, logs: dict) -> str:
+    def _line(self, done: int, logs: dict) -> str:
         words = [self._head(), f"loss {logs['loss']:.4f}" if "loss" in logs else ""]
         words.append(f"{self._pace.events_per_second:,.0f} events/s" if self._pace.events else "")
         if steps := self.params["steps"]:

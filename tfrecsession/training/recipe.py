@@ -1,4 +1,4 @@
-"""From settings to a compiled model: what `tfrecsession train --set key=value` can say."""
+"""Recipes: from settings, those of `tfrecsession train --set key=value`, to a compiled model."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ OPTIMIZERS = {
 NOT_SETTINGS = ("negatives", "users", "content")  # constructor arguments that are not settings
 # Settings of every training by gradient, beside the model's own.
 TRAINING = {
-    "sampler": "popularity",  # a mixture: in_batch+popularity; every item, the full softmax: full
-    "correction": "parts",  # of logQ, where samplers are mixed: parts or pooled
+    "sampler": "popularity",  # in_batch+popularity: a mixture; full: the full softmax over all items
+    "correction": "parts",  # the logQ correction of mixed samplers: parts or pooled
     "mask_hits": True,
     "regularization": 1.0,
     "elu": 0.0,
     "momentum": 0.0,
     "epsilon": 1e-7,
     "clipnorm": None,
-    "precision": None,  # mixed_bfloat16 or mixed_float16; None: what Keras is set to, float32 as a rule
-    "accumulate": 1,  # batches whose gradients make one step
-    "decay": None,  # of the learning rate: linear, to 0 at the end of the last epoch
+    "precision": None,  # mixed_bfloat16 or mixed_float16; None: Keras' policy, float32 by default
+    "accumulate": 1,  # batches per step of the optimizer
+    "decay": None,  # decay of the learning rate: linear, to 0 at the end of the last epoch
     "score_dtype": None,
 }
 
 
 def settings_of(model: str, *given: dict) -> dict:
-    """All settings of a training: the model's defaults, then each of `given` (a preset, --set) over them.
+    """Returns all settings of a training: the model's defaults, overridden by each of `given` (a preset, --set).
 
     Raises:
-        InputError: a setting that neither the model nor its training knows.
+        InputError: a setting that neither the model nor its training has.
     """
     known = defaults_of(model)
     for settings in given:
@@ -70,7 +70,7 @@ def settings_of(model: str, *given: dict) -> dict:
 
 
 def defaults_of(model: str) -> dict:
-    """Setting -> default: the model's constructor arguments, and what training by gradient takes."""
+    """Returns the default of each setting: of the model's constructor, and of training by gradient."""
     cls = by_name(model)
     arguments = inspect.signature(cls.__init__).parameters
     own = {
@@ -82,19 +82,19 @@ def defaults_of(model: str) -> dict:
 
 
 def space_of(model: str) -> dict:
-    """Setting -> what `tfrecsession tune` may try: the model's own settings, then those of its training."""
+    """Returns the range of each setting that `tfrecsession tune` searches: the model's own, then those of training."""
     cls = by_name(model)
     return {**cls.search_space, **(cls.learning.space if cls.learning else {})}
 
 
 def build(model: str, items, settings: dict, k=(20,)):
-    """A compiled model.
+    """Builds and compiles a model.
 
     Args:
         model: its snake-case name.
         items: the vocabulary.
-        settings: all of them, from `settings_of`.
-        k: the lengths of list that validation reports.
+        settings: all settings, from `settings_of`.
+        k: the list lengths that validation reports.
     """
     cls = by_name(model)
     own = {name: value for name, value in settings.items() if name in inspect.signature(cls.__init__).parameters}
@@ -107,13 +107,13 @@ def build(model: str, items, settings: dict, k=(20,)):
         built.compile(metrics=reported)
         return built
     if settings["decay"] not in (None, *DECAYS):
-        raise InputError(f"decay={settings['decay']!r}: say one of {', '.join(DECAYS)}, or None")
+        raise InputError(f"decay={settings['decay']!r}: must be one of {', '.join(DECAYS)}, or None")
     own |= {name: settings[name] for name in learning.arguments}
     precision = settings["precision"]
     if precision is not None and precision not in PRECISIONS:
-        raise InputError(f"precision={precision!r}: say one of {', '.join(PRECISIONS)}, or None")
+        raise InputError(f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}, or None")
     if precision not in (None, "float32") and not learning.half_precision:
-        raise InputError(f"precision={precision!r}: {model} learns in float32, leave it out")
+        raise InputError(f"precision={precision!r}: {model} learns in float32; leave it out")
     with made_in(precision):
         built = cls(items, negatives=_sampler(settings), **own)
     known = {name: LOSSES[name] for name in learning.losses}
@@ -122,22 +122,22 @@ def build(model: str, items, settings: dict, k=(20,)):
 
 
 def _steps(settings: dict) -> dict:
-    """What all optimizers are told of how they step."""
+    """Returns the arguments that all optimizers share."""
     batches = settings["accumulate"]
     if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
-        raise InputError(f"accumulate={batches!r}: say how many batches make one step, 1 or more")
+        raise InputError(f"accumulate={batches!r}: must be the number of batches that make one step, 1 or more")
     return {"global_clipnorm": settings["clipnorm"], "gradient_accumulation_steps": batches if batches > 1 else None}
 
 
 def _sampler(settings: dict):
-    """The negatives: one sampler by name, several joined by +, or None for `full`."""
+    """Builds the negatives: one sampler by name, a mixture of several joined by +, or None for `full`."""
     if settings["sampler"] == "full":
         return None
     names = str(settings["sampler"]).split("+")
     if not set(names) <= set(SAMPLERS):
         raise InputError(
-            f"sampler={settings['sampler']!r}: say one of {', '.join(SAMPLERS)}, full (the whole catalogue), "
-            "or several joined as in in_batch+popularity"
+            f"sampler={settings['sampler']!r}: must be one of {', '.join(SAMPLERS)}, full (the whole catalogue), "
+            "or several joined, e.g. in_batch+popularity"
         )
     samplers = [SAMPLERS[name](settings) for name in names]
     return samplers[0] if len(samplers) == 1 else negatives.Mixture(samplers, settings["correction"])
@@ -146,5 +146,5 @@ def _sampler(settings: dict):
 def _chosen(table: dict, kind: str, settings: dict):
     name = settings[kind]
     if name not in table:
-        raise InputError(f"{kind}={name!r}: say one of {', '.join(table)}")
+        raise InputError(f"{kind}={name!r}: must be one of {', '.join(table)}")
     return table[name](settings)

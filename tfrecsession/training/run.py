@@ -1,12 +1,12 @@
-"""A training and its folder: everything needed to repeat it.
+"""Training runs, each in a folder with everything needed to repeat it.
 
 RUN/run.json        model, settings, seed, versions, the data's path and fingerprint
 RUN/history.json    loss and validation metrics, epoch by epoch
-RUN/log.csv         the same with learning rate and events per second, written while it runs
-RUN/metrics.json    the model on the validation split, where there is one
+RUN/log.csv         the same with learning rate and events per second, written during training
+RUN/metrics.json    metrics on the validation split, where there is one
 RUN/model.keras     the trained model
 
-While it is being made, RUN.unfinished holds its last checkpoint, and log.csv.
+Until the training has ended, RUN.unfinished holds its last checkpoint, and log.csv.
 """
 
 from __future__ import annotations
@@ -61,34 +61,34 @@ def train(
     start: str = "neighbours",
     gone: str = "keep",
 ) -> Recommender:
-    """Train a model and keep the run in `out`.
+    """Trains a model and writes the run to `out`.
 
-    A training that was broken off goes on when the same is asked again, and ends as if nothing had been: models that
-    are learned by gradient keep checkpoints in `OUT.unfinished`, see `Checkpoint`. Counted models and ALS start again.
+    The same call resumes an interrupted training, with the result of an uninterrupted one: models trained by gradient
+    keep checkpoints in `OUT.unfinished`, see `Checkpoint`. Models in closed form and ALS start again.
 
     Args:
         data: a prepared data set.
         model: snake-case name.
-        out: the run folder to make.
+        out: the run folder to create.
         settings: all settings, from `settings_of`.
-        seed: makes initial weights, shuffling and negatives repeat.
-        k: the lengths of list that validation reports.
-        overwrite: replace an earlier run.
-        resume: go on from the last checkpoint of an unfinished run in this place. None: unless `overwrite`.
-        checkpoint: how often, see `Checkpoint`; None: never.
+        seed: makes initial weights, shuffling and negatives repeatable.
+        k: the list lengths that validation reports.
+        overwrite: whether to replace an earlier run.
+        resume: whether to resume from the last checkpoint of an unfinished run in `out`. None: unless `overwrite`.
+        checkpoint: when to save checkpoints, see `Checkpoint`; None: never.
         tensorboard: a folder for `TensorBoard`; None: nothing is written for it.
-        verbose: 0 for silence; otherwise see `Progress`.
-        callbacks: further Keras callbacks, for models that are learned by gradient.
-        strategy: `training.strategy()`, to train with other workers; of these the chief keeps the run. None: alone.
-        data_memory: of the training data no more than this is held, as "1GB" or a number of bytes, and the rest read
-            from its files, see `tfrecsession.batches.out_of_core`; of several workers each reads its part. For sequence
-            models without lanes and without memory of people. None: all of it is loaded.
-        grow_from: the folder of a run, whose model goes on with this, newer, log, by one worker; `data` may have other
-            items. Settings of its architecture have to be that run's. None: a new model.
+        verbose: 0: print nothing; otherwise see `Progress`.
+        callbacks: further Keras callbacks, for models trained by gradient.
+        strategy: `training.strategy()`, to train with other workers; the chief writes the run. None: one worker.
+        data_memory: the most training data to hold in memory, as "1GB" or a number of bytes. The rest is read from its
+            files, see `tfrecsession.batches.out_of_core`; each of several workers reads its part. For sequence models
+            without lanes that do not read earlier sessions. None: all of it is loaded.
+        grow_from: the folder of a run whose model continues training on `data`, a newer log that may have other items,
+            with one worker. Settings of the architecture must be those of that run. None: a new model.
         start, gone: see `grow`.
 
     Raises:
-        InputError: among others, the workers were told different things, or this model is trained by one alone.
+        InputError: among others, the workers have different settings, or only one worker can train this model.
         WorkerLost: another worker has gone.
     """
     earlier = None if grow_from is None else growing.earlier_run(open_run(grow_from), model, settings)
@@ -97,25 +97,25 @@ def train(
         data_memory = bytes_of(data_memory)
         learning = by_name(model).learning
         if not (learning and learning.streams_from_disk):
-            raise InputError(f"data-memory: {model} needs all training data at once, leave it out")
-    told = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
+            raise InputError(f"data_memory={data_memory}: {model} needs all training data at once; leave it out")
+    agreed_settings = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
     if earlier:
-        told["from"] = {"run": earlier.info.get("name"), "start": start, "gone": gone}
-    cluster.check_alike(together, {**told, **settings, **_versions()})
+        origin = agreed_settings["from"] = {"run": earlier.info.get("name"), "start": start, "gone": gone}
+    cluster.check_alike(together, {**agreed_settings, **settings, **_versions()})
     chief = cluster.worker_of(together) == 0
     with contextlib.ExitStack() as stack:
-        place = folder_of(out)
+        folder = folder_of(out)
         if chief:
             stack.enter_context(unfinished(out, overwrite if resume is None else not resume))
-            folder = stack.enter_context(staged(out, marker="run.json", overwrite=overwrite))
-        cluster.wait_for_all(together)  # before anyone looks for a checkpoint
+            run_folder = stack.enter_context(staged(out, marker="run.json", overwrite=overwrite))
+        cluster.wait_for_all(together)  # before any of them looks for a checkpoint
         keras.utils.set_random_seed(seed)
-        kept = None
+        saved = None
         if checkpoint is not None and "epochs" in settings:
-            about = {**told, **{f"setting {name}": value for name, value in settings.items()}}
-            kept = Checkpoint(place, checkpoint, about, together)
-        if kept and (kept.epoch or kept.batch) and verbose and chief:
-            print(f"{out}: going on after {kept.epoch} epochs and {kept.batch} batches")
+            about = {**agreed_settings, **{f"setting {name}": value for name, value in settings.items()}}
+            saved = Checkpoint(folder, checkpoint, about, together)
+        if saved and (saved.epoch or saved.batch) and verbose and chief:
+            print(f"{out}: going on after {saved.epoch} epochs and {saved.batch} batches")
         with PeakMemory() as memory:
             growth = earlier and growing.Growth.of(trained := earlier.model(), data, start, gone)
             with together.scope():
@@ -123,26 +123,24 @@ def train(
             if growth:
                 growth.carry(trained, built)
             began = time.perf_counter()
-            watching = (
-                [CSVLog(place / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])] if chief else []
-            )
-            more = {"checkpoint": kept, "data_memory": data_memory}
-            history = fit(built, data, settings, seed, verbose if chief else 0, [*callbacks, *watching], **more)
-            seconds = kept.seconds if kept else time.perf_counter() - began
+            logs = [CSVLog(folder / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])] if chief else []
+            more = {"checkpoint": saved, "data_memory": data_memory}
+            history = fit(built, data, settings, seed, verbose if chief else 0, [*callbacks, *logs], **more)
+            seconds = saved.seconds if saved else time.perf_counter() - began
         if chief:
-            built.save(folder / "model.keras")
-            if (place / "log.csv").exists():
-                shutil.copyfile(place / "log.csv", folder / "log.csv")
-            _write(folder / "history.json", history)
+            built.save(run_folder / "model.keras")
+            if (folder / "log.csv").exists():
+                shutil.copyfile(folder / "log.csv", run_folder / "log.csv")
+            _write(run_folder / "history.json", history)
             validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
             _write(
-                folder / "metrics.json",
+                run_folder / "metrics.json",
                 {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated},
             )
             _write(
-                folder / "run.json",
+                run_folder / "run.json",
                 {
-                    "name": name_of(place),
+                    "name": name_of(folder),
                     "model": model,
                     "settings": settings,
                     "seed": seed,
@@ -150,13 +148,13 @@ def train(
                     "versions": _versions(),
                     "workers": cluster.workers_of(together),
                     "data_memory": data_memory,
-                    **({"from": {**told["from"], "path": str(grow_from), **growth.counts}} if growth else {}),
+                    **({"from": {**origin, "path": str(grow_from), **growth.counts}} if growth else {}),
                     "seconds": seconds,
                     "memory": memory.growth,  # bytes, at the peak of building and fitting
                     "events": int(data.train.scored_events * settings.get("epochs", 1)),
                 },
             )
-    cluster.wait_for_all(together)  # none leaves while the chief still writes: it would take it for lost
+    cluster.wait_for_all(together)  # a worker that left while the chief writes would count as lost
     return built
 
 
@@ -170,8 +168,8 @@ def fit(
     checkpoint: Checkpoint | None = None,
     data_memory: int | None = None,
 ) -> dict[str, list]:
-    """Fit a compiled model by its settings, from its checkpoint on; returns the history as plain numbers."""
-    if "epochs" not in settings:  # counted, not learned
+    """Fits a compiled model by its settings, from its checkpoint on, and returns the history as plain numbers."""
+    if "epochs" not in settings:  # not trained by gradient
         model.fit(data.train)
         return {}
     streamed = {} if data_memory is None else {"memory": data_memory}
@@ -181,8 +179,8 @@ def fit(
     callbacks, initial_epoch = [*decay, *callbacks, *([Progress()] if verbose else [])], 0
     if checkpoint:
         batches, initial_epoch = checkpoint.remaining(batches), checkpoint.epoch
-        # a row that its checkpoint does not know of is taken out and comes again; one that is missing would stay so
-        logs, others = ([one for one in callbacks if isinstance(one, CSVLog) is log] for log in (True, False))
+        # logs write before the checkpoint is saved: resuming removes a row too many, but cannot add a missing one
+        logs, others = ([call for call in callbacks if isinstance(call, CSVLog) is log] for log in (True, False))
         callbacks = [*logs, checkpoint, *others]
     several = model.distribute_strategy.num_replicas_in_sync > 1
     fitted = (workers.fit_in_step if several else type(model).fit)(
@@ -200,34 +198,34 @@ def fit(
 
 @dataclass
 class Run:
-    """A finished run, opened again."""
+    """A finished run."""
 
     path: Path
-    info: dict  # what run.json says
+    info: dict  # the content of run.json
 
     def model(self) -> Recommender:
         return keras.models.load_model(self.path / "model.keras")
 
     def data(self, path: str | Path | None = None) -> Data:
-        """The data it was trained on, from where it was or from `path`.
+        """Loads the data it was trained on, from the recorded path or from `path`.
 
         Raises:
-            InputError: the data there is not the data of this run.
+            InputError: the path has other data.
         """
         trained_on = self.info["data"]
         if path is None and trained_on["path"] is None:
-            raise InputError(f"{self.path} was trained on data held in memory: say --data DIR")
+            raise InputError(f"{self.path} was trained on data held in memory: name its folder with --data DIR")
         data = load(path or trained_on["path"])
         if data.fingerprint != trained_on["fingerprint"]:
             raise InputError(
                 f"{self.path} was trained on data {trained_on['fingerprint']}, but {data.path} is {data.fingerprint}: "
-                "say --data DIR with the right one, or train again"
+                "name the right folder with --data DIR, or train again"
             )
         return data
 
 
 def open_run(path: str | Path) -> Run:
-    """Open a run folder; InputError where there is none."""
+    """Opens a run folder; raises InputError if `path` is none."""
     path = Path(path)
     if not (path / "run.json").is_file():
         raise InputError(
@@ -237,7 +235,7 @@ def open_run(path: str | Path) -> Run:
 
 
 def _versions() -> dict[str, str]:
-    """Of what decides how a training comes out."""
+    """Returns the versions of everything that affects the result of a training."""
     return {
         "tfrecsession": __version__,
         "keras": keras.__version__,

@@ -1,10 +1,10 @@
-"""A training as it stands, in a folder that appears whole or not at all.
+"""Snapshots of a training: folders that appear whole or not at all.
 
-FOLDER/checkpoint-12/state.json      what a program wants to read, and where each array lies
+FOLDER/checkpoint-12/state.json      the state, and the position of each array
 FOLDER/checkpoint-12/variables.bin   the arrays, end to end
 
-The number rises. A new checkpoint is written beside the last one, forced to disk, renamed, and only then the last one
-goes: whenever the process or the machine dies, the highest number is whole.
+The number rises. A new checkpoint is written beside the last one, forced to disk and renamed; only then is the last one
+removed. So the checkpoint with the highest number is complete, whenever the process or the machine dies.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ PARTIAL = ".partial"
 
 
 def write(folder: Path, state: dict, arrays) -> Path:
-    """Add the next checkpoint, and remove the ones before it.
+    """Writes the next checkpoint, and removes the ones before it.
 
     Args:
-        folder: where the checkpoints of one training lie; made if need be.
-        state: what JSON can say.
-        arrays: an iterable of arrays, taken one at a time.
+        folder: the checkpoints of one training; created if it does not exist.
+        state: JSON values, by name.
+        arrays: an iterable of arrays, read one at a time.
 
     Raises:
-        OSError: it cannot be written. What was there before stays.
+        OSError: the checkpoint cannot be written. Earlier ones stay.
     """
     folder.mkdir(parents=True, exist_ok=True)
     before = numbers(folder)
-    place = folder / f"{NAME}{max(before, default=0) + 1}"
-    partial = place.with_name(place.name + PARTIAL)
+    checkpoint = folder / f"{NAME}{max(before, default=0) + 1}"
+    partial = checkpoint.with_name(checkpoint.name + PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
@@ -51,55 +51,55 @@ def write(folder: Path, state: dict, arrays) -> Path:
             json.dump({**state, "variables": table, "bytes": size}, file)
             _to_disk(file)
         _folder_to_disk(partial)
-        os.replace(partial, place)
+        os.replace(partial, checkpoint)
         _folder_to_disk(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     for number in before:
         shutil.rmtree(folder / f"{NAME}{number}", ignore_errors=True)
-    return place
+    return checkpoint
 
 
 def read(folder: Path) -> tuple[dict, Path] | None:
-    """The state of the last checkpoint and its folder, or None where there is none. Clears what was half-written.
+    """Returns the state of the last checkpoint and its folder, or None if there is none; removes half-written ones.
 
     Raises:
-        InputError: the checkpoint is not whole.
+        InputError: the checkpoint is incomplete.
     """
     for left in folder.glob(f"{NAME}*{PARTIAL}"):
         shutil.rmtree(left, ignore_errors=True)
-    there = numbers(folder)
-    if not there:
+    found = numbers(folder)
+    if not found:
         return None
-    place = folder / f"{NAME}{max(there)}"
+    checkpoint = folder / f"{NAME}{max(found)}"
     try:
-        state = json.loads((place / "state.json").read_text(encoding="utf-8"))
-        size = (place / "variables.bin").stat().st_size
+        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        size = (checkpoint / "variables.bin").stat().st_size
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{place}: this checkpoint cannot be read ({error}); remove {folder} to start afresh"
+            f"{checkpoint}: this checkpoint cannot be read ({error}); remove {folder} to start afresh"
         ) from None
     if size != state["bytes"]:
         raise InputError(
-            f"{place}: variables.bin has {size:,} of {state['bytes']:,} bytes; copy it again, or remove {folder} to "
-            "start afresh"
+            f"{checkpoint}: variables.bin has {size:,} of {state['bytes']:,} bytes; copy it again, or remove "
+            f"{folder} to start afresh"
         )
-    return state, place
+    return state, checkpoint
 
 
-def read_arrays(place: Path, table: list[dict]):
-    """The arrays of a checkpoint, one at a time."""
-    with open(place / "variables.bin", "rb") as file:
+def read_arrays(checkpoint: Path, table: list[dict]):
+    """Yields the arrays of a checkpoint, one at a time."""
+    with open(checkpoint / "variables.bin", "rb") as file:
         for entry in table:
             file.seek(entry["at"])
             dtype = np.dtype(entry["dtype"])
-            # owned memory, not a map of the file: TensorFlow may go on to use the very buffer for the variable
+            # own memory, not a map of the file: TensorFlow may keep this buffer as that of the variable
             yield np.fromfile(file, dtype, int(np.prod(entry["shape"], dtype=np.int64))).reshape(entry["shape"])
 
 
 def numbers(folder: Path) -> list[int]:
-    """Of the whole checkpoints in a folder."""
+    """Returns the numbers of the complete checkpoints in a folder, rising."""
     names = [path.name.removeprefix(NAME) for path in folder.glob(f"{NAME}*")]
     return sorted(int(name) for name in names if name.isdecimal())
 

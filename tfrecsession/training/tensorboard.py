@@ -1,4 +1,4 @@
-"""A training as TensorBoard shows it."""
+"""Logs of trainings for TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PROJECTOR = """embeddings {
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Loss, learning rate, events per second and gradient norms every few batches; what validation measures every
-    epoch; at the end the vectors of the most popular items, by name, in the projector.
+    """Loss, learning rate, events per second and gradient norms every few batches; validation metrics every epoch; at
+    the end the vectors of the most popular items, by name, in the projector.
 
         model.fit(batches, epochs=10, callbacks=[trs.training.TensorBoard("boards/gru4rec")])
 
-    and `tensorboard --logdir boards`. The steps are batches. Norms are those of each variable's gradient and of all
-    together, before clipping, and come from lazy optimizers: the rows that a sparse gradient names are summed up, no
-    table is read (a step took 0 to 2% longer).
+    View the logs with `tensorboard --logdir boards`. The steps are batches. Norms are those of each variable's gradient
+    and of all together, before clipping. Lazy optimizers compute them: they sum up the rows of a sparse gradient and
+    read no table (a step took 0 to 2% longer).
 
     Args:
-        folder: of this training.
+        folder: the logs of this training.
         every: batches between points.
-        items: how many items the projector shows at most, which it does in the browser; 0: none.
+        items: the number of items that the projector, which runs in the browser, shows at most; 0: none.
 
     Raises:
         InputError: the folder cannot be written.
@@ -46,7 +46,7 @@ class TensorBoard(keras.callbacks.Callback):
         super().set_model(model)
         watch = getattr(model.optimizer, "watch_norms", None)
         if watch and watch(model.trainable_variables):
-            model.train_function = None  # a step traced before knows nothing of them; Keras makes another
+            model.train_function = None  # a step that is traced already has no norms; Keras traces another
         self._norms = getattr(model.optimizer, "norms", None) is not None
 
     def on_train_begin(self, logs=None):
@@ -63,11 +63,11 @@ class TensorBoard(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self._step = self._before + batch + 1
-        if not logs:  # passed over by a training that goes on
+        if not logs:  # skipped by a resumed training
             return
         self._pace.step()
         if self._step % self.every == 0:
-            self._write({**logs, **self._now()})
+            self._write({**logs, **self._rates_and_norms()})
             self._pace.restart()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -82,7 +82,7 @@ class TensorBoard(keras.callbacks.Callback):
         if self.items and "vectors" in self.model.abilities:
             self._project()
 
-    def _now(self) -> dict:
+    def _rates_and_norms(self) -> dict:
         optimizer = self.model.optimizer
         found = {
             "learning_rate": keras.ops.convert_to_numpy(optimizer.learning_rate),
@@ -101,7 +101,7 @@ class TensorBoard(keras.callbacks.Callback):
                 tf.summary.scalar(name, float(value))
 
     def _project(self) -> None:
-        """The first ids are those of the most popular items."""
+        """Writes the files of the projector, for the first items: those are the most popular ones."""
         names = self.model.items.ids[: self.items]
         vectors = tf.gather(self.model.item_vectors(), tf.range(2, 2 + len(names))).numpy()
         np.savetxt(self.folder / "items.vectors.tsv", vectors, fmt="%.6g", delimiter="\t")

@@ -1,4 +1,4 @@
-"""Where a training keeps what it needs to go on, until its run folder is there."""
+"""The folder of an unfinished training: what it needs to resume, until its run folder exists."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tfrecsession.errors import InputError
+from tfrecsession.file_lock import lock
 from tfrecsession.training import snapshot
 
 
 @contextlib.contextmanager
 def unfinished(out: str | Path, afresh: bool = False) -> Iterator[Path]:
-    """The folder `OUT.unfinished`, for this process alone. It goes when the block ends well, and where nothing in it
-    is worth keeping; otherwise the next training into `out` finds it.
+    """Creates the folder `OUT.unfinished` and locks it for this process.
 
-    `OUT.unfinished/run` holds a name of the training, which its run folder is to have too (`name_of`): so a run that
-    was killed after it was there and before this folder was gone is known to be finished.
+    The folder is removed when the block ends well, or when it has no checkpoint. Otherwise the next training into `out`
+    finds it. `OUT.unfinished/run` holds the name of the training, which its run folder has too (`name_of`). So a run is
+    known to be finished even if its process was killed before it removed this folder.
 
     Args:
-        out: the run folder to be.
-        afresh: forget what is there.
+        out: the run folder of the training.
+        afresh: whether to discard earlier checkpoints.
 
     Raises:
-        InputError: another process is at it, or the folder cannot be written.
+        InputError: another process trains into `out`, or the folder cannot be written.
     """
     folder = folder_of(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "w")  # noqa: SIM115, held as long as the block runs
+        lock_file = open(folder / "lock", "w")  # noqa: SIM115, held as long as the block runs
     except OSError as error:
         raise InputError(f"{out}: cannot write there: {error.strerror}") from None
-    with lock:
-        if not _ours(lock):
+    with lock_file:
+        if not lock(lock_file):
             raise InputError(f"{out}: another process is training into it; choose another folder, or wait")
         if afresh or _finished(Path(out).expanduser(), folder):
             for number in snapshot.numbers(folder):
@@ -57,7 +58,7 @@ def folder_of(out: str | Path) -> Path:
 
 
 def name_of(folder: Path) -> str:
-    """The name of the training that keeps itself in this folder."""
+    """Returns the name of the training that this folder belongs to."""
     return (folder / "run").read_text()
 
 
@@ -66,16 +67,3 @@ def _finished(out: Path, folder: Path) -> bool:
         return json.loads((out / "run.json").read_text()).get("name") == name_of(folder)
     except (OSError, ValueError):
         return False
-
-
-def _ours(lock) -> bool:
-    """Whether no other process holds it; the system lets go of it when a process dies, however it dies."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -1,8 +1,8 @@
-"""Several workers, one model: every worker holds all of it and computes its rows of each batch; gradients are summed.
+"""Training by several workers: each holds the whole model and computes its rows of a batch; gradients are summed.
 
-What is sparse stays sparse: of an item table only the rows that a batch touches travel, so that the bytes of a step do
-not depend on the catalogue (`benchmarks/workers.py`). The workers draw the same negatives and make the same update, and
-so hold the same weights after every step: those that one worker would have after the whole batch.
+Sparse gradients stay sparse: workers exchange only the rows of an item table that a batch touches. So the bytes of a
+step do not depend on the catalogue (`benchmarks/workers.py`). The workers sample the same negatives and make the same
+update. So they hold the same weights after every step: those of one worker after the whole batch.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tfrecsession.training.cluster import across, gathered, lost_workers, placed
 def suited(
     together: tf.distribute.Strategy | None, name: str, settings: dict, grows: bool = False
 ) -> tf.distribute.Strategy:
-    """The strategy that trains a model: `together`, or one device alone where the model cannot be shared by GPUs.
+    """Returns the strategy that trains a model: `together`, or one device where GPUs cannot share the training.
 
-    grows: whether it goes on from an earlier run.
+    grows: whether the model continues from an earlier run.
 
     Raises:
-        InputError: there are several workers, and only one can train this model.
+        InputError: there are several workers, but only one can train this model.
     """
     alone = tf.distribute.get_strategy()
     if together is None or together.num_replicas_in_sync == 1:
@@ -44,8 +44,7 @@ def suited(
         )
     elif settings.get("precision") == "mixed_float16":
         reason = (
-            "precision=mixed_float16: workers would scale their losses each for itself: train on one worker, or with "
-            "mixed_bfloat16"
+            "precision=mixed_float16: each worker would scale its own loss: train on one worker, or with mixed_bfloat16"
         )
     elif settings.get("accumulate", 1) != 1:
         reason = (
@@ -53,23 +52,23 @@ def suited(
             "worker, or with more rows, which workers share"
         )
     elif grows:
-        reason = "from: a model that grows goes on with one worker: train without --workers"
+        reason = "grow_from: a model that grows is trained by one worker: leave strategy, or --workers, out"
     if reason and workers_of(together) > 1:
         raise InputError(reason)
     return alone if reason else together
 
 
 def fit_in_step(model: SequenceModel, batches: tf.data.Dataset, validation_data=None, callbacks=(), **options):
-    """Keras' `fit` of a model that was made in the scope of a strategy: its workers, or its GPUs, train in step.
+    """Fits a model that was built in the scope of a strategy, as Keras' `fit` does; workers, or GPUs, train in step.
 
-    Replica i of n takes rows i R / n to (i + 1) R / n of every batch of R rows. Negatives that are drawn are the same
-    on all; negatives that are other targets of the batch (`InBatch`) are those of the replica's own rows. Dropout
-    differs from worker to worker. Validation is the chief's, and the others hear of it.
+    Replica i of n takes rows i R / n to (i + 1) R / n of every batch of R rows. Sampled negatives are the same on all
+    replicas; in-batch negatives (`InBatch`) are those of the replica's own rows. Dropout differs from worker to worker.
+    The chief validates, and the others receive the result.
 
     Args:
         model: compiled, and free of carried states.
-        batches: of all rows, the same on all workers. Those that are read from files (`memory=`) are another shuffle
-            than one worker's: each worker reads its own part of the files.
+        batches: with all rows, the same on all workers. With `memory=`, each worker reads its own part of the files, so
+            that sessions are shuffled otherwise than by one worker.
         validation_data: a split of the data set, or its batches.
         callbacks, **options: as in `fit`; callbacks run on every worker.
 
@@ -77,7 +76,7 @@ def fit_in_step(model: SequenceModel, batches: tf.data.Dataset, validation_data=
         The Keras history.
 
     Raises:
-        InputError: rows do not divide by the number of replicas, or the model carries a state or scales its loss.
+        InputError: the number of replicas does not divide the rows, or the model carries a state or scales its loss.
         WorkerLost: another worker has gone.
     """
     together, replicas = model.distribute_strategy, model.distribute_strategy.num_replicas_in_sync
@@ -85,42 +84,44 @@ def fit_in_step(model: SequenceModel, batches: tf.data.Dataset, validation_data=
     if replicas == 1:
         return model.fit(batches, validation_data=validation_data, callbacks=list(callbacks), **options)
     if model.carried:
-        raise InputError("lanes: a state that is carried from batch to batch is not shared among workers, say None")
+        raise InputError("lanes: must be None: a state that is carried from batch to batch is not shared among workers")
     if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
-        raise InputError("optimizer: workers would scale their losses each for itself; say mixed_bfloat16, or float32")
+        raise InputError("optimizer: each worker would scale its own loss; use precision mixed_bfloat16 or float32")
     if any(isinstance(layer, InBatch) for layer in model._flatten_layers()):
         warnings.warn(
-            f"in-batch negatives are those of a replica's own rows, a part in {replicas} of the batch: not quite the "
-            "training of one worker",
+            f"in-batch negatives are those of a replica's own rows, 1/{replicas} of the batch: the training differs "
+            "from that of one worker",
             stacklevel=2,
         )
     shares = _shares(model._batches(batches), together)
-    mend(model)
-    part_dropout(model, worker_of(together))
+    patch_keras_fit(model)
+    separate_dropout_seeds(model, worker_of(together))
     after = [ValidateOnChief(validation_data)] if validation_data is not None else []
     with lost_workers():
         return model.fit(shares, callbacks=[*after, *callbacks], **options)
 
 
 def _shares(batches: tf.data.Dataset, together: tf.distribute.Strategy):
-    """Batches of R rows -> what a `DistributedDataset` gives each replica: R / replicas rows, epoch after epoch."""
+    """Returns a `DistributedDataset` that gives each replica R / replicas of the R rows of each batch, every epoch."""
     replicas = together.num_replicas_in_sync
     rows = tf.nest.flatten(batches.element_spec)[0].shape[0]
     if rows is None or rows % replicas:
-        raise InputError(f"rows={rows}: {replicas} workers share the rows of a batch, say a multiple of {replicas}")
+        raise InputError(
+            f"rows={rows}: must be a multiple of {replicas}, as {replicas} workers share the rows of a batch"
+        )
 
     # each worker reads its part of the files, not all rows
     own = across(together) and isinstance(batches, Batches) and batches.split is not None
     if own:
         batches = batches.of_worker(worker_of(together), workers_of(together))
 
-    def of_worker(where):
-        here = replicas // where.num_input_pipelines
-        first = 0 if own else where.input_pipeline_id * here
+    def of_worker(context):
+        count = replicas // context.num_input_pipelines
+        first = 0 if own else context.input_pipeline_id * count
 
         def cut(*batch):
             def parts(array):
-                return tf.reshape(array, (-1, rows // replicas, *array.shape[1:]))[first : first + here]
+                return tf.reshape(array, (-1, rows // replicas, *array.shape[1:]))[first : first + count]
 
             return tf.nest.map_structure(parts, batch)
 
@@ -131,14 +132,14 @@ def _shares(batches: tf.data.Dataset, together: tf.distribute.Strategy):
     return shares
 
 
-def mend(model: keras.Model) -> None:
-    """Meet two faults of Keras 3.15's `fit` under MultiWorkerMirroredStrategy. To be deleted once Keras has mended them
-    (keras-team/keras#20585, tensorflow/tensorflow#72388).
+def patch_keras_fit(model: keras.Model) -> None:
+    """Works around two faults of Keras 3.15's `fit` under MultiWorkerMirroredStrategy. Delete it once Keras has fixed
+    them (keras-team/keras#20585, tensorflow/tensorflow#72388).
 
-    1. It builds the model from a first batch, which it takes for tensors where it is one value per replica, and which
-       it takes away from the epoch. Here everything is built already, so that step is left out.
-    2. What a training step returns is averaged over axis 0, which scalars do not have. Here the loss gets one. (And it
-       is the loss of all events so far, where Keras would count replicas with few events as much as others.)
+    1. `fit` builds the model from a first batch, which it removes from the epoch and treats as tensors, although it has
+       one value per replica. Everything is built already, so that this step is skipped.
+    2. `fit` averages the results of a training step over axis 0, which scalars do not have. So the loss gets one. (It
+       is the loss of all events so far; Keras would give replicas with few events the same weight.)
     """
     if not model.optimizer.built:
         with model.distribute_strategy.scope():
@@ -159,10 +160,10 @@ def mend(model: keras.Model) -> None:
     model.train_function = None
 
 
-def part_dropout(model: keras.Model, worker: int) -> None:
-    """Give the worker random states of its own; not for the negatives, which all draw alike.
+def separate_dropout_seeds(model: keras.Model, worker: int) -> None:
+    """Gives the worker random states of its own, except for the negatives, which are the same on all workers.
 
-    To be called once in the life of a model, on states that are the same on all workers.
+    Call it once in the life of a model, on states that are the same on all workers.
     """
     layers = model._flatten_layers()
     own = {id(layer.seed_generator): layer.seed_generator for layer in layers if hasattr(layer, "seed_generator")}
@@ -170,12 +171,12 @@ def part_dropout(model: keras.Model, worker: int) -> None:
         if isinstance(layer, Negatives):
             own.pop(id(layer.seed_generator), None)
     for seeds in own.values():
-        seed, drawn = seeds.state.numpy()
-        seeds.state.assign([seed + worker, drawn])
+        seed, count = seeds.state.numpy()
+        seeds.state.assign([seed + worker, count])
 
 
 class ValidateOnChief(keras.callbacks.Callback):
-    """Validation by the chief alone, on all its events; the others wait for the result and log the same."""
+    """Validation by the chief alone, on all events; the others wait for the result and log the same."""
 
     def __init__(self, batches: tf.data.Dataset):
         super().__init__()
