@@ -36,7 +36,7 @@ class PredictsRatings:
         rows, ids = self._rows(users), self.items.encode(items)
         if len(rows) != len(ids):
             raise InputError(
-                f"users, items: must be pairs, as many of one as of the other, not {len(rows):,} and {len(ids):,}"
+                f"users, items: must be pairs, but there are {len(rows):,} of one and {len(ids):,} of the other"
             )
         # a user without a pair in training has a row too, but nothing was learned in it
         is_known = (rows >= 0) & (np.diff(self._known_users.seen_offsets.numpy())[rows] > 0)
