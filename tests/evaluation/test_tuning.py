@@ -308,7 +308,7 @@ def test_a_folder_without_a_study_is_refused_and_unchanged(data, tmp_path):
         ({"metric": "mrr@²"}, "k from 1"),
         ({"trials": 0}, "trials=0"),
         ({"settings": {"neighbors": 3}}, "no setting 'neighbors'; it has: neighbours"),
-        ({"settings": {"history": "first"}}, "history='first': say one of last, mean, same"),
+        ({"settings": {"history": "first"}}, "history='first': must be one of last, mean, same"),
         ({"preset": {"alpha": None}}, "alpha=None: .*fix it with --set alpha=None"),
         (
             {"settings": {"neighbours": 10, "shrinkage": 1.0, "alpha": 0.5, "history": "last"}},
