@@ -59,7 +59,7 @@ def checked_widths(name: str, value, optional: bool = False) -> list[int]:
         optional: whether an empty list is allowed.
     """
     widths = [value] if isinstance(value, int) else list(value)
-    whole = all(isinstance(width, int | np.integer) and width > 0 for width in widths)
+    whole = all(isinstance(width, int | np.integer) and width is not True and width > 0 for width in widths)
     if not whole or not (widths or optional):
         refuse(name, value, "a list of layer widths, e.g. [100]")
     return widths

@@ -42,7 +42,7 @@ class PairModel:
 
     def triples_of(self, x, rows: int = 1024, seed: int = 0):
         """Returns the `batches.triples` of any x that `fit` accepts."""
-        if hasattr(x, "interactions"):
+        if getattr(x, "interactions", None) is not None:
             return x
         if not isinstance(x, Interactions):
             sessions = getattr(x, "sessions", x)
