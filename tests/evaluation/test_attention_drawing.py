@@ -8,6 +8,8 @@ from tfrecsession.evaluation import draw_attention
 class FixedAttention:
     """A model with given attention weights."""
 
+    abilities = ("attention",)
+
     def __init__(self, weights):
         self.weights = np.array(weights, np.float32)
 

@@ -96,7 +96,7 @@ def test_one_graph_for_histories_of_any_length(shop, monkeypatch):
         traced.append(args)
         return trs.models.Popularity.answer(model, *args, **kwargs)
 
-    monkeypatch.setattr(model, "_answers", {})
+    monkeypatch.setattr(model, "_answer_graphs", {})
     monkeypatch.setattr(model, "answer", answer)
     monkeypatch.setattr(
         "tfrecsession.evaluation.held_out_users.BLOCK", 7

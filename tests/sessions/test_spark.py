@@ -303,4 +303,4 @@ def test_invalid_settings(options, expected_message, tmp_path):
 def test_a_setting_without_a_value(tmp_path, capsys):
     command = ["prepare", "log.csv", "--out", str(tmp_path / "out"), "--engine", "spark", "--spark-conf", "memory"]
     assert main(command) == 2
-    assert "--spark-conf memory: write it as KEY=VALUE" in capsys.readouterr().err
+    assert "--spark-conf memory: must be KEY=VALUE" in capsys.readouterr().err

@@ -133,7 +133,7 @@ def test_every_preset_trains(shop, name):
 
 
 def test_a_preset_of_another_model_is_refused_by_the_model(shop):
-    with pytest.raises(InputError, match="is for GRU4Rec, not for ItemKNN"):
+    with pytest.raises(InputError, match="must be a preset of ItemKNN, not of GRU4Rec"):
         ItemKNN.from_preset("yoochoose", shop.items)
 
 
