@@ -55,9 +55,20 @@ def __dir__():
     return __all__
 
 
-if "tensorflow" not in sys.modules and not os.path.exists("/dev/nvidia0"):
-    # Without a GPU TensorFlow's first words are errors about the one it did not find. Where there is one they matter.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+def _quiet_without_gpu():
+    """Hides TensorFlow's start-up lines where there is no GPU: they are errors about the one it did not find.
 
-if "keras" in sys.modules:  # whoever has it pays nothing more, and keras.models.load_model finds our classes
-    import_module("tfrecsession.models")
+    A user's own TF_CPP_MIN_LOG_LEVEL wins, and a TensorFlow that was imported before is left alone.
+    """
+    if "tensorflow" not in sys.modules and not os.path.exists("/dev/nvidia0"):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _register_with_keras():
+    """Imports the models where Keras is imported already, so that `keras.models.load_model` finds the classes."""
+    if "keras" in sys.modules:
+        import_module("tfrecsession.models")
+
+
+_quiet_without_gpu()
+_register_with_keras()

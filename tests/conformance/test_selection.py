@@ -1,4 +1,4 @@
-"""What `make test` selects, over made-up changes."""
+"""The selection of `make test`, over made-up changes."""
 
 import os
 import shutil

@@ -67,7 +67,7 @@ def settings_of(name: str) -> tuple[str, dict]:
 
 
 def outputs(model, data, settings: dict) -> dict[str, np.ndarray]:
-    """What a model says now, and after one further epoch of training."""
+    """Returns the outputs of a model now, and after one further epoch of training."""
     found = {f"before_{key}": value for key, value in answers(model, data).items()}
     keras.utils.set_random_seed(SEED)
     for layer in model._flatten_layers():  # whatever layers there are, and in whatever order they were made

@@ -103,9 +103,9 @@ def evaluate(
 def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray, columns: dict) -> Iterator[tuple]:
     """Yields a batch, its targets, and the targets' indices among the events of the split, -1 where there is none."""
     if model.reads.users:
-        people = UserSequences.of(sessions, earlier, joined=model.reads.users == "joined")
-        layouts, into = people.every_event(people.scored()), people.event
-        columns = {name: people.column(name) for name in columns}
+        sequences = UserSequences.of(sessions, earlier, joined=model.reads.users == "joined")
+        layouts, into = sequences.every_event(sequences.scored()), sequences.event
+        columns = {name: sequences.column(name) for name in columns}
     else:
         one_target = model.reads.one_target
         layouts = layout.every_event(sessions.values, sessions.offsets, scored=scored, one_target=one_target)

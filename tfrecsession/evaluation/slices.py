@@ -54,9 +54,9 @@ def slicings(sessions: Sessions, event: np.ndarray, earlier: Iterable[Sessions] 
     if "user" in columns and any(user is not None for user in sessions.column("user")):
         history = history_lengths(sessions, earlier)[event]
         found["history_length"] = _by_length(history, (1, 2, 3, 6, 11, 21, 51))
-        people = UserSequences.of(sessions, earlier)
-        past, mask = np.zeros(len(values), np.int64), people.event >= 0
-        past[people.event[mask]] = people.visit[mask]
+        sequences = UserSequences.of(sessions, earlier)
+        past, mask = np.zeros(len(values), np.int64), sequences.event >= 0
+        past[sequences.event[mask]] = sequences.visit[mask]
         found["past_sessions"] = _by_length(past[event], (0, 1, 2, 3, 5, 10))
     found["popularity_decile"] = _by_support(np.concatenate([[0, 0], sessions.items.counts])[target], known)
     found["in_training"] = Slicing(("known", "new"), np.where(known, 0, 1))

@@ -16,8 +16,8 @@ from tfrecsession.recommender.sequence_model import StopOnNaN
 class PairModel:
     """Training of a model on (user, item, weight) triples. Mixed in before `Recommender`.
 
-    The class defines `losses_of_pairs(batch)`, float32 [rows], and `settle(people)`, which refreshes the state that
-    recommendations derive from the tables. It has `user_table`, `output_items`, `mean`, `rating`, `scale`,
+    The class defines `losses_of_pairs(batch)`, float32 [rows], and `settle(interactions)`, which refreshes the state
+    that recommendations derive from the tables. It has `user_table`, `output_items`, `mean`, `rating`, `scale`,
     `duplicates`, and `grams`, the Gramians of items and of users, which `AllPairs` needs up to date.
     """
 
@@ -56,22 +56,22 @@ class PairModel:
     def training_batches(self, sessions, settings: dict, seed: int):
         return self.triples_of(sessions, settings["rows"], seed)
 
-    def take(self, people: Interactions) -> None:
+    def take(self, interactions: Interactions) -> None:
         """Creates one row per user, or checks that the existing rows belong to these users."""
-        self.check_vocabulary(people.items)
+        self.check_vocabulary(interactions.items)
         if self.scale is not None:
-            people.check_scale(self.scale, self.rating)
+            interactions.check_scale(self.scale, self.rating)
         if not self.user_table.built:
-            self.user_table.build(len(people))
-        rows, named = self.user_table.table.shape[0], people.users[people.named]
-        if len(people) != rows or (len(self.users) and self.users.tolist() != named.tolist()):
+            self.user_table.build(len(interactions))
+        rows, named = self.user_table.table.shape[0], interactions.users[interactions.named]
+        if len(interactions) != rows or (len(self.users) and self.users.tolist() != named.tolist()):
             raise InputError("x: must have the users of the earlier fit; create a new model for other users")
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         if self.seen_items is not None:
-            self.seen_items.take(people)
+            self.seen_items.take(interactions)
         if self.rating is not None:
-            self.mean.assign(people.weights.mean(dtype=np.float64))
+            self.mean.assign(interactions.weights.mean(dtype=np.float64))
 
     def train_step(self, batch):
         variables = self.trainable_variables
@@ -108,15 +108,15 @@ class PairModel:
 class Settle(keras.callbacks.Callback):
     """Refreshes derived state before each epoch, before validation and after training."""
 
-    def __init__(self, people: Interactions):
+    def __init__(self, interactions: Interactions):
         super().__init__()
-        self.people = people
+        self.interactions = interactions
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.sum_grams()
 
     def on_test_begin(self, logs=None):
-        self.model.settle(self.people)
+        self.model.settle(self.interactions)
 
     def on_train_end(self, logs=None):
-        self.model.settle(self.people)
+        self.model.settle(self.interactions)

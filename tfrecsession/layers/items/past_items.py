@@ -14,12 +14,12 @@ class Past(tf.Module):
         for name, dtype in empty.items():
             setattr(self, name, tf.Variable(tf.zeros([0], dtype), trainable=False, shape=[None]))
 
-    def assign(self, people) -> None:
+    def assign(self, interactions) -> None:
         """Stores the users of `batches.Interactions`."""
-        self.offsets.assign(people.offsets[:-1])
-        self.counts.assign(np.diff(people.offsets).astype(np.int32))
-        self.values.assign(people.values)
-        self.named.assign(people.named)
+        self.offsets.assign(interactions.offsets[:-1])
+        self.counts.assign(np.diff(interactions.offsets).astype(np.int32))
+        self.values.assign(interactions.values)
+        self.named.assign(interactions.named)
 
     def draw(self, users, items, window, seed):
         """Samples at most `window` items from each user's history, without the target item.

@@ -189,9 +189,9 @@ class TwoTower(PairModel, KnownUsers, Recommender):
             refuse("loss", loss, "one of trs.losses, e.g. CrossEntropy(logq=1.0)")
         super().compile(optimizer, loss, metrics, **kwargs)
 
-    def take(self, people: Interactions) -> None:
-        super().take(people)
-        self._past.assign(people)
+    def take(self, interactions: Interactions) -> None:
+        super().take(interactions)
+        self._past.assign(interactions)
 
     def losses_of_pairs(self, batch):
         """Computes loss and regularization of every pair of a batch of `batches.triples`: float32 [rows]."""
@@ -217,17 +217,17 @@ class TwoTower(PairModel, KnownUsers, Recommender):
         """Combines the mean of a history and p_u: float32 [..., dim] twice -> [..., dim]."""
         return self.combined([self.of_history(mean), ids + tf.zeros_like(mean)])
 
-    def settle(self, people: Interactions) -> None:
+    def settle(self, interactions: Interactions) -> None:
         """Runs the towers for all items and all named users, and stores their vectors."""
         table = np.zeros((self.size, self.dim), np.float32)
         for first in range(2, self.size, BLOCK):
             ids = np.arange(first, min(first + BLOCK, self.size), dtype=np.int32)
             table[ids] = self.item_tower(ids)  # [block, dim]
         self.item_table.assign(table)
-        vectors = np.zeros((len(people), self.dim), np.float32)
-        for users, means in user_means(people, table, BLOCK):
+        vectors = np.zeros((len(interactions), self.dim), np.float32)
+        for users, means in user_means(interactions, table, BLOCK):
             vectors[users] = self.user_tower(tf.constant(means, tf.float32), self.user_table(users))  # [block, dim]
-        self.hold_users(people, vectors)
+        self.hold_users(interactions, vectors)
 
     # Recommendations
 

@@ -210,22 +210,22 @@ class MatrixFactorization(PairModel, PredictsRatings, KnownUsers, Recommender):
         losses += self.l2 * (tf.reduce_sum(p**2, axis=1) + tf.reduce_sum(q**2, axis=1))
         return losses + bias_l2 * (user_bias**2 + item_bias**2)
 
-    def settle(self, people: Interactions) -> None:
+    def settle(self, interactions: Interactions) -> None:
         """Computes the fold-in from the learned tables and stores the vectors of known users."""
         vectors, loss, users = self.item_vectors(), self.ranking_loss, np.asarray(self.user_table.table)
-        pairs = len(people.values) / len(people)  # per user
+        pairs = len(interactions.values) / len(interactions)  # per user
         level = float(tf.reduce_sum(vectors[2:] ** 2)) / self.dim
         if self.rating is not None:
             self.fold_in.settle(vectors, 0.0, self.ridge * level * pairs / len(self.items))
-            self.fold_in.scale.assign(people.weights.std())
-            self.hold_users(people, np.column_stack([users, self.user_table.biases]))  # [users, dim + 1]
+            self.fold_in.scale.assign(interactions.weights.std())
+            self.hold_users(interactions, np.column_stack([users, self.user_table.biases]))  # [users, dim + 1]
             return
         weight, ridge = self.fold_in_weight, self.fold_in_weight * self.ridge * level
         if isinstance(loss, AllPairs):
             weight = loss.unobserved_weight
             ridge = self.l2 * (pairs + weight * len(self.items))
-        self.fold_in.settle(vectors, weight, ridge, people.csr(), users)
-        self.hold_users(people, users)
+        self.fold_in.settle(vectors, weight, ridge, interactions.csr(), users)
+        self.hold_users(interactions, users)
 
     # Recommendations
 
