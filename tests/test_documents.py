@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import tfrecsession as trs
+from tests import models_table
 from tfrecsession.cli import main
 from tfrecsession.cli.program import parser
 from tfrecsession.cli.run_commands import settings
@@ -206,6 +207,11 @@ def test_every_model_is_listed(name):
     (section,) = [text for text in sections if text.startswith(f"{heading}\n")] or [""]
     entry = f"::: tfrecsession.models.{model.__name__}"
     assert entry in section.splitlines(), f"docs/api/models.md: add '{entry}' under '{heading}', as the other models"
+
+
+def test_the_readme_lists_the_models_as_they_describe_themselves():
+    (listed,) = models_table.BLOCK.findall((ROOT / "README.md").read_text())
+    assert listed == models_table.table(), "README.md: run python -m tests.models_table --write"
 
 
 def numbers_of(file):

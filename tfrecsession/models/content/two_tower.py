@@ -29,7 +29,7 @@ BLOCK = 8192  # items or users that pass through their tower at once
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class TwoTower(PairModel, KnownUsers, Recommender):
-    """Two-tower retrieval (Yi et al., RecSys 2019, sampling-bias-corrected): score(u, i) = x_u . v_i.
+    """Two-tower retrieval with item content (Yi et al., RecSys 2019, sampling-bias-corrected). score(u, i) = x_u . v_i.
 
         v_i = item tower (e_i, embeddings of the item's categories and words, its numbers)
         x_u = user tower (W mean over the history of v_j + b, p_u)

@@ -22,7 +22,7 @@ from tfrecsession.recommender.search_space import Float, Int
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
-    """Matrix factorization by alternating least squares: the score is the product of a user's x and an item's y.
+    """Matrix factorization by alternating least squares. The score is the product of a user's x and an item's y.
 
     Implicit feedback (iALS, Rendle, Krichene, Zhang, Koren, arXiv 2110.14037): all pairs count, seen ones once more.
 

@@ -23,7 +23,7 @@ from tfrecsession.recommender.search_space import Choice, Float, Int
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class MatrixFactorization(PairModel, PredictsRatings, KnownUsers, Recommender):
-    """Matrix factorization by gradient; the loss that it is compiled with says what the product of vectors stands for.
+    """Matrix factorization by gradient, for ratings or rankings. The loss defines what the product of vectors means.
 
         "mean_squared_error"        ratings: r = mu + b_u + b_i + p_u . q_i  (Koren, Bell, Volinsky, Computer 42(8))
         BPR, BPRMax, CrossEntropy   ranking: p_u . q_i + b_i against sampled items, which all pairs of a step share,
