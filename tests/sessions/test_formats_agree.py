@@ -292,6 +292,29 @@ def test_lists_of_different_lengths_name_their_row(tmp_path, out):
     assert "1 rows have lists of different lengths in item, time, the first is row 2" in error
 
 
+def test_a_table_without_a_header_is_told_of_the_option(tmp_path, out):
+    path = tmp_path / "log.csv"
+    path.write_text("5,2014-03-28T09:46:40Z,19,0\n1,2014-03-28T09:46:40Z,19,0\n")
+    error = message(path, out)
+    assert (
+        "the first line looks like data: '5,2014-03-28T09:46:40Z,19,0'" in error and "--columns session,time" in error
+    )
+    path.write_text("0,2014-03-28T09:46:40Z,19,0\n")
+    assert "rename one, or give --columns" in message(path, out)
+
+
+@pytest.mark.parametrize("item", [None, "events", "article"])
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_events_without_an_item_name_their_fields(kind, item, tmp_path, out):
+    path = tmp_path / f"log.{kind}"
+    if kind == "jsonl":
+        path.write_text('{"session": 1, "events": [{"aid": 7, "ts": 5}]}\n')
+    else:
+        pq.write_table(pa.table({"session": [1], "events": [[{"aid": 7, "ts": 5}]]}), path)
+    error = message(path, out, item=item)
+    assert "choose it with --item NAME; fields of the lists: aid, ts; columns: session, events" in error
+
+
 # ---------------------------------------------------------------- rows
 
 

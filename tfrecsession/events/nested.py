@@ -48,10 +48,26 @@ def nesting(types: Mapping[str, dt.DataType], columns: Columns) -> Nesting | Non
     return None
 
 
+def _check_item(types: Mapping[str, dt.DataType], columns: Columns, source: str) -> None:
+    """Raises InputError with the fields of the lists if neither they nor the columns hold the item."""
+    wanted = USUAL_NAMES["item"] if columns.item is None else (columns.item,)
+    chosen = next((types[name] for name in wanted if name in types), None)
+    if chosen is not None and not _is_list_of_events(chosen):
+        return
+    fields = [field for kind in types.values() if _is_list_of_events(kind) for field in kind.value_type.names]
+    if fields:
+        raise InputError(
+            f"{source}: no item found under {', '.join(wanted)}: choose it with --item NAME; fields of the lists: "
+            f"{', '.join(fields)}; columns: {', '.join(types)}"
+        )
+
+
 def flatten(log: RawLog, columns: Columns) -> RawLog:
     """Returns the log with a row per event. Raises InputError for a row whose lists differ in length."""
-    found = nesting({name: log.table[name].type() for name in log.columns}, columns)
+    types = {name: log.declared.get(name, log.table[name].type()) for name in log.columns}
+    found = nesting(types, columns)
     if found is None:
+        _check_item(types, columns, log.source)
         return log
     if log.connection.name == "pyspark":
         raise InputError(f"{log.source}: a row holds the events of a session: explode it first, to a row per event")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +11,17 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.formats.compression import open_text
 from tfrecsession.events.formats.first_bytes import is_json_lines, is_text
 from tfrecsession.events.raw_log import Files, Format, RawLog, number_rows
-from tfrecsession.events.schema import Columns
+from tfrecsession.events.schema import USUAL_NAMES, Columns
+
+DATA = re.compile(r"\s*(-?\d+(\.\d+)?|\d{4}-\d\d-\d\d.*)\s*$")  # numbers and dates, which name no column
 
 
 def open_csv(files: Files, columns: Columns, connection) -> RawLog:
-    return _open(files, *layout(files, CSV), connection)
+    return _open(files, *layout(files, CSV), columns, connection)
 
 
 def open_tsv(files: Files, columns: Columns, connection) -> RawLog:
-    return _open(files, *layout(files, TSV), connection)
+    return _open(files, *layout(files, TSV), columns, connection)
 
 
 def layout(files: Files, format: Format) -> tuple[list[str], str]:
@@ -45,7 +48,14 @@ def layout(files: Files, format: Format) -> tuple[list[str], str]:
     return names or _names(files.source, files.names), delimiter
 
 
-def _open(files: Files, names: list[str], delimiter: str, connection) -> RawLog:
+def _open(files: Files, names: list[str], delimiter: str, columns: Columns, connection) -> RawLog:
+    wanted = USUAL_NAMES["item"] if columns.item is None else (columns.item,)
+    if not set(wanted) & set(names) and any(DATA.match(name) for name in names):
+        raise InputError(
+            f"{files.source}: there is no column {' or '.join(wanted)}, and the first line looks like data: "
+            f"{delimiter.join(names)[:80]!r}; name the columns of a file without a header, e.g. --columns "
+            "session,time,item,category"
+        )
     # DuckDB's sniffer is off: it may mistake a line of text for the header, or a code for a number.
     table = connection.read_csv(
         files.patterns,
@@ -91,7 +101,9 @@ def _names(path: Path | str, names: Sequence[str]) -> list[str]:
     names = [name or f"column{index}" for index, name in enumerate(names)]
     for index, name in enumerate(names):
         if name.lower() in (earlier.lower() for earlier in names[:index]):
-            raise InputError(f"{path}: two columns are called {name!r} (case is ignored): rename one")
+            raise InputError(
+                f"{path}: two columns are called {name!r} (case is ignored): rename one, or give --columns"
+            )
     return names
 
 
