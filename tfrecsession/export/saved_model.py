@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import text_lists
 from tfrecsession.export.item_table import FILE as ITEM_TABLE
 from tfrecsession.export.item_table import write_item_table
 from tfrecsession.export.make_index import make_index
@@ -170,8 +171,17 @@ def newest_version(path: str | Path) -> Path:
     return max(versions, key=lambda folder: int(folder.name))
 
 
-def ask(path: str | Path, histories: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Load a SavedModel and ask it: items object [histories, k] of str, scores float32 [histories, k]."""
+def ask(path: str | Path, histories) -> tuple[np.ndarray, np.ndarray]:
+    """Loads a SavedModel and returns its answer: items object [histories, k] of str, scores float32 [histories, k].
+
+    Args:
+        path: a SavedModel, or a folder with numbered versions of it.
+        histories: as in `recommend`.
+
+    Raises:
+        InputError: there is no SavedModel, or a value is not an id.
+    """
+    histories = text_lists(histories, "histories")
     path = newest_version(path)
     load_ops_of(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()), path)
     loaded = tf.saved_model.load(str(path))

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import text_lists
 from tfrecsession.sessions.content import Content, aligned, content_table
 
 
@@ -30,12 +31,11 @@ class TowerAnswers:
 
     def encode_users(self, histories) -> np.ndarray:
         """Histories, as `recommend` takes them -> the vectors of somebody new who had them: float32 [n, dim]."""
-        if isinstance(histories, str) or any(isinstance(history, str) for history in histories):
-            raise InputError("histories is a list of lists: say encode_users([['item-17', 'item-4']]) for one person")
+        histories = text_lists(histories, "histories")
         mean = np.zeros((len(histories), self.dim), np.float32)
         table = self.item_table.numpy()
         for row, history in enumerate(histories):
-            ids = np.unique(self.items.encode(list(history)))
+            ids = np.unique(self.items.encode(history))
             if len(ids := ids[ids > 1]):
                 mean[row] = table[ids].mean(axis=0)
         return self.user_tower(tf.constant(mean), self.nobody).numpy()

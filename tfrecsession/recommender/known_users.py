@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfrecsession.batches import Interactions
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import texts
 from tfrecsession.layers.ragged import spread
 from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommendations
 from tfrecsession.recommender.top_items import pairs
@@ -99,7 +100,7 @@ class KnownUsers:
         items.
 
         Args:
-            users: names as they stand in the log (strings; others through `str`).
+            users: names as they stand in the log, in any form in which `recommend` takes ids.
             k: how many items, at most the catalogue's.
             exclude_seen: leave out what the person had in training.
 
@@ -125,6 +126,7 @@ class KnownUsers:
         """
         if not isinstance(k, int | np.integer) or not 1 <= k < len(self.users):
             raise InputError(f"k={k!r}: say a whole number from 1 to {len(self.users) - 1:,}, the people beside one")
+        users = texts(users, "users")
         rows = self._rows(users)
         for name, row in zip(users, rows, strict=True):
             if row < 0:
@@ -140,9 +142,7 @@ class KnownUsers:
         return self.user_vectors
 
     def _rows(self, users) -> np.ndarray:
-        if isinstance(users, str):
-            raise InputError(f"users={users!r}: say a list of names, [{users!r}] for one person")
-        return np.fromiter((self._people.row_of.get(str(name), -1) for name in users), np.int64)
+        return np.fromiter((self._people.row_of.get(name, -1) for name in texts(users, "users")), np.int64)
 
     # Keras' contracts ------------------------------------------------------------------------------------------------
 

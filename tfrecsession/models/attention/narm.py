@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrecsession.batches.batch import of_histories
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import texts
 from tfrecsession.layers import ItemEmbedding, SessionAttention, SessionGRU
 from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel
@@ -120,9 +121,7 @@ class NARM(SequenceModel):
             `per_step` [events, events], row t for the recommendation after event t. An unknown item weighs nothing, and
             after it everything is as before it.
         """
-        if isinstance(history, str | bytes):
-            raise InputError("history is a list of item ids: say attention(['item-17', 'item-4'])")
-        ids = self.items.encode(list(history))
+        ids = self.items.encode(texts(history, "history"))
         known = np.flatnonzero(ids > 1)
         weights = np.zeros((len(ids), len(ids)) if per_step else len(ids), np.float32)
         if not len(known):

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import texts
 from tfrecsession.layers import newest_items, ridge
 from tfrecsession.layers.items.gather import gather_rows
 
@@ -99,14 +100,13 @@ class FoldInByLeastSquares:
         Raises:
             InputError: `item` is unknown, `history` is a bare string, or fold_in="mean", which solves nothing.
         """
-        if isinstance(history, str):
-            raise InputError("history is a list of items: say explain(['item-17', 'item-4'], 'item-2')")
+        history = texts(history, "history")
         if self.fold_in != "solve":
             raise InputError(f"fold_in={self.fold_in!r}: explain needs the least squares of fold_in='solve'")
         (wanted,) = self.items.encode([item])
         if wanted < 2:
             raise InputError(f"item {item!r} is not in the catalogue")
-        ids = self.items.encode(list(history))
+        ids = self.items.encode(history)
         ids = ids[ids > 1]
         if self.window is not None:
             ids = ids[-self.window :]
@@ -130,7 +130,7 @@ class FoldInByLeastSquares:
 
         Of an unknown person or item what is known of the other is used, of neither the mean rating. Clipped to `scale`.
         """
-        rows, ids = self._rows(users), self.items.encode(list(items))
+        rows, ids = self._rows(users), self.items.encode(items)
         nobody = np.zeros(self.width, np.float32)
         nothing = nobody.copy()
         if self.explicit:
