@@ -318,7 +318,9 @@ def test_an_empty_user_is_anonymous(tmp_path):
 
 
 def test_lists_are_not_ids(tmp_path):
-    assert "column 'item' holds array<int64>, which cannot be an id" in message(pa.table({"item": [[1, 2]]}))
+    table = pa.table({"item": [1], "user": [[1, 2]]})
+    assert "column 'user' holds array<int64>, which cannot be an id" in message(table)
+    assert "column 'item' holds array<array<int64>>, which cannot be an id" in message(pa.table({"item": [[[1, 2]]]}))
     path = write(tmp_path / "log.jsonl", '{"item": {"id": 1}}\n')
     assert "column 'item' holds struct<id: int64>, which cannot be an id" in message(path)
 

@@ -304,3 +304,58 @@ def test_a_setting_without_a_value(tmp_path, capsys):
     command = ["prepare", "log.csv", "--out", str(tmp_path / "out"), "--engine", "spark", "--spark-conf", "memory"]
     assert main(command) == 2
     assert "--spark-conf memory: must be KEY=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("csv", {"where": "price > 0 AND item <> 'x'", "order": "step"}),
+        ("csv", {"where": "price > 0", "time_format": "%m/%d/%Y %I:%M:%S %p", "max_session_length": 2}),
+        ("csv", {"columns": ("session", "item", "time", "step", "price"), "where": "PRICE >= 0.5"}),
+        ("parquet", {"where": "price > 0 AND step IN (0, 2, 1)", "order": "step"}),
+        ("frame", {"where": "price > 0", "order": "step"}),
+        ("parts", {"where": "price > 0", "order": "step"}),
+        ("pattern", {"where": "price > 0"}),
+    ],
+)
+def test_conditions_sort_keys_and_forms_of_times_agree(kind, options, tmp_path, spark):
+    moments = [datetime(2023, 11, 1) + timedelta(hours=9 * session) for session in range(12)]
+    log = pa.table(
+        {
+            "session": [f"s{index // 4}" for index in range(48)],
+            "item": [("a", "b", "007", "x")[index % 4] for index in range(48)],
+            "time": [
+                moment.strftime(options.get("time_format", "%Y-%m-%d %H:%M:%S")) for moment in moments for _ in "1234"
+            ],
+            "step": [3 - index % 4 for index in range(48)],
+            "price": [(1.5, -1.0, 0.4, 10.0)[index % 3] for index in range(48)],
+        }
+    )
+    source, for_spark = (
+        as_source(log, kind, tmp_path, "log", spark) if kind not in ("parts", "pattern") else (None,) * 2
+    )
+    if "columns" in options:
+        source.write_text(source.read_text().partition("\n")[2])
+    if kind in ("parts", "pattern"):
+        suffix, write_part = ("csv", pyarrow.csv.write_csv) if kind == "parts" else ("parquet", pq.write_table)
+        for index in range(3):
+            write_part(log.slice(16 * index, 16), tmp_path / f"{index}.{suffix}")
+        source = for_spark = tmp_path / f"*.{suffix}"
+    options = {**options, "min_item_support": 1}
+    found = [
+        prepare(log, tmp_path / engine, engine=engine, **options, **({"spark": spark} if engine == "spark" else {}))
+        for engine, log in (("duckdb", source), ("spark", for_spark))
+    ]
+    assert found[0]["fingerprint"] == found[1]["fingerprint"]
+    assert found[0]["steps"] == found[1]["steps"]
+
+
+def test_a_row_per_session_is_read_by_duckdb_for_spark(tmp_path, spark):
+    times = [[1_700_000_000 + 40_000 * session + step for step in range(3)] for session in range(12)]
+    log = pa.table({"session": list(range(12)), "item": [["a", "b", "c"]] * 12, "time": times})
+    pq.write_table(log, tmp_path / "log.parquet")
+    options = [{"engine": "duckdb"}, {"engine": "spark", "spark": spark}]
+    first, second = (prepare(tmp_path / "log.parquet", tmp_path / each["engine"], **each) for each in options)
+    assert first["fingerprint"] == second["fingerprint"]
+    with pytest.raises(InputError, match="explode it first, to a row per event"):
+        prepare(spark.createDataFrame(log), tmp_path / "x", engine="spark", spark=spark)

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from tfrecsession.batches.data import Sessions
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import texts
 from tfrecsession.sessions.vocabulary import FIRST, Items
 
 DUPLICATES = ("sum", "last", "mean", "max")
@@ -113,8 +114,8 @@ class Interactions:
         return sparse.csr_matrix((self.weights, self.values, self.offsets), shape=(len(self), self.items.size))
 
     def encode(self, users) -> np.ndarray:
-        """Returns the row of each user, int64, -1 for unknown ones; a user is looked up as str(user)."""
-        return np.fromiter((self._rows.get(str(user), -1) for user in users), np.int64)
+        """Returns the row of each user, int64, -1 for unknown ones; ids in any form that `Items.encode` takes."""
+        return np.fromiter((self._rows.get(user, -1) for user in texts(users, "users")), np.int64)
 
     @cached_property
     def _rows(self) -> dict[str, int]:

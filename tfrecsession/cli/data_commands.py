@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import ExitStack
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfrecsession.cli.output import console, write_json
+from tfrecsession.cli.progress import ProgressLines
 from tfrecsession.errors import InputError
 
 
@@ -20,8 +22,8 @@ def prepare_command(commands, common):
     command.add_argument(
         "source",
         metavar="SOURCE",
-        help="the log: CSV, TSV, JSON Lines, Parquet (file or folder), .txt, u.data, ratings.dat, tfds:NAME, "
-        "synthetic:...",
+        help="the log: CSV, TSV, JSON Lines or Parquet (a file, a folder, or a pattern as 'parts/*.csv'), .txt, "
+        "u.data, ratings.dat, tfds:NAME, synthetic:...",
     )
     command.add_argument("--out", required=True, metavar="DIR", help="folder of the data set to create")
     command.add_argument("--overwrite", action="store_true", help="replace an existing data set")
@@ -30,9 +32,24 @@ def prepare_command(commands, common):
         columns.add_argument(f"--{part}", metavar="COLUMN", help=text)
     columns.add_argument("--user", metavar="COLUMN", help="user id")
     columns.add_argument("--event", metavar="COLUMN", help="event type (view, cart, ...)")
+    columns.add_argument(
+        "--order", metavar="COLUMN", help="column that orders events of equal time (default: the order of the rows)"
+    )
     columns.add_argument("--context", metavar="A,B", default="", help="further columns to keep for each event")
     reading = command.add_argument_group("reading")
     reading.add_argument("--format", help="file format (default: from the file name)")
+    reading.add_argument("--where", metavar="SQL", help='read only these rows, e.g. "quantity > 0" (DuckDB\'s SQL)')
+    reading.add_argument(
+        "--columns",
+        metavar="A,B",
+        help="columns of a CSV or TSV file without a header, e.g. session,time,item,category",
+    )
+    reading.add_argument("--encoding", help="encoding of text files, e.g. latin-1, cp1252 (default: UTF-8)")
+    reading.add_argument(
+        "--time-format",
+        metavar="FORMAT",
+        help='form of times that are texts, e.g. "%%m/%%d/%%Y %%I:%%M:%%S %%p" (default: ISO 8601)',
+    )
     reading.add_argument(
         "--time-unit", choices=["s", "ms", "us", "ns"], help="unit of integer times (default: detected)"
     )
@@ -59,6 +76,12 @@ def prepare_command(commands, common):
     )
     cleaning.add_argument(
         "--min-session-length", type=int, metavar="N", help="drop sessions with fewer events (default: 2)"
+    )
+    cleaning.add_argument(
+        "--max-session-length",
+        type=int,
+        metavar="N",
+        help="keep only the newest N events of longer sessions (default: all)",
     )
     cleaning.add_argument(
         "--one-pass", action="store_true", help="apply these two filters once (default: until nothing changes)"
@@ -112,18 +135,24 @@ def prepare(options) -> None:
     from tfrecsession.sessions.describe import render
     from tfrecsession.sessions.prepare import prepare as make
 
-    known = set(inspect.signature(make).parameters) - {"source", "out", "context", "spark_conf", "spark"}
+    known = set(inspect.signature(make).parameters) - {"source", "out", "context", "columns", "spark_conf", "spark"}
     given = {name: value for name, value in vars(options).items() if name in known and value is not None}
     context = tuple(name.strip() for name in options.context.split(",") if name.strip())
+    if options.columns is not None:
+        given["columns"] = [name.strip() for name in options.columns.split(",")]
     if options.spark_conf:
         given["spark_conf"] = dict(_setting(text) for text in options.spark_conf)
     screen = console(options.json)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, transient=True) as bar:
-        task = bar.add_task("reading", total=None)
+    with ExitStack() as stack:
+        if screen.is_terminal:
+            bar = stack.enter_context(Progress(*columns, console=screen, transient=True))
+            task = bar.add_task("reading", total=None)
 
-        def progress(step: str, done: float | None = None) -> None:
-            bar.update(task, description=step, total=None if done is None else 1.0, completed=done or 0.0)
+            def progress(step: str, done: float | None = None) -> None:
+                bar.update(task, description=step, total=None if done is None else 1.0, completed=done or 0.0)
+        else:
+            progress = stack.enter_context(ProgressLines("reading")).update
 
         info = make(options.source, options.out, context=context, progress=progress, **given)
     screen.print(render(info))

@@ -43,9 +43,10 @@ def missing_id(part: str, column: str, text: ir.StringValue) -> Check:
     return Check(part, column, text.isnull(), ibis.ifelse(text.isnull(), "is empty", ""))
 
 
-def unread_time(column: str, times: TimeColumn) -> Check:
+def unread_time(column: str, times: TimeColumn, format: str | None = None) -> Check:
     empty = ibis.coalesce(times.column.cast("string"), "") == ""
-    why = ibis.ifelse(empty, "is empty", "is neither a number nor an ISO 8601 date")
+    form = "is neither a number nor an ISO 8601 date" if format is None else f"is not of the form {format}"
+    why = ibis.ifelse(empty, "is empty", form)
     return Check("time", column, ~times.readable, why)
 
 

@@ -52,17 +52,49 @@ class RawLog:
 
 
 @dataclass(frozen=True)
+class FileOptions:
+    """How files are read; None: format and columns by the name and the header of a file, its encoding is UTF-8.
+
+    names: columns of files that have no header.
+    """
+
+    format: str | None = None
+    names: tuple[str, ...] | None = None
+    encoding: str | None = None
+
+    @property
+    def first_given(self) -> str | None:
+        """The option name of the first one that is given besides the format, or None."""
+        given = {"--columns": self.names, "--encoding": self.encoding}
+        return next((name for name, value in given.items() if value), None)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of one log, in the order of their rows. source: their name in messages. names: see `FileOptions`."""
+
+    parts: tuple[Path, ...]
+    source: str
+    names: tuple[str, ...] | None = None
+
+    @property
+    def patterns(self) -> list[str]:
+        """The paths as DuckDB takes them."""
+        return [literally(part) for part in self.parts]
+
+
+@dataclass(frozen=True)
 class Format:
     """A file format.
 
-    expected: its description in error messages. open: (path, wanted columns, Ibis DuckDB connection) -> the log; may
+    expected: its description in error messages. open: (files, wanted columns, Ibis DuckDB connection) -> the log; may
     raise any error of the engine. begins: whether a file may begin with these bytes (the first 4096, uncompressed).
     """
 
     name: str
     suffixes: tuple[str, ...]
     expected: str
-    open: Callable[[Path, Columns, Any], RawLog]
+    open: Callable[[Files, Columns, Any], RawLog]
     begins: Callable[[bytes], bool]
 
 
@@ -82,6 +114,8 @@ def reading(source: str) -> Iterator[None]:
             raise
         if spark:  # keep the last cause, without the stack trace of the JVM
             text = re.split(r" SQLSTATE: |\n", re.split(r"\[[A-Z][A-Z_.]{4,}\] ", text)[-1])[0]
+        if "not utf-8" in text or "invalid UTF-8" in text:
+            text = f"{text.split('Possible ')[0].strip()} Give its encoding, e.g. --encoding latin-1"
         # Remove DuckDB's own advice and settings, which the user cannot apply here.
         for advice in ("Possible ", "Try ", "\n  file =", "\nLINE "):
             text = text.split(advice)[0]

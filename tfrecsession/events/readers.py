@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import ibis.expr.types as ir
@@ -18,7 +19,10 @@ from tfrecsession.events.checks import (
 )
 from tfrecsession.events.context import context_columns, context_counts
 from tfrecsession.events.ids import id_text, inexact_ids
-from tfrecsession.events.raw_log import ROW, RawLog
+from tfrecsession.events.nested import flatten
+from tfrecsession.events.raw_log import ROW, FileOptions, RawLog
+from tfrecsession.events.row_filter import filter_rows
+from tfrecsession.events.row_order import KEY, check_key, ranked
 from tfrecsession.events.schema import Columns, EventTable
 from tfrecsession.events.sources import connection_for, is_synthetic, open_log
 
@@ -31,50 +35,71 @@ def read_events(
     *,
     connection: Any = None,
     format: str | None = None,
+    names: Sequence[str] | None = None,
+    encoding: str | None = None,
     time_unit: str | None = None,
+    time_format: str | None = None,
     drop_bad_rows: bool = False,
 ) -> EventTable:
     """Reads the events of `source`, in any supported form, into one `EventTable`.
 
     Args:
         source: a path of .csv .tsv .jsonl .ndjson .json (an object per line) or .txt (a session per line, items
-            separated by white space, in time order), each also .gz; GroupLens' u.data or ratings.dat, with the columns
-            user, item, rating and time; a .parquet file or a folder of them; a pandas DataFrame; a pyarrow Table or
+            separated by white space, in time order), each also .gz or .zst; GroupLens' u.data or ratings.dat, with the
+            columns user, item, rating and time; a .parquet file; a folder of such files, or a pattern such as
+            parts/*.csv, read in the order of their names; a pandas DataFrame; a pyarrow Table or
             RecordBatchReader or any other Arrow stream; an Ibis table; "synthetic:items=1000,..."
             (`tfrecsession.events.shop.shop.Shop`); or "tfds:movielens/100k-ratings", a data set that TensorFlow
             Datasets has prepared on this machine. A stream is copied into a table of `connection`, once.
-        columns: names of the log's columns; default: found by their usual names.
+        columns: names of the log's columns, a condition on its rows and a second sort key; default: found by their
+            usual names.
         connection: an Ibis DuckDB connection, or a `SparkConnection` for sources that Spark `reads`; default: DuckDB
             in memory.
         format: csv, tsv, jsonl, parquet, txt or grouplens; default: by the suffix.
+        names: the columns of a CSV or TSV file without a header, in order; "" for one that is not needed.
+        encoding: of text files, e.g. latin-1, cp1252, utf-16; default: UTF-8.
         time_unit: s, ms, us or ns; default: detected from the size of the numbers.
+        time_format: the form of times that are texts, as for `strptime`: "%m/%d/%Y %I:%M:%S %p"; default: ISO 8601.
         drop_bad_rows: leave out rows without item, session or usable time and report them in `notes`; default: raise.
 
     Raises:
         InputError: the source is not a usable click log.
     """
     clock.check_unit(time_unit)
+    clock.check_format(time_format, time_unit)
     columns = columns or Columns()
     connection = connection or connection_for(source)
     if is_synthetic(source):
         time_unit = "us"
-    log = open_log(source, columns, connection, format)
+    names = None if names is None else tuple(names)
+    log = open_log(source, columns, connection, FileOptions(format, names, encoding))
+    log = flatten(log, columns)
     found = columns.resolve(log.columns, log.source)
-    return _event_table(log, found, time_unit, drop_bad_rows)
+    rows_read = None
+    if columns.where is not None:
+        log, rows_read = filter_rows(log, columns.where)
+    events = _event_table(log, found, clock.Reading(time_unit, time_format), drop_bad_rows)
+    events.rows_read = rows_read
+    return events
 
 
-def _event_table(log: RawLog, columns: Columns, unit: str | None, drop: bool) -> EventTable:
+def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool) -> EventTable:
     names = {part: getattr(columns, part) for part in IDS if getattr(columns, part) is not None}
     ids = {part: id_text(log.table[name], log.source, log.declared.get(name)) for part, name in names.items()}
     floats = {part: name for part, name in names.items() if log.table[name].type().is_floating()}
-    times = clock.read_times(log.table[columns.time], log.source) if columns.time else None
+    if form.format is not None and columns.time is None:
+        raise InputError(f"{log.source}: --time-format {form.format}: no time column found; name it with --time")
+    times = clock.read_times(log.table[columns.time], log.source, _engine_form(log, form)) if columns.time else None
+    typed = columns.context if columns.order is None else (*columns.context, columns.order)
     facts = log.fetch(
         rows=log.table.count(),
         **{part: text.count() for part, text in ids.items()},
         **{f"{part} inexact": inexact_ids(log.table[name]) for part, name in floats.items()},
         **(clock.summary(times) if times else {}),
-        **context_counts(log, columns.context),
+        **context_counts(log, typed),
     )
+    if not facts["rows"] and columns.where is not None:
+        raise InputError(f"{log.source}: no row is left after --where {columns.where}")
     if not facts["rows"]:
         raise InputError(f"{log.source}: there are no events in it (no row of data)")
 
@@ -85,14 +110,22 @@ def _event_table(log: RawLog, columns: Columns, unit: str | None, drop: bool) ->
         if part in names and facts[part] < facts["rows"]
     ]
     if times:
-        time, failures = _time(log, columns.time, times, facts, unit, notes)
+        time, failures = _time(log, columns.time, times, facts, form, notes)
         failed += failures
     else:
         time = log.table[ROW]
-        notes.append("no time column: the events are taken in the order of the rows")
+        order = "the rows" if columns.order is None else f"column {columns.order!r}"
+        notes.append(f"no time column: the events are taken in the order of {order}")
 
-    context = context_columns(log, columns.context, facts)
-    table = log.table.select(context | {"item": ids["item"], "time": time, "order": log.table[ROW]} | ids)
+    context = context_columns(log, typed, facts)
+    key = {}
+    if columns.order is not None:
+        key = {KEY: context[columns.order]}
+        check_key(key[KEY], columns.order, log.source)
+    context = {name: context[name] for name in columns.context}
+    table = log.table.select(context | key | {"item": ids["item"], "time": time, "order": log.table[ROW]} | ids)
+    if key:
+        table = ranked(log, table, timed=times is not None)
     if failed:
         table = _without_bad_rows(log, table, failed, notes, drop)
     return EventTable(
@@ -106,10 +139,19 @@ def _event_table(log: RawLog, columns: Columns, unit: str | None, drop: bool) ->
     )
 
 
+def _engine_form(log: RawLog, form: clock.Reading) -> str | None:
+    if form.format is None or log.connection.name != "pyspark":
+        return form.format
+    from tfrecsession.events.spark.connection import java_form  # Spark is an extra
+
+    return java_form(form.format)
+
+
 def _time(
-    log: RawLog, column: str, times: clock.TimeColumn, facts: dict, unit: str | None, notes: list[str]
+    log: RawLog, column: str, times: clock.TimeColumn, facts: dict, form: clock.Reading, notes: list[str]
 ) -> tuple[ir.IntegerValue, list[Check]]:
     """Returns the time in microseconds, null in rows that fail a check, and the failed checks."""
+    unit = form.unit
     if facts["numbers"] and facts["stamps"]:
         raise mixed_formats(log, column, times)
     if unit is None and facts["lowest_positive"] is not None:
@@ -120,7 +162,7 @@ def _time(
     latest = clock.latest_time()
     failed = []
     if facts["numbers"] + facts["stamps"] < facts["rows"]:
-        failed.append(unread_time(column, times))
+        failed.append(unread_time(column, times, form.format))
     if not clock.all_in_range(facts, unit, latest):
         failed.append(absurd_time(column, times, unit, latest))
     return clock.microseconds(times, unit, latest), failed
@@ -129,7 +171,8 @@ def _time(
 def _without_bad_rows(log: RawLog, table: ir.Table, failed: list[Check], notes: list[str], drop: bool) -> ir.Table:
     findings = [check.findings(log) for check in (failed if drop else failed[:1])]
     if not drop:
-        raise InputError(f"{log.source}: {findings[0]}; fix them, or leave them out with --drop-bad-rows")
+        form = "give the form of the times with --time-format, " if "ISO 8601" in findings[0] else ""
+        raise InputError(f"{log.source}: {findings[0]}; fix them, {form}or leave them out with --drop-bad-rows")
     notes += [f"left out: {finding}" for finding in findings]
     good = table.filter([table[part].notnull() for part in {check.part for check in failed}])
     if not log.connection.to_pyarrow(good.count()).as_py():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.column_names import nearest_first as _nearest_first
+from tfrecsession.events.conditions import columns_of, names_in
 
 USUAL_NAMES = {
     "item": ("item", "item_id"),
@@ -20,9 +21,12 @@ RESERVED = ("item", "time", "order", "session", "user", "event")
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of a log's columns; None: found by its usual name.
+    """The columns and rows of a log that are read; None: found by its usual name.
 
-    `event` and `context` have no usual name: they are read only if given.
+    `event`, `context` and `order` have no usual name: they are read only if given.
+
+    order: a second sort key, for events of equal time; without times, the only one.
+    where: a condition in DuckDB's SQL over any columns of the log; other rows are not read.
     """
 
     item: str | None = None
@@ -31,6 +35,8 @@ class Columns:
     user: str | None = None
     event: str | None = None
     context: tuple[str, ...] = ()
+    order: str | None = None
+    where: str | None = None
 
     def resolve(self, existing: Iterable[str], source: str) -> Columns:
         """Returns the same columns under their names in `existing`; None: the log has no such column.
@@ -40,7 +46,7 @@ class Columns:
                 the event table reserves.
         """
         existing = list(existing)
-        found = {part: self._find(part, existing, source) for part in (*USUAL_NAMES, "event")}
+        found = {part: self._find(part, existing, source) for part in (*USUAL_NAMES, "event", "order")}
         if found["item"] is None:
             raise InputError(
                 f"{source}: no item column found under its usual names "
@@ -60,7 +66,9 @@ class Columns:
     def needed(self, existing: list[str], source: str) -> list[str]:
         """Returns the columns that the event table needs; raises InputError if one occurs twice."""
         found = self.resolve(existing, source)
-        named = (found.item, found.time, found.session, found.user, found.event, *found.context)
+        named = [found.item, found.time, found.session, found.user, found.event, *found.context, found.order]
+        if self.where is not None:
+            named += columns_of(self.where, existing, source)
         needed = dict.fromkeys(name for name in named if name is not None)
         for name in needed:
             if existing.count(name) > 1:
@@ -70,7 +78,8 @@ class Columns:
     def sought(self, existing: Iterable[str]) -> list[str]:
         """Returns the names not in `existing` that `resolve` would use if they existed."""
         existing = list(existing)
-        names = [name for name in (self.event, *self.context) if name is not None]
+        names = [name for name in (self.event, *self.context, self.order) if name is not None]
+        names += names_in(self.where) if self.where is not None else []
         for part, usual in USUAL_NAMES.items():
             given = getattr(self, part)
             if given is not None:
@@ -92,16 +101,6 @@ def _no_such_column(part: str, given: str, existing: list[str], source: str) -> 
     return InputError(f"{source}: there is no column {given!r} (--{part} {given}); {_nearest_first(given, existing)}")
 
 
-def _nearest_first(given: str, existing: list[str]) -> str:
-    if not existing:
-        return "it has no columns"
-
-    def unlikeness(name: str) -> float:
-        return -difflib.SequenceMatcher(None, given.lower(), name.lower()).ratio()
-
-    return f"columns, nearest first: {', '.join(sorted(existing, key=unlikeness))}"
-
-
 @dataclass
 class EventTable:
     """One row per event, as an Ibis expression on `connection`.
@@ -121,4 +120,5 @@ class EventTable:
     timed: bool = True  # False: the log has no times, `time` is the row number
     context: tuple[str, ...] = ()
     content: Any = None  # pyarrow.Table of item columns, or None
+    rows_read: int | None = None  # rows of the log before `where`, if that is given
     notes: list[str] = field(default_factory=list)  # remarks of the reader for the user

@@ -13,12 +13,20 @@ from ibis.util import gen_name
 from tfrecsession.errors import InputError
 from tfrecsession.events.formats.formats import open_path
 from tfrecsession.events.formats.tensorflow_datasets import PREFIX, open_tfds
-from tfrecsession.events.raw_log import RawLog, number_rows, reading, register
+from tfrecsession.events.nested import list_types, nesting
+from tfrecsession.events.raw_log import FileOptions, RawLog, number_rows, reading, register
 from tfrecsession.events.schema import Columns
 
 
 def is_synthetic(source: Any) -> bool:
     return isinstance(source, str) and source.startswith("synthetic:")
+
+
+def is_file(source: Any) -> bool:
+    """Returns whether `source` is the path of a file, a folder or a pattern."""
+    if isinstance(source, str):
+        return not source.startswith((PREFIX, "synthetic:"))
+    return isinstance(source, os.PathLike)
 
 
 def connection_for(source: Any):
@@ -28,18 +36,20 @@ def connection_for(source: Any):
     return ibis.duckdb.connect()
 
 
-def open_log(source: Any, columns: Columns, connection, format: str | None = None) -> RawLog:
+def open_log(source: Any, columns: Columns, connection, options: FileOptions | None = None) -> RawLog:
     """Opens any source that `read_events` accepts; `columns` selects what is copied from a stream."""
     if connection.name == "pyspark":
         from tfrecsession.events.spark.sources import open_on_spark  # Spark is an extra
 
-        return open_on_spark(source, columns, connection, format)
+        return open_on_spark(source, columns, connection, options or FileOptions())
+    if options and options.first_given and not is_file(source):
+        raise InputError(f"{options.first_given}: is for text files, not for {_kind(source)}")
     if is_synthetic(source):
         return _open_shop(source, columns, connection)
     if isinstance(source, str) and source.startswith(PREFIX):
         return _store(open_tfds(source), columns, connection, source)
     if isinstance(source, str | os.PathLike):
-        return open_path(source, columns, connection, format)
+        return open_path(source, columns, connection, options)
     if isinstance(source, ir.Table):
         if source.get_backend() is connection:
             return RawLog(number_rows(source), "Ibis table", connection)
@@ -61,6 +71,16 @@ def open_log(source: Any, columns: Columns, connection, format: str | None = Non
     )
 
 
+def _kind(source: Any) -> str:
+    return repr(source) if isinstance(source, str) else f"a {type(source).__name__}"
+
+
+def _needed(schema: pa.Schema, columns: Columns, source: str) -> list[str]:
+    """Returns the columns to copy: those of the event table, or all where an event is an object in a list."""
+    found = nesting({} if len(set(schema.names)) < len(schema) else list_types(schema), columns)
+    return schema.names if found and found.fields else columns.needed(schema.names, source)
+
+
 def _stream(table: ir.Table) -> pa.RecordBatchReader:
     backend = table.get_backend()
     if backend.name != "duckdb":
@@ -80,14 +100,14 @@ def _open_shop(spec: str, columns: Columns, connection) -> RawLog:
 
 
 def _open_arrow(table: pa.Table, columns: Columns, connection, source: str) -> RawLog:
-    table = table.select(columns.needed(table.column_names, source))
+    table = table.select(_needed(table.schema, columns, source))
     with reading(source):
         return RawLog(number_rows(register(table, connection)), source, connection)
 
 
 def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: str) -> RawLog:
     """Copies the needed columns of a stream into a table of `connection`, because a log is read several times."""
-    names = columns.needed(stream.schema.names, source)
+    names = _needed(stream.schema, columns, source)
     with reading(source):
         log = register(stream, connection)
         stored = connection.create_table(gen_name("events"), number_rows(log.select(names)))
@@ -98,7 +118,11 @@ def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: s
 def _arrow_from_pandas(frame, columns: Columns) -> pa.Table:
     frame = frame.rename(columns=str)
     arrays = {}
-    for name in columns.needed(list(frame.columns), "DataFrame"):
+    try:
+        names = _needed(pa.Schema.from_pandas(frame.head(100), preserve_index=False), columns, "DataFrame")
+    except (pa.ArrowException, TypeError, OverflowError, ValueError):  # objects of several types
+        names = columns.needed(list(frame.columns), "DataFrame")
+    for name in names:
         try:
             arrays[name] = pa.Array.from_pandas(frame[name])
         except (pa.ArrowException, TypeError, OverflowError):

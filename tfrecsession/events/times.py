@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import duckdb
 import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
@@ -55,9 +56,20 @@ class TimeColumn:
         return ibis.coalesce(self.number, self.stamp.cast("float64")) < 0
 
 
-def read_times(column: ir.Value, source: str) -> TimeColumn:
+@dataclass(frozen=True)
+class Reading:
+    """How a time column is read; None: numbers by their size, texts as ISO 8601."""
+
+    unit: str | None = None
+    format: str | None = None  # strptime's directives
+
+
+def read_times(column: ir.Value, source: str, format: str | None = None) -> TimeColumn:
     """Returns the possible readings of `column`, by its type. Raises InputError for a type that holds no times."""
     kind = column.type()
+    if format is not None and (kind.is_string() or kind.is_integer()):
+        text = column.cast("string").strip()
+        return TimeColumn(text, stamp=epoch_us(try_strptime(text, format)))
     if kind.is_string():
         return _read_text(column)
     if kind.is_integer():
@@ -104,6 +116,10 @@ def epoch_us(moment) -> dt.int64: ...
 
 
 @ibis.udf.scalar.builtin
+def try_strptime(text, format) -> dt.timestamp: ...
+
+
+@ibis.udf.scalar.builtin
 def epoch_ns(moment) -> dt.int64: ...
 
 
@@ -140,6 +156,21 @@ def unit_like(number: float) -> str:
 def check_unit(unit: str | None) -> None:
     if unit is not None and unit not in UNITS:
         raise InputError(f"--time-unit {unit}: choose one of {', '.join(UNITS)}")
+
+
+def check_format(format: str | None, unit: str | None) -> None:
+    if format is None:
+        return
+    if unit is not None:
+        raise InputError(f"--time-format and --time-unit {unit} exclude each other: texts or numbers")
+    example = "'%m/%d/%Y %I:%M:%S %p' for 12/31/2019 11:59:00 PM"
+    try:
+        if not isinstance(format, str) or "%" not in format:
+            raise ValueError("it has no directive")
+        duckdb.execute("SELECT try_strptime('', ?)", [format])
+    except (duckdb.Error, ValueError) as error:
+        reason = str(error).partition("\n")[0].split(": ")[-1].rstrip("!")
+        raise InputError(f"--time-format {format}: must be a form such as {example} ({reason})") from None
 
 
 def latest_time() -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import text_lists
 from tfrecsession.export.compact_table import CompactTable
 from tfrecsession.layers.items.gather import serving
 from tfrecsession.recommender.recommend import BLOCK_BYTES
@@ -103,7 +104,7 @@ def sample(model, histories, longest: int, most: int):
     if histories is None:
         picked = np.unique(np.linspace(2, model.size - 1, most).astype(np.int32))
         return np.random.default_rng(0).permutation(picked)[:, None], "items, each a history of its own"
-    encoded = [model.items.encode(list(history)) for history in histories]
+    encoded = [model.items.encode(history) for history in text_lists(histories, "histories")]
     encoded = [ids[ids > 1][-longest:] for ids in encoded]
     encoded = [ids for ids in encoded if len(ids)][:most]
     if not encoded:

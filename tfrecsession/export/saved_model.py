@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import text_lists
 from tfrecsession.export.item_table import FILE as ITEM_TABLE
 from tfrecsession.export.item_table import write_item_table
 from tfrecsession.export.make_index import make_index
@@ -183,19 +184,20 @@ def newest_version(path: str | Path) -> Path:
     return max(versions, key=lambda folder: int(folder.name))
 
 
-def ask(path: str | Path, histories: list[list[str]]) -> tuple[np.ndarray, np.ndarray]:
+def ask(path: str | Path, histories) -> tuple[np.ndarray, np.ndarray]:
     """Loads a SavedModel and calls its `serving_default`; for many requests use `tfrecsession.serving`.
 
     Args:
         path: a SavedModel, or a folder of versions, of which the highest is used.
-        histories: lists of item ids, oldest first.
+        histories: lists of item ids, oldest first, in any form that `recommend` takes.
 
     Returns:
         items object [histories, k] of str, scores float32 [histories, k].
 
     Raises:
-        InputError: there is no SavedModel, or its ScaNN index cannot be loaded here.
+        InputError: there is no SavedModel, its ScaNN index cannot be loaded here, or a value is not an id.
     """
+    histories = text_lists(histories, "histories")
     path = newest_version(path)
     load_ops_of(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()), path)
     loaded = tf.saved_model.load(str(path))

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfrecsession.batches import Interactions
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import texts
 from tfrecsession.layers.ragged import spread
 from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommendations
 from tfrecsession.recommender.top_items import pairs
@@ -99,7 +100,7 @@ class KnownUsers:
         """Returns the k best items of each user, by the user's trained vector; unknown users get the popular items.
 
         Args:
-            users: ids as they stand in the log (strings; others through `str`).
+            users: ids as they stand in the log, in any form in which `recommend` takes ids.
             k: how many items, at most the catalogue's.
             exclude_seen: leave out the user's items of training.
 
@@ -127,6 +128,7 @@ class KnownUsers:
             raise InputError(
                 f"k={k!r}: must be a whole number from 1 to {len(self.users) - 1:,}, the number of other users"
             )
+        users = texts(users, "users")
         rows = self._rows(users)
         for name, row in zip(users, rows, strict=True):
             if row < 0:
@@ -142,9 +144,7 @@ class KnownUsers:
         return self.user_vectors
 
     def _rows(self, users) -> np.ndarray:
-        if isinstance(users, str):
-            raise InputError(f"users={users!r}: must be a list of user ids, e.g. [{users!r}] for one user")
-        return np.fromiter((self._known_users.row_of.get(str(name), -1) for name in users), np.int64)
+        return np.fromiter((self._known_users.row_of.get(name, -1) for name in texts(users, "users")), np.int64)
 
     # Keras' contracts ------------------------------------------------------------------------------------------------
 

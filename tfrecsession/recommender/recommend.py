@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfrecsession.batches.batch import of_histories
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import text_lists, texts
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.layers.ragged import wanted_first
 from tfrecsession.recommender.top_items import TopItems, left_out, pairs
@@ -89,21 +90,19 @@ class Recommending(TopItems):
         """Returns the k best next items of each history.
 
         Args:
-            histories: a list of lists of item ids as they stand in the log (strings; others through `str`), oldest
-                first. Unknown ids are skipped; a history without a known item gets the most popular items.
+            histories: lists of item ids as in the log, oldest first: texts, bytes or numbers, in lists, generators,
+                arrays, tensors, ragged tensors or columns. Unknown ids are skipped; a history without a known item
+                gets the most popular items.
             k: how many items, at most the catalogue's.
             exclude_seen: leave out the items of the history.
             candidates: item ids to choose from; None: the whole catalogue.
 
         Raises:
-            InputError: k is not in 1..catalogue, a history is a bare string, or no candidate is known.
+            InputError: k is not in 1..catalogue, a history is a bare string, a value is not an id, or no candidate is
+                known.
         """
         self.check_k(k)
-        if isinstance(histories, str) or any(isinstance(history, str | bytes) for history in histories):
-            raise InputError(
-                "histories: must be a list of lists, e.g. recommend([['item-17', 'item-4']]) for one session"
-            )
-        encoded = [self.items.encode(list(history)) for history in histories]
+        encoded = [self.items.encode(history) for history in text_lists(histories, "histories")]
         return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates)
 
     def recommend_ids(self, answer, columns: list, k: int, exclude_seen: bool, candidates) -> Recommendations:
@@ -116,7 +115,7 @@ class Recommending(TopItems):
         """
         allowed = None
         if candidates is not None:
-            chosen = self.items.encode(list(candidates))
+            chosen = self.items.encode(texts(candidates, "candidates"))
             allowed = np.zeros(self.size, bool)
             allowed[chosen[chosen > 1]] = True
             if not allowed.any():
@@ -160,7 +159,8 @@ class Recommending(TopItems):
             InputError: an item is unknown, or the model has no item vectors.
         """
         self.check_k(k + 1)
-        ids = self.items.encode(list(items))
+        items = texts(items, "items")
+        ids = self.items.encode(items)
         for item, row in zip(items, ids, strict=True):
             if row < 2:
                 raise InputError(f"item {item!r} is not in the catalogue")

@@ -8,6 +8,7 @@ from keras import ops
 
 from tfrecsession.batches.batch import of_continuations
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import texts
 from tfrecsession.recommender.recommend import Recommendations
 
 
@@ -132,7 +133,7 @@ class Streaming:
         it is, and the recommendations follow from it: the most popular items before any known item.
 
         Args:
-            items: an item id for each session (strings; others through `str`).
+            items: an item id for each session, in any form that `recommend` takes.
             state: float32 [rows, state_width + 1], from `initial_state` or the last `advance`.
             k: how many items, at most the catalogue's.
             exclude_seen: leave out the item just given. The state does not contain the items before it: to drop them
@@ -146,9 +147,7 @@ class Streaming:
         """
         self.check_k(k)
         width = self.initial_state().shape[1]
-        if isinstance(items, str | bytes):
-            raise InputError(f"items={items!r}: must be a list, one item per session")
-        items, state = list(items), np.asarray(state, np.float32)
+        items, state = texts(items, "items"), np.asarray(state, np.float32)
         if state.shape != (len(items), width):
             raise InputError(
                 f"state: its shape is {list(state.shape)}, for {len(items)} items it must be {[len(items), width]}; "

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches.batch import of_continuations, of_users
-from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import text_lists
 from tfrecsession.layers.ragged import wanted_first
 from tfrecsession.recommender.recommend import Recommendations
 from tfrecsession.recommender.top_items import left_out
@@ -112,16 +112,10 @@ class UserStates:
             InputError: as in `recommend`.
         """
         self.check_k(k)
-        if isinstance(people, str) or any(isinstance(part, str | bytes) for user in people for part in (user, *user)):
-            raise InputError(
-                "people: must be a list of lists of lists, "
-                "e.g. recommend_with_sessions([[['item-4', 'item-7'], ['item-17']]]) "
-                "for one user with two sessions"
-            )
         ids, sessions = [], []
-        for user in people:
+        for user in text_lists(people, "people", depth=3):
             # an empty session becomes one unknown item, which is ignored but marks the session as the current one
-            encoded = [self.items.encode(list(session)) if len(session) else np.ones(1, np.int32) for session in user]
+            encoded = [self.items.encode(session) if len(session) else np.ones(1, np.int32) for session in user]
             ids.append(np.concatenate([*encoded, np.zeros(0, np.int32)]))
             sessions.append(np.repeat(np.arange(len(encoded)), list(map(len, encoded))))
         return self.recommend_ids(self.answer_sessions, [ids, sessions], k, exclude_seen, candidates)

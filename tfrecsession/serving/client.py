@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import text_lists
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
 TRANSPORTS = {  # imported on use: REST needs neither gRPC nor TensorFlow
@@ -68,11 +69,11 @@ class Client:
     def recommend(
         self,
         model: str,
-        histories: Sequence[Sequence[str]],
+        histories: Iterable[Iterable],
         k: int | None = None,
         *,
-        exclude: Sequence[Sequence[str]] | None = None,
-        only: Sequence[Sequence[str]] | None = None,
+        exclude: Iterable[Iterable] | None = None,
+        only: Iterable[Iterable] | None = None,
         signature: str = "serving_default",
         version: int | None = None,
         **inputs,
@@ -84,7 +85,8 @@ class Client:
 
         Args:
             model: the model's name at the server.
-            histories: lists of item ids, oldest first.
+            histories: lists of item ids, oldest first: texts, bytes or numbers, in lists, generators, arrays, tensors,
+                ragged tensors or columns.
             k: number of items, at most the k of the export; None: all of them.
             exclude: items that must not be returned, a list for each history.
             only: items that may be returned, a list for each history; an empty list allows the whole catalogue.
@@ -92,18 +94,18 @@ class Client:
             version: a version number; None: the highest.
 
         Raises:
-            InputError: the server refuses the request (unknown model, wrong shape), or k is above that of the export.
+            InputError: a value is not an id, the server refuses the request (unknown model, wrong shape), or k is above
+                that of the export.
             TimeoutError: the server did not answer within the deadline.
         """
-        if isinstance(histories, str) or any(isinstance(history, str) for history in histories):
-            raise InputError("histories: must be a list of lists, such as [['item-17', 'item-4']]")
+        histories = text_lists(histories, "histories")
         if exclude is not None or only is not None:
             signature = "recommend_filtered" if signature == "serving_default" else signature
             for name, lists in (("exclude", exclude), ("only", only)):
                 inputs[name] = _filter(name, lists, len(histories))
         if k is not None and k < 1:
             raise InputError(f"k={k}: must be a number from 1")
-        if not len(histories):
+        if not histories:
             return Recommendations(np.empty((0, k or 0), object), np.empty((0, k or 0), np.float32))
         end = time.monotonic() + self.deadline
         described = self._described(model, version, signature, end)
@@ -179,8 +181,8 @@ class Client:
 
 def _filter(name: str, lists, histories: int) -> list[list[str]]:
     """Checks and pads a filter, a list of items for each history; None: nothing is filtered."""
-    lists = [[]] * histories if lists is None else lists
-    if isinstance(lists, str) or any(isinstance(each, str) for each in lists) or len(lists) != histories:
+    lists = [[]] * histories if lists is None else text_lists(lists, name, ordered=False)
+    if len(lists) != histories:
         raise InputError(
             f"{name}: must be a list of items for each of the {histories} histories, such as [['item-17']]"
         )
@@ -191,9 +193,9 @@ class Again(Exception):
     """A failure that a retry may resolve."""
 
 
-def padded(histories: Sequence[Sequence[str]], length: int = -1) -> list[list[str]]:
+def padded(histories: list[list[str]], length: int = -1) -> list[list[str]]:
     """Pads histories at the end with `""` to `length`, or cuts their oldest items; -1: to the longest, at least 1."""
     if length < 0:
         length = max(1, *map(len, histories))
-    cut = [[str(item) for item in history[max(0, len(history) - length) :]] for history in histories]
+    cut = [history[max(0, len(history) - length) :] for history in histories]
     return [[*history, *[""] * (length - len(history))] for history in cut]

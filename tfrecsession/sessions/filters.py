@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import count
 
+import ibis
 import ibis.expr.types as ir
 
 from tfrecsession.sessions.coded_log import CONTEXT, Log
@@ -39,6 +40,20 @@ def drop_repeats(log: Log, db: ScratchDatabase, step_counts: StepCounts) -> Log:
     db.drop(log.events)
     step_counts.record("consecutive repeats", **db.numbers(fresh, events=fresh.count()))
     return replace(log, events=fresh)
+
+
+def keep_newest(log: Log, length: int, db: ScratchDatabase, step_counts: StepCounts) -> Log:
+    """Keeps the newest `length` events of longer sessions."""
+    step = f"newest {length} events of a session"
+    step_counts.begin(step)
+    events = log.events
+    newest_first = [key.desc() for key in log.order]
+    age = ibis.row_number().over(group_by="session", order_by=newest_first)
+    events = events.mutate(age=age)
+    kept = db.store(events.filter(events.age < length).drop("age"))
+    db.drop(log.events)
+    step_counts.record(step, **db.numbers(kept, events=kept.count(), items=kept.item.nunique()))
+    return replace(log, events=kept)
 
 
 def long_and_frequent(

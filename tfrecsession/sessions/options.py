@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.raw_log import FileOptions
 from tfrecsession.events.schema import Columns
 from tfrecsession.sessions.spans import Span, parse_duration, parse_span
 
@@ -40,6 +41,12 @@ class Options:
     drop_bad_rows: bool = False
     engine: str = "duckdb"
     memory: str = "4GB"
+    order: str | None = None
+    where: str | None = None
+    columns: tuple[str, ...] | None = None  # of files without a header
+    encoding: str | None = None
+    time_format: str | None = None
+    max_session_length: int | None = None
 
     def checked(self) -> Options:
         """Returns the options with all defaults that do not depend on the log; raises InputError for invalid values."""
@@ -59,8 +66,16 @@ class Options:
             context=tuple(self.context),
             min_item_support=_at_least_one(self.min_item_support, "--min-item-support", 1 if given else 5),
             min_session_length=_at_least_one(self.min_session_length, "--min-session-length", 2),
+            max_session_length=_at_least_one(self.max_session_length, "--max-session-length", None),
+            columns=None if self.columns is None else () if isinstance(self.columns, str) else tuple(self.columns),
             unknown_items=self.unknown_items or ("keep" if given else "drop"),
         )
+        if (longest := options.max_session_length) is not None and longest < options.min_session_length:
+            raise InputError(
+                f"--max-session-length {longest}: must be at least --min-session-length {options.min_session_length}"
+            )
+        if self.columns is not None and not (options.columns and all(isinstance(n, str) for n in options.columns)):
+            raise InputError(f"--columns {self.columns!r}: must be a list of names, e.g. session,time,item,category")
         for name in options.context:
             if name.lower() in ON_DISK:
                 raise InputError(f"--context {name}: prepared sessions use this name: rename the column in the log")
@@ -91,8 +106,12 @@ class Options:
                 raise InputError(f"{source}: {argument} {span} needs times, which this log lacks: give a share, as 10%")
 
     @property
-    def columns(self) -> Columns:
-        return Columns(self.item, self.time, self.session, self.user, self.event, self.context)
+    def log_columns(self) -> Columns:
+        return Columns(self.item, self.time, self.session, self.user, self.event, self.context, self.order, self.where)
+
+    @property
+    def files(self) -> FileOptions:
+        return FileOptions(self.format, self.columns, self.encoding)
 
     @property
     def spans(self) -> tuple[Span, Span]:
@@ -106,10 +125,11 @@ class Options:
             "gap drop_repeats min_item_support min_session_length one_pass test_span validation_span split_by "
             "unknown_items keep_duplicates"
         )
-        return {name: getattr(self, name) for name in names.split()}
+        longest = {} if self.max_session_length is None else {"max_session_length": self.max_session_length}
+        return {name: getattr(self, name) for name in names.split()} | longest
 
 
-def _at_least_one(count: int | None, argument: str, default: int) -> int:
+def _at_least_one(count: int | None, argument: str, default: int | None) -> int | None:
     if count is None:
         return default
     if isinstance(count, bool) or int(count) != count or count < 1:

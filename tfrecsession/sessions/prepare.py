@@ -17,7 +17,7 @@ from tfrecsession.events.schema import EventTable
 from tfrecsession.events.spark.spark_context import SparkSettings, check_spark
 from tfrecsession.sessions.coded_log import Log, code
 from tfrecsession.sessions.encode import encode_split
-from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, long_and_frequent
+from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, keep_newest, long_and_frequent
 from tfrecsession.sessions.manifest import manifest
 from tfrecsession.sessions.options import Options
 from tfrecsession.sessions.scratch_db import ScratchDatabase
@@ -42,10 +42,16 @@ def prepare(
     context: Sequence[str] = (),
     format: str | None = None,
     time_unit: str | None = None,
+    time_format: str | None = None,
+    columns: Sequence[str] | None = None,
+    encoding: str | None = None,
+    where: str | None = None,
+    order: str | None = None,
     gap: str | None = None,
     drop_repeats: bool = False,
     min_item_support: int | None = None,
     min_session_length: int | None = None,
+    max_session_length: int | None = None,
     one_pass: bool = False,
     test_span: str | None = None,
     validation_span: str | None = None,
@@ -66,12 +72,16 @@ def prepare(
 
     Args:
         source: any source of `read_events`, which explains item, time, session, user, event, context, format,
-            time_unit and drop_bad_rows.
+            encoding, time_unit, time_format and drop_bad_rows.
+        columns: the columns of CSV or TSV files without a header, in order.
+        where: a condition in SQL, such as "quantity > 0"; other rows are not read. It is DuckDB's SQL on both engines.
+        order: a column that orders events of equal time, such as a step or a position; without times, all events.
         gap: cut sessions where a user (in a log with sessions: a session) pauses for longer; 30s, 30m, 1h, 2d. Default:
             30m in a log without sessions, else none.
         drop_repeats: keep only the first of consecutive events of a session with the same item.
         min_item_support, min_session_length: in events; applied until nothing changes, unless one_pass. Default: 5 (1
             with test_input) and 2.
+        max_session_length: keep only the newest events of longer sessions.
         test_span, validation_span: the end of the log and the span before it, by each session's start (or end, see
             split_by): a duration, a share of the sessions such as 10%, or 0d for none. Default: 1d and 1d; validation
             is none with test_input or without times.
@@ -104,10 +114,16 @@ def prepare(
         context=tuple(context),
         format=format,
         time_unit=time_unit,
+        time_format=time_format,
+        columns=columns,
+        encoding=encoding,
+        where=where,
+        order=order,
         gap=gap,
         drop_repeats=drop_repeats,
         min_item_support=min_item_support,
         min_session_length=min_session_length,
+        max_session_length=max_session_length,
         one_pass=one_pass,
         test_span=test_span,
         validation_span=validation_span,
@@ -201,9 +217,12 @@ class _Preparation:
         with db.in_row_order():
             table = read_events(
                 source,
-                options.columns,
-                connection=db.reader(source, options.format),
+                options.log_columns,
+                connection=db.reader(source, options.files, options.log_columns),
                 format=options.format,
+                names=options.columns,
+                encoding=options.encoding,
+                time_format=options.time_format,
                 time_unit=options.time_unit,
                 drop_bad_rows=options.drop_bad_rows,
             )
@@ -214,12 +233,18 @@ class _Preparation:
         self.notes += table.notes
         log = code(table, raw, db)
         counts = {f"{part}s": db.count(log.names[part]) for part in ("item", "session") if part in log.names}
-        step_counts.record("reading", events=db.count(log.events), **counts)
+        step = "reading"
+        if table.rows_read is not None:
+            step_counts.record(step, events=table.rows_read)
+            step = f"where {options.where}"
+        step_counts.record(step, events=db.count(log.events), **counts)
         if log.timed and not options.keep_duplicates:
             log = drop_duplicates(log, db, step_counts)
         log = sessionize(log, self.options.gap, db, step_counts, self.notes)
         if options.drop_repeats:
             log = drop_repeats(log, db, step_counts)
+        if options.max_session_length is not None:
+            log = keep_newest(log, options.max_session_length, db, step_counts)
         return table, log, step_counts
 
     def _given_test(self, main: Log) -> Split:

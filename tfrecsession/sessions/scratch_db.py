@@ -12,6 +12,8 @@ import ibis
 import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.raw_log import FileOptions
+from tfrecsession.events.schema import Columns
 
 CHECKPOINT = "1GB"
 
@@ -37,7 +39,7 @@ class ScratchDatabase:
         finally:
             self.connection.raw_sql("SET preserve_insertion_order = false")
 
-    def reader(self, source: Any, format: str | None) -> Any:
+    def reader(self, source: Any, options: FileOptions, columns: Columns) -> Any:
         """Returns the connection that reads a source."""
         return self.connection
 

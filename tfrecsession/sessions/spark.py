@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.raw_log import FileOptions
+from tfrecsession.events.schema import Columns
 from tfrecsession.events.spark.connection import SparkConnection
 from tfrecsession.events.spark.sources import reads
 from tfrecsession.events.spark.spark_context import SparkSettings, spark_session
@@ -36,8 +38,8 @@ class SparkScratchDatabase(ScratchDatabase):
             self.connection = SparkConnection.over(session, folder / "tables")
             self._ending = stack.pop_all()
 
-    def reader(self, source: Any, format: str | None) -> Any:
-        if reads(source, format):
+    def reader(self, source: Any, options: FileOptions, columns: Columns) -> Any:
+        if reads(source, options, columns):
             return self.connection
         self._reader = self._reader or connect(self._folder / "duckdb", self._memory)
         return self._reader

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfrecsession.events.id_texts import texts
+
 if TYPE_CHECKING:
     import ibis.expr.types as ir
 
@@ -22,7 +24,7 @@ class Items:
     """The catalogue: the items of the training sessions, with the ids 2.. in this order.
 
     Args:
-        ids: object array [N] of str.
+        ids: N ids, as `encode` takes them.
         counts: int64 [N], events in training, falling.
         content: the content columns of a prepared data set, a row per item (pyarrow), or None.
 
@@ -36,7 +38,7 @@ class Items:
 
     def __init__(self, ids: Iterable, counts: Iterable[int], content: pa.Table | None = None):
         self.content = content
-        self.ids = np.array([str(item) for item in ids], dtype=object)
+        self.ids = np.array(texts(ids, "ids"), dtype=object)
         self.counts = np.asarray(counts, np.int64)
         if self.ids.shape != self.counts.shape:
             raise ValueError(f"{len(self.ids)} items with {len(self.counts)} counts")
@@ -50,9 +52,17 @@ class Items:
         return len(self) + FIRST
 
     def encode(self, items: Iterable) -> np.ndarray:
-        """Converts items to int32 ids: 0 for "", 1 for unknown items. Items that are not str count as str(item)."""
+        """Converts items to int32 ids: 0 for "", 1 for unknown items.
+
+        Args:
+            items: a list, generator, array, tensor or column of texts, bytes (UTF-8) or numbers. They count as their
+                text, whole floats without ".0".
+
+        Raises:
+            InputError: a value is not an id, such as None or NaN.
+        """
         known = self._known
-        return np.fromiter((known.get(str(item), UNKNOWN) for item in items), np.int32)
+        return np.fromiter((known.get(text, UNKNOWN) for text in texts(items, "items")), np.int32)
 
     def decode(self, ids) -> np.ndarray:
         """Converts ids of any shape to an object array of str of the same shape; "" for padding and unknown.

@@ -99,10 +99,12 @@ def test_a_gzip_file_that_is_not_gzip_or_is_truncated(tmp_path):
 
 
 def test_folders_that_are_not_logs(tmp_path):
-    (tmp_path / "a.csv").write_text("item\n1\n")
-    assert "no *.parquet file in this folder" in message(tmp_path)
-    assert "a folder is read as Parquet files, not as csv" in message(tmp_path, format="csv")
+    assert "no *.parquet, *.csv, *.tsv, *.jsonl, *.ndjson, *.json file in this folder" in message(tmp_path)
+    assert "no *.tsv file in this folder" in message(tmp_path, format="tsv")
     pq.write_table(pa.table({"item": [1]}), tmp_path / "a.parquet")
+    (tmp_path / "c.csv").write_text("item\n1\n")
+    assert "several formats (1 of parquet, 1 of csv): choose one with --format" in message(tmp_path)
+    (tmp_path / "c.csv").unlink()
     (tmp_path / "b.parquet").write_text("item\n1\n")
     assert "b.parquet: not a Parquet file" in message(tmp_path)
 

@@ -171,7 +171,7 @@ def test_attention_returns_the_weights_of_the_local_encoder(shop, normalize):
     np.testing.assert_allclose(model.attention([*history, "?"]), [*weights[-1], 0], rtol=1e-5)
     assert model.attention(["?", "?"]).tolist() == [0, 0]
     assert model.attention([]).shape == (0,) and model.attention([], per_step=True).shape == (0, 0)
-    with pytest.raises(InputError, match="list of item ids"):
+    with pytest.raises(InputError, match="history: must be a list of ids"):
         model.attention("item-1")
 
 

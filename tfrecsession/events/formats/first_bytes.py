@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 from pathlib import Path
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.formats.compression import KINDS, MAGIC, open_bytes
 from tfrecsession.events.raw_log import Format
 
 LENGTH = 4096
 LOOKS = {
     b"PAR1": " like Parquet",
     b"\x1f\x8b": " like gzip (name it .gz)",
+    b"\x28\xb5\x2f\xfd": " like Zstandard (name it .zst)",
+    b"\xff\xfe": " like UTF-16 (give --encoding utf-16)",
+    b"\xfe\xff": " like UTF-16 (give --encoding utf-16)",
     b"PK\x03\x04": " like a zip archive or a workbook",
     b"{\n": " like indented JSON (write one object per line)",
     b"{": " like JSON Lines",
@@ -50,14 +53,30 @@ def is_json_lines(head: bytes) -> bool:
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         head = file.read(LENGTH)
-    if path.suffix.lower() != ".gz" or not head:
+    suffix = path.suffix.lower()
+    if suffix not in MAGIC or not head:
         return head
-    if not head.startswith(b"\x1f\x8b"):
-        raise _mismatch(path, "a gzip file", head)
-    with gzip.open(path) as file:
+    if not head.startswith(MAGIC[suffix]):
+        raise _mismatch(path, KINDS[suffix], head)
+    with open_bytes(path) as file:
         return file.read(LENGTH)
 
 
 def _mismatch(path: Path, expected: str, head: bytes) -> InputError:
     look = next((text for magic, text in LOOKS.items() if head.startswith(magic)), "")
+    if not look and "UTF-8" in expected and (line := _line_in_another_encoding(head)):
+        return InputError(f"{path}: not {expected}: {line}; give its encoding, e.g. --encoding latin-1 or cp1252")
     return InputError(f"{path}: not {expected}; it begins{look}: {head[:24]!r}")
+
+
+def _line_in_another_encoding(head: bytes) -> str:
+    """Returns the number and the text of the first line that is not UTF-8; "" if the bytes are no text at all."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError as error:
+        if any(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in head):
+            return ""
+        index = head.count(b"\n", 0, error.start)
+        line = head.split(b"\n")[index][:60]
+        return f"line {index + 1} is {line!r}"
+    return ""

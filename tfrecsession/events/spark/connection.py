@@ -6,6 +6,7 @@ and in `sessions/spark.py` (writes sessions). Needs the extra `spark`.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable
 from itertools import accumulate
@@ -35,7 +36,25 @@ SQL = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 # DuckDB functions that our expressions call, defined by Spark's.
-FUNCTIONS = ("epoch_us(moment TIMESTAMP) RETURNS BIGINT RETURN unix_micros(moment)",)
+FUNCTIONS = (
+    "epoch_us(moment TIMESTAMP) RETURNS BIGINT RETURN unix_micros(moment)",
+    "try_strptime(text STRING, form STRING) RETURNS TIMESTAMP RETURN try_to_timestamp(text, form)",
+)
+# strptime's directives as Java's letters: between other characters, and beside another directive.
+LETTERS = {
+    "%Y": ("yyyy", "yyyy"),
+    "%y": ("yy", "yy"),
+    "%m": ("M", "MM"),
+    "%d": ("d", "dd"),
+    "%b": ("MMM", "MMM"),
+    "%B": ("MMMM", "MMMM"),
+    "%H": ("H", "HH"),
+    "%I": ("h", "hh"),
+    "%M": ("m", "mm"),
+    "%S": ("s", "ss"),
+    "%p": ("a", "a"),
+    "%f": ("SSSSSS", "SSSSSS"),
+}
 TIMES = {"timestamp": dt.Timestamp(timezone="UTC", scale=6), "timestamp_ntz": dt.Timestamp(scale=6)}
 LOCAL_BITS = 33  # bits of `monotonically_increasing_id` that number the rows within a partition
 
@@ -138,6 +157,24 @@ class SparkConnection(Backend):
         starts = [0, *accumulate(counts.get(index, 0) for index in range(max(counts, default=-1) + 1))]
         start = F.expr(f"array({', '.join(f'{start}L' for start in starts)})")[partition.cast("int")]
         return self.view(rows.withColumn(column, start + F.col(column).bitwiseAND((1 << LOCAL_BITS) - 1)))
+
+
+def java_form(format: str) -> str:
+    """Converts strptime's form of a time to Java's. Raises InputError for a directive that Spark cannot parse."""
+    tokens = re.findall(r"%-?.|[^%]", format)
+    form = ""
+    for index, token in enumerate(tokens):
+        if token[0] != "%":
+            form += f"'{token}'" if token.isalpha() else "''" if token == "'" else token
+            continue
+        beside = any(near.startswith("%") for near in (*tokens[max(index - 1, 0) : index], *tokens[index + 1 :][:1]))
+        letters = LETTERS.get(token.replace("-", ""))
+        if letters is None:
+            raise InputError(
+                f"--time-format {format}: Spark does not parse {token}: prepare with --engine duckdb, or leave it out"
+            )
+        form += letters[beside]
+    return form
 
 
 def check_context(schema: ibis.Schema, names: Iterable[str], source: str) -> None:

@@ -24,9 +24,10 @@ from pyspark.sql import functions as F
 
 from tfrecsession.events.formats.delimited import CSV, TSV, layout
 from tfrecsession.events.formats.first_bytes import check_first_bytes
-from tfrecsession.events.formats.formats import choose_format
-from tfrecsession.events.formats.parquet import PARQUET, parquet_files
-from tfrecsession.events.raw_log import ROW, RawLog, reading
+from tfrecsession.events.formats.formats import find_files
+from tfrecsession.events.formats.parquet import PARQUET
+from tfrecsession.events.nested import list_types, nesting
+from tfrecsession.events.raw_log import ROW, FileOptions, RawLog, reading
 from tfrecsession.events.schema import Columns
 from tfrecsession.events.spark.connection import SparkConnection, check_context
 
@@ -43,17 +44,28 @@ def session_of(source: Any) -> SparkSession | None:
     return None
 
 
-def reads(source: Any, format: str | None) -> bool:
+def reads(source: Any, options: FileOptions, columns: Columns) -> bool:
     """Returns whether Spark reads a source itself, on all executors. DuckDB converts all other sources to Parquet."""
+    if options.encoding is not None:
+        return False
     if isinstance(source, str) and REMOTE.match(source):
         return True
     if not isinstance(source, str | os.PathLike):
         return session_of(source) is not None
-    path = Path(source).expanduser()
-    return path.is_dir() or (path.exists() and choose_format(path, format) in (PARQUET, CSV, TSV))
+    if isinstance(source, str) and source.startswith(("synthetic:", "tfds:")):
+        return False
+    files, format = find_files(source, options)
+    # Several delimited files: Spark would not number their rows in the order of their names.
+    single = len(files.parts) == 1 and files.parts[0].suffix.lower() != ".zst"
+    if format is PARQUET:
+        check_first_bytes(files.parts[0], PARQUET)
+        with reading(str(files.parts[0])):
+            schema = pq.read_schema(files.parts[0])
+        return nesting(list_types(schema), columns) is None
+    return single and format in (CSV, TSV)
 
 
-def open_on_spark(source: Any, columns: Columns, connection: SparkConnection, format: str | None) -> RawLog:
+def open_on_spark(source: Any, columns: Columns, connection: SparkConnection, options: FileOptions) -> RawLog:
     """Opens a source that Spark `reads`."""
     if isinstance(source, ir.Table):
         source = session_of(source).sql(source.get_backend().compile(source))
@@ -63,28 +75,26 @@ def open_on_spark(source: Any, columns: Columns, connection: SparkConnection, fo
     if isinstance(source, str) and REMOTE.match(source):
         with reading(source):
             return _open_parquet(connection.session.read.parquet(source), source, columns, connection)
-    path = Path(source).expanduser()
-    chosen = PARQUET if path.is_dir() else choose_format(path, format)
-    files = parquet_files(path) if path.is_dir() else [path]
-    for file in files:
-        check_first_bytes(file, chosen)
-    with reading(str(path)):
+    files, chosen = find_files(source, options)
+    for part in files.parts:
+        check_first_bytes(part, chosen)
+    with reading(files.source):
         if chosen is PARQUET:
-            reader = connection.session.read.option("mergeSchema", len(files) > 1)
-            check_context(ibis.Schema.from_pyarrow(pq.read_schema(files[0])), columns.context, str(path))
-            return _open_parquet(reader.parquet(*map(_literally, files)), str(path), columns, connection)
-        names, delimiter = layout(path, chosen)
+            reader = connection.session.read.option("mergeSchema", len(files.parts) > 1)
+            check_context(ibis.Schema.from_pyarrow(pq.read_schema(files.parts[0])), columns.context, files.source)
+            return _open_parquet(reader.parquet(*map(_literally, files.parts)), files.source, columns, connection)
+        names, delimiter = layout(files, chosen)
         frame = connection.session.read.csv(
-            _literally(path),
+            _literally(files.parts[0]),
             schema=", ".join(f"`{name.replace('`', '``')}` STRING" for name in names),
             sep=delimiter,
             quote='"',
             escape='"',
-            header=True,
+            header=files.names is None,
             mode="FAILFAST",
             maxColumns=len(names) + 1,
         )
-        log = _number(frame, str(path), columns, connection)
+        log = _number(frame, files.source, columns, connection)
         log.text = True
         return log
 

@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches.batch import of_histories
+from tfrecsession.events.id_texts import texts
 from tfrecsession.layers import ItemEmbedding, SessionAttention, SessionGRU
-from tfrecsession.recommender.arguments import check_number, checked_widths, refuse
+from tfrecsession.recommender.arguments import check_number, checked_widths
 from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel
 
@@ -128,9 +129,7 @@ class NARM(SequenceModel):
             `per_step` [events, events], row t for the recommendation after event t. An unknown item has weight 0, and
             its row repeats the row before it.
         """
-        if isinstance(history, str | bytes):
-            refuse("history", history, "a list of item ids, e.g. ['item-17', 'item-4']")
-        ids = self.items.encode(list(history))
+        ids = self.items.encode(texts(history, "history"))
         known = np.flatnonzero(ids > 1)  # (known events,)
         weights = np.zeros((len(ids), len(ids)) if per_step else len(ids), np.float32)
         if not len(known):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfrecsession.batches.interactions import Interactions
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import text_lists
 from tfrecsession.layers import Combined, ItemTower, Past, UserEmbedding, mean_of
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.matmul import products
@@ -246,9 +247,7 @@ class TwoTower(PairModel, KnownUsers, Recommender):
 
     def encode_users(self, histories) -> np.ndarray:
         """Returns the vectors of new users with these histories, which are as in `recommend`: float32 [n, dim]."""
-        if isinstance(histories, str) or any(isinstance(history, str) for history in histories):
-            raise InputError("histories: must be a list of lists, [['item-17', 'item-4']] for one user")
-        ids = [self.items.encode(list(history)) for history in histories]
+        ids = [self.items.encode(history) for history in text_lists(histories, "histories")]
         return self.user_tower(tf.constant(list_means(ids, self.item_table.numpy())), self.nobody).numpy()
 
     def encode_items(self, content) -> np.ndarray:

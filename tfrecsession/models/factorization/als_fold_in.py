@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.id_texts import texts
 from tfrecsession.layers import newest_items, ridge
 from tfrecsession.layers.items.gather import gather_rows
 
@@ -97,14 +98,13 @@ class FoldInByLeastSquares:
         Raises:
             InputError: `item` is unknown, `history` is a bare string, or fold_in="mean", which solves nothing.
         """
-        if isinstance(history, str):
-            raise InputError(f"history={history!r}: must be a list of items, as in ['item-17', 'item-4']")
+        history = texts(history, "history")
         if self.fold_in != "solve":
             raise InputError(f"fold_in={self.fold_in!r}: must be 'solve' for explain, which needs its least squares")
         (recommended,) = self.items.encode([item])
         if recommended < 2:
             raise InputError(f"item={item!r}: must be in the catalogue")
-        ids = self.items.encode(list(history))
+        ids = self.items.encode(history)
         ids = ids[ids > 1]
         if self.window is not None:
             ids = ids[-self.window :]
@@ -129,7 +129,7 @@ class FoldInByLeastSquares:
         If one of the two is unknown, the prediction uses the other alone; if both are, it is the mean rating. It is
         clipped to `scale`.
         """
-        rows, ids = self._rows(users), self.items.encode(list(items))
+        rows, ids = self._rows(users), self.items.encode(items)
         unknown_user, unknown_item = np.zeros((2, self.width), np.float32)
         if self.explicit:
             unknown_user[-2] = unknown_item[-1] = 1

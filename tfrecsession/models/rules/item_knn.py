@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from tfrecsession.batches.co_occurrence import session_items
+from tfrecsession.events.id_texts import texts
 from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
 from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Float
@@ -72,7 +73,7 @@ class ItemKNN(TableModel):
 
     def similar_items(self, items, k=20):
         """Returns the k nearest neighbours of each item, from the table."""
-        return self.recommend([[item] for item in items], k=k, exclude_seen=True)
+        return self.recommend([[item] for item in texts(items, "items")], k=k, exclude_seen=True)
 
     def nearest(self):
         return lambda ids, k: self.answer(ids[:, None], k, exclude_seen=True, allowed=(ids > 1)[:, None])
