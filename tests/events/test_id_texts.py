@@ -97,7 +97,7 @@ def test_other_ids():
         np.array([["a"]]),
         tf.constant(["a"]),
         1j,
-        object(),
+        Ellipsis,
         b"\xff",
         np.datetime64("2020-01-01"),
     ],
