@@ -112,7 +112,7 @@ def test_a_bad_state_is_named(recurrent, fitted, data):
     for value in (np.nan, np.inf):
         with pytest.raises(InputError, match="state: it holds NaN"):
             model.advance([item], np.full_like(state, value))
-    with pytest.raises(InputError, match="must be a list, one item per session"):
+    with pytest.raises(InputError, match="items: must be a list of ids"):
         model.advance(item, state)
 
 

@@ -438,13 +438,13 @@ def test_pairs_of_weight_zero_are_unseen():
 def test_invalid_data_and_lists_are_refused(known):
     with pytest.raises(InputError, match=r"as in fit\(data.train\)"):
         known.fit([[1]])
-    with pytest.raises(InputError, match="users='u0': must be a list"):
+    with pytest.raises(InputError, match="users: must be a list of ids.*not 'u0'"):
         known.recommend_users("u0", k=1)
     with pytest.raises(InputError, match="user 'nobody' is not among the 6"):
         known.similar_users(["nobody"], k=1)
     with pytest.raises(InputError, match="item='nothing': must be in the catalogue"):
         known.explain(["i2"], "nothing")
-    with pytest.raises(InputError, match="history='i2': must be a list"):
+    with pytest.raises(InputError, match="history: must be a list of ids.*not 'i2'"):
         known.explain("i2", "i3")
 
 
