@@ -34,7 +34,7 @@ def running_means(batch: dict, table):
 def user_means(interactions: Interactions, table: np.ndarray, block: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields rows of named users, `block` at a time, and the means of their histories, float [block, dim]."""
     histories, counts = interactions.csr(), np.diff(interactions.offsets)  # [users, size], [users]
-    histories.data[:] = 1
+    histories.data = np.ones_like(histories.data)
     named = np.flatnonzero(interactions.named)
     for first in range(0, len(named), block):
         rows = named[first : first + block]
