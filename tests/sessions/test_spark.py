@@ -359,3 +359,23 @@ def test_a_row_per_session_is_read_by_duckdb_for_spark(tmp_path, spark):
     assert first["fingerprint"] == second["fingerprint"]
     with pytest.raises(InputError, match="explode it first, to a row per event"):
         prepare(spark.createDataFrame(log), tmp_path / "x", engine="spark", spark=spark)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "frame"])
+def test_null_values_agree(kind, tmp_path, spark):
+    users = ["ann", "NA", "\\N", "0.0", " ", "nan", "bob"]
+    log = pa.table(
+        {
+            "session": [f"s{index // 2}" for index in range(84)],
+            "user": [users[index // 2 % 7] for index in range(84)],
+            "item": ["a", "b"] * 42,
+            "time": [1_700_000_000 + 7_200 * (index // 2) + index % 2 for index in range(84)],
+        }
+    )
+    for_duckdb, for_spark = as_source(log, kind, tmp_path, "log", spark)
+    for number, values in enumerate((None, "ann,NA", "")):
+        options = {"null_values": values, "min_item_support": 1}
+        first = prepare(for_duckdb, tmp_path / f"duckdb{number}", **options)
+        second = prepare(for_spark, tmp_path / f"spark{number}", engine="spark", spark=spark, **options)
+        assert first["fingerprint"] == second["fingerprint"]
+        assert first["steps"] == second["steps"]

@@ -59,6 +59,11 @@ def prepare_command(commands, common):
     reading.add_argument(
         "--keep-duplicates", action="store_true", help="keep rows with equal session, user, item, time and event"
     )
+    reading.add_argument(
+        "--null-values",
+        metavar="A,B",
+        help="ids that stand for no user, session or item; '' for none (default: NA, NULL, nan, None, \\N, ...)",
+    )
     cleaning = command.add_argument_group("sessions")
     cleaning.add_argument(
         "--gap",

@@ -39,8 +39,10 @@ class Check:
         )
 
 
-def missing_id(part: str, column: str, text: ir.StringValue) -> Check:
-    return Check(part, column, text.isnull(), ibis.ifelse(text.isnull(), "is empty", ""))
+def missing_id(part: str, column: str, text: ir.StringValue, known: ir.StringValue) -> Check:
+    """Returns the check for rows without an id. known: the ids, null where `text` is a null value such as NA."""
+    why = ibis.ifelse(text.isnull() | (text.strip() == ""), "is empty", "is a null value (see --null-values)")
+    return Check(part, column, known.isnull(), why)
 
 
 def unread_time(column: str, times: TimeColumn, format: str | None = None) -> Check:

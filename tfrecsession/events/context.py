@@ -6,6 +6,7 @@ import ibis
 import ibis.expr.datatypes as dt
 import ibis.expr.types as ir
 
+from tfrecsession.events.null_values import USUAL
 from tfrecsession.events.raw_log import RawLog
 
 
@@ -14,7 +15,7 @@ def context_counts(log: RawLog, names: tuple[str, ...]) -> dict[str, ir.Scalar]:
     counts = {}
     for index, name in enumerate(names if log.text else ()):
         text = log.table[name].nullif("")
-        counts[f"context {index}"] = text.count()
+        counts[f"context {index}"] = text.count(where=~text.strip().isin(USUAL))  # NA among numbers is no number
         for kind in _candidates(log.declared.get(name)):
             counts[f"context {index} {kind}"] = _as(text, kind).count()
     return counts

@@ -8,6 +8,8 @@ import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
 
+WHOLE = r"^(-?\d+)\.0$"
+
 
 def id_text(column: ir.Column, source: str, declared: dt.DataType | None = None) -> ir.StringColumn:
     """Returns `column` as string, null where it is empty. Whole floats lose their ".0": 17850.0 is "17850".
@@ -25,10 +27,21 @@ def id_text(column: ir.Column, source: str, declared: dt.DataType | None = None)
     if not kind.is_floating():
         return text
     if column.type().is_string():
-        return text.re_replace(r"^(-?\d+)\.0$", r"\1")
+        return without_zero(text)
     whole = (column % 1 == 0) & (column.abs() <= _exact_up_to(kind))
     text = ibis.ifelse(whole, column.try_cast("int64").cast("string"), text)
     return ibis.ifelse(column.isnan(), ibis.null("string"), text)
+
+
+def whole_floats(text: ir.StringColumn) -> dict[str, ir.Scalar]:
+    """Returns aggregates of ids that were read as text: how many are whole floats, and how many are no numbers."""
+    number = text.re_search(r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+    return {"whole": text.count(where=text.re_search(WHOLE)), "texts": text.count(where=~number)}
+
+
+def without_zero(text: ir.StringColumn) -> ir.StringColumn:
+    """Returns the ids; whole floats lose their ".0"."""
+    return text.re_replace(WHOLE, r"\1")
 
 
 def inexact_ids(column: ir.FloatingColumn) -> ir.IntegerScalar:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import ibis.expr.types as ir
@@ -18,8 +18,10 @@ from tfrecsession.events.checks import (
     unread_time,
 )
 from tfrecsession.events.context import context_columns, context_counts
-from tfrecsession.events.ids import id_text, inexact_ids
+from tfrecsession.events.ids import id_text, inexact_ids, whole_floats, without_zero
 from tfrecsession.events.nested import flatten
+from tfrecsession.events.null_values import NULLABLE, describe_nulls, without_nulls
+from tfrecsession.events.null_values import null_values as known_nulls
 from tfrecsession.events.raw_log import ROW, FileOptions, RawLog
 from tfrecsession.events.row_filter import filter_rows
 from tfrecsession.events.row_order import KEY, check_key, ranked
@@ -40,6 +42,7 @@ def read_events(
     time_unit: str | None = None,
     time_format: str | None = None,
     drop_bad_rows: bool = False,
+    null_values: str | Iterable | None = None,
 ) -> EventTable:
     """Reads the events of `source`, in any supported form, into one `EventTable`.
 
@@ -60,6 +63,8 @@ def read_events(
         encoding: of text files, e.g. latin-1, cp1252, utf-16; default: UTF-8.
         time_unit: s, ms, us or ns; default: detected from the size of the numbers.
         time_format: the form of times that are texts, as for `strptime`: "%m/%d/%Y %I:%M:%S %p"; default: ISO 8601.
+        null_values: ids that stand for no item, session or user; [] for none. Default: NA, NULL, nan, \\N and the like.
+            An event without a user is anonymous, one without an item or session is a bad row.
         drop_bad_rows: leave out rows without item, session or usable time and report them in `notes`; default: raise.
 
     Raises:
@@ -67,6 +72,7 @@ def read_events(
     """
     clock.check_unit(time_unit)
     clock.check_format(time_format, time_unit)
+    nulls = known_nulls(null_values)
     columns = columns or Columns()
     connection = connection or connection_for(source)
     if is_synthetic(source):
@@ -78,14 +84,16 @@ def read_events(
     rows_read = None
     if columns.where is not None:
         log, rows_read = filter_rows(log, columns.where)
-    events = _event_table(log, found, clock.Reading(time_unit, time_format), drop_bad_rows)
+    events = _event_table(log, found, clock.Reading(time_unit, time_format), drop_bad_rows, nulls)
     events.rows_read = rows_read
     return events
 
 
-def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool) -> EventTable:
+def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool, nulls: tuple[str, ...]) -> EventTable:
     names = {part: getattr(columns, part) for part in IDS if getattr(columns, part) is not None}
-    ids = {part: id_text(log.table[name], log.source, log.declared.get(name)) for part, name in names.items()}
+    written = {part: id_text(log.table[name], log.source, log.declared.get(name)) for part, name in names.items()}
+    ids = {part: without_nulls(text, nulls) if part in NULLABLE else text for part, text in written.items()}
+    undeclared = [part for part, name in names.items() if log.text and name not in log.declared]
     floats = {part: name for part, name in names.items() if log.table[name].type().is_floating()}
     if form.format is not None and columns.time is None:
         raise InputError(f"{log.source}: --time-format {form.format}: no time column found; name it with --time")
@@ -94,6 +102,8 @@ def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool)
     facts = log.fetch(
         rows=log.table.count(),
         **{part: text.count() for part, text in ids.items()},
+        **{f"{part} written": written[part].count() for part in ids},
+        **{f"{part} zeros": ids[part].count(where=ids[part].endswith(".0")) for part in undeclared},
         **{f"{part} inexact": inexact_ids(log.table[name]) for part, name in floats.items()},
         **(clock.summary(times) if times else {}),
         **context_counts(log, typed),
@@ -103,12 +113,21 @@ def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool)
     if not facts["rows"]:
         raise InputError(f"{log.source}: there are no events in it (no row of data)")
 
+    for part in undeclared:
+        if facts[f"{part} zeros"] and not log.fetch(**whole_floats(ids[part]))["texts"]:
+            text = without_zero(written[part])  # a column of floats
+            ids[part] = without_nulls(text, nulls) if part in NULLABLE else text
+            facts[part] = log.fetch(known=ids[part].count())["known"]
+
     notes = [_inexact(name, facts[f"{part} inexact"]) for part, name in floats.items() if facts[f"{part} inexact"]]
     failed = [
-        missing_id(part, names[part], ids[part])
+        missing_id(part, names[part], written[part], ids[part])
         for part in ("item", "session")
         if part in names and facts[part] < facts["rows"]
     ]
+    missing = {part: facts["rows"] - facts[part] for part in NULLABLE if part in names and facts[part] < facts["rows"]}
+    if "user" in missing and facts["user"] < facts["user written"]:
+        notes.append(describe_nulls(log, "user", names["user"], written["user"], ids["user"]))
     if times:
         time, failures = _time(log, columns.time, times, facts, form, notes)
         failed += failures
@@ -136,6 +155,7 @@ def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool)
         context=columns.context,
         content=log.content,
         notes=notes,
+        missing=missing,
     )
 
 

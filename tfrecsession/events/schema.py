@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 from tfrecsession.errors import InputError
@@ -37,6 +38,12 @@ class Columns:
     context: tuple[str, ...] = ()
     order: str | None = None
     where: str | None = None
+
+    def __post_init__(self):
+        """Takes whole numbers for names: pandas calls columns without names 0, 1, 2."""
+        for part in (*USUAL_NAMES, "event"):
+            object.__setattr__(self, part, _name(getattr(self, part), part))
+        object.__setattr__(self, "context", tuple(_name(name, "context") for name in self.context))
 
     def resolve(self, existing: Iterable[str], source: str) -> Columns:
         """Returns the same columns under their names in `existing`; None: the log has no such column.
@@ -97,6 +104,14 @@ class Columns:
         return given
 
 
+def _name(name: Any, argument: str) -> str | None:
+    if name is None or isinstance(name, str):
+        return name
+    if isinstance(name, Integral) and not isinstance(name, bool):
+        return str(name)
+    raise InputError(f"{argument}={name!r}: must be the name of a column, a text")
+
+
 def _no_such_column(part: str, given: str, existing: list[str], source: str) -> InputError:
     return InputError(f"{source}: there is no column {given!r} (--{part} {given}); {_nearest_first(given, existing)}")
 
@@ -122,3 +137,4 @@ class EventTable:
     content: Any = None  # pyarrow.Table of item columns, or None
     rows_read: int | None = None  # rows of the log before `where`, if that is given
     notes: list[str] = field(default_factory=list)  # remarks of the reader for the user
+    missing: dict[str, int] = field(default_factory=dict)  # rows without an item, session or user, where there are any

@@ -13,6 +13,7 @@ from ibis.util import gen_name
 from tfrecsession.errors import InputError
 from tfrecsession.events.formats.formats import open_path
 from tfrecsession.events.formats.tensorflow_datasets import PREFIX, open_tfds
+from tfrecsession.events.id_texts import text_of
 from tfrecsession.events.nested import list_types, nesting
 from tfrecsession.events.raw_log import FileOptions, RawLog, number_rows, reading, register
 from tfrecsession.events.schema import Columns
@@ -116,6 +117,8 @@ def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: s
 
 
 def _arrow_from_pandas(frame, columns: Columns) -> pa.Table:
+    if getattr(frame.columns, "nlevels", 1) > 1:
+        raise InputError("DataFrame: its columns have several levels: give each one name, a text, before")
     frame = frame.rename(columns=str)
     arrays = {}
     try:
@@ -127,6 +130,14 @@ def _arrow_from_pandas(frame, columns: Columns) -> pa.Table:
             arrays[name] = pa.Array.from_pandas(frame[name])
         except (pa.ArrowException, TypeError, OverflowError):
             # Objects without a single Arrow type (1 beside "a", UUIDs) are ids, so their text is enough.
-            texts = frame[name].map(str).where(frame[name].notna(), None)
+            texts = frame[name].map(_text).where(frame[name].notna(), None)
             arrays[name] = pa.array(texts, pa.string(), from_pandas=True)
     return pa.table(arrays)
+
+
+def _text(value: Any) -> str:
+    """Returns the text of a cell; a whole float beside texts loses its ".0", as in a column of floats."""
+    try:
+        return text_of(value, "id")
+    except InputError:
+        return str(value)

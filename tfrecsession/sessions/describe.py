@@ -88,7 +88,10 @@ def _steps(info: dict) -> Table:
         fresh = before is None or step.get("split") != split
         removed = "" if fresh else f"{before - step['events']:,}"
         counts = ["" if step[name] is None else f"{step[name]:,}" for name in ("events", "sessions", "items")]
-        table.add_row(step["step"], step.get("split", ""), counts[0], removed, *counts[1:])
+        nulls = ", ".join(f"{part} {count:,}" for part, count in step.get("null_values", {}).items())
+        table.add_row(
+            step["step"] + (f" ({nulls})" if nulls else ""), step.get("split", ""), counts[0], removed, *counts[1:]
+        )
         before, split = step["events"], step.get("split")
     return table
 

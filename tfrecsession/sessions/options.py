@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.null_values import null_values
 from tfrecsession.events.raw_log import FileOptions
 from tfrecsession.events.schema import Columns
 from tfrecsession.sessions.spans import Span, parse_duration, parse_span
@@ -39,6 +40,7 @@ class Options:
     unknown_items: str | None = None
     keep_duplicates: bool = False
     drop_bad_rows: bool = False
+    null_values: object = None
     engine: str = "duckdb"
     memory: str = "4GB"
     order: str | None = None
@@ -64,6 +66,7 @@ class Options:
         options = replace(
             self,
             context=tuple(self.context),
+            null_values=null_values(self.null_values),
             min_item_support=_at_least_one(self.min_item_support, "--min-item-support", 1 if given else 5),
             min_session_length=_at_least_one(self.min_session_length, "--min-session-length", 2),
             max_session_length=_at_least_one(self.max_session_length, "--max-session-length", None),

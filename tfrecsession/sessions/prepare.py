@@ -60,6 +60,7 @@ def prepare(
     unknown_items: str | None = None,
     keep_duplicates: bool = False,
     drop_bad_rows: bool = False,
+    null_values: str | Sequence | None = None,
     engine: str = "duckdb",
     memory: str = "4GB",
     spark_master: str | None = None,
@@ -72,7 +73,7 @@ def prepare(
 
     Args:
         source: any source of `read_events`, which explains item, time, session, user, event, context, format,
-            encoding, time_unit, time_format and drop_bad_rows.
+            encoding, time_unit, time_format, drop_bad_rows and null_values.
         columns: the columns of CSV or TSV files without a header, in order.
         where: a condition in SQL, such as "quantity > 0"; other rows are not read. It is DuckDB's SQL on both engines.
         order: a column that orders events of equal time, such as a step or a position; without times, all events.
@@ -132,6 +133,7 @@ def prepare(
         unknown_items=unknown_items,
         keep_duplicates=keep_duplicates,
         drop_bad_rows=drop_bad_rows,
+        null_values=null_values,
         engine=engine,
         memory=memory,
     ).checked()
@@ -225,6 +227,7 @@ class _Preparation:
                 time_format=options.time_format,
                 time_unit=options.time_unit,
                 drop_bad_rows=options.drop_bad_rows,
+                null_values=options.null_values,
             )
             self.options = replace(options.for_log(table.source, table.timed), gap=gap_for(table, options.gap))
             with reading(table.source):
@@ -238,6 +241,8 @@ class _Preparation:
             step_counts.record(step, events=table.rows_read)
             step = f"where {options.where}"
         step_counts.record(step, events=db.count(log.events), **counts)
+        if table.missing:
+            step_counts.record_nulls(table.missing)
         if log.timed and not options.keep_duplicates:
             log = drop_duplicates(log, db, step_counts)
         log = sessionize(log, self.options.gap, db, step_counts, self.notes)

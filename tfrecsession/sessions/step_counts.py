@@ -41,6 +41,11 @@ class StepCounts:
         self._last = after
         self.steps.append({"step": step, **after} | ({"split": self.split} if self.split else {}))
 
+    def record_nulls(self, missing: dict[str, int]) -> None:
+        """Records a step with the key `null_values`: the events that were read without an item, session or user."""
+        self.record("null values")
+        self.steps[-1]["null_values"] = missing
+
     def branch(self, split: str, may_be_empty: bool = False) -> StepCounts:
         """Returns step counts for one split, which continue these."""
         branch = StepCounts(self._progress, split, self.source)
