@@ -22,7 +22,7 @@ from tfrecsession.sessions.manifest import manifest
 from tfrecsession.sessions.options import Options
 from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.sessionize import gap_for, session_names, sessionize
-from tfrecsession.sessions.split import Split, session_table, split_sessions
+from tfrecsession.sessions.split import Split, has_dates_alone, session_table, split_sessions
 from tfrecsession.sessions.step_counts import PrepareProgress, StepCounts
 from tfrecsession.sessions.store import MARK, SPLITS
 from tfrecsession.sessions.vocabulary import make_vocabulary
@@ -279,7 +279,10 @@ class _Preparation:
         sessions = db.store(session_names(log, session_table(log, kept.of(log.events))))
         events = log.events.semi_join(kept.item, "item")
         validation, test = options.spans
-        cuts = split_sessions(sessions, validation, test, options.split_by, db, log.source)
+        dates = has_dates_alone(log, db)
+        if dates and (validation.microseconds or test.microseconds):
+            self.notes.append("the times are dates without a time of day: a span of 1d is one date")
+        cuts = split_sessions(sessions, validation, test, options.split_by, db, log.source, dates)
         return {
             name: Split(
                 name, log, events, cuts[name], step_counts.branch(name, may_be_empty=span is not None and span.empty)

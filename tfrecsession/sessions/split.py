@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import ibis.expr.types as ir
 
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.coded_log import Log
 from tfrecsession.sessions.scratch_db import ScratchDatabase
-from tfrecsession.sessions.spans import Span, in_words, iso
+from tfrecsession.sessions.spans import MICROSECONDS, Span, in_words, iso
 from tfrecsession.sessions.step_counts import StepCounts
 from tfrecsession.sessions.store import SPLITS
+
+DAY = MICROSECONDS["d"]
 
 
 @dataclass(frozen=True)
@@ -50,28 +53,46 @@ class Border:
 
 
 def split_sessions(
-    sessions: ir.Table, validation: Span, test: Span, by: str, db: ScratchDatabase, source: str
+    sessions: ir.Table, validation: Span, test: Span, by: str, db: ScratchDatabase, source: str, dates: bool = False
 ) -> dict[str, ir.Table]:
     """Splits sessions by their start (by="end": end).
 
     Test is the last `test` of the log, validation the `validation` before it, train all earlier sessions.
     A session exactly on a border belongs to the later side. The log ends with its last event. A share of n sessions is
     rounded up, and always a share of all sessions. Raises InputError for spans that leave nothing to train on.
+
+    dates: the times are dates. The log then ends with its last date, and spans are rounded up to whole dates.
     """
     log = db.numbers(sessions, first=sessions.start.min(), last=sessions.end.max(), sessions=sessions.count())
     rest, cuts, given = sessions, {}, []
+    if dates:
+        log["last"] += DAY
     end = Border(log["last"])
     for split, span in (("test", test), ("validation", validation)):
         if span.empty:
             cuts[split] = rest.limit(0)
             continue
         given.append(f"--{split}-span {span.text}")
-        end = _border(rest, span, by, end, log["sessions"], db)
+        end = _border(rest, _in_dates(span) if dates else span, by, end, log["sessions"], db)
         if end is None or (span.share is None and end.time <= log["first"]):
             raise InputError(_nothing_to_train_on(source, given, log, span))
         cuts[split] = rest.filter(end.after(rest, by))
         rest = rest.filter(~end.after(rest, by))
     return {"train": rest, **{split: cuts[split] for split in SPLITS[1:]}}
+
+
+def has_dates_alone(log: Log, db: ScratchDatabase) -> bool:
+    """Returns whether every time of the log is the midnight of a date (UTC)."""
+    if not log.timed:
+        return False
+    times = log.events.time
+    return not db.numbers(log.events, others=log.events.count(where=times % DAY != 0))["others"]
+
+
+def _in_dates(span: Span) -> Span:
+    if span.share is not None:
+        return span
+    return Span(span.text, microseconds=math.ceil(Fraction(span.microseconds, DAY)) * DAY)
 
 
 def _border(sessions: ir.Table, span: Span, by: str, end: Border, of: int, db: ScratchDatabase) -> Border | None:
