@@ -379,3 +379,15 @@ def test_null_values_agree(kind, tmp_path, spark):
         second = prepare(for_spark, tmp_path / f"spark{number}", engine="spark", spark=spark, **options)
         assert first["fingerprint"] == second["fingerprint"]
         assert first["steps"] == second["steps"]
+
+
+def test_files_without_quotes_agree(tmp_path, spark):
+    titles = ["song", '"Heroes', 'the 12"', "song"]
+    rows = [f"u{index // 4}\t{'ab'[index % 2]}\t{1_700_000_000 + 20_000 * (index // 4) + index}" for index in range(48)]
+    text = "".join(f"{row}\t{titles[index % 4]}\n" for index, row in enumerate(rows))
+    (tmp_path / "plays.tsv").write_text("user\titem\ttime\ttitle\n" + text)
+    options = {"quote": "none", "context": ("title",), "min_item_support": 1}
+    first = prepare(tmp_path / "plays.tsv", tmp_path / "duckdb", **options)
+    second = prepare(tmp_path / "plays.tsv", tmp_path / "spark", engine="spark", spark=spark, **options)
+    assert first["steps"][0]["events"] == 48
+    assert first["fingerprint"] == second["fingerprint"]

@@ -64,6 +64,11 @@ def prepare_command(commands, common):
         metavar="A,B",
         help="ids that stand for no user, session or item; '' for none (default: NA, NULL, nan, None, \\N, ...)",
     )
+    reading.add_argument(
+        "--quote",
+        metavar="CHAR|none",
+        help='mark of quoted fields of CSV and TSV; none: the file has no quotes (default: ")',
+    )
     cleaning = command.add_argument_group("sessions")
     cleaning.add_argument(
         "--gap",

@@ -32,6 +32,7 @@ class RawLog:
 
     table: its columns and ROW, on `connection`. text: whether every column was read as text; `declared` then holds the
     types that the format (JSON) declares. content: item columns that came with the log (pyarrow.Table).
+    delimiter: that of a file which may have quoted fields without a declaration of their mark, else None.
     """
 
     table: ir.Table
@@ -40,6 +41,7 @@ class RawLog:
     text: bool = False
     declared: dict[str, dt.DataType] = field(default_factory=dict)
     content: Any = None
+    delimiter: str | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -55,27 +57,32 @@ class RawLog:
 class FileOptions:
     """How files are read; None: format and columns by the name and the header of a file, its encoding is UTF-8.
 
-    names: columns of files that have no header.
+    names: columns of files that have no header. quote: the mark of quoted fields, or "none"; None: not declared.
     """
 
     format: str | None = None
     names: tuple[str, ...] | None = None
     encoding: str | None = None
+    quote: str | None = None
 
     @property
     def first_given(self) -> str | None:
         """The option name of the first one that is given besides the format, or None."""
-        given = {"--columns": self.names, "--encoding": self.encoding}
-        return next((name for name, value in given.items() if value), None)
+        given = {"--columns": self.names, "--encoding": self.encoding, "--quote": self.quote}
+        return next((name for name, value in given.items() if value not in (None, ())), None)
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files of one log, in the order of their rows. source: their name in messages. names: see `FileOptions`."""
+    """The files of one log, in the order of their rows.
+
+    source: their name in messages. names, quote: see `FileOptions`.
+    """
 
     parts: tuple[Path, ...]
     source: str
     names: tuple[str, ...] | None = None
+    quote: str | None = None
 
     @property
     def patterns(self) -> list[str]:
@@ -116,6 +123,9 @@ def reading(source: str) -> Iterator[None]:
             text = re.split(r" SQLSTATE: |\n", re.split(r"\[[A-Z][A-Z_.]{4,}\] ", text)[-1])[0]
         if "not utf-8" in text or "invalid UTF-8" in text:
             text = f"{text.split('Possible ')[0].strip()} Give its encoding, e.g. --encoding latin-1"
+        if "unterminated quote" in text or "quote should be followed" in text:
+            text = f"{text.splitlines()[0]} unterminated quote: a field opens with a quotation mark and does not end "
+            text += "with one; give --quote none if the file has no quotes"
         # Remove DuckDB's own advice and settings, which the user cannot apply here.
         for advice in ("Possible ", "Try ", "\n  file =", "\nLINE "):
             text = text.split(advice)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ibis.expr.types as ir
@@ -22,6 +23,7 @@ from tfrecsession.events.ids import id_text, inexact_ids, whole_floats, without_
 from tfrecsession.events.nested import flatten
 from tfrecsession.events.null_values import NULLABLE, describe_nulls, without_nulls
 from tfrecsession.events.null_values import null_values as known_nulls
+from tfrecsession.events.quoting import broken_lines, check_quote, check_swallowed_rows
 from tfrecsession.events.raw_log import ROW, FileOptions, RawLog
 from tfrecsession.events.row_filter import filter_rows
 from tfrecsession.events.row_order import KEY, check_key, ranked
@@ -43,6 +45,7 @@ def read_events(
     time_format: str | None = None,
     drop_bad_rows: bool = False,
     null_values: str | Iterable | None = None,
+    quote: str | None = None,
 ) -> EventTable:
     """Reads the events of `source`, in any supported form, into one `EventTable`.
 
@@ -65,6 +68,8 @@ def read_events(
         time_format: the form of times that are texts, as for `strptime`: "%m/%d/%Y %I:%M:%S %p"; default: ISO 8601.
         null_values: ids that stand for no item, session or user; [] for none. Default: NA, NULL, nan, \\N and the like.
             An event without a user is anonymous, one without an item or session is a bad row.
+        quote: of CSV and TSV, the mark of quoted fields, or "none" for a file without quotes. Default: the double
+            quotation mark, and a field that holds whole rows is an error.
         drop_bad_rows: leave out rows without item, session or usable time and report them in `notes`; default: raise.
 
     Raises:
@@ -72,17 +77,21 @@ def read_events(
     """
     clock.check_unit(time_unit)
     clock.check_format(time_format, time_unit)
+    check_quote(quote)
     nulls = known_nulls(null_values)
     columns = columns or Columns()
     connection = connection or connection_for(source)
     if is_synthetic(source):
         time_unit = "us"
     names = None if names is None else tuple(names)
-    log = open_log(source, columns, connection, FileOptions(format, names, encoding))
+    log = open_log(source, columns, connection, FileOptions(format, names, encoding, quote))
     log = flatten(log, columns)
     found = columns.resolve(log.columns, log.source)
     rows_read = None
     if columns.where is not None:
+        if log.delimiter is not None and log.fetch(**broken_lines(log))["broken"]:
+            check_swallowed_rows(log)
+        log = replace(log, delimiter=None)  # checked before rows are filtered
         log, rows_read = filter_rows(log, columns.where)
     events = _event_table(log, found, clock.Reading(time_unit, time_format), drop_bad_rows, nulls)
     events.rows_read = rows_read
@@ -104,6 +113,7 @@ def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool,
         **{part: text.count() for part, text in ids.items()},
         **{f"{part} written": written[part].count() for part in ids},
         **{f"{part} zeros": ids[part].count(where=ids[part].endswith(".0")) for part in undeclared},
+        **broken_lines(log),
         **{f"{part} inexact": inexact_ids(log.table[name]) for part, name in floats.items()},
         **(clock.summary(times) if times else {}),
         **context_counts(log, typed),
@@ -113,6 +123,8 @@ def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool,
     if not facts["rows"]:
         raise InputError(f"{log.source}: there are no events in it (no row of data)")
 
+    if facts.get("broken"):
+        check_swallowed_rows(log)
     for part in undeclared:
         if facts[f"{part} zeros"] and not log.fetch(**whole_floats(ids[part]))["texts"]:
             text = without_zero(written[part])  # a column of floats

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.null_values import null_values
+from tfrecsession.events.quoting import check_quote
 from tfrecsession.events.raw_log import FileOptions
 from tfrecsession.events.schema import Columns
 from tfrecsession.sessions.spans import Span, parse_duration, parse_span
@@ -41,6 +42,7 @@ class Options:
     keep_duplicates: bool = False
     drop_bad_rows: bool = False
     null_values: object = None
+    quote: str | None = None
     engine: str = "duckdb"
     memory: str = "4GB"
     order: str | None = None
@@ -61,6 +63,7 @@ class Options:
             raise InputError(f"--split-by {self.split_by}: choose start or end")
         if self.unknown_items not in (None, "drop", "keep"):
             raise InputError(f"--unknown-items {self.unknown_items}: choose drop or keep")
+        check_quote(self.quote)
         if given and self.test_span is not None:
             raise InputError("--test-span and --test-input exclude each other: the test sessions are given")
         options = replace(
@@ -114,7 +117,7 @@ class Options:
 
     @property
     def files(self) -> FileOptions:
-        return FileOptions(self.format, self.columns, self.encoding)
+        return FileOptions(self.format, self.columns, self.encoding, self.quote)
 
     @property
     def spans(self) -> tuple[Span, Span]:

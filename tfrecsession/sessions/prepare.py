@@ -61,6 +61,7 @@ def prepare(
     keep_duplicates: bool = False,
     drop_bad_rows: bool = False,
     null_values: str | Sequence | None = None,
+    quote: str | None = None,
     engine: str = "duckdb",
     memory: str = "4GB",
     spark_master: str | None = None,
@@ -73,7 +74,7 @@ def prepare(
 
     Args:
         source: any source of `read_events`, which explains item, time, session, user, event, context, format,
-            encoding, time_unit, time_format, drop_bad_rows and null_values.
+            encoding, time_unit, time_format, drop_bad_rows, null_values and quote.
         columns: the columns of CSV or TSV files without a header, in order.
         where: a condition in SQL, such as "quantity > 0"; other rows are not read. It is DuckDB's SQL on both engines.
         order: a column that orders events of equal time, such as a step or a position; without times, all events.
@@ -134,6 +135,7 @@ def prepare(
         keep_duplicates=keep_duplicates,
         drop_bad_rows=drop_bad_rows,
         null_values=null_values,
+        quote=quote,
         engine=engine,
         memory=memory,
     ).checked()
@@ -228,6 +230,7 @@ class _Preparation:
                 time_unit=options.time_unit,
                 drop_bad_rows=options.drop_bad_rows,
                 null_values=options.null_values,
+                quote=options.quote,
             )
             self.options = replace(options.for_log(table.source, table.timed), gap=gap_for(table, options.gap))
             with reading(table.source):

@@ -10,6 +10,7 @@ from pathlib import Path
 from tfrecsession.errors import InputError
 from tfrecsession.events.formats.compression import open_text
 from tfrecsession.events.formats.first_bytes import is_json_lines, is_text
+from tfrecsession.events.quoting import quote_mark
 from tfrecsession.events.raw_log import Files, Format, RawLog, number_rows
 from tfrecsession.events.schema import USUAL_NAMES, Columns
 
@@ -36,9 +37,9 @@ def layout(files: Files, format: Format) -> tuple[list[str], str]:
         if delimiter is None:
             delimiter = "\t" if format is TSV else _delimiter(line, headerless=files.names is not None)
         if files.names is not None:
-            _check_fields(part, line, delimiter, files.names)
+            _check_fields(part, line, delimiter, files)
             continue
-        header = _names(part, _fields(line, delimiter))
+        header = _names(part, _fields(line, delimiter, files.quote))
         if names is not None and header != names:
             raise InputError(
                 f"{part}: its columns are {', '.join(header)}; those of {files.parts[0]} are {', '.join(names)}: the "
@@ -63,10 +64,11 @@ def _open(files: Files, names: list[str], delimiter: str, columns: Columns, conn
         header=files.names is None,
         columns=dict.fromkeys(names, "VARCHAR"),
         delim=delimiter,
-        quote='"',
-        escape='"',
+        quote=quote_mark(files.quote),
+        escape=quote_mark(files.quote),
     )
-    return RawLog(number_rows(table), files.source, connection, text=True)
+    undeclared = delimiter if files.quote is None else None
+    return RawLog(number_rows(table), files.source, connection, text=True, delimiter=undeclared)
 
 
 def _delimiter(line: str, headerless: bool) -> str:
@@ -76,16 +78,17 @@ def _delimiter(line: str, headerless: bool) -> str:
     return " " if headerless and likely not in line and " " in line.strip() else likely
 
 
-def _fields(line: str, delimiter: str) -> list[str]:
+def _fields(line: str, delimiter: str, quote: str | None) -> list[str]:
     line = line.rstrip("\r\n")
-    if len(delimiter) > 1:
-        return line.split(delimiter)
-    return next(csv.reader([line], delimiter=delimiter), [])
+    mark = quote_mark(quote)
+    if len(delimiter) > 1 or not mark:
+        return line.split(delimiter) if line else []
+    return next(csv.reader([line], delimiter=delimiter, quotechar=mark), [])
 
 
-def _check_fields(part: Path, line: str, delimiter: str, names: Sequence[str]) -> None:
+def _check_fields(part: Path, line: str, delimiter: str, files: Files) -> None:
     """Raises InputError if the first line does not fit the given names, or is a header."""
-    fields = _fields(line, delimiter)
+    names, fields = files.names, _fields(line, delimiter, files.quote)
     if len(fields) != len(names):
         raise InputError(
             f"{part}: --columns {','.join(names)}: must name each of its {len(fields)} columns (separated by "

@@ -57,7 +57,9 @@ def find_files(path: str | os.PathLike, options: FileOptions) -> tuple[Files, Fo
         raise InputError(f"{path}: --columns is for files without a header, and it is read as {format.name}")
     if options.encoding is not None and format is PARQUET:
         raise InputError(f"{path}: --encoding is for text files, and it is read as {format.name}")
-    return Files(tuple(parts), str(path), options.names), format
+    if options.quote is not None and format not in (CSV, TSV):
+        raise InputError(f"{path}: --quote is for csv and tsv, and it is read as {format.name}")
+    return Files(tuple(parts), str(path), options.names, options.quote), format
 
 
 def choose_format(path: Path, options: FileOptions) -> Format:

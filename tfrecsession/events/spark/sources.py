@@ -27,6 +27,7 @@ from tfrecsession.events.formats.first_bytes import check_first_bytes
 from tfrecsession.events.formats.formats import find_files
 from tfrecsession.events.formats.parquet import PARQUET
 from tfrecsession.events.nested import list_types, nesting
+from tfrecsession.events.quoting import quote_mark
 from tfrecsession.events.raw_log import ROW, FileOptions, RawLog, reading
 from tfrecsession.events.schema import Columns
 from tfrecsession.events.spark.connection import SparkConnection, check_context
@@ -88,8 +89,8 @@ def open_on_spark(source: Any, columns: Columns, connection: SparkConnection, op
             _literally(files.parts[0]),
             schema=", ".join(f"`{name.replace('`', '``')}` STRING" for name in names),
             sep=delimiter,
-            quote='"',
-            escape='"',
+            quote=quote_mark(files.quote),
+            escape=quote_mark(files.quote),
             header=files.names is None,
             mode="FAILFAST",
             maxColumns=len(names) + 1,
