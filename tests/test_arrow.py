@@ -12,7 +12,7 @@ import tfrecsession
 
 PACKAGE = Path(tfrecsession.__file__).parent
 ORDER = [*tfrecsession._FOLDERS, "cli"]
-BEFORE_ALL = {"errors", "file_lock", "staging", "version"}
+BEFORE_ALL = {"errors", "file_lock", "quiet", "staging", "version"}
 
 
 def imported_folders(file):
