@@ -340,6 +340,8 @@ def settings(given: list[str], of: str | None = None, among=()) -> dict:
             found[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
             found[name] = {"true": True, "false": False}.get(text.lower(), text)
+            if text[:1] == "[" and text[-1:] == "]":  # a list of bare words, as [device,hour]
+                found[name] = [word.strip().strip("'\"") for word in text[1:-1].split(",") if word.strip()]
     return found
 
 
