@@ -91,9 +91,8 @@ def test_tensors_and_arrays_give_the_same_codes_which_are_those_of_the_calendar(
     position = rng.integers(0, 60, 300)
     for kind in SIZES:
         codes = of_numpy(kind, time, before, position, zone_table(zone))
-        found = of_tensors(
-            kind, time.reshape(20, 15), before.reshape(20, 15), position.reshape(20, 15), zone_table(zone)
-        )
+        cells = (values.reshape(20, 15) for values in (time, before, position))
+        found = of_tensors(kind, *cells, zone_table(zone))
         assert found.numpy().ravel().tolist() == codes.tolist(), kind
         assert codes.dtype == np.int32 and codes.max() < 2 + SIZES[kind]
     moments = [datetime.datetime.fromtimestamp(second, ZoneInfo(zone or "UTC")) for second in seconds[5:].tolist()]

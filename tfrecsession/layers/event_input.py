@@ -18,7 +18,7 @@ WIDEST = 64  # of the context vector that is chosen by itself
 class EventInput(keras.layers.Layer):
     r"""Joins the context of events to their vectors x, or what is known of a request to the state x.
 
-        c = sum_j T_j[code_j] + sum_j (value_j v_j + missing_j m_j)    [width]; a table per category, two rows per number
+        c = sum_j T_j[code_j] + sum_j (value_j v_j + missing_j m_j)    [width]; T per category, v and m per number
         concatenate    [x ; c], or with keep_width x + A c
         multiply       x * (1 + C c)
         both           [x * (1 + C c) ; c], or with keep_width x * (1 + C c) + A c

@@ -80,7 +80,8 @@ class Recommender(Recommending, InPrecision, keras.Model):
 
         Exports and reports depend on it: a signature of an export belongs to an ability.
         """
-        found = {"recommend": True, "similar_items": self.finds_similar_items, "vectors": self.scores_by_products}
+        found = {"recommend": True, "context": self.context is not None, "similar_items": self.finds_similar_items}
+        found["vectors"] = self.scores_by_products
         return tuple(name for name, able in found.items() if able)
 
     @property

@@ -108,9 +108,9 @@ class Context:
 
     @property
     def given_keys(self) -> tuple[str, ...]:
-        """The keys that a request may give: those of a batch, and `context/time`, `request/time`."""
+        """The keys that a request may give: those of a batch but the position, and `context/time`, `request/time`."""
         times = [f"{side}/time" for side in ("context", "request") if self.reads_time(side)]
-        return (*self.keys, *times)
+        return (*(key for key, column in self.keys.items() if column.kind != "position"), *times)
 
     def reads_time(self, side: str) -> bool:
         """Returns whether a request may give the times of its input events ("context") or its own ("request")."""
@@ -325,7 +325,7 @@ class ContextLog:
         return Column(name, "category", tuple(value for _, value in ordered[:MOST]))
 
 
-VALUES = {"gap": (0, math.inf), "hour": (0, 23), "weekday": (0, 6), "month": (1, 12), "position": (0, math.inf)}
+VALUES = {"gap": (0, math.inf), "hour": (0, 23), "weekday": (0, 6), "month": (1, 12)}  # that a request may give
 
 
 def derived_codes(kind: str, numbers: np.ndarray) -> np.ndarray:
@@ -352,7 +352,7 @@ def checked_names(argument: str, names) -> list[str]:
 
 def _range(kind: str) -> str:
     least, most = VALUES[kind]
-    return {"gap": "seconds, at least 0", "position": "a number, at least 0"}.get(kind, f"from {least} to {most}")
+    return "seconds, at least 0" if kind == "gap" else f"from {least} to {most}"
 
 
 def _listed(values, argument: str) -> list:
