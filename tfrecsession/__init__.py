@@ -34,6 +34,7 @@ _FOLDERS = [
     "presets",
 ]
 _NAMES = {
+    "Context": "tfrecsession.sessions.context",
     "prepare": "tfrecsession.sessions.prepare",
     "describe": "tfrecsession.sessions.describe",
     "load": "tfrecsession.batches",

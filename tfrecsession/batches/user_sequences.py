@@ -104,6 +104,13 @@ class UserSequences:
         """Returns a column of the log with a value per event, [events]."""
         return np.concatenate([split.column(name) for split in self._splits])[self._index]
 
+    def encoded(self, context) -> dict[str, np.ndarray]:
+        """Returns the columns of a `Context`, [events] each, see `Sessions.encoded`; of None there are none."""
+        if context is None:
+            return {}
+        parts = [split.encoded(context) for split in self._splits]
+        return {key: np.concatenate([part[key] for part in parts])[self._index] for key in context.keys}
+
     def newest(self, steps: int) -> Pieces:
         """Returns the last `steps` events of every user; users without a target among them are left out."""
         lengths = np.diff(self.offsets)

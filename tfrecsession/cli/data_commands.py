@@ -54,6 +54,11 @@ def prepare_command(commands, common):
         "--time-unit", choices=["s", "ms", "us", "ns"], help="unit of integer times (default: detected)"
     )
     reading.add_argument(
+        "--time-zone",
+        metavar="ZONE",
+        help="time zone of the hour, weekday and month that models read, e.g. Europe/Berlin (default: UTC)",
+    )
+    reading.add_argument(
         "--drop-bad-rows", action="store_true", help="drop rows without item, session or readable time"
     )
     reading.add_argument(

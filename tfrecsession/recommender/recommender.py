@@ -28,6 +28,7 @@ class Recommender(Recommending, InPrecision, keras.Model):
     """
 
     reads = Reads()  # columns of a batch besides the items
+    context = None  # the `Context` of these columns, where the model has learned one
     learning: Learning | None = None  # how it is trained by gradient; None: it is counted
     training_state = ()  # variables that training changes besides Keras' weights
     fitted = False  # whether `fit` was called, also before the model was saved
@@ -79,7 +80,8 @@ class Recommender(Recommending, InPrecision, keras.Model):
 
         Exports and reports depend on it: a signature of an export belongs to an ability.
         """
-        found = {"recommend": True, "similar_items": self.finds_similar_items, "vectors": self.scores_by_products}
+        found = {"recommend": True, "context": self.context is not None, "similar_items": self.finds_similar_items}
+        found["vectors"] = self.scores_by_products
         return tuple(name for name, able in found.items() if able)
 
     @property
@@ -106,7 +108,7 @@ class Recommender(Recommending, InPrecision, keras.Model):
         if sessions is not None:
             self.check_vocabulary(sessions.items)
         if isinstance(x, Sessions):
-            return x.batches(one_target=self.reads.one_target, by_user=self.reads.by_user)
+            return x.batches(one_target=self.reads.one_target, by_user=self.reads.by_user, context=self.context)
         if sessions is not None and x.by_user != self.reads.by_user:
             raise InputError(
                 f"by_user={x.by_user!r}: must be {self.reads.by_user!r}; "
@@ -117,6 +119,8 @@ class Recommender(Recommending, InPrecision, keras.Model):
                 f"one_target=False: must be True, as in batches(one_target=True), one target after each prefix: this "
                 f"{type(self).__name__} reads a session from both ends, so it would see the next item"
             )
+        if sessions is not None and self.context is not None and x.context is not self.context:
+            return x.in_context(self.context)
         return x
 
     def check_vocabulary(self, items: Items) -> None:

@@ -10,6 +10,7 @@ from tfrecsession.events.null_values import null_values
 from tfrecsession.events.quoting import check_quote
 from tfrecsession.events.raw_log import FileOptions
 from tfrecsession.events.schema import Columns
+from tfrecsession.sessions.derived_context import zone_table
 from tfrecsession.sessions.spans import Span, parse_duration, parse_span
 
 ON_DISK = ("items", "times", "start")  # columns of prepared sessions that the event table does not have
@@ -51,6 +52,7 @@ class Options:
     encoding: str | None = None
     time_format: str | None = None
     max_session_length: int | None = None
+    time_zone: str | None = None
 
     def checked(self) -> Options:
         """Returns the options with all defaults that do not depend on the log; raises InputError for invalid values."""
@@ -64,6 +66,10 @@ class Options:
         if self.unknown_items not in (None, "drop", "keep"):
             raise InputError(f"--unknown-items {self.unknown_items}: choose drop or keep")
         check_quote(self.quote)
+        try:
+            zone_table(self.time_zone)
+        except InputError as error:
+            raise InputError(f"--time-zone {self.time_zone}: {str(error).partition(': ')[2]}") from None
         if given and self.test_span is not None:
             raise InputError("--test-span and --test-input exclude each other: the test sessions are given")
         options = replace(

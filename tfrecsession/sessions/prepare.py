@@ -43,6 +43,7 @@ def prepare(
     format: str | None = None,
     time_unit: str | None = None,
     time_format: str | None = None,
+    time_zone: str | None = None,
     columns: Sequence[str] | None = None,
     encoding: str | None = None,
     where: str | None = None,
@@ -75,6 +76,8 @@ def prepare(
     Args:
         source: any source of `read_events`, which explains item, time, session, user, event, context, format,
             encoding, time_unit, time_format, drop_bad_rows, null_values and quote.
+        time_zone: the time zone of the hour, weekday and month that models read as context, such as "Europe/Berlin".
+            The times themselves stay as they are. Default: UTC.
         columns: the columns of CSV or TSV files without a header, in order.
         where: a condition in SQL, such as "quantity > 0"; other rows are not read. It is DuckDB's SQL on both engines.
         order: a column that orders events of equal time, such as a step or a position; without times, all events.
@@ -117,6 +120,7 @@ def prepare(
         format=format,
         time_unit=time_unit,
         time_format=time_format,
+        time_zone=time_zone,
         columns=columns,
         encoding=encoding,
         where=where,

@@ -136,6 +136,11 @@ class StoredSessions(SessionArrays):
         np.cumsum(np.diff(lists.offsets.to_numpy()), out=offsets[1:])
         return lists.flatten().to_numpy(), offsets
 
+    def read_column(self, part: Path, group: int, name: str) -> np.ndarray:
+        """Reads a column of the sessions of one shard, as `column` returns it."""
+        with _opened(part) as file:
+            return _flat(file.read_row_group(group, columns=[name])[name].combine_chunks())
+
     def check_events(self, found: int) -> None:
         """Raises InputError if `found`, the events of all shards, is not the expected count."""
         self._expect(found, self._events, "events")
