@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from tfrecsession.errors import InputError
 from tfrecsession.events.shop.shop import Shop
 from tfrecsession.sessions.prepare import prepare
+from tfrecsession.sessions.statistics import Statistics
 from tfrecsession.sessions.store import SessionArrays, read_prepared
 from tfrecsession.sessions.vocabulary import Items
 
@@ -193,6 +195,11 @@ class Data:
     @property
     def fingerprint(self) -> str:
         return self.info["fingerprint"]
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """The statistics of `train`, which the defaults of models follow."""
+        return Statistics(self.train.arrays, self.train.timed)
 
 
 def load(path: str | Path) -> Data:
