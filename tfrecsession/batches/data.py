@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.shop.shop import Shop
 from tfrecsession.sessions.context import Context, ContextLog
 from tfrecsession.sessions.prepare import prepare
+from tfrecsession.sessions.statistics import Statistics
 from tfrecsession.sessions.store import SessionArrays, read_prepared
 from tfrecsession.sessions.vocabulary import Items
 
@@ -239,6 +241,11 @@ class Data:
             InputError: a column that the log does not have or that cannot be read, or an unknown time zone.
         """
         return self.items.context_log.learn(context, request, time_zone)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """The statistics of `train`, which the defaults of models follow."""
+        return Statistics(self.train.arrays, self.train.timed)
 
 
 def load(path: str | Path) -> Data:

@@ -11,7 +11,15 @@ from pathlib import Path
 from rich.table import Table
 
 from tfrecsession.cli import launch
-from tfrecsession.cli.output import NOTES, console, evaluation_table, metrics_table, slices_table, write_json
+from tfrecsession.cli.output import (
+    NOTES,
+    console,
+    evaluation_table,
+    metrics_table,
+    print_choices,
+    slices_table,
+    write_json,
+)
 from tfrecsession.errors import InputError
 
 
@@ -116,18 +124,24 @@ def train(options) -> int | None:
     from tfrecsession import batches, presets, training
 
     strategy = training.strategy()  # must be created before TensorFlow runs anything else
-    earlier_settings = {}
+    earlier_settings, defaults = {}, {}
     if options.earlier is not None:
         info = training.open_run(options.earlier).info
         options.model = options.model or info["model"]
         if options.model == info["model"]:  # otherwise `training.train` raises the error
-            earlier_settings = info["settings"]
+            earlier_settings, defaults = info["settings"], info.get("defaults", {})
         grown["grow_from"] = options.earlier
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
     given = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
-    chosen = training.settings_of(options.model, earlier_settings, preset, given)
+    training.settings_of(options.model, earlier_settings, preset, given)  # refuses unknown ones before data is read
     data = batches.load(options.data)
+    is_complete = options.earlier is not None or options.preset is not None
+    chosen = training.settings_of(options.model, earlier_settings, preset, given, data=None if is_complete else data)
+    defaults = defaults if is_complete else training.log_defaults(options.model, data)
+    defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
     k = lengths(options.k)
+    if launch.is_chief():
+        print_choices(console(options.json), options.model, defaults)
     training.train(
         data,
         options.model,
@@ -142,6 +156,7 @@ def train(options) -> int | None:
         verbose=options.json != "-",
         strategy=strategy,
         data_memory=options.data_memory,
+        defaults=defaults,
         **grown,
     )
     if not launch.is_chief():

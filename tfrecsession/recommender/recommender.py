@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.recommender.learning import Learning
+from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import InPrecision
 from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommending
 from tfrecsession.sessions.vocabulary import Items
@@ -34,6 +36,7 @@ class Recommender(Recommending, InPrecision, keras.Model):
     fitted = False  # whether `fit` was called, also before the model was saved
     longest_history = 1000  # newest items of a history that an export reads by default
     search_space: dict = {}  # setting -> range for `tfrecsession tune`, see `tfrecsession.recommender.search_space`
+    log_defaults: dict = {}  # setting -> its default by the log, see `tfrecsession.recommender.log_defaults`
 
     def __init__(self, items: Items | int, **kwargs):
         super().__init__(**kwargs)
@@ -220,6 +223,15 @@ class Recommender(Recommending, InPrecision, keras.Model):
         import tfrecsession as trs  # export imports the models
 
         return trs.export.write_saved_model(self, path, k=k, exclude_seen=exclude_seen, **choices)
+
+    @classmethod
+    def for_data(cls, data, **settings) -> Recommender:
+        """Returns a model for `data` with the arguments that follow its log; `settings` win over them.
+
+        `tfrecsession train` and `compare` use the same defaults. `cls(data.items)` has the fixed ones.
+        """
+        known, chosen = inspect.signature(cls.__init__).parameters, following(cls, data.statistics, settings)
+        return cls(data.items, **{name: chosen[name]["value"] for name in chosen if name in known}, **settings)
 
     @classmethod
     def from_preset(cls, name: str, items: Items, **settings) -> Recommender:

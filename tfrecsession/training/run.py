@@ -60,6 +60,7 @@ def train(
     grow_from: str | Path | None = None,
     start: str = "neighbours",
     gone: str = "keep",
+    defaults: dict[str, dict] | None = None,
 ) -> Recommender:
     """Trains a model and writes the run to `out`.
 
@@ -86,6 +87,7 @@ def train(
         grow_from: the folder of a run whose model continues training on `data`, a newer log that may have other items,
             with one worker. Settings of the architecture must be those of that run. None: a new model.
         start, gone: see `grow`.
+        defaults: which of the settings follow the log and why, from `log_defaults`, for run.json.
 
     Raises:
         InputError: among others, the workers have different settings, or only one worker can train this model.
@@ -143,6 +145,7 @@ def train(
                     "name": name_of(folder),
                     "model": model,
                     "settings": settings,
+                    "defaults": defaults or {},
                     "seed": seed,
                     "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
                     "versions": _versions(),
