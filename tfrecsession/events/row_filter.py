@@ -1,4 +1,4 @@
-"""Conditions on rows, `--where "quantity > 0"`, in DuckDB's SQL on every engine.
+"""Conditions on rows, `where="quantity > 0"`, in DuckDB's SQL on every engine.
 
 In a log that was read as text, a column whose values are all numbers is a number in the condition, and an empty value
 is null.
@@ -34,7 +34,7 @@ def filter_rows(log: RawLog, condition: str) -> tuple[RawLog, int]:
     inner, where = log.connection.compile(table), tree.sql(dialect=dialect)
     try:
         if not _query(log, f"SELECT ({where}) AS value FROM ({inner}) AS log")["value"].type().is_boolean():
-            raise InputError(f"{log.source}: --where {condition}: must be true or false for a row, e.g. {EXAMPLE}")
+            raise InputError(f"{log.source}: where={condition!r}: must be true or false for a row, e.g. {EXAMPLE}")
         table = _query(log, f"SELECT * FROM ({inner}) AS log WHERE {where}")
     except InputError:
         raise
@@ -43,7 +43,7 @@ def filter_rows(log: RawLog, condition: str) -> tuple[RawLog, int]:
         if not spark and not isinstance(error, ENGINES):
             raise
         reason = " ".join(str(error).partition("\nLINE ")[0].split())[:300]
-        raise InputError(f"{log.source}: --where {condition}: {reason}") from error
+        raise InputError(f"{log.source}: where={condition!r}: {reason}") from error
     if log.text:
         back = {name: table[kept_name] for kept_name, name in zip(kept, used, strict=True)}
         table = table.mutate(**back).drop(*kept)

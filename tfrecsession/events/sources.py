@@ -17,6 +17,7 @@ from tfrecsession.events.id_texts import text_of
 from tfrecsession.events.nested import list_types, nesting
 from tfrecsession.events.raw_log import FileOptions, RawLog, number_rows, reading, register
 from tfrecsession.events.schema import Columns
+from tfrecsession.events.unnamed_times import may_hold_times
 
 
 def is_synthetic(source: Any) -> bool:
@@ -44,7 +45,7 @@ def open_log(source: Any, columns: Columns, connection, options: FileOptions | N
 
         return open_on_spark(source, columns, connection, options or FileOptions())
     if options and options.first_given and not is_file(source):
-        raise InputError(f"{options.first_given}: is for text files, not for {_kind(source)}")
+        raise InputError(f"{options.first_given} is for text files, not for {_kind(source)}")
     if is_synthetic(source):
         return _open_shop(source, columns, connection)
     if isinstance(source, str) and source.startswith(PREFIX):
@@ -65,7 +66,7 @@ def open_log(source: Any, columns: Columns, connection, options: FileOptions | N
             stream = pa.RecordBatchReader.from_stream(source)
         return _store(stream, columns, connection, name)
     if type(source).__module__.startswith("pyspark."):
-        raise InputError('a PySpark DataFrame must be prepared on Spark: engine="spark"')
+        raise InputError("a PySpark DataFrame must be prepared on Spark: engine='spark'")
     raise InputError(
         f"cannot read events from {type(source).__name__}: must be a path, a pandas DataFrame, an Arrow table or "
         "RecordBatchReader, an Ibis table, 'tfds:...' or 'synthetic:...'"
@@ -79,7 +80,9 @@ def _kind(source: Any) -> str:
 def _needed(schema: pa.Schema, columns: Columns, source: str) -> list[str]:
     """Returns the columns to copy: those of the event table, or all where an event is an object in a list."""
     found = nesting({} if len(set(schema.names)) < len(schema) else list_types(schema), columns)
-    return schema.names if found and found.fields else columns.needed(schema.names, source)
+    if found and found.fields:
+        return schema.names
+    return list(dict.fromkeys([*columns.needed(schema.names, source), *may_hold_times(schema, columns)]))
 
 
 def _stream(table: ir.Table) -> pa.RecordBatchReader:
