@@ -116,3 +116,28 @@ def test_a_file_without_times_that_is_grouped_by_user(grouped, tmp_path):
         assert found is None
     assert "split by order" in {step["step"] for step in info["steps"]}
     assert "split by time" not in {step["step"] for step in info["steps"]}
+
+
+@pytest.mark.parametrize("condition", ["item > 5", "item + 1 = 2", "item > DATE '2020-01-01'"])
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_condition_of_other_types_names_the_columns(condition, as_file, tmp_path):
+    log().to_csv(tmp_path / "log.csv", index=False)
+    with pytest.raises(InputError) as error:
+        prepare(tmp_path / "log.csv" if as_file else log(), tmp_path / "out", where=condition)
+    assert f"where={condition!r}: compares values of different types: 'item' holds texts" in str(error.value)
+    assert "\n" not in str(error.value) and "Binder" not in str(error.value)
+
+
+def test_whole_numbers_and_an_index_name_columns(tmp_path):
+    named = log()
+    numbered = named.set_axis(range(4), axis=1)
+    options = {"session": 0, "item": 1, "time": 2, "order": 3, "context": 3}
+    expected = prepare(named, tmp_path / "named", order="line", context="line")
+    assert prepare(numbered, tmp_path / "numbered", **options)["splits"] == expected["splits"]
+    indexed = prepare(named.set_index("time"), tmp_path / "indexed", order="line", context=["line"])
+    assert indexed["fingerprint"] == expected["fingerprint"]
+    for name in (("a",), 0.0, True):
+        with pytest.raises(InputError, match="order=.*: must be the name of a column"):
+            prepare(numbered, tmp_path / "out", **options | {"order": name})
+    with pytest.raises(InputError, match="a Series holds one column"):
+        prepare(named["item"], tmp_path / "out")

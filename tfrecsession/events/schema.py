@@ -43,7 +43,7 @@ class Columns:
 
     def __post_init__(self):
         """Takes whole numbers for names: pandas calls columns without names 0, 1, 2."""
-        for part in (*USUAL_NAMES, "event"):
+        for part in (*USUAL_NAMES, "event", "order"):
             object.__setattr__(self, part, _name(getattr(self, part), part))
         object.__setattr__(self, "context", tuple(_name(name, "context") for name in self.context))
 

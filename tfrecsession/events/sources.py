@@ -60,6 +60,8 @@ def open_log(source: Any, columns: Columns, connection, options: FileOptions | N
         return _open_arrow(source, columns, connection, "Arrow table")
     if type(source).__module__.split(".")[0] == "pandas" and hasattr(source, "columns"):
         return _open_arrow(_arrow_from_pandas(source, columns), columns, connection, "DataFrame")
+    if type(source).__module__.split(".")[0] in ("pandas", "polars") and type(source).__name__ == "Series":
+        raise InputError("a Series holds one column: must be a DataFrame with at least the items and the sessions")
     if hasattr(source, "__arrow_c_stream__"):
         name = type(source).__name__
         with reading(name):
@@ -122,6 +124,9 @@ def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: s
 def _arrow_from_pandas(frame, columns: Columns) -> pa.Table:
     if getattr(frame.columns, "nlevels", 1) > 1:
         raise InputError("DataFrame: its columns have several levels: give each one name, a text, before")
+    levels = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    if levels:  # an index with a name, such as the times, is a column
+        frame = frame.reset_index(level=levels)
     frame = frame.rename(columns=str)
     arrays = {}
     try:

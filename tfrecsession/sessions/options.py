@@ -83,7 +83,7 @@ class Options:
         if self.columns is not None and not (options.columns and all(isinstance(n, str) for n in options.columns)):
             raise InputError(f"columns={self.columns!r}: must be a list of names, e.g. columns=['session', 'item']")
         for name in options.context:
-            if name.lower() in ON_DISK:
+            if str(name).lower() in ON_DISK:
                 raise InputError(f"context={name!r}: prepared sessions use this name: rename the column in the log")
         if options.gap is not None and not parse_duration(options.gap, "gap"):
             raise InputError(f"gap={options.gap!r}: must be longer than 0")

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def prepare(
         session=session,
         user=user,
         event=event,
-        context=tuple(context),
+        context=_names(context),
         format=format,
         time_unit=time_unit,
         time_format=time_format,
@@ -152,6 +153,13 @@ def prepare(
         shutil.rmtree(folder / "work")
         (folder / MARK).write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return info
+
+
+def _names(context: Any) -> tuple:
+    """Returns the names of context columns; one name alone is one column."""
+    if isinstance(context, str | Integral):
+        return (context,)
+    return tuple(context)
 
 
 def _engine(
