@@ -185,7 +185,7 @@ def _numbered(splits: tuple) -> np.ndarray:
     named = [split for split in splits if "user" in split.arrays.columns]
     if len(named) < len(splits) or all(user is None for split in splits for user in split.column("user")):
         raise InputError(
-            "the log names no users, so there are no earlier sessions: prepare it with --user COLUMN, or use a model "
+            "the log names no users, so there are no earlier sessions: prepare it with user=COLUMN, or use a model "
             "that reads one session alone, such as gru4rec, narm, vsknn or slist"
         )
     names = pa.array(np.concatenate([split.column("user") for split in splits]), pa.string()).dictionary_encode()

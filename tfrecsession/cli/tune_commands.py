@@ -55,7 +55,7 @@ def tune(options) -> None:
     logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of retraced graphs, but every trial has a new model
     fixed = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else None
-    timeout = parse_duration(options.timeout, "--timeout") / 1e6 if options.timeout else None
+    timeout = parse_duration(options.timeout, "timeout") / 1e6 if options.timeout else None
     out = options.out or f"tuned/{options.model}"
     screen, data = console(options.json), batches.load(options.data)
     if preset is None:

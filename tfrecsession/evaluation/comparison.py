@@ -147,23 +147,23 @@ def _check(data: Data, entries: list[Entry], settings: dict, k) -> None:
                 f"k={length!r}: must be a whole number from 1 to the size of the catalogue, {len(data.items):,}"
             )
     if not data.test.scored_events:
-        raise InputError("the test split has no event to score: prepare the data with a longer --test-span")
+        raise InputError("the test split has no event to score: prepare the data with a longer test_span=")
 
 
 def _open_folder(out: Path, data: Data, overwrite: bool) -> bool:
     """Prepares the folder `out`; returns whether it is new."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"{out}: exists and is not a folder: choose another name for --out")
+        raise InputError(f"{out}: exists and is not a folder: choose another name for out=")
     if out.exists() and any(out.iterdir()):
         known = next((out / name for name in (MARK, "results.json") if (out / name).is_file()), None)
         if known is None:
-            raise InputError(f"{out}: is neither empty nor a comparison (no {MARK}): choose another name for --out")
+            raise InputError(f"{out}: is neither empty nor a comparison (no {MARK}): choose another name for out=")
         folder_data = json.loads(known.read_text()).get("data")
         if not overwrite:
             if folder_data != data.fingerprint:
                 raise InputError(
                     f"{out} compares models on data {folder_data}, but {data.path or 'this data set'} is "
-                    f"{data.fingerprint}: choose another name for --out, or start again with --overwrite"
+                    f"{data.fingerprint}: choose another name for out=, or start again with overwrite=True"
                 )
             return False
         shutil.rmtree(out)

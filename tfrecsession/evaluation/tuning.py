@@ -89,8 +89,8 @@ def tune(
     start = training.settings_of(model, preset or {}, fixed, data=None if preset else data)
     if not data.validation.scored_events:
         raise InputError(
-            f"{data.path or 'the data'} has no validation split to tune on: prepare it again with --validation-span "
-            "1d, or a share such as 10% if the log has no times"
+            f"{data.path or 'the data'} has no validation split to tune on: prepare it again with "
+            "validation_span='1d', or a share such as 10% if the log has no times"
         )
     k = length_of(metric, len(data.items))
     if trials < 1:

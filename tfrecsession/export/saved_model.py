@@ -190,7 +190,10 @@ def newest_version(path: str | Path) -> Path:
         return path
     versions = [folder for folder in path.glob("*") if folder.name.isdigit() and (folder / "saved_model.pb").is_file()]
     if not versions:
-        raise InputError(f"{path}: has no SavedModel; make one with `tfrecsession export RUN --out {path}`")
+        raise InputError(
+            f"{path}: has no SavedModel; make one with model.export({str(path)!r})",
+            command_line=f"{path}: has no SavedModel; make one with `tfrecsession export RUN --out {path}`",
+        )
     return max(versions, key=lambda folder: int(folder.name))
 
 

@@ -218,7 +218,10 @@ def read_info(path: str | os.PathLike) -> dict:
     """Returns the content of `dataset.json`; raises InputError if it is missing or has another format."""
     path = Path(path).expanduser()
     if not path.is_dir():
-        raise InputError(f"{path}: no such folder: make it with `tfrecsession prepare LOG --out {path}`")
+        raise InputError(
+            f"{path}: no such folder: make it with prepare(LOG, {str(path)!r})",
+            command_line=f"{path}: no such folder: make it with `tfrecsession prepare LOG --out {path}`",
+        )
     try:
         info = json.loads((path / MARK).read_text(encoding="utf-8"))
         version = info["format"]
