@@ -86,6 +86,11 @@ SEQUENCES = {
     "ceiling": {"epochs": 8, "negatives": 128},
 }
 WITH_DROPOUT = SEQUENCES | {"ceiling": {**SEQUENCES["ceiling"], "dropout": 0.1}}
+ATTENTION = {
+    "small": {**SEQUENCES["small"], "dim": 32, "window": 6, "learning_rate": 0.01},
+    "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
+}
+MODERN = {"style": "modern", "positions": "learned", "heads": 2, "layers": 1}
 DIV = {"history": "div"}
 ALL_PAIRS = {"loss": "all_pairs", "dim": 16}
 WHOLE = {"neighbours": None, "direction": "part"}
@@ -135,6 +140,8 @@ ROWS = [
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
     Model("narm-raw", "narm", NARM_RAW, **WITH_DROPOUT, like="narm", cost="large"),
+    Model("sasrec", **ATTENTION, represents=True, cost="large"),
+    Model("sasrec-modern", "sasrec", MODERN, **ATTENTION, like="sasrec", cost="large"),
 ]
 TABLE = {row.name: row for row in ROWS}
 

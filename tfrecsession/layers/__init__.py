@@ -1,6 +1,7 @@
 """The layers that models are built from."""
 
 from tfrecsession.layers.attention.session_attention import SessionAttention
+from tfrecsession.layers.attention.session_transformer import SessionTransformer
 from tfrecsession.layers.fold_in import FoldIn, first_of_its_session, fold_in
 from tfrecsession.layers.items.item_embedding import ItemEmbedding
 from tfrecsession.layers.items.item_tower import Combined, ItemTower
@@ -33,6 +34,7 @@ __all__ = [
     "SessionLSTM",
     "SessionRNN",
     "SessionRecurrent",
+    "SessionTransformer",
     "UserEmbedding",
     "first_of_its_session",
     "fold_in",

@@ -6,6 +6,7 @@ import tfrecsession.metrics
 import tfrecsession.optimizers  # registers what saved models are compiled with  # noqa: F401
 from tfrecsession.errors import InputError
 from tfrecsession.models.attention.narm import NARM
+from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.two_tower import TwoTower
 from tfrecsession.models.factorization.als import ALS
 from tfrecsession.models.factorization.matrix_factorization import MatrixFactorization
@@ -48,6 +49,7 @@ MODELS = {
     "two_tower": TwoTower,
     "gru4rec": GRU4Rec,
     "narm": NARM,
+    "sasrec": SASRec,
     "hrnn": HRNN,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
@@ -76,6 +78,7 @@ __all__ = [
     "Recommendations",
     "Recommender",
     "SequenceModel",
+    "SASRec",
     "SLIST",
     "AssociationRules",
     "MarkovChain",
