@@ -70,3 +70,12 @@ def test_without_grep_and_without_stderr_the_import_works(start):
     assert no_grep.returncode == 0 and no_grep.stderr.endswith(KEPT)
     closed = start("", "import os; os.close(2); import tfrecsession, tensorflow", "3")
     assert closed.returncode == 0
+
+
+@pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU, which TensorFlow may report")
+def test_tensorflow_prints_nothing():
+    """TensorFlow prints nothing at its first computation after our import."""
+    code = "import tfrecsession as trs; trs.models.GRU4Rec; import tensorflow as tf; print(int(tf.constant(1) + 1))"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == ("2\n", "")
