@@ -90,6 +90,10 @@ ATTENTION = {
     "small": {**SEQUENCES["small"], "dim": 32, "window": 6, "learning_rate": 0.01},
     "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
 }
+LINEAR = {
+    "small": {**SEQUENCES["small"], "dim": 32, "learning_rate": 0.01},
+    "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
+}
 MODERN = {"style": "modern", "positions": "learned", "heads": 2, "layers": 1}
 DIV = {"history": "div"}
 ALL_PAIRS = {"loss": "all_pairs", "dim": 16}
@@ -137,6 +141,8 @@ ROWS = [
     Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **WITH_DROPOUT, cost="large"),
     Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
+    Model("min_gru", **LINEAR),
+    Model("lru", **LINEAR),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
     Model("narm-raw", "narm", NARM_RAW, **WITH_DROPOUT, like="narm", cost="large"),
