@@ -90,6 +90,10 @@ ATTENTION = {
     "small": {**SEQUENCES["small"], "dim": 32, "window": 6, "learning_rate": 0.01},
     "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
 }
+LINEAR = {
+    "small": {**SEQUENCES["small"], "dim": 32, "learning_rate": 0.01},
+    "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
+}
 MODERN = {"style": "modern", "positions": "learned", "heads": 2, "layers": 1}
 DIV = {"history": "div"}
 ALL_PAIRS = {"loss": "all_pairs", "dim": 16}
@@ -140,6 +144,8 @@ ROWS = [
     Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
     Model("hrnn-context", "hrnn", {**CONTEXT, "context_as": "both"}, **WITH_DROPOUT, like="hrnn", cost="large"),
+    Model("min_gru", **LINEAR),
+    Model("lru", **LINEAR),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
     Model("narm-context", "narm", {**CONTEXT, "context_as": "latent_cross"}, **WITH_DROPOUT, like="narm", cost="large"),

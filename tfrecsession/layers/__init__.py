@@ -10,10 +10,14 @@ from tfrecsession.layers.items.past_items import Past, mean_of
 from tfrecsession.layers.items.user_embedding import UserEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
 from tfrecsession.layers.recurrent.discounted_mean import DiscountedMean
+from tfrecsession.layers.recurrent.linear_blocks import LinearBlocks
+from tfrecsession.layers.recurrent.linear_scan import linear_scan
 from tfrecsession.layers.recurrent.session_bidirectional import SessionBidirectional
 from tfrecsession.layers.recurrent.session_gru import SessionGRU
 from tfrecsession.layers.recurrent.session_hierarchy import SessionHierarchy
+from tfrecsession.layers.recurrent.session_lru import SessionLRU
 from tfrecsession.layers.recurrent.session_lstm import SessionLSTM
+from tfrecsession.layers.recurrent.session_min_gru import SessionMinGRU
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 from tfrecsession.layers.recurrent.session_rnn import SessionRNN
 from tfrecsession.layers.ridge import ridge
@@ -27,6 +31,7 @@ __all__ = [
     "FoldIn",
     "ItemEmbedding",
     "ItemTower",
+    "LinearBlocks",
     "NeighbourTable",
     "Past",
     "SessionAttention",
@@ -34,12 +39,15 @@ __all__ = [
     "SessionGRU",
     "SessionHierarchy",
     "SessionLSTM",
+    "SessionLRU",
+    "SessionMinGRU",
     "SessionRNN",
     "SessionRecurrent",
     "SessionTransformer",
     "UserEmbedding",
     "first_of_its_session",
     "fold_in",
+    "linear_scan",
     "mean_of",
     "last_items",
     "newest_items",

@@ -21,6 +21,8 @@ from tfrecsession.models.popularity.random_order import Random
 from tfrecsession.models.popularity.session_popularity import SessionPopularity
 from tfrecsession.models.recurrent.gru4rec import GRU4Rec
 from tfrecsession.models.recurrent.hrnn import HRNN
+from tfrecsession.models.recurrent.lru import LRU
+from tfrecsession.models.recurrent.min_gru import MinGRU
 from tfrecsession.models.rules.association_rules import AssociationRules
 from tfrecsession.models.rules.item_knn import ItemKNN
 from tfrecsession.models.rules.markov_chain import MarkovChain
@@ -51,6 +53,8 @@ MODELS = {
     "narm": NARM,
     "sasrec": SASRec,
     "hrnn": HRNN,
+    "min_gru": MinGRU,
+    "lru": LRU,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
 
@@ -66,6 +70,7 @@ def by_name(name: str) -> type[Recommender]:
 __all__ = [
     "ALS",
     "HRNN",
+    "LRU",
     "MODELS",
     "NARM",
     "SKNN",
@@ -83,6 +88,7 @@ __all__ = [
     "AssociationRules",
     "MarkovChain",
     "MatrixFactorization",
+    "MinGRU",
     "Random",
     "SequentialRules",
     "SessionAggregation",
