@@ -5,8 +5,8 @@
     data = trs.load("clicks/")
     model = trs.models.GRU4Rec(data.items, units=[100])
 
-Nothing heavy is imported before it is used. `keras.models.load_model` knows our classes where Keras was imported before
-this package, or once `trs.models` was looked at.
+Nothing heavy is imported before it is used. `keras.models.load_model` knows our classes whichever of Keras and this
+package was imported first.
 """
 
 import os
@@ -14,6 +14,7 @@ import sys
 from importlib import import_module
 
 from tfrecsession.errors import InputError
+from tfrecsession.keras_registration import register_with_keras
 from tfrecsession.version import __version__
 
 _FOLDERS = [
@@ -64,11 +65,5 @@ def _quiet_without_gpu():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def _register_with_keras():
-    """Imports the models where Keras is imported already, so that `keras.models.load_model` finds the classes."""
-    if "keras" in sys.modules:
-        import_module("tfrecsession.models")
-
-
 _quiet_without_gpu()
-_register_with_keras()
+register_with_keras()

@@ -86,7 +86,9 @@ class Recommending(TopItems):
         """
         return tf.gather(self.encode(batch, training=False), tf.maximum(length - 1, 0), batch_dims=1)
 
-    def recommend(self, histories, k: int = 20, *, exclude_seen: bool = False, candidates=None) -> Recommendations:
+    def recommend(
+        self, histories, k: int = 20, *, exclude_seen: bool = False, candidates=None, exclude=None, only=None
+    ) -> Recommendations:
         """Returns the k best next items of each history.
 
         Args:
@@ -95,24 +97,34 @@ class Recommending(TopItems):
                 gets the most popular items.
             k: how many items, at most the catalogue's.
             exclude_seen: leave out the items of the history.
-            candidates: item ids to choose from; None: the whole catalogue.
+            candidates: item ids to choose from, the same for every history; None: the whole catalogue.
+            exclude: items that must not be returned, a list for each history, as in the client and in exports. Unknown
+                ids are ignored.
+            only: items that may be returned, a list for each history; an empty list allows the whole catalogue.
 
         Raises:
-            InputError: k is not in 1..catalogue, a history is a bare string, a value is not an id, or no candidate is
-                known.
+            InputError: k is not in 1..catalogue, a history is a bare string, a value is not an id, no candidate is
+                known, or `exclude` or `only` is not a list for each history.
         """
         self.check_k(k)
         encoded = [self.items.encode(history) for history in text_lists(histories, "histories")]
-        return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates)
+        return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates, exclude, only)
 
-    def recommend_ids(self, answer, columns: list, k: int, exclude_seen: bool, candidates) -> Recommendations:
+    def recommend_ids(
+        self, answer, columns: list, k: int, exclude_seen: bool, candidates=None, exclude=None, only=None
+    ) -> Recommendations:
         """Runs `answer` over histories of any lengths, block by block.
 
         Args:
             answer: called with an int32 [histories, events] array for each of `columns`, the rest by keyword.
             columns: each an int32 [events] array per history; the first is of item ids.
-            k, exclude_seen, candidates: as in `recommend`.
+            k, exclude_seen, candidates, exclude, only: as in `recommend`.
         """
+        filters = {
+            name: self.filter_of(name, lists, len(columns[0]))
+            for name, lists in (("exclude", exclude), ("only", only))
+            if lists is not None
+        }
         allowed = None
         if candidates is not None:
             chosen = self.items.encode(texts(candidates, "candidates"))
@@ -120,15 +132,13 @@ class Recommending(TopItems):
             allowed[chosen[chosen > 1]] = True
             if not allowed.any():
                 raise InputError("candidates: must hold an item of the catalogue, none of them is in it")
-        padded = [np.zeros((len(column), max(map(len, column), default=0)), np.int32) for column in columns]
-        for array, column in zip(padded, columns, strict=True):
-            for row, history in zip(array, column, strict=True):
-                row[: len(history)] = history
+        padded = [padded_lists(column) for column in columns]
         # a model may hold the session so far at every step: the square of the longest history
         rows, longest = padded[0].shape
         block_rows = max(1, BLOCK_BYTES // (4 * max(self.size, (longest + 1) ** 2)))
-        traced = self._traced(answer, len(columns), int(k), bool(exclude_seen), allowed is not None)
+        traced = self._traced(answer, len(columns), int(k), bool(exclude_seen), allowed is not None, tuple(filters))
         chosen = [] if allowed is None else [tf.constant(allowed)]
+        padded += [padded_lists(lists) for lists in filters.values()]
         best = [
             traced(*(tf.constant(array[first : first + block_rows]) for array in padded), *chosen)
             for first in range(0, rows, block_rows)
@@ -138,16 +148,28 @@ class Recommending(TopItems):
         found, scores = (np.concatenate([part[i].numpy() for part in best]) for i in (0, 1))
         return Recommendations(self.items.decode(found), scores)
 
-    def _traced(self, answer, columns: int, k: int, exclude_seen: bool, filtered: bool):
-        """Returns `answer` as one graph for all shapes: a graph per shape would cost seconds each."""
-        key = (answer.__name__, k, exclude_seen, filtered)
+    def filter_of(self, name: str, lists, rows: int, of: str = "histories") -> list:
+        """Returns the ids of `exclude` or `only`, an int32 array for each row."""
+        encoded = [self.items.encode(ids) for ids in text_lists(lists, name, ordered=False)]
+        if len(encoded) != rows:
+            raise InputError(f"{name}: must be a list for each of the {rows} {of}, not {len(encoded)} lists")
+        return encoded
+
+    def _traced(self, answer, columns: int, k: int, exclude_seen: bool, filtered: bool, filters: tuple = ()):
+        """Returns `answer` as one graph for all shapes: a graph per shape would cost seconds each.
+
+        Its arguments are the columns, the lists of the names in `filters`, and with `filtered` the allowed items.
+        """
+        key = (answer.__name__, k, exclude_seen, filtered, filters)
         if key not in self._answer_graphs:
+            count = columns + len(filters)
 
             def of_any_shape(*arrays):
-                allowed = arrays[columns] if filtered else None
-                return answer(*arrays[:columns], k=k, exclude_seen=exclude_seen, allowed=allowed)
+                allowed = arrays[count] if filtered else None
+                further = dict(zip(filters, arrays[columns:count], strict=True))
+                return answer(*arrays[:columns], k=k, exclude_seen=exclude_seen, allowed=allowed, **further)
 
-            spec = [tf.TensorSpec((None, None), tf.int32)] * columns + [tf.TensorSpec((None,), tf.bool)] * filtered
+            spec = [tf.TensorSpec((None, None), tf.int32)] * count + [tf.TensorSpec((None,), tf.bool)] * filtered
             graph = tf.function(of_any_shape, input_signature=spec, autograph=False)
             self._answer_graphs[key] = graph.get_concrete_function()
         return self._answer_graphs[key]
@@ -189,3 +211,11 @@ class Recommending(TopItems):
         """Checks that k is a number of items that the catalogue has."""
         if not isinstance(k, int | np.integer) or not 1 <= k <= self.size - 2:
             raise InputError(f"k={k!r}: must be a whole number from 1 to the size of the catalogue, {self.size - 2:,}")
+
+
+def padded_lists(lists: list) -> np.ndarray:
+    """Returns arrays of any lengths as int32 [n, longest], with 0 behind the shorter ones."""
+    array = np.zeros((len(lists), max(map(len, lists), default=0)), np.int32)
+    for row, values in zip(array, lists, strict=True):
+        row[: len(values)] = values
+    return array
