@@ -5,14 +5,14 @@
     data = trs.load("clicks/")
     model = trs.models.GRU4Rec(data.items, units=[100])
 
-Nothing heavy is imported before it is used. `keras.models.load_model` knows our classes where Keras was imported before
-this package, or once `trs.models` was looked at.
+Nothing heavy is imported before it is used. `keras.models.load_model` knows our classes whichever of Keras and this
+package was imported first.
 """
 
-import sys
 from importlib import import_module
 
 from tfrecsession.errors import InputError
+from tfrecsession.keras_registration import register_with_keras
 from tfrecsession.quiet import quiet_start_up
 from tfrecsession.version import __version__
 
@@ -56,11 +56,5 @@ def __dir__():
     return __all__
 
 
-def _register_with_keras():
-    """Imports the models where Keras is imported already, so that `keras.models.load_model` finds the classes."""
-    if "keras" in sys.modules:
-        import_module("tfrecsession.models")
-
-
 quiet_start_up()
-_register_with_keras()
+register_with_keras()

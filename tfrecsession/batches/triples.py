@@ -10,17 +10,20 @@ from tfrecsession.batches.interactions import Interactions
 from tfrecsession.errors import InputError
 
 PAIRS_A_CHUNK = 1 << 20  # gathered by one call of NumPy
+TINY = 1e-6
 COLUMNS = {
     "user": tf.int32,  # index in `interactions.users`
     "item": tf.int32,  # item id
     "value": tf.float32,  # rating or count
-    "weight": tf.float32,  # 1; 0 where the last batch is filled up
-    "user_pairs": tf.float32,  # the number of all pairs of the user
-    "item_pairs": tf.float32,  # the number of all pairs of the item
+    "weight": tf.float32,  # how often the pair counts, usually once; 0 where the last batch is filled up
+    "user_pairs": tf.float32,  # the number of all pairs of the user, each counted by its weight
+    "item_pairs": tf.float32,  # the number of all pairs of the item, likewise
 }
 
 
-def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = True, seed: int = 0) -> Batches:
+def triples(
+    interactions: Interactions, rows: int = 1024, *, shuffle: bool = True, seed: int = 0, sample_weight=None
+) -> Batches:
     """Returns every pair of a user and an item once an epoch, in batches of static shape `[rows]`.
 
     The last batch is filled up with its own first pair at weight 0, so that a lazy optimizer touches no further rows.
@@ -29,12 +32,14 @@ def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = Tru
         interactions: users x items.
         rows: pairs in a batch.
         shuffle: whether to mix the pairs, differently in each epoch, always the same under one `seed`.
+        sample_weight: float [pairs], how often each pair of `interactions` counts, in their order; None: once.
 
     Returns:
         A dataset of dicts of the arrays of COLUMNS; its attribute `interactions` is the argument.
 
     Raises:
-        InputError: `rows` is not a whole number of at least 1, or there is no pair.
+        InputError: `rows` is not a whole number of at least 1, there is no pair, or `sample_weight` is not a number of
+            at least 0 for each pair.
     """
     if not isinstance(rows, int | np.integer) or rows < 1:
         raise InputError(f"rows={rows!r}: must be a whole number, at least 1")
@@ -43,7 +48,10 @@ def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = Tru
         raise InputError("no event of the train split has a known item: there is nothing to train on")
     per_user = np.diff(interactions.offsets)
     user = np.repeat(np.arange(len(per_user), dtype=np.int32), per_user)
-    per_item = np.bincount(interactions.values, minlength=interactions.items.size)
+    counted = _checked(sample_weight, pairs)
+    # at least the smallest number: a user whose pairs all have weight 0 is divided by it
+    user_pairs = np.maximum(np.bincount(user, counted, minlength=len(per_user)), TINY)
+    item_pairs = np.maximum(np.bincount(interactions.values, counted, minlength=interactions.items.size), TINY)
     batches = -(-pairs // rows)
     chunk = max(1, PAIRS_A_CHUNK // rows)
 
@@ -58,11 +66,24 @@ def triples(interactions: Interactions, rows: int = 1024, *, shuffle: bool = Tru
                 "user": users,
                 "item": items,
                 "value": interactions.weights[pair],
-                "weight": np.arange(len(pair)) < count,
-                "user_pairs": per_user[users],
-                "item_pairs": per_item[items],
+                "weight": counted[pair] * (np.arange(len(pair)) < count),
+                "user_pairs": user_pairs[users],
+                "item_pairs": item_pairs[items],
             }
             yield {name: arrays[name].astype(kind.as_numpy_dtype).reshape(-1, rows) for name, kind in COLUMNS.items()}
 
     spec = {name: tf.TensorSpec((None, rows), kind) for name, kind in COLUMNS.items()}
     return in_epochs(chunks, spec, batches, chunk).of(interactions=interactions)
+
+
+def _checked(sample_weight, pairs: int) -> np.ndarray:
+    """Returns the weights of all pairs, float64 [pairs]."""
+    if sample_weight is None:
+        return np.ones(pairs)
+    weights = np.asarray(sample_weight, np.float64)
+    if weights.shape != (pairs,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise InputError(
+            f"sample_weight: must be a number of at least 0 for each of the {pairs:,} pairs of a user and an item, in "
+            f"the order of Interactions.of(data.train); its shape is {list(weights.shape)}"
+        )
+    return weights

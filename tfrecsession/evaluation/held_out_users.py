@@ -16,6 +16,7 @@ from tfrecsession.batches import Interactions, Sessions
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.bootstrap import Group, averages
 from tfrecsession.models import Recommender
+from tfrecsession.recommender.keras_contract import check_model
 from tfrecsession.sessions.store import SessionArrays
 from tfrecsession.sessions.vocabulary import FIRST, Items
 
@@ -128,8 +129,12 @@ def evaluate_users(
         draws, seed: number and seed of the bootstrap draws over users; 0 draws: no intervals.
 
     Raises:
-        InputError: the model was made for another vocabulary, or a length is not a whole number above 0.
+        InputError: an argument of another kind, a model made for another vocabulary, or a length is not a whole number
+            above 0.
     """
+    check_model(model)
+    if not isinstance(split, HeldOutUsers):
+        raise InputError(f"split: must be the result of hold_out_users, not {type(split).__name__}")
     model.check_vocabulary(split.train.items)
     for length in (*recall, *ndcg):
         if not isinstance(length, int | np.integer) or length < 1:

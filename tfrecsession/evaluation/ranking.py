@@ -14,6 +14,7 @@ from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.measures import Evaluation, measure
 from tfrecsession.models import Recommender
+from tfrecsession.recommender.keras_contract import check_model
 
 
 def evaluate(
@@ -47,9 +48,11 @@ def evaluate(
         seed: seed of the draws.
 
     Raises:
-        InputError: the sessions have another vocabulary or no event to score, no target was seen in training, or a k is
-            not in 1..catalogue.
+        InputError: `model` or `sessions` is of another kind; the sessions have another vocabulary or no event to score,
+            no target was seen in training, or a k is not in 1..catalogue.
     """
+    check_model(model)
+    _check_split(sessions)
     model.check_vocabulary(sessions.items)
     k = _checked(model, k)
     values, offsets = sessions.values, sessions.offsets
@@ -118,6 +121,13 @@ def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray
         into = np.arange(len(sessions.values))
     for laid in layouts:
         yield laid.batch_with(columns), laid.targets, np.where(laid.event >= 0, into[laid.event], -1)
+
+
+def _check_split(sessions) -> None:
+    if not isinstance(sessions, Sessions):
+        of_batches = isinstance(getattr(sessions, "sessions", None), Sessions)
+        hint = ", without batches(...)" if of_batches else ""
+        raise InputError(f"sessions: must be a split, such as data.test{hint}, not {type(sessions).__name__}")
 
 
 def _checked(model: Recommender, k) -> tuple[int, ...]:

@@ -117,6 +117,8 @@ def evaluate_ratings(
     Raises:
         InputError: a rating is outside the scale, or there are no ratings.
     """
+    if not isinstance(held_out, Ratings):
+        raise InputError(f"held_out: must be Ratings, such as of random_folds, not {type(held_out).__name__}")
     held_out.check(scale)
     if not len(held_out):
         raise InputError("held_out: must hold at least one rating; there is no rating in it")

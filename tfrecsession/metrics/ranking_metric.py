@@ -22,6 +22,7 @@ class RankingMetric(keras.metrics.Metric):
     """
 
     label: str  # the default name before the @
+    _direction = "up"  # Keras' callbacks with mode="auto" maximize it
 
     def __init__(self, k=20, name=None, dtype=None):
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:

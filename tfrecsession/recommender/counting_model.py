@@ -28,10 +28,12 @@ class CountingModel(Recommender):
 
         Args:
             x: `data.train`, or its batches.
+            *args, **kwargs: as in Keras; weights are refused.
+
+        Raises:
+            InputError: x is not a split, or `sample_weight` or `class_weight`.
         """
-        sessions = x if isinstance(x, Sessions) else getattr(x, "sessions", None)
-        if sessions is None:
-            raise InputError(f"x: must be data.train or its batches, {type(self).__name__} counts whole sessions")
+        sessions = self.sessions_to_count(x, kwargs)
         self.check_vocabulary(sessions.items)
         self.count(sessions)
         self.build()
@@ -40,6 +42,19 @@ class CountingModel(Recommender):
         history.set_model(self)
         history.on_train_begin()
         return history
+
+    def sessions_to_count(self, x, kwargs: dict) -> Sessions:
+        """Returns the split that `fit` counts, after a check of its arguments."""
+        for name in ("sample_weight", "class_weight"):
+            if kwargs.get(name) is not None:
+                raise InputError(
+                    f"{name}: must be None, {type(self).__name__} counts every event once; see its settings for "
+                    "weights of its own, and drop events from the log to leave them out"
+                )
+        sessions = x if isinstance(x, Sessions) else getattr(x, "sessions", None)
+        if sessions is None:
+            raise InputError(f"x: must be data.train or its batches, {type(self).__name__} counts whole sessions")
+        return sessions
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         super().compile(optimizer, loss, metrics, **kwargs)

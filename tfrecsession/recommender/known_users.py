@@ -14,7 +14,7 @@ from tfrecsession.batches import Interactions
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import texts
 from tfrecsession.layers.ragged import spread
-from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommendations
+from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommendations, padded_rows
 from tfrecsession.recommender.top_items import pairs
 
 STORED = {"user_vectors": np.float32, "seen_offsets": np.int64, "seen": np.int32}  # keys of saved files
@@ -96,24 +96,35 @@ class KnownUsers:
         out = tf.concat(out, axis=0) if out else None  # (pairs, 2)
         return self.find(tf.gather(vectors, rows), counts > 0, k, out, only=only)
 
-    def recommend_users(self, users, k: int = 20, *, exclude_seen: bool = False) -> Recommendations:
+    def recommend_users(
+        self, users, k: int = 20, *, exclude_seen: bool = False, exclude=None, only=None
+    ) -> Recommendations:
         """Returns the k best items of each user, by the user's trained vector; unknown users get the popular items.
 
         Args:
             users: ids as they stand in the log, in any form in which `recommend` takes ids.
             k: how many items, at most the catalogue's.
             exclude_seen: leave out the user's items of training.
+            exclude, only: as in `recommend`, a list for each user.
 
         Raises:
-            InputError: `users` is a bare string, or k is not in 1..catalogue.
+            InputError: `users` is a bare string, k is not in 1..catalogue, or `exclude` or `only` is not a list for
+                each user.
         """
         self.check_k(k)
         rows = self._rows(users)
+        filters = {
+            name: padded_rows(self.filter_of(name, lists, len(rows), "users"))
+            for name, lists in (("exclude", exclude), ("only", only))
+            if lists is not None
+        }
         block_rows = max(1, BLOCK_BYTES // (4 * self.size))
-        found = [
-            [part.numpy() for part in self.answer_users(tf.constant(rows[first : first + block_rows]), k, exclude_seen)]
-            for first in range(0, len(rows), block_rows)
-        ]
+        found = []
+        for first in range(0, len(rows), block_rows):
+            block = slice(first, first + block_rows)
+            lists = {name: tf.constant(array[block]) for name, array in filters.items()}
+            answered = self.answer_users(tf.constant(rows[block]), k, exclude_seen, **lists)
+            found.append([part.numpy() for part in answered])
         ids = np.concatenate([np.zeros((0, k), np.int32), *(part[0] for part in found)])
         scores = np.concatenate([np.zeros((0, k), np.float32), *(part[1] for part in found)])
         return Recommendations(self.items.decode(ids), scores)

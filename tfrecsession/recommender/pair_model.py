@@ -10,7 +10,7 @@ from tfrecsession.batches.interactions import Interactions
 from tfrecsession.batches.triples import triples
 from tfrecsession.errors import InputError
 from tfrecsession.losses import AllPairs
-from tfrecsession.recommender.sequence_model import StopOnNaN
+from tfrecsession.recommender.sequence_model import StopOnNaN, as_list
 
 
 class PairModel:
@@ -23,26 +23,32 @@ class PairModel:
 
     rating, scale, duplicates, grams, seen_items = None, None, "sum", (), None
 
-    def fit(self, x=None, *args, rows: int = 1024, seed: int = 0, callbacks=None, **kwargs):
+    def fit(self, x=None, *args, rows: int = 1024, seed: int = 0, callbacks=None, sample_weight=None, **kwargs):
         """Trains like Keras' `fit`.
 
         Args:
             x: `data.train`, its `Interactions`, or `batches.triples` of them.
             rows: pairs in a batch, where x is no dataset yet.
             seed: of the shuffling, likewise.
+            callbacks: as in `Recommender.fit`.
+            sample_weight: float [pairs], how often each pair counts, in the order of `Interactions.of(data.train)`,
+                user by user; 0 leaves a pair out. None: every pair counts once. Where x is no dataset yet.
+            *args, **kwargs: as in Keras.
 
         Raises:
             InputError: other users than in an earlier fit, another vocabulary, a rating outside of the model's
                 `scale`, or a loss that is not a number.
         """
-        batches = self.triples_of(x, rows, seed)
+        batches = self.triples_of(x, rows, seed, sample_weight)
         self.take(batches.interactions)
-        callbacks = [*(callbacks or []), StopOnNaN(), Settle(batches.interactions)]
+        callbacks = [*as_list(callbacks), StopOnNaN(), Settle(batches.interactions)]
         return super().fit(batches, *args, callbacks=callbacks, **kwargs)
 
-    def triples_of(self, x, rows: int = 1024, seed: int = 0):
+    def triples_of(self, x, rows: int = 1024, seed: int = 0, sample_weight=None):
         """Returns the `batches.triples` of any x that `fit` accepts."""
         if getattr(x, "interactions", None) is not None:
+            if sample_weight is not None:
+                raise InputError("sample_weight: must be an argument of batches.triples where x is such a dataset")
             return x
         if not isinstance(x, Interactions):
             sessions = getattr(x, "sessions", x)
@@ -51,7 +57,7 @@ class PairModel:
             self.check_vocabulary(sessions.items)
             duplicates = self.duplicates if self.rating else "sum"
             x = Interactions.of(sessions, value=self.rating, duplicates=duplicates, scale=self.scale)
-        return triples(x, rows, seed=seed)
+        return triples(x, rows, seed=seed, sample_weight=sample_weight)
 
     def training_batches(self, sessions, settings: dict, seed: int):
         return self.triples_of(sessions, settings["rows"], seed)
@@ -75,21 +81,30 @@ class PairModel:
 
     def train_step(self, batch):
         variables = self.trainable_variables
+        self._clear_losses()
         with tf.GradientTape() as tape:
             # averaged over the rows of the batch, padding included: the last, partial batch makes a smaller step
-            each = self.losses_of_pairs(batch) * batch["weight"]
-            scaled = self.optimizer.scale_loss(tf.reduce_mean(each))
-        gradients = tape.gradient(scaled, [variable.value for variable in variables])
-        pairs = zip(gradients, variables, strict=True)
+            each = self.losses_of_pairs(batch)
+            each = tf.where(batch["weight"] > 0, each, 0.0) * batch["weight"]  # the loss of padding may be NaN
+            further = self._further_losses()
+            scaled = self.optimizer.scale_loss(tf.reduce_mean(each) + further)
+        if variables:  # none with `trainable=False`
+            self._step(batch, tape.gradient(scaled, [variable.value for variable in variables]))
+        count = tf.reduce_sum(batch["weight"])
+        mean = tf.math.divide_no_nan(tf.reduce_sum(each), count)
+        self._loss_tracker.update_state(mean + further, sample_weight=count)
+        return {"loss": self._loss_tracker.result()}
+
+    def _step(self, batch, gradients) -> None:
+        """Applies the gradients of the trainable variables, and lets the Gramians follow."""
+        pairs = zip(gradients, self.trainable_variables, strict=True)
         touched = [pair for pair in pairs if pair[0] is not None]  # not every loss has biases
         exact = isinstance(self.ranking_loss, AllPairs)
         before = self._touched(batch) if exact else ()
-        self.optimizer.apply_gradients(touched)
+        if touched:
+            self.optimizer.apply_gradients(touched)
         for gram, old, new in zip(self.grams, before, self._touched(batch) if exact else (), strict=False):
             gram.assign_add(tf.matmul(new, new, transpose_a=True) - tf.matmul(old, old, transpose_a=True))
-        count = tf.reduce_sum(batch["weight"])
-        self._loss_tracker.update_state(tf.reduce_sum(each) / count, sample_weight=count)
-        return {"loss": self._loss_tracker.result()}
 
     def _touched(self, batch):
         return self.output_items(tf.unique(batch["item"])[0]), self.user_table(tf.unique(batch["user"])[0])

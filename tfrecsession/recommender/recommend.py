@@ -17,6 +17,7 @@ from tfrecsession.recommender.in_context import columns_of_histories
 from tfrecsession.recommender.top_items import TopItems, left_out, pairs
 
 BLOCK_BYTES = 256 << 20  # scores held at once: bounds memory, which would be events x catalogue
+ZERO = np.int32(0)
 
 
 class Recommendations(NamedTuple):
@@ -31,7 +32,7 @@ class Recommendations(NamedTuple):
     scores: np.ndarray
 
 
-def padded_rows(rows, empty) -> np.ndarray:
+def padded_rows(rows, empty=ZERO) -> np.ndarray:
     """Returns arrays of any lengths as one, [rows, longest], with `empty` behind each, in its type."""
     padded = np.full((len(rows), max(map(len, rows), default=0)), empty, empty.dtype)
     for row, values in zip(padded, rows, strict=True):
@@ -133,6 +134,8 @@ class Recommending(TopItems):
         *,
         exclude_seen: bool = False,
         candidates=None,
+        exclude=None,
+        only=None,
         context: Mapping | None = None,
         request: Mapping | None = None,
     ) -> Recommendations:
@@ -144,7 +147,10 @@ class Recommending(TopItems):
                 gets the most popular items.
             k: how many items, at most the catalogue's.
             exclude_seen: leave out the items of the history.
-            candidates: item ids to choose from; None: the whole catalogue.
+            candidates: item ids to choose from, the same for every history; None: the whole catalogue.
+            exclude: items that must not be returned, a list for each history, as in the client and in exports. Unknown
+                ids are ignored.
+            only: items that may be returned, a list for each history; an empty list allows the whole catalogue.
             context: for a model that reads context: column -> for each history a list with a value for each event,
                 {"device": [["phone", "phone"]], "time": [[1700000000, 1700000060]]}. None is missing, and so are
                 columns that are not given. Gap, hour, weekday and month follow from "time" (datetimes, ISO texts, or
@@ -154,12 +160,13 @@ class Recommending(TopItems):
 
         Raises:
             InputError: k is not in 1..catalogue, a history is a bare string, a value is not an id, no candidate is
-                known, or context that the model does not read, of another length, or of values that cannot be read.
+                known, `exclude` or `only` is not a list for each history, or context that the model does not read, of
+                another length, or of values that cannot be read.
         """
         self.check_k(k)
         encoded = [self.items.encode(history) for history in text_lists(histories, "histories")]
         given = self.given_context(context, request, [len(history) for history in encoded])
-        return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates, given)
+        return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates, exclude, only, given)
 
     def given_context(self, context: Mapping | None, request: Mapping | None, lengths: list[int]) -> dict:
         """Encodes the context that a request gives, see `Context.given`; a model without context refuses any."""
@@ -173,17 +180,22 @@ class Recommending(TopItems):
         return {}
 
     def recommend_ids(
-        self, answer, columns: list, k: int, exclude_seen: bool, candidates, given: dict | None = None
+        self, answer, columns: list, k: int, exclude_seen: bool, candidates=None, exclude=None, only=None, given=None
     ) -> Recommendations:
         """Runs `answer` over histories of any lengths, block by block.
 
         Args:
             answer: called with an int32 [histories, events] array for each of `columns`, the rest by keyword.
             columns: each an int32 [events] array per history; the first is of item ids.
-            k, exclude_seen, candidates: as in `recommend`.
+            k, exclude_seen, candidates, exclude, only: as in `recommend`.
             given: of `given_context`.
         """
         given = given or {}
+        filters = {
+            name: self.filter_of(name, lists, len(columns[0]))
+            for name, lists in (("exclude", exclude), ("only", only))
+            if lists is not None
+        }
         allowed = None
         if candidates is not None:
             chosen = self.items.encode(texts(candidates, "candidates"))
@@ -191,7 +203,7 @@ class Recommending(TopItems):
             allowed[chosen[chosen > 1]] = True
             if not allowed.any():
                 raise InputError("candidates: must hold an item of the catalogue, none of them is in it")
-        padded = [padded_rows(column, np.int32(0)) for column in columns]
+        padded = [padded_rows(column) for column in (*columns, *filters.values())]
         for key, values in given.items():
             of_request = key.startswith("request/")
             empty = self.context.keys[key].missing if key in self.context.keys else np.int64(0)
@@ -199,7 +211,8 @@ class Recommending(TopItems):
         # a model may hold the session so far at every step: the square of the longest history
         rows, longest = padded[0].shape
         block_rows = max(1, BLOCK_BYTES // (4 * max(self.size, (longest + 1) ** 2)))
-        traced = self._traced(answer, padded, tuple(given), int(k), bool(exclude_seen), allowed is not None)
+        names = (tuple(filters), tuple(given))
+        traced = self._traced(answer, padded, names, int(k), bool(exclude_seen), allowed is not None)
         chosen = [] if allowed is None else [tf.constant(allowed)]
         best = [
             traced(*(tf.constant(array[first : first + block_rows]) for array in padded), *chosen)
@@ -210,17 +223,27 @@ class Recommending(TopItems):
         found, scores = (np.concatenate([part[i].numpy() for part in best]) for i in (0, 1))
         return Recommendations(self.items.decode(found), scores)
 
-    def _traced(self, answer, padded: list, keys: tuple, k: int, exclude_seen: bool, filtered: bool):
+    def filter_of(self, name: str, lists, rows: int, of: str = "histories") -> list:
+        """Returns the ids of `exclude` or `only`, an int32 array for each row."""
+        encoded = [self.items.encode(ids) for ids in text_lists(lists, name, ordered=False)]
+        if len(encoded) != rows:
+            raise InputError(f"{name}: must be a list for each of the {rows} {of}, not {len(encoded)} lists")
+        return encoded
+
+    def _traced(self, answer, padded: list, names: tuple, k: int, exclude_seen: bool, filtered: bool):
         """Returns `answer` as one graph for all shapes: a graph per shape would cost seconds each.
 
-        padded: the arrays of ids, then those of the context `keys`.
+        padded: the arrays of ids, then those of the `names`: filters, and keys of the context.
         """
-        key = (answer.__name__, keys, k, exclude_seen, filtered)
+        key = (answer.__name__, names, k, exclude_seen, filtered)
         if key not in self._answer_graphs:
-            columns = len(padded) - len(keys)
+            filters, keys = names
+            columns, count = len(padded) - len(filters) - len(keys), len(padded) - len(keys)
 
             def of_any_shape(*arrays):
-                more = {"given": dict(zip(keys, arrays[columns : len(padded)], strict=True))} if keys else {}
+                more = dict(zip(filters, arrays[columns:count], strict=True))
+                if keys:
+                    more["given"] = dict(zip(keys, arrays[count : len(padded)], strict=True))
                 allowed = arrays[len(padded)] if filtered else None
                 return answer(*arrays[:columns], k=k, exclude_seen=exclude_seen, allowed=allowed, **more)
 

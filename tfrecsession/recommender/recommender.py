@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches import Sessions
 from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.metrics import best_items, conservative_ranks
+from tfrecsession.recommender.arguments import refuse
+from tfrecsession.recommender.keras_contract import KerasContract
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import InPrecision
@@ -21,7 +21,7 @@ from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommending
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Recommending, InPrecision, keras.Model):
+class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
     """The base of all models. A subclass defines `encode` and `score_all`; the rest follows from them.
 
     Args:
@@ -94,37 +94,6 @@ class Recommender(Recommending, InPrecision, keras.Model):
 
     def call(self, batch, training=False):
         return self.encode(batch, training=training)
-
-    def fit(self, x=None, *args, validation_data=None, **kwargs):
-        """Trains like Keras' `fit`; `x` and `validation_data` may also be splits of a data set (`data.train`)."""
-        kwargs.setdefault("shuffle", False)  # batches are shuffled already; Keras would warn
-        super().fit(self._batches(x), *args, validation_data=self._batches(validation_data), **kwargs)
-        self.fitted = True
-        return self.history
-
-    def evaluate(self, x=None, *args, **kwargs):
-        """Evaluates like Keras, over the whole catalogue; `x` may also be a split of a data set (`data.test`)."""
-        return super().evaluate(self._batches(x), *args, **kwargs)
-
-    def _batches(self, x):
-        sessions = x if isinstance(x, Sessions) else getattr(x, "sessions", None)
-        if sessions is not None:
-            self.check_vocabulary(sessions.items)
-        if isinstance(x, Sessions):
-            return x.batches(one_target=self.reads.one_target, by_user=self.reads.by_user, context=self.context)
-        if sessions is not None and x.by_user != self.reads.by_user:
-            raise InputError(
-                f"by_user={x.by_user!r}: must be {self.reads.by_user!r}; "
-                f"this {type(self).__name__} reads batches(by_user={self.reads.by_user!r})"
-            )
-        if sessions is not None and self.reads.one_target and not x.one_target:
-            raise InputError(
-                f"one_target=False: must be True, as in batches(one_target=True), one target after each prefix: this "
-                f"{type(self).__name__} reads a session from both ends, so it would see the next item"
-            )
-        if sessions is not None and self.context is not None and x.context is not self.context:
-            return x.in_context(self.context)
-        return x
 
     def check_vocabulary(self, items: Items) -> None:
         """Refuses a data set whose ids stand for other items.
@@ -211,18 +180,58 @@ class Recommender(Recommending, InPrecision, keras.Model):
         ranks, lists = self._rank_graphs[key](batch, targets)
         return ranks.numpy(), lists.numpy()
 
-    def test_step(self, data):
-        batch, targets = data[:2]
-        ranks = self.ranks(batch, targets)
-        for metric in self.ranking_metrics:
-            metric.update_from_ranks(ranks)
-        return {metric.name: metric.result() for metric in self.ranking_metrics}
+    def export(
+        self,
+        path: str | Path,
+        format: str = "tf_saved_model",
+        *,
+        k: int = 20,
+        exclude_seen: bool = False,
+        longest: int | None = None,
+        index: str = "exact",
+        target_recall: float = 0.98,
+        histories=None,
+        overwrite: bool = False,
+        about: dict | None = None,
+        content=None,
+    ) -> Path:
+        """Writes a SavedModel from item ids to item ids (strings), see `tfrecsession.export.write_saved_model`.
 
-    def export(self, path: str | Path, *, k: int = 20, exclude_seen: bool = False, **choices) -> Path:
-        """Writes a SavedModel from item ids to item ids (strings), see `tfrecsession.export.write_saved_model`."""
+        Args:
+            path: the folder of this version; its name must be a number for TensorFlow Serving.
+            format: as in Keras' `export`; "tf_saved_model" is the only one.
+            k: items per answer.
+            exclude_seen: leave out the items of the history.
+            longest: newest known items of a history that are read; None: `longest_history`.
+            index: "exact", "exact-bf16", "exact-int8" or "scann".
+            target_recall: the share of the exact answer that "scann" must find.
+            histories: lists of items, as in `recommend`, to measure the recall on; None: single items.
+            overwrite: replace an earlier export.
+            about: further entries for `assets.extra/tfrecsession.json`.
+            content: a table of items with their titles or images; None: that of the catalogue.
+
+        Raises:
+            InputError: as `write_saved_model`, or another format.
+        """
         import tfrecsession as trs  # export imports the models
 
-        return trs.export.write_saved_model(self, path, k=k, exclude_seen=exclude_seen, **choices)
+        if format != "tf_saved_model":
+            refuse(
+                "format", format, "'tf_saved_model', which TensorFlow Serving loads; the answers need its string ids"
+            )
+        return trs.export.write_saved_model(
+            self,
+            path,
+            k=k,
+            exclude_seen=exclude_seen,
+            longest=longest,
+            index=index,
+            target_recall=target_recall,
+            histories=histories,
+            overwrite=overwrite,
+            about=about,
+            content=content,
+        )
 
     @classmethod
     def for_data(cls, data, **settings) -> Recommender:
@@ -245,44 +254,23 @@ class Recommender(Recommending, InPrecision, keras.Model):
 
     # Keras' contracts ------------------------------------------------------------------------------------------------
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
-        """Compiles like Keras. `metrics` are ranking metrics over the whole catalogue, computed on validation and test
-        data only."""
-        # Loss and metrics are kept apart from Keras' own, which would score the catalogue at every training step.
-        super().compile(optimizer=optimizer, **kwargs)
-        loss = keras.losses.get(loss) if loss is not None else None
-        self._learning = SimpleNamespace(loss=loss, metrics=list(metrics or []))
-
-    @property
-    def ranking_loss(self):
-        return self._learning.loss
-
-    @property
-    def ranking_metrics(self) -> list:
-        return self._learning.metrics
-
-    @property
-    def metrics(self) -> list:
-        """The metrics that Keras resets before an epoch and reads after it."""
-        return [*super().metrics, *(self.ranking_metrics if self.compiled else [])]
-
-    def get_compile_config(self):
-        config = super().get_compile_config() or {}
-        serialize = keras.saving.serialize_keras_object
-        loss = serialize(self.ranking_loss) if self.ranking_loss is not None else None
-        return {**config, "loss": loss, "metrics": [serialize(metric) for metric in self.ranking_metrics]}
-
-    def compile_from_config(self, config):
-        if not config or "optimizer" not in config:
-            return
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def build(self, input_shape=None):
         self.built = True  # the constructor creates every weight: the vocabulary determines the shapes
 
     def get_config(self):
-        return {"name": self.name, "items": len(self.items.counts), "precision": self.dtype_policy.name}
+        return {
+            "name": self.name,
+            "items": len(self.items.counts),
+            "vocabulary": self.keep_vocabulary(self.items),
+            "precision": self.dtype_policy.name,
+        }
+
+    def take_items(self, items: Items) -> None:
+        """Takes the vocabulary of a model created from its number of items alone, such as a clone."""
+        self.items = items
+        self.item_counts.assign(np.concatenate([[0, 0], items.counts]))
+        if getattr(self, "negatives", None) is not None:
+            self.negatives.build_from(np.concatenate([[0, 0], items.counts]))
 
     def load_own_variables(self, store):
         super().load_own_variables(store)

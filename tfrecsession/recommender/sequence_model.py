@@ -16,6 +16,7 @@ from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
 from tfrecsession.recommender.arguments import check_choice, check_number, refuse
 from tfrecsession.recommender.in_context import context_of
+from tfrecsession.recommender.keras_contract import unpacked
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
@@ -171,12 +172,14 @@ class SequenceModel(Recommender):
                 "negatives=None: must be a sampler, e.g. trs.negatives.Popularity(2048, alpha=0.5); "
                 f"{type(loss).__name__} needs a sampler, and the full softmax needs CrossEntropy()"
             )
+        if not self.built:
+            self.build()  # a model whose constructor does not
         super().compile(optimizer, loss, metrics, **kwargs)
 
     def fit(self, x=None, *args, callbacks=None, **kwargs):
-        x = self._batches(x)
+        x = self._batches(x, args, kwargs)
         with input_errors_of(x):
-            return super().fit(x, *args, callbacks=[*(callbacks or []), StopOnNaN()], **kwargs)
+            return super().fit(x, *args, callbacks=[*as_list(callbacks), StopOnNaN()], **kwargs)
 
     def evaluate(self, *args, **kwargs):
         """Evaluates as `Recommender` does, then restores the sampler's random state.
@@ -201,20 +204,26 @@ class SequenceModel(Recommender):
         shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory, "context": self.context}
         return sessions.batches(**shape, seed=seed, one_target=self.reads.one_target, by_user=self.reads.by_user)
 
-    def training_loss(self, encoded, targets):
-        """Returns the mean loss of the known targets, and their number.
+    def training_loss(self, encoded, targets, weight=None):
+        """Returns the weighted mean loss of the known targets, and the sum of their weights, by default their number.
 
         Args:
             encoded: [rows, steps, dim].
             targets: int32 [rows, steps], 0 where there is none.
+            weight: float [rows, steps], how often an event counts; 0: not at all. None: every event counts once.
         """
         targets = tf.reshape(targets, [-1])  # (rows * steps,)
+        if weight is not None:
+            weight = tf.reshape(tf.cast(weight, tf.float32), [-1])  # (rows * steps,)
+            targets = tf.where(weight > 0, targets, 0)  # not a negative for other events either
         hidden = tf.reshape(encoded, [-1, encoded.shape[-1]])  # (rows * steps, dim)
         each = self.output_items.losses(hidden, targets, self.ranking_loss, self.negatives, self.score_dtype)
-        weight = tf.cast(targets > 1, tf.float32)
+        is_known = targets > 1
         # tf.where, not a product: the undefined loss of an empty cell may be NaN
-        total = tf.reduce_sum(tf.where(weight > 0, each, 0.0))
-        return total / tf.maximum(tf.reduce_sum(weight), 1.0), tf.reduce_sum(weight)
+        each = tf.where(is_known, each, 0.0)
+        weight = tf.cast(is_known, tf.float32) if weight is None else tf.where(is_known, weight, 0.0)
+        total = tf.reduce_sum(each * weight)
+        return tf.math.divide_no_nan(total, tf.reduce_sum(weight)), tf.reduce_sum(weight)
 
     def _check_targets(self, batch, targets):
         """Checks custom batches: a model that reads ahead allows a target only at the end of a session."""
@@ -228,17 +237,26 @@ class SequenceModel(Recommender):
         )
 
     def train_step(self, data):
-        batch, targets = data[:2]
+        batch, targets, weight = unpacked(data)
         self._check_targets(batch, targets)
         variables = [variable.value for variable in self.trainable_variables]
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        self._clear_losses()
         with tf.GradientTape() as tape:
-            loss, events = self.training_loss(self.encode(batch, training=True), targets)
+            loss, events = self.training_loss(self.encode(batch, training=True), targets, weight)
+            further = self._further_losses()
             # Averaged over all cells, padding included: a batch that is not full makes a smaller step. The authors'
             # GRU4Rec does so too: the few sessions left in the lanes at the end of a log must not weigh too much.
             # With several replicas, each has its rows of the batch, and their gradients are summed.
-            share = events / tf.cast(tf.size(targets) * self.distribute_strategy.num_replicas_in_sync, tf.float32)
-            scaled = self.optimizer.scale_loss(loss * share)
-        gradients = tape.gradient(scaled, variables)
+            share = events / tf.cast(tf.size(targets) * replicas, tf.float32)
+            scaled = self.optimizer.scale_loss(loss * share + further / replicas)
+        if variables:  # none with `trainable=False`
+            self._step(tape.gradient(scaled, variables))
+        self._loss_tracker.update_state(loss + further, sample_weight=events)
+        return {"loss": self._loss_tracker.result()}
+
+    def _step(self, gradients) -> None:
+        """Applies the gradients of the trainable variables."""
         if self.negatives is None:  # a tied table's gradient is sparse but lists all rows, some of them twice
             whole = {id(variable) for variable in self.output_items.item_variables()}
             gradients = [
@@ -246,15 +264,22 @@ class SequenceModel(Recommender):
                 for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
             ]
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
-        self._loss_tracker.update_state(loss, sample_weight=events)
-        return {"loss": self._loss_tracker.result()}
 
     def test_step(self, data):
-        batch, targets = data[:2]
+        batch, targets, weight = unpacked(data)
         self._check_targets(batch, targets)
-        loss, events = self.training_loss(self.encode(batch, training=False), targets)
-        self._loss_tracker.update_state(loss, sample_weight=events)
-        return {"loss": self._loss_tracker.result(), **super().test_step(data)}
+        self._clear_losses()
+        loss, events = self.training_loss(self.encode(batch, training=False), targets, weight)
+        self._loss_tracker.update_state(loss + self._further_losses(), sample_weight=events)
+        self._rank(batch, targets, weight)
+        return {"loss": self._loss_tracker.result(), **self._ranking_results()}
+
+    @classmethod
+    def from_config(cls, config):
+        model = super().from_config(config)
+        if not model.built:
+            model.build()
+        return model
 
     def get_config(self):
         negatives = keras.saving.serialize_keras_object(self.negatives) if self.negatives else None
@@ -267,6 +292,13 @@ class SequenceModel(Recommender):
             "context_as": self.context_as,
             "context_dropout": self.context_dropout,
         }
+
+
+def as_list(callbacks) -> list:
+    """Returns the callbacks of an argument of `fit` as a list: one, several, or None."""
+    if isinstance(callbacks, keras.callbacks.Callback):
+        return [callbacks]
+    return list(getattr(callbacks, "callbacks", callbacks) or [])
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -105,14 +105,14 @@ class UserStates:
         return self.find(last, known & (length > 0), k, left_out(ids, exclude_seen, exclude), allowed, only)
 
     def recommend_with_sessions(
-        self, people, k: int = 20, *, exclude_seen: bool = False, candidates=None
+        self, people, k: int = 20, *, exclude_seen: bool = False, candidates=None, exclude=None, only=None
     ) -> Recommendations:
         """Returns the k best next items of each user, given all sessions of the user.
 
         Args:
             people: for each user a list of sessions, oldest first, the last one current; a session is a list of item
                 ids, oldest first. Users without a session, or with an empty current one, get the most popular items.
-            k, candidates: as in `recommend`.
+            k, candidates, exclude, only: as in `recommend`.
             exclude_seen: leave out the items of all these sessions.
 
         Raises:
@@ -125,4 +125,4 @@ class UserStates:
             encoded = [self.items.encode(session) if len(session) else np.ones(1, np.int32) for session in user]
             ids.append(np.concatenate([*encoded, np.zeros(0, np.int32)]))
             sessions.append(np.repeat(np.arange(len(encoded)), list(map(len, encoded))))
-        return self.recommend_ids(self.answer_sessions, [ids, sessions], k, exclude_seen, candidates)
+        return self.recommend_ids(self.answer_sessions, [ids, sessions], k, exclude_seen, candidates, exclude, only)

@@ -224,7 +224,7 @@ def described(model: keras.Model) -> dict:
     vocabulary = model.items.fingerprint if recommends else None
     return {
         "model": type(model).__name__,
-        **{f"model's {name}": value for name, value in _nameless(model.get_config()).items()},
+        **{f"model's {name}": value for name, value in _nameless(model.get_config()).items() if name != "vocabulary"},
         "optimizer": optimizer and {"class": type(optimizer).__name__, **_nameless(optimizer.get_config())},
         "loss": loss if isinstance(loss, str) else loss and [type(loss).__name__, _nameless(loss.get_config())],
         "vocabulary": vocabulary,

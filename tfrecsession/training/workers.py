@@ -187,7 +187,7 @@ class ValidateOnChief(keras.callbacks.Callback):
         sums = np.zeros(len(metrics) + 1)
         together = self.model.distribute_strategy
         if worker_of(together) == 0:
-            for batch, targets in self.batches.as_numpy_iterator():
+            for batch, targets, *_ in self.batches.as_numpy_iterator():
                 ranks, _ = self.model.target_ranks(batch, targets)
                 sums += [*(float(keras.ops.sum(metric.of_each(ranks))) for metric in metrics), len(ranks)]
         sums = gathered(together, sums[None])[0] if across(together) else sums

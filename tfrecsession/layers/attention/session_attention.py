@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.layers.marks import check_positions
 
 PAIRS = 1 << 17  # pairs of steps held at once: 52 MB of their vectors at 100 units
 
@@ -45,9 +46,9 @@ class SessionAttention(keras.layers.Layer):
         self.normalize = normalize
         self.supports_jit = False  # XLA must know the number of pairs in advance
 
-    def build(self, input_shape):
-        self.query_kernel = self.add_weight(name="query_kernel", shape=(input_shape[-1], self.units))
-        self.key_kernel = self.add_weight(name="key_kernel", shape=(input_shape[-1], self.units))
+    def build(self, states_shape, position_shape=None):
+        self.query_kernel = self.add_weight(name="query_kernel", shape=(states_shape[-1], self.units))
+        self.key_kernel = self.add_weight(name="key_kernel", shape=(states_shape[-1], self.units))
         self.energy = self.add_weight(name="energy", shape=(self.units, 1))
         self.built = True
 
@@ -61,6 +62,7 @@ class SessionAttention(keras.layers.Layer):
         Returns:
             float [rows, steps, width].
         """
+        check_positions("position", position)
         width = states.shape[-1]
         flat, queries, keys = self._flat(states)  # (cells, width), (cells, units), (cells, units)
         reach = _reach(position)  # (cells,)

@@ -32,8 +32,8 @@ class DiscountedMean(SessionRecurrent):
     def state_width(self):
         return self.units + 1
 
-    def build(self, input_shape):
-        self.units = input_shape[-1]
+    def build(self, inputs_shape, starts_shape=None, state_shape=None):
+        self.units = inputs_shape[-1]
         self.built = True
 
     def kernels(self):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfrecsession.layers.marks import check_marks
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 
 
@@ -26,11 +27,11 @@ class SessionBidirectional(keras.layers.Layer):
     def units(self) -> int:
         return 2 * self.forward.units
 
-    def build(self, input_shape):
-        width = input_shape[-1]
+    def build(self, inputs_shape, starts_shape=None):
+        width = inputs_shape[-1]
         for direction in (self.forward, self.backward):
             if not direction.built:  # a loaded one is built
-                direction.build((*input_shape[:-1], width if direction.project else width // 2))
+                direction.build((*inputs_shape[:-1], width if direction.project else width // 2))
         self.built = True
 
     def call(self, inputs, starts, training=False):
@@ -38,6 +39,7 @@ class SessionBidirectional(keras.layers.Layer):
 
         With `project=False` the inputs hold the products of both directions side by side.
         """
+        check_marks("starts", starts)
         project = self.forward.project
         ahead, back = (inputs, inputs) if project else ops.split(inputs, 2, axis=-1)  # (rows, steps, gates * units)
         ends = ops.concatenate([starts[:, 1:], ops.ones_like(starts[:, :1])], axis=1)  # (rows, steps)

@@ -31,8 +31,8 @@ class SessionGRU(SessionRecurrent):
         super().__init__(units, dropout, **kwargs)
         self.reset_after = reset_after
 
-    def build(self, input_shape):
-        super().build(input_shape)
+    def build(self, inputs_shape, starts_shape=None, state_shape=None):
+        super().build(inputs_shape)
         if self.reset_after:
             self.recurrent_bias = self.add_weight(name="recurrent_bias", shape=(3 * self.units,), initializer="zeros")
 

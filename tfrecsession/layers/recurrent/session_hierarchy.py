@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tfrecsession.layers.marks import check_marks
 from tfrecsession.layers.recurrent.session_gru import SessionGRU
 from tfrecsession.layers.recurrent.session_recurrent import UNROLLED
 
@@ -109,6 +110,8 @@ class SessionHierarchy(keras.layers.Layer):
             float [rows, steps, units[-1]], the last session layer after each step; float [rows, state_width], the last
             state.
         """
+        for name, mask in (("starts", starts), ("new", new), ("there", there)):
+            check_marks(name, mask)
         projected = self.session[0].projected(inputs)  # (rows, steps, 3 units)
 
         def zero_or_one(cells):

@@ -26,8 +26,8 @@ class SessionLSTM(SessionRecurrent):
     gates = 4
     memory = 2
 
-    def build(self, input_shape):
-        super().build(input_shape)
+    def build(self, inputs_shape, starts_shape=None, state_shape=None):
+        super().build(inputs_shape)
         ones, zeros = ops.ones(self.units), ops.zeros(self.units)
         self.bias.assign(ops.concatenate([zeros, ones, zeros, zeros]))  # (4 units,)
 

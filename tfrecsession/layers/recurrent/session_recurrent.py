@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tfrecsession.layers.marks import check_marks
+
 UNROLLED = 64  # steps up to which the loop is unrolled in the graph: 2-3 times faster than a loop op on CPU
 
 
@@ -36,10 +38,10 @@ class SessionRecurrent(keras.layers.Layer):
     def state_width(self) -> int:
         return self.memory * self.units
 
-    def build(self, input_shape):
+    def build(self, inputs_shape, starts_shape=None, state_shape=None):
         if self.project:
             self.kernel = self.add_weight(
-                name="kernel", shape=(input_shape[-1], self.gates * self.units), initializer=self.gate_by_gate
+                name="kernel", shape=(inputs_shape[-1], self.gates * self.units), initializer=self.gate_by_gate
             )
         self.recurrent_kernel = self.add_weight(
             name="recurrent_kernel", shape=(self.units, self.gates * self.units), initializer=self.gate_by_gate
@@ -74,7 +76,11 @@ class SessionRecurrent(keras.layers.Layer):
 
         Returns:
             float [rows, steps, units], the output of each step; and float [rows, state_width], the last state.
+
+        Raises:
+            InputError: `starts` is not bool, such as a batch's `position`.
         """
+        check_marks("starts", starts)
         projected = self.projected(inputs)  # (rows, steps, gates * units)
         keep = ops.expand_dims(ops.cast(ops.logical_not(starts), projected.dtype), -1)  # (rows, steps, 1)
         if state is None:

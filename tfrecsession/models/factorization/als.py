@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches import Interactions, Sessions
+from tfrecsession.batches import Interactions
 from tfrecsession.batches.interactions import DUPLICATES, is_scale
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.gather import gather_rows
@@ -16,6 +16,7 @@ from tfrecsession.models.factorization.als_fold_in import FoldInByLeastSquares
 from tfrecsession.models.factorization.als_targets import Observed, observe
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
 from tfrecsession.recommender.counting_model import CountingModel
+from tfrecsession.recommender.keras_contract import maximizing
 from tfrecsession.recommender.known_users import KnownUsers
 from tfrecsession.recommender.search_space import Float, Int
 
@@ -191,9 +192,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
             A Keras History: `history["loss"]` holds the whole loss after each sweep, as the class defines it,
             `history["val_recall@20"]` and the like the metrics on `validation_data`.
         """
-        sessions = x if isinstance(x, Sessions) else getattr(x, "sessions", None)
-        if sessions is None:
-            raise InputError("x: ALS reads whole sessions, as in fit(data.train)")
+        sessions = self.sessions_to_count(x, kwargs)
         if validation_data is not None and not self.ranking_metrics:
             raise InputError("validation_data: needs metrics, as in compile(metrics=[Recall(20)])")
         self.check_vocabulary(sessions.items)
@@ -204,7 +203,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
         callbacks = keras.callbacks.CallbackList(
             callbacks, add_history=True, add_progbar=bool(verbose), verbose=verbose, epochs=epochs, steps=2, model=self
         )
-        callbacks.on_train_begin()
+        maximizing(callbacks, self).on_train_begin()
         self.stop_training = False
         x, y = self._initial_vectors(interactions)
         for epoch in range(initial_epoch, epochs):

@@ -193,7 +193,7 @@ class MatrixFactorization(PairModel, PredictsRatings, KnownUsers, Recommender):
         return losses + self.l2 * (user_penalty + item_penalty)
 
     def _losses_against_samples(self, batch, p, q):
-        items = batch["item"]
+        items = tf.where(batch["weight"] > 0, batch["item"], 0)  # [rows]; of no weight: no negative for others
         drawn = self.negatives.draw(items)  # [count]
         seen = self.seen_items.cells(batch["user"], drawn) if self.mask_seen else None  # [cells, 2]
         loss, negatives = self.ranking_loss, self.negatives
