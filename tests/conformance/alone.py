@@ -1,8 +1,8 @@
 """A process with TensorFlow and without this package: asks exports, one JSON line after the other.
 
 A line of standard input is [path, signature, requests], with the `items` of each request, or a dict of its inputs. The
-answer is a line that begins with "answer": {"answers": [[items, scores], ...]}, or {"error": traceback}. A signature with
-a `state` goes on from zeros with the state that it answered.
+answer is a line that begins with "answer": {"answers": [[items, scores], ...]}, or {"error": traceback}. A signature
+with a `state` goes on from zeros with the state that it answered.
 """
 
 import json
