@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 from tfrecsession.layers.ragged import newest
 from tfrecsession.sessions.context import FARTHEST, LATEST, VALUES, Context
 from tfrecsession.sessions.context_texts import input_name
-from tfrecsession.sessions.derived_context import SECOND, SIZES, of_tensors
+from tfrecsession.sessions.derived_context import SECOND, of_tensors
 
+RANGES = "is out of range: times are seconds since 1970, gaps seconds, hours 0 to 23, weekdays 0 to 6, months 1 to 12"
 NUMBER = r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
 
 
@@ -21,17 +24,22 @@ class ContextInputs(tf.Module):
 
     def __init__(self, context: Context):
         super().__init__()
-        self.context, self.names, self.tables = context, {}, {}
+        self.context, self.names = context, {}
         for key in context.given_keys:
             name = input_name(*key.split("/", 1))
             while name in self.names.values():
                 name += "_"
             self.names[key] = name
-        for column in context.columns.values():
-            if column.kind == "category":
-                codes = tf.range(2, 2 + len(column.values), dtype=tf.int64)
-                initial = tf.lookup.KeyValueTensorInitializer(tf.constant(list(column.values), tf.string), codes)
-                self.tables[column.name] = tf.lookup.StaticHashTable(initial, 1)
+        # one table for the values of all categories, each behind the number of its column
+        self.order = {name: number for number, name in enumerate(context.columns)}
+        values = [
+            (f"{self.order[column.name]} {value}", code)
+            for column in context.columns.values()
+            for code, value in enumerate(column.values, 2)
+        ]
+        texts, codes = zip(*values, strict=True) if values else ((), ())
+        initial = tf.lookup.KeyValueTensorInitializer(tf.constant(texts, tf.string), tf.constant(codes, tf.int64))
+        self.codes = tf.lookup.StaticHashTable(initial, 1)
 
     def specs(self, histories: bool = True) -> list[tf.TensorSpec]:
         """Returns the inputs; `histories`: whether columns of events have a value for each event of a history."""
@@ -63,57 +71,90 @@ class ContextInputs(tf.Module):
         Returns:
             Key -> int32, float32 or int64, as `Context.given` encodes them; of events in the shape of `items`.
         """
+        of_key = dict(zip(self.names, texts, strict=True))
+        rows = tf.stack([tf.shape(text)[0] for text in texts])
+        self._check(rows == tf.shape(items)[0], list(self.names), "must have one row for each of items")
         found = {}
-        for (key, name), text in zip(self.names.items(), texts, strict=True):
-            rows = tf.debugging.assert_equal(
-                tf.shape(text)[0], tf.shape(items)[0], f"{name}: must have one row for each of items"
-            )
-            with tf.control_dependencies([rows]):
-                text = tf.strings.strip(text)
-            if text.shape.rank == 2:
-                text = self._aligned(items, text, name)
-            found[key] = self._encoded(key, text, name)
+        for side in ("context", "request"):
+            keys = [key for key in self.names if key.startswith(side)]
+            if keys:
+                columns = [of_key[key] for key in keys]
+                stacked = self._stacked(items, columns, keys) if columns[0].shape.rank == 2 else tf.stack(columns)
+                found |= self._encoded(dict(zip(keys, tf.unstack(stacked), strict=True)))
         return found
 
-    def _aligned(self, items, text, name):
-        """Returns a column of events in the shape of `items`."""
-        steps = tf.shape(items)[1]
-        text = tf.pad(text, [[0, 0], [0, tf.maximum(steps - tf.shape(text)[1], 0)]], constant_values="")
-        beyond = tf.reduce_any(text[:, steps:] != "") | tf.reduce_any((text[:, :steps] != "") & (items == ""))
-        message = f"{name}: has a value where items has none; it must be aligned with items"
-        with tf.control_dependencies([tf.debugging.assert_equal(beyond, False, message)]):
-            return text[:, :steps]
+    def _check(self, good, keys, message: str) -> None:
+        """Adds an assertion to the graph: all of bool [keys], or the message about the first input that is not."""
+        messages = tf.constant([f"{self.names[key]}: {message}" for key in keys])
+        tf.debugging.Assert(tf.reduce_all(good), [tf.gather(messages, tf.argmin(tf.cast(good, tf.int32)))])
 
-    def _encoded(self, key, text, name):
-        column = self.context.columns.get(key.split("/", 1)[1]) if key in self.context.keys else None
-        if column is not None and column.kind == "category":
-            return tf.where(text == "", 0, tf.cast(self.tables[column.name].lookup(text), tf.int32))
-        known = text != ""
-        readable = tf.reduce_all(tf.strings.regex_full_match(text, NUMBER) | ~known)
-        what = "times in seconds since 1970" if column is None else "numbers"
-        with tf.control_dependencies(
-            [tf.debugging.assert_equal(readable, True, f'{name}: must hold {what}, "" if missing')]
-        ):
-            number = tf.strings.to_number(tf.where(known, text, "0"), tf.float64)
-        if column is None:
-            most = tf.reduce_max(tf.abs(number))
-            check = tf.debugging.assert_less_equal(
-                tf.maximum(most, 0), tf.constant(LATEST, tf.float64), f"{name}: must be seconds since 1970"
+    def _stacked(self, items, columns, keys):
+        """Returns columns of events in the shape of `items`, stripped: string [columns, n, events]."""
+        steps = tf.shape(items)[1]
+        widths = tf.stack([tf.shape(column)[1] for column in columns])
+
+        def aligned():
+            longest = tf.maximum(tf.reduce_max(widths), steps)
+            pads = [[[0, 0], [0, longest - tf.shape(column)[1]]] for column in columns]
+            wide = tf.stack([tf.pad(column, pad) for column, pad in zip(columns, pads, strict=True)])
+            beyond = tf.reduce_any(tf.strings.strip(wide[..., steps:]) != "", axis=[1, 2])
+            self._check(~beyond, keys, "has a value where items has none; it must be aligned with items")
+            return wide[..., :steps]
+
+        stacked = tf.cond(tf.reduce_all(widths == steps), lambda: tf.stack(columns), aligned)
+        stacked = tf.strings.strip(tf.ensure_shape(stacked, (len(columns), None, None)))
+        beyond = tf.reduce_any((stacked != "") & (items == ""), axis=[1, 2])
+        self._check(~beyond, keys, "has a value where items has none; it must be aligned with items")
+        return stacked
+
+    def _encoded(self, texts: dict) -> dict:
+        """Encodes the columns of one side: key -> string, all of one shape."""
+        kinds = {key: self.context.keys[key].kind if key in self.context.keys else "time" for key in texts}
+        coded = [key for key in texts if kinds[key] == "category"]
+        found = {}
+        if coded:
+            names = [key.split("/", 1)[1] for key in coded]
+            text = tf.stack([texts[key] for key in coded])
+            prefixed = tf.stack(
+                [tf.strings.join([f"{self.order[name]} ", texts[key]]) for name, key in zip(names, coded, strict=True)]
             )
-            with tf.control_dependencies([check]):
-                return tf.where(known, tf.cast(tf.round(number * SECOND), tf.int64), 0)
+            codes = tf.where(text == "", 0, tf.cast(self.codes.lookup(prefixed), tf.int32))
+            found |= dict(zip(coded, tf.unstack(codes), strict=True))
+        numeric = [key for key in texts if kinds[key] != "category"]
+        if not numeric:
+            return found
+        text = tf.stack([texts[key] for key in numeric])  # (columns, n) or (columns, n, events)
+        axes, known = list(range(1, text.shape.rank)), text != ""
+        readable = tf.reduce_all(tf.strings.regex_full_match(text, NUMBER) | ~known, axis=axes)
+        self._check(readable, numeric, 'must hold numbers, "" where they are missing')
+        number = tf.strings.to_number(tf.where(known, text, "0"), tf.float64)
+        ranges = [
+            (-LATEST, LATEST) if kinds[key] == "time" else VALUES.get(kinds[key], (-math.inf, math.inf))
+            for key in numeric
+        ]
+        shape = [len(numeric)] + [1] * len(axes)
+        least, most = (tf.reshape(tf.constant([r[i] for r in ranges], tf.float64), shape) for i in (0, 1))
+        good = tf.reduce_all(~known | ((number >= least) & (number <= most)), axis=axes)
+        self._check(
+            good,
+            numeric,
+            RANGES,
+        )
+        for key, value, is_known in zip(numeric, tf.unstack(number), tf.unstack(known), strict=True):
+            found[key] = self._of_number(self.context.keys.get(key), value, is_known)
+        return found
+
+    def _of_number(self, column, number, known):
+        if column is None:
+            return tf.where(known, tf.cast(tf.round(number * SECOND), tf.int64), 0)
         if column.kind == "number":
             scaled = tf.clip_by_value((number - column.mean) / column.deviation, -FARTHEST, FARTHEST)
             return tf.cast(tf.where(known, scaled, float("nan")), tf.float32)
-        least, most = VALUES[column.kind]
-        inside = tf.reduce_all(~known | ((number >= least) & (number <= most)))
-        message = f"{name}: must be from {least} to {most}" if most < 100 else f"{name}: must be at least {least}"
-        with tf.control_dependencies([tf.debugging.assert_equal(inside, True, message)]):
-            if column.kind == "gap":
-                ones = tf.ones_like(number, tf.int64)
-                code = of_tensors("gap", ones + tf.cast(tf.round(number * SECOND), tf.int64), ones, None, None)
-            else:
-                code = tf.cast(tf.minimum(tf.floor(number) - least, SIZES[column.kind] - 1), tf.int32) + 2
+        if column.kind == "gap":
+            ones = tf.ones_like(number, tf.int64)
+            code = of_tensors("gap", ones + tf.cast(tf.round(number * SECOND), tf.int64), ones, None, None)
+        else:
+            code = tf.cast(number, tf.int32) - (VALUES[column.kind][0] - 2)
         return tf.where(known, code, 0)
 
     def history(self, tables, items, texts) -> tuple:
