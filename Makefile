@@ -1,8 +1,10 @@
 # `make help` lists the targets. Every target that runs code first creates the virtual environment it needs.
-PYTHON ?= python3.11
-VENV   ?= .venv
+# PYTHON: the newest supported one that is there. A PYTHON that is named gets an environment of its own, .venv-3.12.
+PYTHON ?=
+VENV   ?= .venv$(if $(PYTHON),-$(shell program=$$(tools/find_python "$(PYTHON)" 2> /dev/null) && \
+	"$$program" -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+VENV   := $(VENV)
 BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
 # one test process per core; idle processes take tests from busy ones
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 
@@ -14,45 +16,46 @@ option   = $(if $(filter command line,$(origin $(1))),--$(2) "$($(1))")
 COLUMN_OPTIONS = $(call option,ITEM,item) $(call option,TIME,time) $(call option,SESSION,session) $(call option,USER,user) $(call option,EVENT,event)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format notebooks docs bench clean
+.PHONY: help install demo test test-all conformance lint format notebooks docs bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): setup.cfg pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	@touch $(READY)
+.PHONY: environment
+environment:
+	@tools/environment "$(VENV)" "$(PYTHON)"
 
-install: $(READY)  ## create the virtual environment with all dependencies
+install: environment  ## create the virtual environment for demo, tests and documentation
 
-demo: $(READY)  ## run the whole pipeline on the synthetic shop, or on EVENTS=path
+demo: environment  ## run the whole pipeline on the synthetic shop, or on EVENTS=path
 	$(BIN)/tfrecsession demo $(if $(EVENTS),"$(EVENTS)") $(COLUMN_OPTIONS) $(PREPARE)
 
-test: $(READY)  ## run the tests, except the slow ones
+test: environment  ## run the tests, except the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
-test-all: $(READY)  ## run all tests
+test-all: environment  ## run all tests
 	$(BIN)/python -m pytest $(WORKERS)
 
-lint: $(READY)  ## check with ruff
+conformance: environment  ## check the promises of one model a family
+	TFRECSESSION_CONFORMANCE=representatives $(BIN)/python -m pytest -m "not slow" $(WORKERS) tests/conformance tests/test_quiet.py
+
+lint: environment  ## check with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(READY)  ## fix and format with ruff
+format: environment  ## fix and format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-notebooks: $(READY)  ## run the notebooks from top to bottom
+notebooks: environment  ## run the notebooks from top to bottom
 	$(BIN)/python -m pytest tests/notebooks
 
-docs: $(READY)  ## build the documentation in site/; warnings are errors
+docs: environment  ## build the documentation in site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(READY)  ## measure speed and memory, as ratios to a reference or a limit
+bench: environment  ## measure speed and memory, as ratios to a reference or a limit
 	for name in flat_cost input_pipeline preparing; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	if [ -n "$$TFRECSESSION_DATA" ]; then $(BIN)/python benchmarks/yoochoose.py; fi
 
-clean:  ## remove the environment and the output of demo and tests
-	rm -rf $(VENV) demo site .pytest_cache .ruff_cache .hypothesis build *.egg-info
+clean:  ## remove the environments and the output of demo and tests
+	rm -rf .venv .venv-3.* demo site .pytest_cache .ruff_cache .hypothesis build *.egg-info

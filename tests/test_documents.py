@@ -1,5 +1,6 @@
 """Runs the code and commands of README, CONTRIBUTING and docs/, and checks their figures."""
 
+import configparser
 import csv
 import doctest
 import importlib
@@ -58,9 +59,11 @@ def test_every_block_of_the_readme_runs(folder, monkeypatch, capfd):
                 continue
             assert language == "sh", block
             for line in block.strip().splitlines():
-                program, *words = shlex.split(line)
+                program, *words = shlex.split(line, comments=True)
                 if program == "make":
                     run_make(words)
+                elif program == "pip":
+                    check_install(words)
                 elif words[0] == "serve":
                     server, port = start_server(words)
                 elif program == "curl":
@@ -93,6 +96,16 @@ def run_make(words):
         assert main([*command, "--epochs", "1"]) == 0, words
     else:
         assert command == ["demo"]
+
+
+def check_install(words):
+    """Checks that `pip install` names this package and extras that it has."""
+    install, package = words
+    name, extras = re.fullmatch(r"(\w+)(?:\[([\w,]+)\])?", package).groups()
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert (install, name) == ("install", "tfrecsession")
+    assert set((extras or "all").split(",")) <= set(setup["options.extras_require"]), package
 
 
 def start_server(words):

@@ -19,7 +19,9 @@ def fill(out, text, **options):
 def test_replaces_only_on_request(tmp_path):
     out = tmp_path / "a" / "out"
     fill(out, "first")
-    with pytest.raises(InputError, match=r"out: exists already: choose another name, or replace it with --overwrite"):
+    with pytest.raises(
+        InputError, match=r"out: exists already: choose another name, or replace it with overwrite=True"
+    ):
         fill(out, "second")
     assert (out / "dataset.json").read_text() == "first"
     fill(out, "second", overwrite=True)

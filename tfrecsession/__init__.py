@@ -9,11 +9,11 @@ Nothing heavy is imported before it is used. `keras.models.load_model` knows our
 this package, or once `trs.models` was looked at.
 """
 
-import os
 import sys
 from importlib import import_module
 
 from tfrecsession.errors import InputError
+from tfrecsession.quiet import quiet_start_up
 from tfrecsession.version import __version__
 
 _FOLDERS = [
@@ -34,6 +34,7 @@ _FOLDERS = [
     "presets",
 ]
 _NAMES = {
+    "Context": "tfrecsession.sessions.context",
     "prepare": "tfrecsession.sessions.prepare",
     "describe": "tfrecsession.sessions.describe",
     "load": "tfrecsession.batches",
@@ -55,20 +56,11 @@ def __dir__():
     return __all__
 
 
-def _quiet_without_gpu():
-    """Hides TensorFlow's start-up lines where there is no GPU: they are errors about the one it did not find.
-
-    A user's own TF_CPP_MIN_LOG_LEVEL wins, and a TensorFlow that was imported before is left alone.
-    """
-    if "tensorflow" not in sys.modules and not os.path.exists("/dev/nvidia0"):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-
 def _register_with_keras():
     """Imports the models where Keras is imported already, so that `keras.models.load_model` finds the classes."""
     if "keras" in sys.modules:
         import_module("tfrecsession.models")
 
 
-_quiet_without_gpu()
+quiet_start_up()
 _register_with_keras()

@@ -65,11 +65,11 @@ def _check_replaceable(out: Path, marker: str, overwrite: bool) -> None:
     if not out.exists() and not out.is_symlink():
         return
     if not out.is_dir() or out.is_symlink():
-        raise InputError(f"{out}: exists and is not a folder: choose another name for --out")
+        raise InputError(f"{out}: exists and is not a folder: choose another name for out=")
     if not overwrite:
-        raise InputError(f"{out}: exists already: choose another name, or replace it with --overwrite")
+        raise InputError(f"{out}: exists already: choose another name, or replace it with overwrite=True")
     if any(out.iterdir()) and not (out / marker).exists():
-        raise InputError(f"{out}: must not be overwritten (it has no {marker}): choose another name for --out")
+        raise InputError(f"{out}: must not be overwritten (it has no {marker}): choose another name for out=")
 
 
 def _publish(partial: Path, out: Path, marker: str, overwrite: bool) -> None:

@@ -122,7 +122,7 @@ def test_only_the_selected_sessions_are_kept():
 
 def test_a_log_without_users_is_refused():
     anonymous = split([(None, 0, [2, 3])])
-    with pytest.raises(InputError, match="names no users.*--user COLUMN.*gru4rec"):
+    with pytest.raises(InputError, match="names no users.*user=COLUMN.*gru4rec"):
         anonymous.batches(by_user=True)
     arrays = SessionArrays(anonymous.items, anonymous.values, anonymous.offsets, {})
     with pytest.raises(InputError, match="names no users"):

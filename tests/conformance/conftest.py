@@ -23,6 +23,7 @@ OVER = {
     "neural": descriptors.learned,
     "recurrent": descriptors.recurrent,
     "across": descriptors.across_sessions,
+    "contextual": descriptors.in_context,
 }
 """The arguments of tests that name a row, and the rows that each runs over."""
 

@@ -104,6 +104,7 @@ RESIDUAL = {"units": [64, 64], "residual": True, "embedding": "separate"}
 JOINED = {"joined": True, "lanes": 16}
 BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
+CONTEXT = {"context": ["gap", "hour", "position"], "request": ["gap", "weekday"]}
 NARM_RAW = {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}
 
 ROWS = [
@@ -139,14 +140,19 @@ ROWS = [
     Model("gru4rec-residual", "gru4rec", RESIDUAL, **WITH_DROPOUT, like="gru4rec"),
     Model("gru4rec-joined", "gru4rec", JOINED, **WITH_DROPOUT, represents=True, cost="large"),
     Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **WITH_DROPOUT, cost="large"),
+    Model("gru4rec-context", "gru4rec", CONTEXT, **WITH_DROPOUT, represents=True),
     Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
+    Model("hrnn-context", "hrnn", {**CONTEXT, "context_as": "both"}, **WITH_DROPOUT, like="hrnn", cost="large"),
     Model("min_gru", **LINEAR),
     Model("lru", **LINEAR),
+    Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
+    Model("narm-context", "narm", {**CONTEXT, "context_as": "latent_cross"}, **WITH_DROPOUT, like="narm", cost="large"),
     Model("narm-raw", "narm", NARM_RAW, **WITH_DROPOUT, like="narm", cost="large"),
     Model("sasrec", **ATTENTION, represents=True, cost="large"),
+    Model("sasrec-context", "sasrec", CONTEXT, **ATTENTION, like="sasrec", cost="large"),
     Model("sasrec-modern", "sasrec", MODERN, **ATTENTION, like="sasrec", cost="large"),
 ]
 TABLE = {row.name: row for row in ROWS}
@@ -176,9 +182,16 @@ def goes_on_from_a_state(model) -> bool:
 
 
 def packed(model, *rows) -> dict:
-    """Packs rows of sessions of item ids into a batch with all that the model reads, each session of another user."""
+    """Packs rows of sessions of item ids into a batch with all that the model reads, each session of another user.
+
+    Context is missing but for the position, which is always known.
+    """
     batch = logs.packed(*rows)
     batch["visit"] = np.zeros_like(batch["items"])
+    for key, column in (model.context.keys if model.context else {}).items():
+        batch[key] = np.full(batch["items"].shape, column.missing)
+        if column.kind == "position":
+            batch[key] = np.minimum(batch["position"] + 2 + key.startswith("request"), 33)
     return batch
 
 
@@ -193,6 +206,11 @@ def learned(row: Model) -> bool:
 def recurrent(row: Model) -> bool:
     """Whether it goes on from a state: a recurrence that reads forward only."""
     return issubclass(row.cls, Streaming) and not row.settings.get("bidirectional")
+
+
+def in_context(row: Model) -> bool:
+    """Whether it reads context of events and of requests."""
+    return bool(row.settings.get("context"))
 
 
 def across_sessions(row: Model) -> bool:

@@ -117,7 +117,7 @@ def test_a_taken_path_is_refused(fitted, tmp_path):
     """Where every export is written, so that one model stands for all."""
     model = fitted("gru4rec")
     model.export(tmp_path / "1", k=3)
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="overwrite=True"):
         model.export(tmp_path / "1", k=3)
     model.export(tmp_path / "1", k=4, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1"]

@@ -309,7 +309,7 @@ def test_a_folder_without_a_study_is_refused_and_unchanged(data, tmp_path):
         ({"trials": 0}, "trials=0"),
         ({"settings": {"neighbors": 3}}, "no setting 'neighbors'; it has: neighbours"),
         ({"settings": {"history": "first"}}, "history='first': must be one of last, mean, same"),
-        ({"preset": {"alpha": None}}, "alpha=None: .*fix it with --set alpha=None"),
+        ({"preset": {"alpha": None}}, "alpha=None: .*fix it with settings={'alpha': None}"),
         (
             {"settings": {"neighbours": 10, "shrinkage": 1.0, "alpha": 0.5, "history": "last"}},
             "item_knn has no setting to search that is not fixed",
@@ -331,7 +331,7 @@ def test_a_model_with_nothing_to_tune_and_an_unknown_model(data, tmp_path):
 
 def test_no_validation_split(tmp_path):
     data = trs.synthetic_sessions(items=50, sessions=300, seed=1, validation_span="0d")
-    with pytest.raises(InputError, match="--validation-span 1d, or a share such as 10%"):
+    with pytest.raises(InputError, match="validation_span='1d', or a share such as 10%"):
         tune(data, "item_knn", tmp_path / "s")
     assert not list(tmp_path.iterdir())
 

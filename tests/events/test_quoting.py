@@ -42,7 +42,7 @@ def test_swallowed_rows_are_named(names, suffix, end, tmp_path):
     with pytest.raises(InputError) as error:
         read_events(path)
     assert str(error.value).startswith(f"{path}: row 2: a quotation mark opens a field in column 'title'")
-    assert "3 rows would be lost: give --quote none" in str(error.value)
+    assert "3 rows would be lost: give quote='none'" in str(error.value)
     assert count(path, quote="none") == count(path, quote="") == 6
 
 
@@ -64,7 +64,7 @@ def test_swallowed_rows_of_a_part_are_noticed(tmp_path):
 
 def test_a_mark_that_never_closes(tmp_path):
     path = written(tmp_path / "plays.tsv", log(["song", '"Heroes', "song", "song"]))
-    with pytest.raises(InputError, match="give --quote none"):
+    with pytest.raises(InputError, match="give quote='none'"):
         read_events(path)
     assert count(path, quote="none") == 4
 
@@ -99,14 +99,14 @@ def test_a_header_without_quotes(tmp_path):
 
 @pytest.mark.parametrize("quote", ["ab", "a", " ", "\t", 5])
 def test_marks_that_are_none(quote, tmp_path):
-    with pytest.raises(InputError, match="^--quote .*must be one character"):
+    with pytest.raises(InputError, match="^quote=.*must be one character"):
         read_events(written(tmp_path / "plays.tsv", log(["x"])), quote=quote)
 
 
 def test_only_tables_have_quotes(tmp_path):
-    with pytest.raises(InputError, match="--quote is for csv and tsv, and it is read as jsonl"):
+    with pytest.raises(InputError, match="quote= is for csv and tsv, and it is read as jsonl"):
         read_events(written(tmp_path / "log.jsonl", '{"item": "a", "time": 1577836800}\n'), quote="none")
-    with pytest.raises(InputError, match="^--quote: is for text files"):
+    with pytest.raises(InputError, match="^quote= is for text files"):
         read_events("synthetic:items=10,sessions=10", quote="none")
 
 

@@ -217,7 +217,7 @@ def test_a_log_without_times_is_in_the_order_of_its_rows(tmp_path):
 
 def test_a_given_time_column_must_exist(tmp_path):
     path = write(tmp_path / "log.csv", "item,when\nb,1\n")
-    assert "no column 'time' (--time time); columns, nearest first: item, when" in message(path, Columns(time="time"))
+    assert "no column 'time' (time='time'); columns, nearest first: item, when" in message(path, Columns(time="time"))
 
 
 def test_the_order_of_a_large_source_is_kept(tmp_path):
@@ -361,7 +361,7 @@ def test_missing_ids_are_reported_with_column_count_and_row(tmp_path):
     error = message(path, Columns(item="sku", session="visit"))
     assert error == (
         f"{path}: 2 rows have no usable item in column 'sku', the first is row 2, which is empty; fix them, or leave "
-        "them out with --drop-bad-rows"
+        "them out with drop_bad_rows=True"
     )
     path = write(tmp_path / "log.csv", f"sku,time,visit\na,{START},1\nb,{START},\n")
     error = message(path, Columns(item="sku", session="visit"))

@@ -25,18 +25,18 @@ def test_an_unknown_column_is_reported_with_the_nearest_name_first(part):
     with pytest.raises(InputError) as error:
         Columns(**{part: "click_tme"}).resolve(["item", "clicked", "click_time"], "clicks.csv")
     message = str(error.value)
-    assert message.startswith(f"clicks.csv: there is no column 'click_tme' (--{part} click_tme)")
+    assert message.startswith(f"clicks.csv: there is no column 'click_tme' ({part}='click_tme')")
     assert message.endswith("nearest first: click_time, clicked, item")
     assert "\n" not in message
 
 
 def test_a_missing_context_column_is_an_error():
-    with pytest.raises(InputError, match=r"no column 'prize' \(--context prize\).*nearest first: price, item"):
+    with pytest.raises(InputError, match=r"no column 'prize' \(context='prize'\).*nearest first: price, item"):
         Columns(context=("prize",)).resolve(["item", "price"], "clicks.csv")
 
 
 def test_a_log_without_an_item_column_names_the_option_to_use():
-    with pytest.raises(InputError, match="--item NAME; columns, nearest first: article_id, when"):
+    with pytest.raises(InputError, match="item=NAME; columns, nearest first: article_id, when"):
         Columns().resolve(["when", "article_id"], "clicks.csv")
 
 

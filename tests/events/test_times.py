@@ -39,7 +39,7 @@ def test_the_unit_is_detected_from_the_size_of_the_numbers(form, unit, scale):
     times = [form(START * scale), form((START + 60) * scale)]
     events = read_events(log(times))
     assert read(log(times)) == [MICROSECOND, MICROSECOND + 60_000_000]
-    assert f"--time-unit {unit}" in events.notes[0]
+    assert f"time_unit='{unit}'" in events.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_given_unit_is_not_detected():
 
 
 def test_a_wrong_unit_names_the_choices():
-    assert message(log([START]), time_unit="min") == "--time-unit min: choose one of s, ms, us, ns"
+    assert message(log([START]), time_unit="min") == "time_unit='min': choose one of s, ms, us, ns"
 
 
 @given(st.lists(st.integers(10**17, 16 * 10**17), min_size=1, max_size=50))
@@ -159,7 +159,7 @@ def test_an_unreadable_text_is_reported_with_its_row(text):
     error = message(log(["2020-01-01", "2020-01-02", text]))
     assert error.startswith("Arrow table: 1 row has no usable time in column 'time', the first is row 3")
     assert repr(text) in error
-    assert "--drop-bad-rows" in error
+    assert "drop_bad_rows=True" in error
 
 
 def test_a_missing_time_is_reported_with_its_row():
@@ -191,7 +191,7 @@ def test_numbers_far_beyond_a_given_unit_do_not_overflow():
 def test_mixed_units_are_reported_with_both_values():
     error = message(log([START, START * 1000, START]))
     assert f"mixes units: '{START}' (row 1) looks like s, '{START}000' (row 2) like ms" in error
-    assert "--time-unit" in error
+    assert "time_unit=" in error
 
 
 def test_numbers_beside_dates_are_reported_with_both_values():
@@ -202,7 +202,7 @@ def test_numbers_beside_dates_are_reported_with_both_values():
 @pytest.mark.parametrize("small", [0, 17, 20_200_101, 10**8 - 1])
 def test_numbers_too_small_to_detect_their_unit_need_it(small):
     assert f"holds '{small}' (row 2), too small" in message(log([START, small]))
-    assert "give the unit with --time-unit" in message(log([START, small]))
+    assert "give the unit, e.g. time_unit='s'" in message(log([START, small]))
 
 
 @pytest.mark.parametrize(

@@ -130,5 +130,5 @@ def test_a_start_outside_of_the_space_widens_it():
     assert starting_at(space, {**start, "rate": 0.2})["rate"] == (space["rate"][0], Float(0.01, 0.2, log=True))
     assert wide["decay"] == space["decay"]  # does not apply
     for name, value in {"rate": 0.0, "dropout": None, "rows": 8.5}.items():
-        with pytest.raises(InputError, match=f"{name}={value}: .*fix it with --set {name}={value}"):
+        with pytest.raises(InputError, match=f"{name}={value}: .*fix it with settings={{'{name}': {value}}}"):
             starting_at(space, {**start, name: value})

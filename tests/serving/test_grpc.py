@@ -137,5 +137,5 @@ def test_the_warm_up_requests_of_an_export_are_run(exports, tmp_path, signature,
 
 def test_a_port_in_use(server, tmp_path):
     port = int(server.grpc_address.rpartition(":")[2])
-    with pytest.raises(InputError, match=f"--grpc-port {port}"):
+    with pytest.raises(InputError, match=f"grpc_port={port}"):
         trs.serving.Server(tmp_path, rest_port=0, grpc_port=port).start()

@@ -204,7 +204,7 @@ def test_folders_that_cannot_be_served(exports, tmp_path, server):
     with pytest.raises(InputError, match="the folder above"):
         trs.serving.Server(exports / "gru4rec")
     port = int(server.url.rpartition(":")[2])
-    with pytest.raises(InputError, match=f"--rest-port {port}"):
+    with pytest.raises(InputError, match=f"rest_port={port}"):
         trs.serving.Server(tmp_path, rest_port=port, grpc_port=None).start()
 
 

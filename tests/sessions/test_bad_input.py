@@ -24,23 +24,23 @@ def log(sessions=10, **columns):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"gap": "30"}, "--gap 30: must be a number and a unit, such as 30s, 30m, 1h, 2d or 1w"),
-        ({"gap": "0m"}, "--gap 0m: must be longer than 0"),
-        ({"gap": "9e9d"}, "--gap 9e9d: must be a number"),
+        ({"gap": "30"}, "gap='30': must be a number and a unit, such as 30s, 30m, 1h, 2d or 1w"),
+        ({"gap": "0m"}, "gap='0m': must be longer than 0"),
+        ({"gap": "9e9d"}, "gap='9e9d': must be a number"),
         ({"gap": "99999999999w"}, "longer than any log"),
-        ({"test_span": "a week"}, "--test-span a week: must be a number and a unit"),
-        ({"test_span": "ten%"}, "--test-span ten%: must be a share such as 10% or 2.5%"),
-        ({"validation_span": "100%"}, "--validation-span 100%: must be less than 100%"),
-        ({"split_by": "middle"}, "--split-by middle: choose start or end"),
-        ({"unknown_items": "guess"}, "--unknown-items guess: choose drop or keep"),
-        ({"min_item_support": 0}, "--min-item-support 0: must be a whole number of at least 1"),
-        ({"min_session_length": -1}, "--min-session-length -1: must be a whole number of at least 1"),
-        ({"engine": "pandas"}, "--engine pandas: choose duckdb or spark"),
-        ({"spark_master": "local[2]"}, "--spark-master is for --engine spark, and the engine is duckdb"),
-        ({"spark_conf": {"spark.ui.enabled": True}}, "--spark-conf is for --engine spark"),
-        ({"memory": "lots"}, "--memory lots: must be a size such as 4GB or 500MB"),
-        ({"test_input": "x.txt", "test_span": "1d"}, "--test-span and --test-input exclude each other"),
-        ({"context": ["items"]}, "--context items: prepared sessions use this name"),
+        ({"test_span": "a week"}, "test_span='a week': must be a number and a unit"),
+        ({"test_span": "ten%"}, "test_span='ten%': must be a share such as 10% or 2.5%"),
+        ({"validation_span": "100%"}, "validation_span='100%': must be less than 100%"),
+        ({"split_by": "middle"}, "split_by='middle': choose start or end"),
+        ({"unknown_items": "guess"}, "unknown_items='guess': choose drop or keep"),
+        ({"min_item_support": 0}, "min_item_support=0: must be a whole number of at least 1"),
+        ({"min_session_length": -1}, "min_session_length=-1: must be a whole number of at least 1"),
+        ({"engine": "pandas"}, "engine='pandas': choose duckdb or spark"),
+        ({"spark_master": "local[2]"}, "spark_master= is for engine='spark', and the engine is duckdb"),
+        ({"spark_conf": {"spark.ui.enabled": True}}, "spark_conf= is for engine='spark'"),
+        ({"memory": "lots"}, "memory='lots': must be a size such as 4GB or 500MB"),
+        ({"test_input": "x.txt", "test_span": "1d"}, "test_span= and test_input= exclude each other"),
+        ({"context": ["items"]}, "context='items': prepared sessions use this name"),
     ],
 )
 def test_invalid_options(options, expected, tmp_path):
@@ -56,11 +56,11 @@ ALL = {"min_item_support": 1, "validation_span": "0d"}
 @pytest.mark.parametrize(
     ("columns", "options", "expected"),
     [
-        ({"session": None}, {}, "no session and no user column: give --session NAME, or --user NAME"),
+        ({"session": None}, {}, "no session and no user column: give session=NAME, or user=NAME"),
         (UNTIMED, {"gap": "30m", "test_span": "10%"}, "cutting sessions at idle gaps needs times"),
-        (UNTIMED, {}, "give a share of the sessions, as --test-span 10%, or a --test-input FILE"),
-        (UNTIMED, {"test_span": "1d"}, "--test-span 1d needs times, which this log lacks"),
-        (UNTIMED, {"test_span": "10%", "validation_span": "1d"}, "--validation-span 1d needs times"),
+        (UNTIMED, {}, "give a share of the sessions, as test_span='10%', or test_input=FILE"),
+        (UNTIMED, {"test_span": "1d"}, "test_span='1d' needs times, which this log lacks"),
+        (UNTIMED, {"test_span": "10%", "validation_span": "1d"}, "validation_span='1d' needs times"),
         (
             {},
             {"min_item_support": 11},
@@ -74,10 +74,10 @@ ALL = {"min_item_support": 1, "validation_span": "0d"}
         (
             {},
             {"test_span": "30d"},
-            "--test-span 30d leaves nothing to train on: the log is 9d long (2023-11-14T22:13:20Z to",
+            "test_span='30d' leaves nothing to train on: the log is 9d long (2023-11-14T22:13:20Z to",
         ),
-        ({}, {"test_span": "5d", "validation_span": "4d"}, "--test-span 5d and --validation-span 4d leave nothing"),
-        ({}, {"test_span": "60%", "validation_span": "50%"}, "--validation-span 50% leave no session to train on"),
+        ({}, {"test_span": "5d", "validation_span": "4d"}, "test_span='5d' and validation_span='4d' leave nothing"),
+        ({}, {"test_span": "60%", "validation_span": "50%"}, "validation_span='50%' leave no session to train on"),
         (
             {},
             {"validation_span": "1h"},
@@ -114,6 +114,6 @@ def test_a_test_split_without_times(tmp_path):
 
 
 def test_too_little_memory_is_an_error(tmp_path):
-    with pytest.raises(InputError, match=r"^--memory 1MB: not enough for this log, give it more"):
+    with pytest.raises(InputError, match=r"^memory='1MB': not enough for this log, give it more"):
         prepare(log(), tmp_path / "out", memory="1MB", **ALL)
     assert not list(tmp_path.iterdir())

@@ -67,5 +67,5 @@ def test_one_time_of_day_makes_a_span_a_length_of_time(tmp_path):
 
 
 def test_all_dates_as_test(tmp_path):
-    with pytest.raises(InputError, match="--test-span 10d leaves nothing to train on: the log is 10d long"):
+    with pytest.raises(InputError, match="test_span='10d' leaves nothing to train on: the log is 10d long"):
         prepare(log(), tmp_path / "out", min_item_support=1, test_span="10d", validation_span="0d")

@@ -158,29 +158,29 @@ def test_files_that_do_not_fit(tmp_path, out):
     assert "files of several formats (csv, tsv)" in message(f"{folder}/**/*sv", out)
     path = tmp_path / "log.csv"
     path.write_text(text())
-    assert "--columns is for files without a header, and the first line is" in message(path, out, columns=NAMES)
+    assert "columns= is for files without a header, and the first line is" in message(path, out, columns=NAMES)
     assert "must name each of its 5 columns" in message(path, out, columns=NAMES[:4])
     assert "must be a list of names" in message(path, out, columns="item,time")
-    assert "--columns: is for text files, not for a Table" in message(pa.table({"item": [1]}), out, columns=NAMES)
+    assert "columns= is for text files, not for a Table" in message(pa.table({"item": [1]}), out, columns=NAMES)
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"item": [1]}), path)
-    assert "--encoding is for text files, and it is read as parquet" in message(path, out, encoding="latin-1")
+    assert "encoding= is for text files, and it is read as parquet" in message(path, out, encoding="latin-1")
 
 
 def test_a_file_that_is_not_utf8_names_its_line_and_the_option(tmp_path, out):
     path = tmp_path / "log.csv"
     path.write_bytes(text().encode("latin-1"))
     error = message(path, out)
-    assert "not a CSV file in UTF-8: line 2 is b's0,caf\\xe9," in error and "--encoding latin-1" in error
+    assert "not a CSV file in UTF-8: line 2 is b's0,caf\\xe9," in error and "encoding='latin-1'" in error
     path.write_bytes((text(EVENTS[1:2]) * 500 + "é").encode("latin-1"))
-    assert "--encoding latin-1" in message(path, out)
+    assert "encoding='latin-1'" in message(path, out)
     path.write_bytes(text().encode("utf-16"))
-    assert "like UTF-16 (give --encoding utf-16)" in message(path, out)
+    assert "like UTF-16 (give encoding='utf-16')" in message(path, out)
     for name in ("latin1x", "base64", ""):
-        assert f"--encoding {name}: unknown" in message(path, out, encoding=name)
+        assert f"encoding={name!r}: unknown" in message(path, out, encoding=name)
     path.write_bytes(b"item,session\n\x81,1\n")
     error = message(path, out, encoding="cp1252")
-    assert error.startswith(f"{path}: --encoding cp1252: does not fit")
+    assert error.startswith(f"{path}: encoding='cp1252': does not fit")
     path.write_bytes(text().encode("latin-1"))
     assert f"{path}: two columns are called 'a'" in message(path, out, encoding="latin-1", columns=("a",) * 5)
 
@@ -297,10 +297,11 @@ def test_a_table_without_a_header_is_told_of_the_option(tmp_path, out):
     path.write_text("5,2014-03-28T09:46:40Z,19,0\n1,2014-03-28T09:46:40Z,19,0\n")
     error = message(path, out)
     assert (
-        "the first line looks like data: '5,2014-03-28T09:46:40Z,19,0'" in error and "--columns session,time" in error
+        "the first line looks like data: '5,2014-03-28T09:46:40Z,19,0'" in error
+        and "columns=['session', 'time'" in error
     )
     path.write_text("0,2014-03-28T09:46:40Z,19,0\n")
-    assert "rename one, or give --columns" in message(path, out)
+    assert "rename one, or give columns=" in message(path, out)
 
 
 @pytest.mark.parametrize("item", [None, "events", "article"])
@@ -312,7 +313,7 @@ def test_events_without_an_item_name_their_fields(kind, item, tmp_path, out):
     else:
         pq.write_table(pa.table({"session": [1], "events": [[{"aid": 7, "ts": 5}]]}), path)
     error = message(path, out, item=item)
-    assert "choose it with --item NAME; fields of the lists: aid, ts; columns: session, events" in error
+    assert "choose it with item=NAME; fields of the lists: aid, ts; columns: session, events" in error
 
 
 # ---------------------------------------------------------------- rows
@@ -360,7 +361,7 @@ def test_where_on_every_source(kind, condition, keep, tmp_path, out):
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [
-        ("pric > 0", "there is no column 'pric' (--where pric > 0)"),
+        ("pric > 0", "there is no column 'pric' (where='pric > 0')"),
         ('event = "cart"', "texts are written in single quotes, as 'cart'"),
         ("price", "must be true or false for a row"),
         ("price >", "is not SQL"),
@@ -369,7 +370,7 @@ def test_where_on_every_source(kind, condition, keep, tmp_path, out):
         ("sum(price) > 0", "without aggregates and windows"),
         ("random() < 0.5", "not random"),
         ("nope(price)", "nope"),
-        ("price > 100", "no row is left after --where price > 100"),
+        ("price > 100", "no row is left after where='price > 100'"),
         ("item > 5", "Cannot compare values of type VARCHAR"),
         ("", "must be a condition in SQL"),
     ],
@@ -394,7 +395,7 @@ def test_times_of_any_form(form, tmp_path, out, plain):
 def test_times_that_do_not_fit_the_form(tmp_path, out):
     path = tmp_path / "log.csv"
     path.write_text(text([("s1", "a", "3/4/2019 1:02 PM", "view", 1)]))
-    assert "give the form of the times with --time-format" in message(path, out)
+    assert "give the form of the times with time_format=" in message(path, out)
     error = message(path, out, time_format="%d/%m/%Y")
     assert "row 1, which is not of the form %d/%m/%Y: '3/4/2019 1:02 PM'" in error
     assert "must be a form such as" in message(path, out, time_format="%Q")
@@ -443,7 +444,7 @@ def test_the_newest_events_of_long_sessions_are_kept_and_counted(tmp_path, out):
     rows = pq.read_table(out / "train").to_pylist()
     prepare(tmp_path / "newest.csv", out, overwrite=True, **OPTIONS)
     assert pq.read_table(out / "train").to_pylist() == rows
-    assert "must be at least --min-session-length 2" in message(
+    assert "must be at least min_session_length=2" in message(
         tmp_path / "log.csv", tmp_path / "x", max_session_length=1
     )
 

@@ -102,7 +102,7 @@ def test_a_missing_item_or_session_is_a_bad_row(part, tmp_path):
     with pytest.raises(InputError) as error:
         read_events(path)
     assert f"1 row has no usable {part} in column '{part}', the first is row 3" in str(error.value)
-    assert "is a null value (see --null-values): 'NULL'" in str(error.value)
+    assert "is a null value (see null_values=): 'NULL'" in str(error.value)
     events = read_events(path, drop_bad_rows=True)
     assert events.connection.to_pyarrow(events.table.count()).as_py() == 3
     assert events.missing == {part: 1}
@@ -115,7 +115,7 @@ def test_anonymous_sessions_are_counted(tmp_path):
     assert step["null_values"] == {"user": 24}
     assert step["events"] == info["steps"][0]["events"] == 36
     assert set(trs.load(tmp_path / "out").train.column("user")) == {"ann", None}
-    (note,) = [note for note in info["notes"] if "null-values" in note]
+    (note,) = [note for note in info["notes"] if "null_values=" in note]
     assert note.startswith("column 'user': 24 values ('NA', '\\N') stand for no user")
 
 

@@ -11,16 +11,16 @@ from tfrecsession.sessions.spans import in_words, iso, parse_duration, parse_spa
     [("30s", 30), ("30m", 1800), ("1h", 3600), ("1.5h", 5400), ("2d", 172_800), ("1w", 604_800), ("0d", 0)],
 )
 def test_durations(text, seconds):
-    assert parse_duration(text, "--gap") == seconds * 10**6
-    assert parse_span(text, "--test-span").microseconds == seconds * 10**6
+    assert parse_duration(text, "gap") == seconds * 10**6
+    assert parse_span(text, "test_span").microseconds == seconds * 10**6
 
 
 @pytest.mark.parametrize(
     "text", ["", "d", "1", "-1d", "1 d", "1D", "1d2h", "1,5h", "\uff11d", "%", "1%%", "-1%", "100%"]
 )
 def test_invalid_spans(text):
-    with pytest.raises(InputError, match=r"^--test-span "):
-        parse_span(text, "--test-span")
+    with pytest.raises(InputError, match=r"^test_span="):
+        parse_span(text, "test_span")
 
 
 def test_shares_are_exact():

@@ -206,7 +206,7 @@ def test_types_that_spark_lacks_are_rejected(column, kind, source_kind, spark, t
     source = as_source(log, source_kind, tmp_path, "log", spark)[1]
     options = {"context": (column,), "test_span": "50%", "min_item_support": 1}
     error = outcome("spark", source, None, tmp_path, spark, options)
-    assert f"the context column {column!r} is of type" in error and "--engine duckdb" in error
+    assert f"the context column {column!r} is of type" in error and "engine='duckdb'" in error
 
 
 def test_a_line_that_is_too_short(spark, tmp_path):
@@ -276,9 +276,9 @@ def test_pyspark_is_missing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("master", "expected_message"),
     [
-        ("spark://127.0.0.1:1", "--spark-master spark://127.0.0.1:1: cannot be reached"),
+        ("spark://127.0.0.1:1", "spark_master='spark://127.0.0.1:1': cannot be reached"),
         ("k8s://https://127.0.0.1:1", "cannot be reached"),
-        ("spark://somewhere", "--spark-master spark://somewhere: must have a port, e.g. spark://host:7077"),
+        ("spark://somewhere", "spark_master='spark://somewhere': must have a port, e.g. spark://host:7077"),
     ],
 )
 def test_a_master_that_does_not_answer(master, expected_message):

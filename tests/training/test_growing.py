@@ -260,7 +260,7 @@ def test_the_command_trains_from_a_run(folder, older, newer, capsys):
     [
         (["--from", "{folder}/run", "--set", "units=[7]"], "units=[7]: must be [6], with which "),
         (["--from", "{folder}/run", "--set", "joined=True"], "joined=True: must be False, with which "),
-        (["--from", "{folder}/run", "--model", "narm"], "model=narm: must be gru4rec, the model of "),
+        (["--from", "{folder}/run", "--model", "narm"], "--model narm: must be gru4rec, the model of "),
         (["--from", "{folder}/run", "--workers", "2"], "--from: a run is continued by one worker"),
         (["--from", "{folder}/run", "--start", "content"], "start='content'"),
         (["--from", "{folder}/nowhere"], "nowhere is not a run folder"),

@@ -110,7 +110,7 @@ def test_a_checkpoint_of_another_training_is_refused_by_what_differs(data, broke
     arguments = {"data": data, "model": "gru4rec", "out": broken, "settings": TINY, **OPTIONS} | change
     if arguments["data"] == "other":
         arguments["data"] = trs.synthetic_sessions(items=100, sessions=500, seed=2)
-    with pytest.raises(InputError, match=f"checkpoint-.*another training. {difference}.*--overwrite"):
+    with pytest.raises(InputError, match=f"checkpoint-.*another training. {difference}.*overwrite=True"):
         training.train(**arguments)
     assert snapshot.read(broken.with_name("run.unfinished"))  # it can still be resumed
 

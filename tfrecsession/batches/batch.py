@@ -7,7 +7,7 @@ A batch is a flat dict of arrays or tensors, each `[rows, steps]`:
     segment       int32, numbers the sessions of a row; 0 is padding
     visit         int32, the number of the session among those of its user, from 0; position 0 and visit 0 start a user
     user          int32, the user
-    context/NAME  a column of the log, of the input event
+    context/NAME  a column of the log, of the input event: int32 codes or float32, see `sessions.context.Context`
     request/NAME  a column of the event to be predicted, as far as it is known when the recommendation is requested
     weight        float32, how much the target counts
 
@@ -17,6 +17,8 @@ Sessions stand end to end in a row. The targets of a batch are int32 of the same
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
 
 from tfrecsession.errors import InputError
 
@@ -62,67 +64,82 @@ class Reads:
         return {"visits": True, "joined": "joined"}.get(self.users, False)
 
 
-def batch_of(items, position, segment, visit=None, *, context=None, request=None) -> dict:
+def batch_of(items, position, segment, visit=None, columns: dict | None = None) -> dict:
     """Returns the batch of these cells, NumPy arrays or tensors of one shape.
 
     Args:
         items, position, segment, visit: see the module; `visit=None` for sessions that stand alone.
-        context, request: column name -> values.
+        columns: "context/NAME" or "request/NAME" -> values.
     """
     batch = {"items": items, "position": position, "segment": segment}
     if visit is not None:
         batch["visit"] = visit
-    for side, columns in (("context", context), ("request", request)):
-        batch.update({f"{side}/{name}": values for name, values in (columns or {}).items()})
-    return batch
+    return {**batch, **(columns or {})}
 
 
-def names(visits: bool = False) -> tuple[str, ...]:
-    """Returns the keys of a batch, in their order."""
-    return tuple(batch_of(None, None, None, True if visits else None))
+def dtypes(visits: bool = False, context=None) -> dict[str, type]:
+    """Returns the keys of a batch, in their order, and their NumPy types.
+
+    Args:
+        visits: whether it has the key `visit`.
+        context: the `Context` of its columns; None: it has none.
+    """
+    keys = dict.fromkeys(batch_of(None, None, None, True if visits else None), np.int32)
+    return keys | {key: column.dtype for key, column in (context.keys if context else {}).items()}
 
 
-def spec(shape: tuple, visits: bool = False):
-    """Returns the TensorSpecs of a batch and of its targets, int32 of `shape` each."""
+def spec(shape: tuple, visits: bool = False, context=None):
+    """Returns the TensorSpecs of a batch and of its int32 targets, of `shape` each; the rest as in `dtypes`."""
     import tensorflow as tf  # reading a data set does not need it
 
-    cells = tf.TensorSpec(shape, tf.int32)
-    return dict.fromkeys(names(visits), cells), cells
+    batch = {key: tf.TensorSpec(shape, tf.as_dtype(dtype)) for key, dtype in dtypes(visits, context).items()}
+    return batch, tf.TensorSpec(shape, tf.int32)
 
 
-def of_histories(ids, reads: Reads) -> dict:
+def of_histories(ids, reads: Reads, columns: dict | None = None) -> dict:
     """Returns the batch of one session a row, for the recommendation after its last event.
 
     Args:
         ids: int32 [rows, steps], known items, 0 behind the last one.
         reads: what the model reads; earlier sessions of the user are unknown.
+        columns: "context/NAME" or "request/NAME" -> [rows, steps].
     """
     import tensorflow as tf
 
     mask = tf.cast(ids > 0, tf.int32)
     position = tf.cumsum(mask, axis=1, exclusive=True) * mask
-    return batch_of(ids, position, mask, tf.zeros_like(ids) if reads.users == "visits" else None)
+    return batch_of(ids, position, mask, tf.zeros_like(ids) if reads.users == "visits" else None, columns)
 
 
-def of_continuations(ids, visits: bool) -> dict:
+def last_step(batch: dict, length) -> dict:
+    """Returns the last step of each row of a batch of one session a row, [rows, 1]; `length`: int32 [rows]."""
+    import tensorflow as tf
+
+    last = tf.maximum(length - 1, 0)[:, None]
+    return {key: tf.gather(values, last, batch_dims=1) for key, values in batch.items()}
+
+
+def of_continuations(ids, visits: bool, columns: dict | None = None) -> dict:
     """Returns the batch of sessions that have begun before: no position is 0, so that a state carries over.
 
     Args:
         ids: int32 [rows, steps], known items, 0 behind the last one.
         visits: whether the sessions are those of known users.
+        columns: as in `of_histories`.
     """
     import tensorflow as tf
 
     mask = tf.cast(ids > 0, tf.int32)
-    return batch_of(ids, tf.cumsum(mask, axis=1) * mask, mask, mask if visits else None)
+    return batch_of(ids, tf.cumsum(mask, axis=1) * mask, mask, mask if visits else None, columns)
 
 
-def of_users(ids, session) -> dict:
+def of_users(ids, session, columns: dict | None = None) -> dict:
     """Returns the batch of users, a row each: their sessions end to end.
 
     Args:
         ids: int32 [users, steps], known items, 0 or 1 behind the last one.
         session: int32 [users, steps], the session of each event, rising; -1 behind the last one.
+        columns: as in `of_histories`.
     """
     import tensorflow as tf
 
@@ -132,4 +149,4 @@ def of_users(ids, session) -> dict:
     began = tf.argsort(tf.cast(~first, tf.int32), axis=1, stable=True)  # the first steps, session by session
     began = tf.gather(began, tf.maximum(segment - 1, 0), batch_dims=1)
     position = (tf.range(tf.shape(ids)[1]) - began) * mask
-    return batch_of(ids * mask, position, segment, tf.maximum(segment - 1, 0))
+    return batch_of(ids * mask, position, segment, tf.maximum(segment - 1, 0), columns)

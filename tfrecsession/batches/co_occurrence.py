@@ -53,7 +53,7 @@ def age_in_days(sessions: Sessions, argument: str) -> np.ndarray:
     if not sessions.timed:
         raise InputError(
             f"{argument}: needs the times of the events, but this log was prepared without them: leave {argument} "
-            "out, or prepare the log with --time NAME"
+            "out, or prepare the log with time=NAME"
         )
     times = np.asarray(sessions.column("times"), np.int64)
     return (times.max(initial=0) - times) / DAY

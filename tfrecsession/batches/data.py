@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import numpy as np
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.shop.shop import Shop
+from tfrecsession.sessions.context import Context, ContextLog
 from tfrecsession.sessions.prepare import prepare
+from tfrecsession.sessions.statistics import Statistics
 from tfrecsession.sessions.store import SessionArrays, read_prepared
 from tfrecsession.sessions.vocabulary import Items
 
@@ -36,6 +39,7 @@ class Sessions:
         self.role = role
         self.timed = timed
         self.earlier = tuple(earlier)
+        self._encoded = None
 
     @property
     def values(self) -> np.ndarray:
@@ -71,6 +75,20 @@ class Sessions:
         """Returns a further column (`times`, `user`, `event`, a context column), loaded at its first use."""
         return self.arrays.column(name)
 
+    def encoded(self, context: Context | None) -> dict[str, np.ndarray]:
+        """Returns the columns of a `Context`: "context/NAME" or "request/NAME" -> [events], the value of each event.
+
+        Those of the last context are kept. Raises InputError if a column is missing or holds other values than in
+        training.
+        """
+        if context is None:
+            return {}
+        if self._encoded is None or self._encoded[0] is not context:
+            # the rows of a file without times are numbered in `times`
+            names = self.arrays.columns if self.timed else [name for name in self.arrays.columns if name != "times"]
+            self._encoded = context, context.encode(self.column, names, self.offsets, self.timed)
+        return self._encoded[1]
+
     def only(self, kept: np.ndarray) -> Sessions:
         """Selects the sessions where `kept`, bool [sessions], is true; the `earlier` splits stay whole."""
         lengths = np.diff(self.offsets)
@@ -95,6 +113,7 @@ class Sessions:
         by_user: bool | str = False,
         memory: str | int | None = None,
         shard: tuple[int, int] = (0, 1),
+        context: Context | None = None,
         **options,
     ):
         """Returns a `tf.data.Dataset` of `(batch, targets)`, see `tfrecsession.batches.datasets`.
@@ -113,12 +132,16 @@ class Sessions:
         files, a window of shards at a time, within this bound. With `shard`, (i, n), worker i of n reads only its part
         of the files. See `tfrecsession.batches.out_of_core`.
 
+        `context` adds the columns that a model reads, `model.context`; `fit` and `evaluate` add them by themselves.
+
         Raises:
             InputError: `one_target` with `carry` or `by_user`, `by_user` where the log names no users, `memory` where
                 all sessions are needed or too little of it, or an option that the layout does not have.
         """
         from tfrecsession.batches import datasets  # brings in TensorFlow, which reading a data set does not need
 
+        arguments = {"rows": rows, "steps": steps, "carry": carry, "one_target": one_target, "by_user": by_user}
+        arguments |= {"every_event": every_event, "memory": memory, "shard": shard, **options}
         if every_event is None:
             every_event = self.role != "train"
         if carry and one_target:
@@ -135,16 +158,20 @@ class Sessions:
                     raise InputError(f"{name}={value!r}: needs all sessions at once, in their order; leave memory out")
             if not hasattr(self.arrays, "read_shard"):
                 raise InputError(f"memory={memory!r}: must be left out: these sessions are in memory already")
-            dataset = streamed(self.arrays, memory, rows, steps, one_target=one_target, shard=shard, **options)
+            options |= {"one_target": one_target, "shard": shard, "context": context, "timed": self.timed}
+            dataset = streamed(self.arrays, memory, rows, steps, **options)
         elif by_user:
-            dataset = self._batches_by_user(rows, steps, carry, one_target, every_event, by_user, options)
-        elif every_event:
-            dataset = datasets.every_event(self.values, self.offsets, one_target=one_target)
-        elif carry:
-            dataset = datasets.session_parallel(self.values, self.offsets, rows, steps)
+            dataset = self._batches_by_user(rows, steps, carry, one_target, every_event, by_user, context, options)
         else:
-            dataset = datasets.packed(self.values, self.offsets, rows, steps, one_target=one_target, **options)
-        return dataset.of(sessions=self, one_target=one_target, by_user=by_user)
+            encoded = datasets.Encoded(context, self.encoded(context))
+            if every_event:
+                dataset = datasets.every_event(self.values, self.offsets, one_target=one_target, encoded=encoded)
+            elif carry:
+                dataset = datasets.session_parallel(self.values, self.offsets, rows, steps, encoded)
+            else:
+                options |= {"one_target": one_target, "encoded": encoded}
+                dataset = datasets.packed(self.values, self.offsets, rows, steps, **options)
+        return dataset.of(sessions=self, context=context, arguments=arguments, one_target=one_target, by_user=by_user)
 
     def beginnings(self, most: int, seed: int = 0) -> list[list[str]]:
         """Samples at most `most` sessions uniformly, each cut after a random event: example histories for a model."""
@@ -152,7 +179,7 @@ class Sessions:
         sampled = (self[int(session)] for session in random.permutation(len(self))[:most])
         return [self.items.decode(ids[: random.integers(1, len(ids) + 1)]).tolist() for ids in sampled]
 
-    def _batches_by_user(self, rows, steps, carry, one_target, every_event, by_user, options):
+    def _batches_by_user(self, rows, steps, carry, one_target, every_event, by_user, context, options):
         from tfrecsession.batches import datasets
         from tfrecsession.batches.user_sequences import UserSequences
 
@@ -161,15 +188,18 @@ class Sessions:
         if one_target:
             raise InputError("by_user, one_target: must not both be set: a prefix by itself has no earlier sessions")
         users = UserSequences.of(self, self.earlier if every_event else (), joined=by_user == "joined")
+        encoded = datasets.Encoded(context, users.encoded(context))
         if every_event:
-            return datasets.every_event_of_users(users)
+            return datasets.every_event_of_users(users, encoded=encoded)
         if users.overlapping:
             warnings.warn(
                 f"{users.overlapping:,} of {len(self):,} sessions begin before an earlier one of their user has "
                 "ended: each is treated as a separate user",
                 stacklevel=3,
             )
-        return (datasets.user_parallel if carry else datasets.packed_users)(users, rows, steps, **options)
+        return (datasets.user_parallel if carry else datasets.packed_users)(
+            users, rows, steps, encoded=encoded, **options
+        )
 
 
 @dataclass(frozen=True)
@@ -194,6 +224,29 @@ class Data:
     def fingerprint(self) -> str:
         return self.info["fingerprint"]
 
+    def context(self, context=(), request=(), time_zone: str | None = None) -> Context:
+        """Learns context columns from the train split, for `model(data.items, context=...)`, see `Context`.
+
+            data.context(["device", "hour", "gap"], request=["gap", "hour"])
+
+        Args:
+            context: columns that are read of the input events: those of the log, `prepare --context`, and `event`;
+                "gap", "hour", "weekday", "month" and "position" are derived. "NAME:category" and "NAME:number" choose
+                how a column of whole numbers is read.
+            request: columns that are read of the event to be predicted. They must be known when a recommendation is
+                requested.
+            time_zone: of hour, weekday and month, e.g. "Europe/Berlin"; None: that of the data set, else UTC.
+
+        Raises:
+            InputError: a column that the log does not have or that cannot be read, or an unknown time zone.
+        """
+        return self.items.context_log.learn(context, request, time_zone)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """The statistics of `train`, which the defaults of models follow."""
+        return Statistics(self.train.arrays, self.train.timed)
+
 
 def load(path: str | Path) -> Data:
     """Opens a data set that `prepare` wrote.
@@ -206,6 +259,8 @@ def load(path: str | Path) -> Data:
     splits = {}
     for role in ("train", "validation", "test"):
         splits[role] = Sessions(getattr(prepared, role), role, timed, earlier=tuple(splits.values()))
+    time_zone = prepared.info["options"].get("time_zone")
+    prepared.items.context_log = ContextLog(splits["train"], prepared.info["schema"], time_zone)
     return Data(items=prepared.items, info=prepared.info, path=str(path), **splits)
 
 

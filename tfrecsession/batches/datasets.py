@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,16 @@ from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.errors import InputError
 
 NOTHING = "no session has two events or more: there is nothing to train on"
+
+
+class Encoded(NamedTuple):
+    """The context of the events of a log: a `Context`, and "context/NAME" or "request/NAME" -> values [events]."""
+
+    context: object = None
+    columns: dict = {}
+
+
+NONE = Encoded()
 CELLS_A_CHUNK = 1 << 18  # laid out by one call of NumPy: large enough to hide Python's overhead, small in memory
 
 
@@ -28,6 +39,7 @@ def packed(
     seed: int = 0,
     long: str = "newest",
     one_target: bool = False,
+    encoded: Encoded = NONE,
 ) -> tf.data.Dataset:
     """Returns batches of static shape `[rows, steps]` for training; every epoch deals the sessions into new rows.
 
@@ -38,6 +50,7 @@ def packed(
         shuffle: whether to mix sessions and rows, differently in each epoch, always the same under one `seed`.
         long: how to shorten a session of more than `steps` steps: "newest" keeps its last ones, "split" cuts it up.
         one_target: whether to lay out every prefix of every session by itself, with one target after its last step.
+        encoded: the context of the events.
 
     Raises:
         InputError: a shape or `long` that is not allowed, or no session has a target.
@@ -45,7 +58,7 @@ def packed(
     pieces = cutting(rows, steps, long, one_target)(offsets, steps)
     _check_not_empty(pieces)
     layout_of = partial(layout.packed_rows, values, pieces, last_only=one_target)
-    return _dealt(pieces, layout_of, rows, steps, shuffle, seed)
+    return _dealt(pieces, layout_of, rows, steps, shuffle, seed, encoded=encoded)
 
 
 def cutting(rows: int, steps: int, long: str, one_target: bool):
@@ -58,7 +71,9 @@ def cutting(rows: int, steps: int, long: str, one_target: bool):
     return layout.prefixes if one_target else layout.newest if long == "newest" else layout.split
 
 
-def session_parallel(values: np.ndarray, offsets: np.ndarray, rows: int = 64, steps: int = 1) -> tf.data.Dataset:
+def session_parallel(
+    values: np.ndarray, offsets: np.ndarray, rows: int = 64, steps: int = 1, encoded: Encoded = NONE
+) -> tf.data.Dataset:
     """Returns batches of static shape `[rows, steps]` whose rows continue from batch to batch, for models that carry
     their state.
 
@@ -73,11 +88,11 @@ def session_parallel(values: np.ndarray, offsets: np.ndarray, rows: int = 64, st
     def windows(epoch, first, width):
         return lanes.windows(values, pieces, lane, begin, rows, width, first)
 
-    return _in_lanes(windows, int((begin + pieces.lengths).max()), rows, steps)
+    return _in_lanes(windows, int((begin + pieces.lengths).max()), rows, steps, encoded=encoded)
 
 
 def every_event(
-    values: np.ndarray, offsets: np.ndarray, cells: int = 8192, one_target: bool = False
+    values: np.ndarray, offsets: np.ndarray, cells: int = 8192, one_target: bool = False, encoded: Encoded = NONE
 ) -> tf.data.Dataset:
     """Returns batches for evaluation: every event with a predecessor in its session is a target exactly once, however
     long the session. With `one_target` it follows a prefix of its own."""
@@ -85,19 +100,35 @@ def every_event(
     def layouts():
         return layout.every_event(values, offsets, cells, one_target=one_target)
 
-    return _once(layouts, len(values))
+    return _once(layouts, len(values), encoded=encoded)
 
 
-def packed_users(users: UserSequences, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
+def packed_users(
+    users: UserSequences,
+    rows: int = 64,
+    steps: int = 20,
+    *,
+    shuffle: bool = True,
+    seed: int = 0,
+    encoded: Encoded = NONE,
+):
     """Returns batches as `packed` does, of users: the newest `steps` events of each, session after session."""
     _check_shape(rows, steps)
     pieces = users.newest(steps)
     _check_not_empty(pieces)
     layout_of = partial(users.rows_of, pieces)
-    return _dealt(pieces, layout_of, rows, steps, shuffle, seed, visits=not users.joined)
+    return _dealt(pieces, layout_of, rows, steps, shuffle, seed, not users.joined, encoded)
 
 
-def user_parallel(users: UserSequences, rows: int = 64, steps: int = 20, *, shuffle: bool = True, seed: int = 0):
+def user_parallel(
+    users: UserSequences,
+    rows: int = 64,
+    steps: int = 20,
+    *,
+    shuffle: bool = True,
+    seed: int = 0,
+    encoded: Encoded = NONE,
+):
     """Returns batches of static shape `[rows, steps]` whose rows continue from batch to batch: a lane holds the
     sessions of one user in order, then those of the next (arXiv 1706.04148, section 3.3)."""
     _check_shape(rows, steps)
@@ -119,33 +150,43 @@ def user_parallel(users: UserSequences, rows: int = 64, steps: int = 20, *, shuf
         pieces = layout.Pieces(users.offsets[:-1][order], lengths[order])
         return users.windows(pieces, lane, begin, rows, width, first)
 
-    return _in_lanes(windows, int((begin + lengths[plan]).max()), rows, steps, visits=not users.joined)
+    return _in_lanes(windows, int((begin + lengths[plan]).max()), rows, steps, not users.joined, encoded)
 
 
-def every_event_of_users(users: UserSequences, cells: int = 8192) -> tf.data.Dataset:
+def every_event_of_users(users: UserSequences, cells: int = 8192, encoded: Encoded = NONE) -> tf.data.Dataset:
     """Returns batches for evaluation: every user's events in order; each scored event is a target exactly once."""
     scored = users.scored()
 
     def layouts():
         return users.every_event(scored, cells)
 
-    return _once(layouts, len(users.values), visits=not users.joined)
+    return _once(layouts, len(users.values), not users.joined, encoded)
 
 
-def _once(layouts, events: int, visits: bool = False) -> tf.data.Dataset:
+def _once(layouts, events: int, visits: bool = False, encoded: Encoded = NONE) -> tf.data.Dataset:
     """Returns a batch for each layout that `layouts()` yields."""
 
     def elements():
         for laid in layouts():
-            yield laid.batch, laid.targets
+            yield laid.batch_with(encoded.columns), laid.targets
 
-    dataset = tf.data.Dataset.from_generator(elements, output_signature=spec((None, None), visits))
+    signature = spec((None, None), visits, encoded.context)
+    dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
     if events < 10_000_000:  # known for the progress bar where counting is cheap
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in layouts())))
     return Batches(ahead(dataset))
 
 
-def _dealt(pieces: layout.Pieces, layout_of, rows: int, steps: int, shuffle: bool, seed: int, visits: bool = False):
+def _dealt(
+    pieces: layout.Pieces,
+    layout_of,
+    rows: int,
+    steps: int,
+    shuffle: bool,
+    seed: int,
+    visits: bool = False,
+    encoded: Encoded = NONE,
+):
     """Deals pieces into rows anew in each epoch.
 
     layout_of: (packing, first row, last row, steps, rows) -> `Layout`.
@@ -161,12 +202,13 @@ def _dealt(pieces: layout.Pieces, layout_of, rows: int, steps: int, shuffle: boo
             full = -(-(end - begin) // rows) * rows
             laid = layout_of(packing, begin, end, steps, full)
             shape = (full // rows, rows, steps)
-            yield {name: array.reshape(shape) for name, array in laid.batch.items()}, laid.targets.reshape(shape)
+            batch = laid.batch_with(encoded.columns)
+            yield {name: array.reshape(shape) for name, array in batch.items()}, laid.targets.reshape(shape)
 
-    return in_epochs(chunks, spec((None, rows, steps), visits), batches, chunk)
+    return in_epochs(chunks, spec((None, rows, steps), visits, encoded.context), batches, chunk)
 
 
-def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False):
+def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False, encoded: Encoded = NONE):
     """Cuts lanes of `total` steps into batches.
 
     windows: (epoch, first window, width) -> the layouts of that width from that window on.
@@ -179,11 +221,11 @@ def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False):
             count = min(batches - window * chunk, chunk)
             stacked = {
                 name: array.reshape(rows, -1, steps).transpose(1, 0, 2)[:count]
-                for name, array in (*laid.batch.items(), ("targets", laid.targets))
+                for name, array in (*laid.batch_with(encoded.columns).items(), ("targets", laid.targets))
             }
             yield stacked, stacked.pop("targets")
 
-    return in_epochs(chunks, spec((None, rows, steps), visits), batches, chunk)
+    return in_epochs(chunks, spec((None, rows, steps), visits, encoded.context), batches, chunk)
 
 
 def _check_not_empty(pieces: layout.Pieces) -> None:

@@ -32,12 +32,16 @@ class Batches(tf.data.Dataset):
 
     Attributes:
         sessions: the split that the batches are of, `Sessions`; None for pairs.
+        context: the `Context` whose columns are in the batches; None: there are none.
+        arguments: those of `Sessions.batches` that made them.
         interactions: the users x items that the batches are of; None for sessions.
         one_target, by_user: how the batches were made, see `Sessions.batches`.
     """
 
-    sessions = interactions = None
+    sessions = interactions = context = None
     one_target, by_user = False, False
+    arguments: dict | None = None
+    begins_at = (0, 0)
 
     def __init__(
         self,
@@ -70,7 +74,12 @@ class Batches(tf.data.Dataset):
 
     def starting_at(self, epoch: int, batch: int = 0) -> Batches:
         """Returns the batches of `epoch` from number `batch` on, then those of later epochs; see `starting_at`."""
-        return self.restart(int(epoch), int(batch)).of(**self._attributes)
+        return self.restart(int(epoch), int(batch)).of(**self._attributes).of(begins_at=(int(epoch), int(batch)))
+
+    def in_context(self, context) -> Batches:
+        """Returns the same batches with the columns of a `Context`, of a split that they are made from."""
+        made = self.sessions.batches(**self.arguments, context=context)
+        return made if self.begins_at == (0, 0) else made.starting_at(*self.begins_at)
 
     def of_worker(self, index: int, count: int) -> Batches:
         """Returns the batches of worker `index` of `count`: those of its part of the data, where there is a `split`."""
@@ -78,7 +87,8 @@ class Batches(tf.data.Dataset):
 
     @property
     def _attributes(self) -> dict:
-        return {name: getattr(self, name) for name in ("sessions", "interactions", "one_target", "by_user")}
+        names = ("sessions", "interactions", "context", "arguments", "one_target", "by_user")
+        return {name: getattr(self, name) for name in names}
 
 
 def in_epochs(

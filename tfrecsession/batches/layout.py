@@ -37,9 +37,20 @@ class Layout(NamedTuple):
     def batch(self) -> dict[str, np.ndarray]:
         return self.batch_with({})
 
-    def batch_with(self, context: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns the batch with columns of the input events, [rows, steps] each."""
-        return batch_of(self.items, self.position, self.segment, self.visit, context=context)
+    def batch_with(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the batch with columns of the events.
+
+        Args:
+            columns: "context/NAME" or "request/NAME" -> [events], the value of each event itself. The one is read from
+                the input event of a step, the other from its target; without one it is missing: 0, or NaN.
+        """
+        read = {}
+        for key, values in columns.items():
+            of_request = key.startswith("request/")
+            index, has = (self.event, self.targets > 0) if of_request else (self.source, self.segment > 0)
+            missing = values.dtype.type(np.nan if values.dtype.kind == "f" else 0)
+            read[key] = np.where(has, values[index], missing) if len(values) else np.full(has.shape, missing)
+        return batch_of(self.items, self.position, self.segment, self.visit, read)
 
 
 def whole(offsets: np.ndarray) -> Pieces:

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches import datasets, layout
-from tfrecsession.batches.batch import names, spec
+from tfrecsession.batches.batch import dtypes, spec
 from tfrecsession.batches.epochs import in_epochs
 from tfrecsession.batches.packing import Packing, pack, ranges, rows_needed
 from tfrecsession.errors import InputError
@@ -41,6 +41,8 @@ def streamed(
     long: str = "newest",
     one_target: bool = False,
     shard: tuple[int, int] = (0, 1),
+    context=None,
+    timed: bool = True,
 ) -> tf.data.Dataset:
     """Returns batches as `datasets.packed` does, every session once an epoch, from files.
 
@@ -53,13 +55,16 @@ def streamed(
             the order of an epoch depends on `memory` too.
         shard: (i, n): the shards of worker i of n, balanced by size. Every worker gets the same number of batches; a
             worker with less data gets empty ones at the end. The joint batches of n workers differ from those of one.
+        context: the `Context` of the batches; a column of it takes 4 bytes an event.
+        timed: whether the log has times.
 
     Raises:
         InputError: `memory` is too little for the largest shard (the message names the minimum), a file is missing or
             damaged, or there are fewer shards than workers.
     """
     cut = datasets.cutting(rows, steps, long, one_target)
-    return _Stream(arrays, bytes_of(memory), steps, cut, shuffle, seed, one_target).batches(rows, *shard)
+    stream = _Stream(arrays, bytes_of(memory), steps, cut, shuffle, seed, one_target, context, timed)
+    return stream.batches(rows, *shard)
 
 
 class _Shard(NamedTuple):
@@ -68,16 +73,17 @@ class _Shard(NamedTuple):
     events: int
     pieces: int
     rows: int
+    columns: int = 0  # of context
 
     @property
     def held(self) -> int:
         """The bytes that it takes in a window."""
-        return 4 * self.events + 8 * self.pieces + 16 * self.rows
+        return 4 * (1 + self.columns) * self.events + 8 * self.pieces + 16 * self.rows
 
     @property
     def read(self) -> int:
         """The bytes that reading and packing it takes: Arrow's buffers, and about a dozen numbers a piece."""
-        return 24 * self.events + 100 * self.pieces
+        return 24 * (1 + self.columns) * self.events + 100 * self.pieces
 
 
 class _Window(NamedTuple):
@@ -87,6 +93,7 @@ class _Window(NamedTuple):
     pieces: layout.Pieces  # int32 [pieces], row by row
     splits: np.ndarray  # int64 [rows + 1]
     order: np.ndarray  # int64 [rows]
+    columns: dict[str, np.ndarray]  # the context of the events, [events] each
 
     def ordered_rows(self, first: int, last: int, steps: int, last_only: bool) -> layout.Layout:
         """Lays out the rows `order[first:last]`."""
@@ -97,14 +104,28 @@ class _Window(NamedTuple):
 
 
 class _Stream:
-    def __init__(self, arrays: StoredSessions, memory: int, steps: int, cut, shuffle: bool, seed: int, last_only: bool):
+    def __init__(
+        self,
+        arrays: StoredSessions,
+        memory: int,
+        steps: int,
+        cut,
+        shuffle: bool,
+        seed: int,
+        last_only: bool,
+        context,
+        timed: bool,
+    ):
         self.arrays, self.steps, self.cut = arrays, steps, cut
         self.shuffle, self.seed, self.last_only = shuffle, seed, last_only
+        self.context, self.timed = context, timed
+        columns = len(context.keys) if context else 0
         self.shards = []
         for part, group in arrays.shards:
-            values, pieces = self._read(part, group)
+            values, offsets = arrays.read_shard(part, group)
+            pieces = cut(offsets, steps)
             rows = rows_needed(pieces.lengths, steps)
-            self.shards.append(_Shard(part, group, len(values), len(pieces.lengths), rows))
+            self.shards.append(_Shard(part, group, len(values), len(pieces.lengths), rows, columns))
         arrays.check_events(sum(shard.events for shard in self.shards))
         if not sum(shard.rows for shard in self.shards):
             raise InputError(datasets.NOTHING)
@@ -140,7 +161,7 @@ class _Stream:
                 )
             return self.batches(rows // workers, worker, workers)
 
-        return in_epochs(chunks, spec((None, rows, self.steps)), number, chunk, of_worker)
+        return in_epochs(chunks, spec((None, rows, self.steps), False, self.context), number, chunk, of_worker)
 
     def _dealt(self, count: int) -> list[list[_Shard]]:
         """Returns the shards of each worker, balanced by rows: the largest first, to the worker with the fewest."""
@@ -167,15 +188,16 @@ class _Stream:
             while first < len(window.order):
                 last = min(first + size - at % size, len(window.order))
                 laid = window.ordered_rows(first, last, self.steps, self.last_only)
-                held.append({**laid.batch, "targets": laid.targets})
+                held.append({**laid.batch_with(window.columns), "targets": laid.targets})
                 first, at = last, at + last - first
                 if at % size == 0:
                     yield stacked()
             del window  # before the window after the next one is read
         while held or at < batches * rows:
-            empty = np.zeros((min(size - at % size, batches * rows - at), self.steps), np.int32)
-            held.append(dict.fromkeys((*names(), "targets"), empty))
-            at += len(empty)
+            shape = min(size - at % size, batches * rows - at), self.steps
+            kinds = {**dtypes(False, self.context), "targets": np.int32}
+            held.append({name: np.zeros(shape, kind) for name, kind in kinds.items()})
+            at += shape[0]
             yield stacked()
 
     def _windows(self, shards: list[_Shard], epoch: int, at: int) -> Iterator[tuple[_Window, int]]:
@@ -212,20 +234,31 @@ class _Stream:
         values = np.empty(sum(shard.events for shard in shards), np.int32)
         starts, lengths = np.empty((2, sum(shard.pieces for shard in shards)), np.int32)
         splits = np.zeros(sum(shard.rows for shard in shards) + 1, np.int64)
+        keys = self.context.keys if self.context else {}
+        columns = {key: np.empty(len(values), column.dtype) for key, column in keys.items()}
         event = piece = row = 0
         for shard in shards:
-            read, pieces = self._read(shard.part, shard.group)
+            read, pieces, encoded = self._read(shard.part, shard.group)
             packing = pack(pieces.lengths, self.steps, rng)
-            if (len(read), len(packing.order), len(packing)) != shard[2:]:
+            if (len(read), len(packing.order), len(packing)) != shard[2:5]:
                 raise InputError(f"{shard.part}: has changed during training: prepare the data set again")
             values[event : event + shard.events] = read
+            for key, array in encoded.items():
+                columns[key][event : event + shard.events] = array
             starts[piece : piece + shard.pieces] = pieces.starts[packing.order] + event
             lengths[piece : piece + shard.pieces] = pieces.lengths[packing.order]
             splits[row + 1 : row + 1 + shard.rows] = packing.splits[1:] + piece
             event, piece, row = event + shard.events, piece + shard.pieces, row + shard.rows
         order = np.arange(row) if rng is None else rng.permutation(row)
-        return _Window(values, layout.Pieces(starts, lengths), splits, order)
+        return _Window(values, layout.Pieces(starts, lengths), splits, order, columns)
 
-    def _read(self, part: Path, group: int) -> tuple[np.ndarray, layout.Pieces]:
+    def _read(self, part: Path, group: int) -> tuple[np.ndarray, layout.Pieces, dict[str, np.ndarray]]:
         values, offsets = self.arrays.read_shard(part, group)
-        return values, self.cut(offsets, self.steps)
+        encoded = {}
+        if self.context:
+
+            def read(name):
+                return self.arrays.read_column(part, group, name)
+
+            encoded = self.context.encode(read, self.arrays.columns, offsets, self.timed)
+        return values, self.cut(offsets, self.steps), encoded

@@ -104,6 +104,13 @@ class UserSequences:
         """Returns a column of the log with a value per event, [events]."""
         return np.concatenate([split.column(name) for split in self._splits])[self._index]
 
+    def encoded(self, context) -> dict[str, np.ndarray]:
+        """Returns the columns of a `Context`, [events] each, see `Sessions.encoded`; of None there are none."""
+        if context is None:
+            return {}
+        parts = [split.encoded(context) for split in self._splits]
+        return {key: np.concatenate([part[key] for part in parts])[self._index] for key in context.keys}
+
     def newest(self, steps: int) -> Pieces:
         """Returns the last `steps` events of every user; users without a target among them are left out."""
         lengths = np.diff(self.offsets)
@@ -178,7 +185,7 @@ def _numbered(splits: tuple) -> np.ndarray:
     named = [split for split in splits if "user" in split.arrays.columns]
     if len(named) < len(splits) or all(user is None for split in splits for user in split.column("user")):
         raise InputError(
-            "the log names no users, so there are no earlier sessions: prepare it with --user COLUMN, or use a model "
+            "the log names no users, so there are no earlier sessions: prepare it with user=COLUMN, or use a model "
             "that reads one session alone, such as gru4rec, narm, vsknn or slist"
         )
     names = pa.array(np.concatenate([split.column("user") for split in splits]), pa.string()).dictionary_encode()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tfrecsession.cli.output import comparison_table, console, write_json
+from tfrecsession.cli.output import comparison_table, console, print_choices, write_json
 from tfrecsession.cli.run_commands import lengths, settings
 from tfrecsession.errors import InputError
 
@@ -49,7 +49,8 @@ def compare_command(commands, common):
 
 
 def compare(options) -> int:
-    from tfrecsession import batches, evaluation
+    from tfrecsession import batches, evaluation, training
+    from tfrecsession.evaluation.comparison import labelled
 
     runs = words(options.runs)
     models = words(DEFAULT if options.models is None and not runs else options.models or "")
@@ -57,6 +58,8 @@ def compare(options) -> int:
     k = lengths(options.k)
     data = batches.load(options.data)
     screen = console(options.json)
+    for label, kind in map(labelled, models):
+        print_choices(screen, label, training.log_defaults(kind, data, chosen[label]))
     try:
         with Bars(screen) as bars:
             results = evaluation.compare(
@@ -148,7 +151,8 @@ def settings_of(options, models: list[str]) -> dict[str, dict]:
         label, equals, name = word.partition("=")
         if not equals or label not in kinds:
             raise InputError(f"--preset {word}: must be MODEL=NAME, with MODEL one of {', '.join(kinds)}")
-        chosen[label] |= presets.read(name, kinds[label])["settings"]
+        preset = presets.read(name, kinds[label])["settings"]
+        chosen[label] |= training.settings_of(kinds[label], preset)  # complete: nothing in it follows the log
     for label, kind in kinds.items():
         if options.epochs is not None and "epochs" in training.settings_of(kind):
             chosen[label]["epochs"] = options.epochs

@@ -28,7 +28,11 @@ def prepare_command(commands, common):
     command.add_argument("--out", required=True, metavar="DIR", help="folder of the data set to create")
     command.add_argument("--overwrite", action="store_true", help="replace an existing data set")
     columns = command.add_argument_group("columns of the log", "Found by their usual names by default.")
-    for part, text in (("item", "item id"), ("time", "time of the event"), ("session", "session id")):
+    for part, text in (
+        ("item", "item id"),
+        ("time", "time of the event; none: the log has no times"),
+        ("session", "session id"),
+    ):
         columns.add_argument(f"--{part}", metavar="COLUMN", help=text)
     columns.add_argument("--user", metavar="COLUMN", help="user id")
     columns.add_argument("--event", metavar="COLUMN", help="event type (view, cart, ...)")
@@ -52,6 +56,11 @@ def prepare_command(commands, common):
     )
     reading.add_argument(
         "--time-unit", choices=["s", "ms", "us", "ns"], help="unit of integer times (default: detected)"
+    )
+    reading.add_argument(
+        "--time-zone",
+        metavar="ZONE",
+        help="time zone of the hour, weekday and month that models read, e.g. Europe/Berlin (default: UTC)",
     )
     reading.add_argument(
         "--drop-bad-rows", action="store_true", help="drop rows without item, session or readable time"
@@ -165,8 +174,14 @@ def prepare(options) -> None:
             progress = stack.enter_context(ProgressLines("reading")).update
 
         info = make(options.source, options.out, context=context, progress=progress, **given)
+    info = _with_options(info, options)
     screen.print(render(info))
     write_json(info, options.json)
+
+
+def _with_options(info: dict, options) -> dict:
+    """Returns the description of a data set with the options of `prepare` in its notes, in place of arguments."""
+    return {**info, "notes": [options.in_options(note, "prepare") for note in info["notes"]]}
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -187,7 +202,7 @@ def describe(options) -> None:
     from tfrecsession.sessions.describe import describe as look
     from tfrecsession.sessions.describe import render
 
-    info = look(options.data)
+    info = _with_options(look(options.data), options)
     console(options.json).print(render(info))
     write_json(info, options.json)
 

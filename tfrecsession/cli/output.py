@@ -38,6 +38,13 @@ def console(file: str | None = None) -> Console:
     return screen
 
 
+def print_choices(screen: Console, model: str, defaults: dict[str, dict]) -> None:
+    """Prints a line per default that follows the log, with its reason."""
+    for name, choice in defaults.items():
+        line = f"{model}: {name}={choice['value']!r}, because {choice['because']}"
+        screen.print(line, markup=False, soft_wrap=True)
+
+
 def metrics_table(rows: list[dict], title: str) -> Table:
     """Returns a table with one row per model: metrics, scored events, training and evaluation time."""
     table = Table(title=title, title_justify="left")

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from tfrecsession.cli.argument_names import in_options
 from tfrecsession.errors import InputError, WorkerLost
 from tfrecsession.version import __version__
 
@@ -19,13 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest  # `demo` passes them to `prepare`
     options.run_command = main  # `demo` runs the other commands
+    options.in_options = with_options  # `prepare` and `describe` print notes
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)  # `train` passes them to its workers
     try:
         return options.run(options) or 0
     except InputError as error:
         if options.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {command_line_text(error, options.command)}", file=sys.stderr)
         return BAD_INPUT
     except WorkerLost as error:
         if options.debug:
@@ -35,6 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; no partial output was kept", file=sys.stderr)
         return 130
+
+
+def command_line_text(error: InputError, command: str) -> str:
+    """Returns the message of an error with the options of a command in place of Python's arguments."""
+    return error.command_line or with_options(str(error), command)
+
+
+def with_options(text: str, command: str) -> str:
+    """Returns a message with the options of a command in place of Python's arguments."""
+    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return in_options(text, commands.choices[command], commands.choices["prepare"])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
         "See `tfrecsession COMMAND --help` for the options of a command.",
     )
     top.add_argument("--version", action="version", version=f"tfrecsession {__version__}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     common.add_argument("--json", metavar="FILE", help="also write the result as JSON to FILE ('-': standard output)")

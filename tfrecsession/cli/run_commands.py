@@ -11,7 +11,15 @@ from pathlib import Path
 from rich.table import Table
 
 from tfrecsession.cli import launch
-from tfrecsession.cli.output import NOTES, console, evaluation_table, metrics_table, slices_table, write_json
+from tfrecsession.cli.output import (
+    NOTES,
+    console,
+    evaluation_table,
+    metrics_table,
+    print_choices,
+    slices_table,
+    write_json,
+)
 from tfrecsession.errors import InputError
 
 
@@ -116,18 +124,24 @@ def train(options) -> int | None:
     from tfrecsession import batches, presets, training
 
     strategy = training.strategy()  # must be created before TensorFlow runs anything else
-    earlier_settings = {}
+    earlier_settings, defaults = {}, {}
     if options.earlier is not None:
         info = training.open_run(options.earlier).info
         options.model = options.model or info["model"]
         if options.model == info["model"]:  # otherwise `training.train` raises the error
-            earlier_settings = info["settings"]
+            earlier_settings, defaults = info["settings"], info.get("defaults", {})
         grown["grow_from"] = options.earlier
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
     given = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
-    chosen = training.settings_of(options.model, earlier_settings, preset, given)
+    training.settings_of(options.model, earlier_settings, preset, given)  # refuses unknown ones before data is read
     data = batches.load(options.data)
+    is_complete = options.earlier is not None or options.preset is not None
+    chosen = training.settings_of(options.model, earlier_settings, preset, given, data=None if is_complete else data)
+    defaults = defaults if is_complete else training.log_defaults(options.model, data)
+    defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
     k = lengths(options.k)
+    if launch.is_chief():
+        print_choices(console(options.json), options.model, defaults)
     training.train(
         data,
         options.model,
@@ -142,6 +156,7 @@ def train(options) -> int | None:
         verbose=options.json != "-",
         strategy=strategy,
         data_memory=options.data_memory,
+        defaults=defaults,
         **grown,
     )
     if not launch.is_chief():
@@ -297,13 +312,23 @@ def recommend_command(commands, common):
     command.add_argument("saved_model", metavar="DIR", help="a model's folder, or one version of it")
     command.add_argument("items", nargs="*", metavar="ITEM", help="item ids of the session so far, oldest first")
     command.add_argument("--k", type=int, metavar="N", help="number of items to show (default: the k of the export)")
+    for side, what in (("context", "of the items of the session"), ("request", "known of the request")):
+        command.add_argument(
+            f"--{side}",
+            action="append",
+            default=[],
+            metavar="COLUMN=VALUE",
+            help=f"a value of the context {what}; repeatable"
+            + ("; VALUE,VALUE,... gives one for each item" if side == "context" else ""),
+        )
     command.set_defaults(run=recommend)
 
 
 def recommend(options) -> None:
     from tfrecsession import export as exporting
 
-    items, scores = exporting.ask(options.saved_model, [options.items])
+    given = in_context(options, exporting.card_of(options.saved_model).get("context", []))
+    items, scores = exporting.ask(options.saved_model, [options.items], **given)
     answer = [(item, float(score)) for item, score in zip(items[0], scores[0], strict=True) if item]
     if options.k is not None and not 1 <= options.k <= items.shape[1]:
         raise InputError(
@@ -318,6 +343,28 @@ def recommend(options) -> None:
     console(options.json).print(table)
     result = {"history": options.items, "items": [item for item, _ in answer], "scores": [score for _, score in answer]}
     write_json(result, options.json)
+
+
+def in_context(options, known: list[dict]) -> dict:
+    """Parses --context and --request, `COLUMN=VALUE` texts, into the arguments of `export.ask`.
+
+    One value of --context counts for all items of the session, and for the request where the model reads it there too.
+
+    known: the inputs for context in the card of the export.
+    """
+    count, found = len(options.items), {"context": {}, "request": {}}
+    reads = {side: [entry["column"] for entry in known if entry["side"] == side] for side in found}
+    for side in found:
+        for word in getattr(options, side):
+            name, equals, text = word.partition("=")
+            if not (name and equals):
+                raise InputError(f"--{side} {word}: must be COLUMN=VALUE, e.g. --{side} device=phone")
+            every = text.split(",") if count > 1 and text.count(",") == count - 1 else None
+            if side == "context" and (name in reads["context"] or name not in reads["request"]):
+                found["context"][name] = [every or [text] * count]
+            if side == "request" or (name in reads["request"] and not every and name != "time"):
+                found["request"][name] = [text]
+    return {side: columns for side, columns in found.items() if columns}
 
 
 COMMANDS = [train_command, evaluate_command, export_command, recommend_command]
@@ -340,6 +387,8 @@ def settings(given: list[str], of: str | None = None, among=()) -> dict:
             found[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
             found[name] = {"true": True, "false": False}.get(text.lower(), text)
+            if text[:1] == "[" and text[-1:] == "]":  # a list of bare words, as [device,hour]
+                found[name] = [word.strip().strip("'\"") for word in text[1:-1].split(",") if word.strip()]
     return found
 
 

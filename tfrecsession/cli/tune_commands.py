@@ -7,7 +7,7 @@ import logging
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tfrecsession.cli.output import console, write_json
+from tfrecsession.cli.output import console, print_choices, write_json
 from tfrecsession.cli.run_commands import settings
 
 SHOWN = 10  # best trials shown in the table; --json has all of them
@@ -49,15 +49,17 @@ def tune_command(commands, common):
 
 
 def tune(options) -> None:
-    from tfrecsession import batches, evaluation, presets
+    from tfrecsession import batches, evaluation, presets, training
     from tfrecsession.sessions.spans import parse_duration
 
     logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of retraced graphs, but every trial has a new model
     fixed = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else None
-    timeout = parse_duration(options.timeout, "--timeout") / 1e6 if options.timeout else None
+    timeout = parse_duration(options.timeout, "timeout") / 1e6 if options.timeout else None
     out = options.out or f"tuned/{options.model}"
-    screen = console(options.json)
+    screen, data = console(options.json), batches.load(options.data)
+    if preset is None:
+        print_choices(screen, options.model, training.log_defaults(options.model, data, fixed))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task("opening", total=options.trials)
@@ -77,7 +79,7 @@ def tune(options) -> None:
             bar.update(task, description=doing + best, completed=shown)
 
         found = evaluation.tune(
-            batches.load(options.data),
+            data,
             options.model,
             out,
             trials=options.trials,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Entry:
     seed: int
     run: Path
     ours: bool  # whether the comparison makes the run, and makes it again when data, settings or seed differ
+    defaults: dict = field(default_factory=dict)  # which settings follow the log, see `training.log_defaults`
 
 
 def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Evaluation]:
@@ -44,7 +45,7 @@ def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Eval
     if not _fits(entry, data):
         tell("fitting", 0.0)
         epochs = _Epochs(partial(tell, "fitting"))
-        options = {"seed": entry.seed, "k": k, "overwrite": True, "callbacks": [epochs]}
+        options = {"seed": entry.seed, "k": k, "overwrite": True, "callbacks": [epochs], "defaults": entry.defaults}
         training.train(data, entry.kind, entry.run, entry.settings, **options)
     place = out / "scores" / entry.label
     if not _scored(entry, data, place, k):
@@ -130,6 +131,7 @@ def _score(entry: Entry, data: Data, k, folder: Path, tell) -> None:
         },
         "seed": entry.seed,
         "settings": entry.settings,
+        "defaults": run.info.get("defaults", {}),
         "versions": run.info.get("versions", {}),
         "run": f"runs/{entry.label}" if entry.ours else str(entry.run),
         "machine": cost.machine(),

@@ -62,7 +62,7 @@ def compare(
         data: a prepared data set; its test split is scored.
         models: names of models; "small=gru4rec" labels a row, so that one model can have several rows.
         out: the folder to create or resume.
-        settings: label -> settings that differ from the model's defaults.
+        settings: label -> settings that differ from the model's defaults, which follow the log.
         runs: finished run folders to include, or "label=folder".
         k: list lengths to report.
         seed: seed of every fit.
@@ -77,7 +77,7 @@ def compare(
         InputError: an invalid model, label, setting or k; a run or folder made from other data.
     """
     out, k = Path(out).expanduser().absolute(), tuple(dict.fromkeys(k))
-    entries = [_to_fit(word, settings or {}, seed, out) for word in models]
+    entries = [_to_fit(word, settings or {}, seed, out, data) for word in models]
     entries += [_finished_run(word, data) for word in runs]
     _check(data, entries, settings or {}, k)
     fresh = _open_folder(out, data, overwrite)
@@ -106,10 +106,11 @@ def labelled(word: str) -> tuple[str, str]:
     return label.strip(), name.strip() if separator else label.strip()
 
 
-def _to_fit(word: str, settings: dict[str, dict], seed: int, out: Path) -> Entry:
+def _to_fit(word: str, settings: dict[str, dict], seed: int, out: Path, data: Data) -> Entry:
     label, kind = labelled(word)
-    chosen = training.settings_of(kind, settings.get(label, {}))
-    return Entry(label, kind, _plain(chosen), seed, out / "runs" / label, True)
+    given = settings.get(label, {})
+    chosen, defaults = training.settings_of(kind, given, data=data), training.log_defaults(kind, data, given)
+    return Entry(label, kind, _plain(chosen), seed, out / "runs" / label, True, defaults)
 
 
 def _finished_run(word: str | Path, data: Data) -> Entry:
@@ -146,23 +147,23 @@ def _check(data: Data, entries: list[Entry], settings: dict, k) -> None:
                 f"k={length!r}: must be a whole number from 1 to the size of the catalogue, {len(data.items):,}"
             )
     if not data.test.scored_events:
-        raise InputError("the test split has no event to score: prepare the data with a longer --test-span")
+        raise InputError("the test split has no event to score: prepare the data with a longer test_span=")
 
 
 def _open_folder(out: Path, data: Data, overwrite: bool) -> bool:
     """Prepares the folder `out`; returns whether it is new."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"{out}: exists and is not a folder: choose another name for --out")
+        raise InputError(f"{out}: exists and is not a folder: choose another name for out=")
     if out.exists() and any(out.iterdir()):
         known = next((out / name for name in (MARK, "results.json") if (out / name).is_file()), None)
         if known is None:
-            raise InputError(f"{out}: is neither empty nor a comparison (no {MARK}): choose another name for --out")
+            raise InputError(f"{out}: is neither empty nor a comparison (no {MARK}): choose another name for out=")
         folder_data = json.loads(known.read_text()).get("data")
         if not overwrite:
             if folder_data != data.fingerprint:
                 raise InputError(
                     f"{out} compares models on data {folder_data}, but {data.path or 'this data set'} is "
-                    f"{data.fingerprint}: choose another name for --out, or start again with --overwrite"
+                    f"{data.fingerprint}: choose another name for out=, or start again with overwrite=True"
                 )
             return False
         shutil.rmtree(out)

@@ -93,7 +93,7 @@ def _split(options: dict) -> list[str]:
         span = _span_after_the(options["test_span"])
         sentences.append(f"The test split holds the sessions that {when} in the last {span} of the log.")
     validation = options.get("validation_span")
-    if validation and not parse_span(validation, "--validation-span").empty:
+    if validation and not parse_span(validation, "validation_span").empty:
         span = _span_after_the(validation)
         sentences.append(f"The validation split is the {span} before it. No model was fitted to either.")
     if options.get("unknown_items") == "drop":

@@ -65,9 +65,12 @@ def evaluate(
     start = time.perf_counter()
     earlier = sessions.earlier if earlier is None else tuple(earlier)
     every = np.arange(len(values))
-    columns = {name: sessions.column(name) for name in model.reads.context}
-    if not sessions.timed and sessions.role != "train":  # row numbers restart: the split follows train
-        columns.pop("times", None)
+    if model.context:
+        columns = sessions.encoded(model.context)
+    else:
+        columns = {f"context/{name}": sessions.column(name) for name in model.reads.context}
+        if not sessions.timed and sessions.role != "train":  # row numbers restart: the split follows train
+            columns.pop("context/times", None)
     alike = every if model.reads.users or columns else layout.first_alike(values, offsets)
     scored = alike == every  # the others get the rank of the event that equals them
     number = np.cumsum(scored) - 1
@@ -105,14 +108,16 @@ def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray
     if model.reads.users:
         sequences = UserSequences.of(sessions, earlier, joined=model.reads.users == "joined")
         layouts, into = sequences.every_event(sequences.scored()), sequences.event
-        columns = {name: sequences.column(name) for name in columns}
+        if model.context:
+            columns = sequences.encoded(model.context)
+        else:
+            columns = {key: sequences.column(key.partition("/")[2]) for key in columns}
     else:
         one_target = model.reads.one_target
         layouts = layout.every_event(sessions.values, sessions.offsets, scored=scored, one_target=one_target)
         into = np.arange(len(sessions.values))
     for laid in layouts:
-        batch = laid.batch_with({name: column[laid.source] for name, column in columns.items()})
-        yield batch, laid.targets, np.where(laid.event >= 0, into[laid.event], -1)
+        yield laid.batch_with(columns), laid.targets, np.where(laid.event >= 0, into[laid.event], -1)
 
 
 def _checked(model: Recommender, k) -> tuple[int, ...]:

@@ -170,7 +170,7 @@ def _bind(study, out: Path, bound: dict) -> None:
             differ = [key for key in {**before, **value} if before.get(key) != value.get(key)]
             before, value = ({key: side.get(key) for key in differ} for side in (before, value))
         raise InputError(
-            f"{out} holds a search with {name} {before}, and this one has {value}: choose another --out, or remove it"
+            f"{out} holds a search with {name} {before}, and this one has {value}: choose another out=, or remove it"
         )
 
 
@@ -178,7 +178,7 @@ def _bind(study, out: Path, bound: dict) -> None:
 def _locked(out: Path) -> Iterator[None]:
     """Creates the folder and locks it; the lock ends with the process."""
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FILE).exists())):
-        raise InputError(f"{out}: exists and holds no study (no {FILE}): choose another --out")
+        raise InputError(f"{out}: exists and holds no study (no {FILE}): choose another out=")
     try:
         out.mkdir(parents=True, exist_ok=True)
         folder = os.open(out, os.O_RDONLY)
@@ -186,7 +186,7 @@ def _locked(out: Path) -> Iterator[None]:
         raise InputError(f"{out}: cannot write there: {error.strerror}") from None
     try:
         if not lock(folder):
-            raise InputError(f"{out}: another process is tuning there: wait for it, or choose another --out")
+            raise InputError(f"{out}: another process is tuning there: wait for it, or choose another out=")
         yield
     finally:
         os.close(folder)

@@ -57,7 +57,8 @@ def tune(
 ) -> Tuning:
     """Searches a model's settings for the best `metric` on the validation split.
 
-    The first trial has the model's defaults, or those of `preset`, so the best trial is never worse. The sampler is
+    The first trial has the model's defaults, which follow the log, or those of `preset`, so the best trial is never
+    worse. The sampler is
     Optuna's TPE, seeded by `seed` and the number of earlier trials. A model trained by gradient descent reports the
     metric after each epoch; a trial that falls behind the median of the others is pruned. Each trial trains with
     `seed`, so `train` with the same seed repeats the best one. A call on a folder that holds trials adds to them.
@@ -85,11 +86,11 @@ def tune(
     end = time.monotonic() + (np.inf if timeout is None else timeout)
     out = Path(out).expanduser().absolute()
     fixed, report = settings or {}, progress or (lambda doing, trials: None)
-    start = training.settings_of(model, preset or {}, fixed)
+    start = training.settings_of(model, preset or {}, fixed, data=None if preset else data)
     if not data.validation.scored_events:
         raise InputError(
-            f"{data.path or 'the data'} has no validation split to tune on: prepare it again with --validation-span "
-            "1d, or a share such as 10% if the log has no times"
+            f"{data.path or 'the data'} has no validation split to tune on: prepare it again with "
+            "validation_span='1d', or a share such as 10% if the log has no times"
         )
     k = length_of(metric, len(data.items))
     if trials < 1:

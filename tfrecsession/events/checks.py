@@ -41,7 +41,7 @@ class Check:
 
 def missing_id(part: str, column: str, text: ir.StringValue, known: ir.StringValue) -> Check:
     """Returns the check for rows without an id. known: the ids, null where `text` is a null value such as NA."""
-    why = ibis.ifelse(text.isnull() | (text.strip() == ""), "is empty", "is a null value (see --null-values)")
+    why = ibis.ifelse(text.isnull() | (text.strip() == ""), "is empty", "is a null value (see null_values=)")
     return Check(part, column, known.isnull(), why)
 
 
@@ -88,11 +88,11 @@ def detect_unit(log: RawLog, column: str, number: ir.FloatingValue, lowest: floa
     if lowest < SMALLEST:
         raise InputError(
             f"{log.source}: the time column {column!r} holds {low} (row {found['low_row']}), too small to tell "
-            "s, ms, us and ns apart: give the unit with --time-unit"
+            "s, ms, us and ns apart: give the unit, e.g. time_unit='s'"
         )
     raise InputError(
         f"{log.source}: the time column {column!r} mixes units: {low} (row {found['low_row']}) looks like {units[0]}, "
-        f"{high} (row {found['high_row']}) like {units[1]}: must be one unit, or give it with --time-unit"
+        f"{high} (row {found['high_row']}) like {units[1]}: must be one unit, or give it, e.g. time_unit='ms'"
     )
 
 

@@ -1,4 +1,4 @@
-"""Conditions on the rows of a log, `--where "quantity > 0"`, as SQL that is checked before any engine sees it."""
+"""Conditions on the rows of a log, `where="quantity > 0"`, as SQL that is checked before any engine sees it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlglot.errors import SqlglotError
 from tfrecsession.errors import InputError
 from tfrecsession.events.column_names import nearest_first
 
-EXAMPLE = "--where \"quantity > 0 AND country = 'France'\""
+EXAMPLE = "where=\"quantity > 0 AND country = 'France'\""
 
 
 def names_in(condition: str) -> list[str]:
@@ -27,22 +27,22 @@ def columns_of(condition: str, existing: Iterable[str], source: str) -> list[str
 
 def parsed(condition: str) -> exp.Expression:
     if not isinstance(condition, str) or not condition.strip():
-        raise InputError(f"--where {condition!r}: must be a condition in SQL, e.g. {EXAMPLE}")
+        raise InputError(f"where={condition!r}: must be a condition in SQL, e.g. {EXAMPLE}")
     try:
         trees = sqlglot.parse(condition, dialect="duckdb")
     except SqlglotError as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise InputError(
-            f"--where {condition}: is not SQL: {reason}; must be e.g. {EXAMPLE}, with names of columns that SQL "
+            f"where={condition!r}: is not SQL: {reason}; must be e.g. {EXAMPLE}, with names of columns that SQL "
             "reserves in double quotes"
         ) from error
     (tree,) = trees if len(trees) == 1 else (None,)
     if not isinstance(tree, exp.Condition) or tree.find(exp.Query):
-        raise InputError(f"--where {condition}: must be one condition on the columns of a row, e.g. {EXAMPLE}")
+        raise InputError(f"where={condition!r}: must be one condition on the columns of a row, e.g. {EXAMPLE}")
     if tree.find(exp.AggFunc, exp.Window):
-        raise InputError(f"--where {condition}: must look at one row at a time, without aggregates and windows")
+        raise InputError(f"where={condition!r}: must look at one row at a time, without aggregates and windows")
     if tree.find(exp.Rand, exp.Uuid):
-        raise InputError(f"--where {condition}: must be true of the same rows at each reading of the log, not random")
+        raise InputError(f"where={condition!r}: must be true of the same rows at each reading of the log, not random")
     return tree
 
 
@@ -60,6 +60,6 @@ def found_column(name: str, condition: str, existing: list[str], source: str) ->
     if len(alike) == 1:
         return alike[0]
     raise InputError(
-        f"{source}: there is no column {name!r} (--where {condition}); texts are written in single quotes, as "
+        f"{source}: there is no column {name!r} (where={condition!r}); texts are written in single quotes, as "
         f"'{name}'; {nearest_first(name, existing)}"
     )

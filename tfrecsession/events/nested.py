@@ -57,7 +57,7 @@ def _check_item(types: Mapping[str, dt.DataType], columns: Columns, source: str)
     fields = [field for kind in types.values() if _is_list_of_events(kind) for field in kind.value_type.names]
     if fields:
         raise InputError(
-            f"{source}: no item found under {', '.join(wanted)}: choose it with --item NAME; fields of the lists: "
+            f"{source}: no item found under {', '.join(wanted)}: choose it with item=NAME; fields of the lists: "
             f"{', '.join(fields)}; columns: {', '.join(types)}"
         )
 

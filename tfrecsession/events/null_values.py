@@ -39,5 +39,5 @@ def describe_nulls(log: RawLog, part: str, column: str, text: ir.StringColumn, k
     names = ", ".join(f"'{value['value']}'" for value in found[:5])
     return (
         f"column {column!r}: {rows:,} values ({names}) stand for no {part}; if they are ids, list the null values of "
-        "the log with --null-values, '' for none"
+        "the log with null_values=, null_values='' for none"
     )

@@ -19,7 +19,7 @@ WIDEST = 200  # columns; a regular expression for wider rows would be too large
 def check_quote(quote: str | None) -> None:
     fits = quote is None or (isinstance(quote, str) and (quote in ("", NONE) or len(quote) == 1))
     if not fits or (quote and quote != NONE and (quote.isalnum() or quote.isspace())):
-        raise InputError(f"--quote {quote}: must be one character, such as '\"', or none for a file without quotes")
+        raise InputError(f"quote={quote!r}: must be one character, such as '\"', or none for a file without quotes")
 
 
 def quote_mark(quote: str | None) -> str:
@@ -61,8 +61,8 @@ def check_swallowed_rows(log: RawLog) -> None:
     rows = "1 row" if lost == 1 else f"{lost:,} rows"
     raise InputError(
         f"{log.source}: row {at}: a quotation mark opens a field in column {columns[i]!r} that goes on over whole rows "
-        f"(it begins with {text!r}); {rows} would be lost: give --quote none if the file has no quotes, or "
-        "--quote '\"' if these fields are texts of several lines"
+        f"(it begins with {text!r}); {rows} would be lost: give quote='none' if the file has no quotes, or "
+        "quote='\"' if these fields are texts of several lines"
     )
 
 

@@ -67,8 +67,8 @@ class FileOptions:
 
     @property
     def first_given(self) -> str | None:
-        """The option name of the first one that is given besides the format, or None."""
-        given = {"--columns": self.names, "--encoding": self.encoding, "--quote": self.quote}
+        """The argument name of the first one that is given besides the format, or None."""
+        given = {"columns=": self.names, "encoding=": self.encoding, "quote=": self.quote}
         return next((name for name, value in given.items() if value not in (None, ())), None)
 
 
@@ -122,10 +122,10 @@ def reading(source: str) -> Iterator[None]:
         if spark:  # keep the last cause, without the stack trace of the JVM
             text = re.split(r" SQLSTATE: |\n", re.split(r"\[[A-Z][A-Z_.]{4,}\] ", text)[-1])[0]
         if "not utf-8" in text or "invalid UTF-8" in text:
-            text = f"{text.split('Possible ')[0].strip()} Give its encoding, e.g. --encoding latin-1"
+            text = f"{text.split('Possible ')[0].strip()} Give its encoding, e.g. encoding='latin-1'"
         if "unterminated quote" in text or "quote should be followed" in text:
             text = f"{text.splitlines()[0]} unterminated quote: a field opens with a quotation mark and does not end "
-            text += "with one; give --quote none if the file has no quotes"
+            text += "with one; give quote='none' if the file has no quotes"
         # Remove DuckDB's own advice and settings, which the user cannot apply here.
         for advice in ("Possible ", "Try ", "\n  file =", "\nLINE "):
             text = text.split(advice)[0]

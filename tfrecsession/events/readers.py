@@ -29,6 +29,7 @@ from tfrecsession.events.row_filter import filter_rows
 from tfrecsession.events.row_order import KEY, check_key, ranked
 from tfrecsession.events.schema import Columns, EventTable
 from tfrecsession.events.sources import connection_for, is_synthetic, open_log
+from tfrecsession.events.unnamed_times import check_unnamed_times
 
 IDS = ("item", "session", "user", "event")
 
@@ -57,8 +58,8 @@ def read_events(
             RecordBatchReader or any other Arrow stream; an Ibis table; "synthetic:items=1000,..."
             (`tfrecsession.events.shop.shop.Shop`); or "tfds:movielens/100k-ratings", a data set that TensorFlow
             Datasets has prepared on this machine. A stream is copied into a table of `connection`, once.
-        columns: names of the log's columns, a condition on its rows and a second sort key; default: found by their
-            usual names.
+        columns: names of the log's columns (time="none": the log has no times), a condition on its rows and a second
+            sort key; default: found by their usual names.
         connection: an Ibis DuckDB connection, or a `SparkConnection` for sources that Spark `reads`; default: DuckDB
             in memory.
         format: csv, tsv, jsonl, parquet, txt or grouplens; default: by the suffix.
@@ -87,6 +88,8 @@ def read_events(
     log = open_log(source, columns, connection, FileOptions(format, names, encoding, quote))
     log = flatten(log, columns)
     found = columns.resolve(log.columns, log.source)
+    if found.time is None and not columns.timeless:
+        check_unnamed_times(log, found)
     rows_read = None
     if columns.where is not None:
         if log.delimiter is not None and log.fetch(**broken_lines(log))["broken"]:
@@ -105,7 +108,7 @@ def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool,
     undeclared = [part for part, name in names.items() if log.text and name not in log.declared]
     floats = {part: name for part, name in names.items() if log.table[name].type().is_floating()}
     if form.format is not None and columns.time is None:
-        raise InputError(f"{log.source}: --time-format {form.format}: no time column found; name it with --time")
+        raise InputError(f"{log.source}: time_format={form.format!r}: no time column found; name it with time=NAME")
     times = clock.read_times(log.table[columns.time], log.source, _engine_form(log, form)) if columns.time else None
     typed = columns.context if columns.order is None else (*columns.context, columns.order)
     facts = log.fetch(
@@ -119,7 +122,7 @@ def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool,
         **context_counts(log, typed),
     )
     if not facts["rows"] and columns.where is not None:
-        raise InputError(f"{log.source}: no row is left after --where {columns.where}")
+        raise InputError(f"{log.source}: no row is left after where={columns.where!r}")
     if not facts["rows"]:
         raise InputError(f"{log.source}: there are no events in it (no row of data)")
 
@@ -188,7 +191,7 @@ def _time(
         raise mixed_formats(log, column, times)
     if unit is None and facts["lowest_positive"] is not None:
         unit = detect_unit(log, column, times.number, facts["lowest_positive"], facts["highest_number"])
-        notes.append(f"column {column!r} is read as {clock.UNITS[unit]} since 1970 (--time-unit {unit})")
+        notes.append(f"column {column!r} is read as {clock.UNITS[unit]} since 1970 (time_unit={unit!r})")
     if 0 < facts["zoned"] < facts["stamps"]:
         notes.append(f"column {column!r} has times with and without a zone: those without are read as UTC")
     latest = clock.latest_time()
@@ -203,8 +206,8 @@ def _time(
 def _without_bad_rows(log: RawLog, table: ir.Table, failed: list[Check], notes: list[str], drop: bool) -> ir.Table:
     findings = [check.findings(log) for check in (failed if drop else failed[:1])]
     if not drop:
-        form = "give the form of the times with --time-format, " if "ISO 8601" in findings[0] else ""
-        raise InputError(f"{log.source}: {findings[0]}; fix them, {form}or leave them out with --drop-bad-rows")
+        form = "give the form of the times with time_format=, " if "ISO 8601" in findings[0] else ""
+        raise InputError(f"{log.source}: {findings[0]}; fix them, {form}or leave them out with drop_bad_rows=True")
     notes += [f"left out: {finding}" for finding in findings]
     good = table.filter([table[part].notnull() for part in {check.part for check in failed}])
     if not log.connection.to_pyarrow(good.count()).as_py():

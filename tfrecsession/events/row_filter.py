@@ -1,4 +1,4 @@
-"""Conditions on rows, `--where "quantity > 0"`, in DuckDB's SQL on every engine.
+"""Conditions on rows, `where="quantity > 0"`, in DuckDB's SQL on every engine.
 
 In a log that was read as text, a column whose values are all numbers is a number in the condition, and an empty value
 is null.
@@ -6,8 +6,12 @@ is null.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
 from ibis.util import gen_name
 from sqlglot import exp
 
@@ -34,7 +38,7 @@ def filter_rows(log: RawLog, condition: str) -> tuple[RawLog, int]:
     inner, where = log.connection.compile(table), tree.sql(dialect=dialect)
     try:
         if not _query(log, f"SELECT ({where}) AS value FROM ({inner}) AS log")["value"].type().is_boolean():
-            raise InputError(f"{log.source}: --where {condition}: must be true or false for a row, e.g. {EXAMPLE}")
+            raise InputError(f"{log.source}: where={condition!r}: must be true or false for a row, e.g. {EXAMPLE}")
         table = _query(log, f"SELECT * FROM ({inner}) AS log WHERE {where}")
     except InputError:
         raise
@@ -42,12 +46,26 @@ def filter_rows(log: RawLog, condition: str) -> tuple[RawLog, int]:
         spark = type(error).__module__.partition(".")[0] == "pyspark"
         if not spark and not isinstance(error, ENGINES):
             raise
-        reason = " ".join(str(error).partition("\nLINE ")[0].split())[:300]
-        raise InputError(f"{log.source}: --where {condition}: {reason}") from error
+        reason = _reason(str(error), table, used)
+        raise InputError(f"{log.source}: where={condition!r}: {reason}") from error
     if log.text:
         back = {name: table[kept_name] for kept_name, name in zip(kept, used, strict=True)}
         table = table.mutate(**back).drop(*kept)
     return replace(log, table=table.select(*log.columns, ROW)), facts["rows"]
+
+
+def _reason(error: str, table: ir.Table, used: Iterable[str]) -> str:
+    """Returns why a condition does not fit the log in one line, with the types of its columns where these matter."""
+    reason = " ".join(re.split(r"\nLINE |\n+\s*Candidate", error)[0].split())[:300]
+    if re.search("Cannot compare|No function matches|Could not convert|DATATYPE_MISMATCH", reason):
+        words = {name: _kind(table[name].type()) for name in used}
+        columns = ", ".join(f"{name!r} holds {kind}" for name, kind in words.items())
+        return f"compares values of different types: {columns}; a text is compared with a text, as item = '5'"
+    return reason.removeprefix("Binder Error: ").removeprefix("Catalog Error: ")
+
+
+def _kind(kind: dt.DataType) -> str:
+    return "texts" if kind.is_string() else "numbers" if kind.is_numeric() else f"{kind} values"
 
 
 def _query(log: RawLog, sql: str):

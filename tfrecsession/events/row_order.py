@@ -1,4 +1,4 @@
-"""A second sort key, `--order COLUMN`: events are ordered as if the rows of the log were sorted by it."""
+"""A second sort key, `order=COLUMN`: events are ordered as if the rows of the log were sorted by it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY = "__key__"
 def check_key(key: ir.Value, name: str, source: str) -> None:
     """Raises InputError for a column whose values have no order."""
     if key.type().is_nested() or key.type().is_binary():
-        raise InputError(f"{source}: --order {name}: the column holds {key.type()}, which has no order")
+        raise InputError(f"{source}: order={name!r}: the column holds {key.type()}, which has no order")
 
 
 def ranked(log: RawLog, table: ir.Table, timed: bool) -> ir.Table:

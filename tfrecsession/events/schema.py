@@ -17,6 +17,7 @@ USUAL_NAMES = {
     "session": ("session", "session_id"),
     "user": ("user", "user_id"),
 }
+NO_TIMES = "none"
 RESERVED = ("item", "time", "order", "session", "user", "event")
 
 
@@ -26,6 +27,7 @@ class Columns:
 
     `event`, `context` and `order` have no usual name: they are read only if given.
 
+    time: NO_TIMES reads the log as one without times.
     order: a second sort key, for events of equal time; without times, the only one.
     where: a condition in DuckDB's SQL over any columns of the log; other rows are not read.
     """
@@ -41,9 +43,14 @@ class Columns:
 
     def __post_init__(self):
         """Takes whole numbers for names: pandas calls columns without names 0, 1, 2."""
-        for part in (*USUAL_NAMES, "event"):
+        for part in (*USUAL_NAMES, "event", "order"):
             object.__setattr__(self, part, _name(getattr(self, part), part))
         object.__setattr__(self, "context", tuple(_name(name, "context") for name in self.context))
+
+    @property
+    def timeless(self) -> bool:
+        """Whether the log is read as one without times; a column that has this name is one of times."""
+        return self.time == NO_TIMES
 
     def resolve(self, existing: Iterable[str], source: str) -> Columns:
         """Returns the same columns under their names in `existing`; None: the log has no such column.
@@ -57,7 +64,7 @@ class Columns:
         if found["item"] is None:
             raise InputError(
                 f"{source}: no item column found under its usual names "
-                f"({', '.join(USUAL_NAMES['item'])}): choose it with --item NAME; "
+                f"({', '.join(USUAL_NAMES['item'])}): choose it with item=NAME; "
                 f"{_nearest_first('item_id', existing)}"
             )
         for name in self.context:
@@ -89,9 +96,9 @@ class Columns:
         names += names_in(self.where) if self.where is not None else []
         for part, usual in USUAL_NAMES.items():
             given = getattr(self, part)
-            if given is not None:
+            if given is not None and not (part == "time" and self.timeless):
                 names.append(given)
-            elif not set(usual) & set(existing):
+            elif not (part == "time" and self.timeless) and not set(usual) & set(existing):
                 names.extend(usual)
         return [name for name in dict.fromkeys(names) if name not in existing]
 
@@ -99,6 +106,8 @@ class Columns:
         given = getattr(self, part)
         if given is None:
             return next((name for name in USUAL_NAMES.get(part, ()) if name in existing), None)
+        if part == "time" and self.timeless and given not in existing:
+            return None
         if given not in existing:
             raise _no_such_column(part, given, existing, source)
         return given
@@ -113,7 +122,7 @@ def _name(name: Any, argument: str) -> str | None:
 
 
 def _no_such_column(part: str, given: str, existing: list[str], source: str) -> InputError:
-    return InputError(f"{source}: there is no column {given!r} (--{part} {given}); {_nearest_first(given, existing)}")
+    return InputError(f"{source}: there is no column {given!r} ({part}={given!r}); {_nearest_first(given, existing)}")
 
 
 @dataclass

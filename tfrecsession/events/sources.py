@@ -17,6 +17,7 @@ from tfrecsession.events.id_texts import text_of
 from tfrecsession.events.nested import list_types, nesting
 from tfrecsession.events.raw_log import FileOptions, RawLog, number_rows, reading, register
 from tfrecsession.events.schema import Columns
+from tfrecsession.events.unnamed_times import may_hold_times
 
 
 def is_synthetic(source: Any) -> bool:
@@ -44,7 +45,7 @@ def open_log(source: Any, columns: Columns, connection, options: FileOptions | N
 
         return open_on_spark(source, columns, connection, options or FileOptions())
     if options and options.first_given and not is_file(source):
-        raise InputError(f"{options.first_given}: is for text files, not for {_kind(source)}")
+        raise InputError(f"{options.first_given} is for text files, not for {_kind(source)}")
     if is_synthetic(source):
         return _open_shop(source, columns, connection)
     if isinstance(source, str) and source.startswith(PREFIX):
@@ -59,13 +60,15 @@ def open_log(source: Any, columns: Columns, connection, options: FileOptions | N
         return _open_arrow(source, columns, connection, "Arrow table")
     if type(source).__module__.split(".")[0] == "pandas" and hasattr(source, "columns"):
         return _open_arrow(_arrow_from_pandas(source, columns), columns, connection, "DataFrame")
+    if type(source).__module__.split(".")[0] in ("pandas", "polars") and type(source).__name__ == "Series":
+        raise InputError("a Series holds one column: must be a DataFrame with at least the items and the sessions")
     if hasattr(source, "__arrow_c_stream__"):
         name = type(source).__name__
         with reading(name):
             stream = pa.RecordBatchReader.from_stream(source)
         return _store(stream, columns, connection, name)
     if type(source).__module__.startswith("pyspark."):
-        raise InputError('a PySpark DataFrame must be prepared on Spark: engine="spark"')
+        raise InputError("a PySpark DataFrame must be prepared on Spark: engine='spark'")
     raise InputError(
         f"cannot read events from {type(source).__name__}: must be a path, a pandas DataFrame, an Arrow table or "
         "RecordBatchReader, an Ibis table, 'tfds:...' or 'synthetic:...'"
@@ -79,7 +82,9 @@ def _kind(source: Any) -> str:
 def _needed(schema: pa.Schema, columns: Columns, source: str) -> list[str]:
     """Returns the columns to copy: those of the event table, or all where an event is an object in a list."""
     found = nesting({} if len(set(schema.names)) < len(schema) else list_types(schema), columns)
-    return schema.names if found and found.fields else columns.needed(schema.names, source)
+    if found and found.fields:
+        return schema.names
+    return list(dict.fromkeys([*columns.needed(schema.names, source), *may_hold_times(schema, columns)]))
 
 
 def _stream(table: ir.Table) -> pa.RecordBatchReader:
@@ -119,6 +124,9 @@ def _store(stream: pa.RecordBatchReader, columns: Columns, connection, source: s
 def _arrow_from_pandas(frame, columns: Columns) -> pa.Table:
     if getattr(frame.columns, "nlevels", 1) > 1:
         raise InputError("DataFrame: its columns have several levels: give each one name, a text, before")
+    levels = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    if levels:  # an index with a name, such as the times, is a column
+        frame = frame.reset_index(level=levels)
     frame = frame.rename(columns=str)
     arrays = {}
     try:

@@ -84,7 +84,7 @@ def read_times(column: ir.Value, source: str, format: str | None = None) -> Time
         return TimeColumn(column, stamp=_thousandth(epoch_ns(column)))
     raise InputError(
         f"{source}: the time column {column.get_name()!r} is of type {kind}: must be numbers, datetimes or "
-        "ISO 8601 texts; choose such a column with --time"
+        "ISO 8601 texts; choose such a column with time=NAME"
     )
 
 
@@ -155,14 +155,14 @@ def unit_like(number: float) -> str:
 
 def check_unit(unit: str | None) -> None:
     if unit is not None and unit not in UNITS:
-        raise InputError(f"--time-unit {unit}: choose one of {', '.join(UNITS)}")
+        raise InputError(f"time_unit={unit!r}: choose one of {', '.join(UNITS)}")
 
 
 def check_format(format: str | None, unit: str | None) -> None:
     if format is None:
         return
     if unit is not None:
-        raise InputError(f"--time-format and --time-unit {unit} exclude each other: texts or numbers")
+        raise InputError(f"time_format={format!r} and time_unit={unit!r} exclude each other: texts or numbers")
     example = "'%m/%d/%Y %I:%M:%S %p' for 12/31/2019 11:59:00 PM"
     try:
         if not isinstance(format, str) or "%" not in format:
@@ -170,7 +170,7 @@ def check_format(format: str | None, unit: str | None) -> None:
         duckdb.execute("SELECT try_strptime('', ?)", [format])
     except (duckdb.Error, ValueError) as error:
         reason = str(error).partition("\n")[0].split(": ")[-1].rstrip("!")
-        raise InputError(f"--time-format {format}: must be a form such as {example} ({reason})") from None
+        raise InputError(f"time_format={format!r}: must be a form such as {example} ({reason})") from None
 
 
 def latest_time() -> int:

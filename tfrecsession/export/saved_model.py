@@ -21,6 +21,7 @@ from tfrecsession.export.readme import readme
 from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.export.signatures import ServedModel
 from tfrecsession.export.warm_up import write_warm_up
+from tfrecsession.sessions.context_texts import context_texts
 from tfrecsession.staging import NO_ROOM, staged
 from tfrecsession.version import __version__
 
@@ -58,6 +59,14 @@ def write_saved_model(
     - `advance`, recurrent models, adds one event to each of n sessions: `items` string [n] and `state` float32
       [n, width] -> answer and `state`, the input of the session's next event. Zeros start a session. The width is in
       the signature, and in `assets.extra/tfrecsession.json` as `state_width`.
+
+    Signatures of models that read context. The other signatures answer with all context missing. All values are texts,
+    also numbers, and "" is missing. The inputs are listed in `assets.extra/tfrecsession.json` as `context`:
+
+    - `recommend_in_context`: `items`; `context_NAME` string [n, events], aligned with `items`; `request_NAME` string
+      [n], what is known of the request; `context_time` and `request_time`, seconds since 1970, from which gap, hour,
+      weekday and month follow -> answer. `recommend_in_context_filtered`: the same, with `exclude` and `only`.
+    - `advance_in_context`: as `advance`, with string [n] for each column.
 
     Signatures of models with user states (HRNN). A `user_state` is float32 [n, user_width], zeros for a new user. Its
     width is in `assets.extra/tfrecsession.json` as `user_width`:
@@ -130,6 +139,7 @@ def write_saved_model(
             **({"state_width": model.initial_state().shape[1]} if "advance" in model.abilities else {}),
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
             **({"user_width": model.user_width} if "user_states" in model.abilities else {}),
+            **({"context": served.context_inputs.card()} if "context" in model.abilities else {}),
             **(about or {}),
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
@@ -180,22 +190,40 @@ def newest_version(path: str | Path) -> Path:
         return path
     versions = [folder for folder in path.glob("*") if folder.name.isdigit() and (folder / "saved_model.pb").is_file()]
     if not versions:
-        raise InputError(f"{path}: has no SavedModel; make one with `tfrecsession export RUN --out {path}`")
+        raise InputError(
+            f"{path}: has no SavedModel; make one with model.export({str(path)!r})",
+            command_line=f"{path}: has no SavedModel; make one with `tfrecsession export RUN --out {path}`",
+        )
     return max(versions, key=lambda folder: int(folder.name))
 
 
-def ask(path: str | Path, histories) -> tuple[np.ndarray, np.ndarray]:
+def card_of(path: str | Path) -> dict:
+    """Returns the content of an export's `tfrecsession.json`; {} where there is none.
+
+    Raises:
+        InputError: there is no SavedModel.
+    """
+    file = newest_version(path) / "assets.extra" / "tfrecsession.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def ask(path: str | Path, histories, context=None, request=None) -> tuple[np.ndarray, np.ndarray]:
     """Loads a SavedModel and calls its `serving_default`; for many requests use `tfrecsession.serving`.
+
+    With `context` or `request` it calls `recommend_in_context`.
 
     Args:
         path: a SavedModel, or a folder of versions, of which the highest is used.
         histories: lists of item ids, oldest first, in any form that `recommend` takes.
+        context: column -> for each history a list with a value for each event.
+        request: column -> a value for each history.
 
     Returns:
         items object [histories, k] of str, scores float32 [histories, k].
 
     Raises:
-        InputError: there is no SavedModel, its ScaNN index cannot be loaded here, or a value is not an id.
+        InputError: there is no SavedModel, its ScaNN index cannot be loaded here, a value is not an id, or context that
+            the model does not read.
     """
     histories = text_lists(histories, "histories")
     path = newest_version(path)
@@ -204,6 +232,21 @@ def ask(path: str | Path, histories) -> tuple[np.ndarray, np.ndarray]:
     longest = max(map(len, histories), default=0)
     padded = [[*history, *[""] * (longest - len(history))] for history in histories]
     rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))
-    answer = loaded.signatures["serving_default"](items=rows)
+    if context or request:
+        answer = _ask_in_context(loaded, rows, context, request, list(map(len, histories)))
+    else:
+        answer = loaded.signatures["serving_default"](items=rows)
     items = np.array([[item.decode() for item in row] for row in answer["items"].numpy()], dtype=object)
     return items, answer["scores"].numpy()
+
+
+def _ask_in_context(loaded, rows, context, request, lengths: list[int]) -> dict:
+    signature = loaded.signatures.get("recommend_in_context")
+    if signature is None:
+        raise InputError("context: must be left out: this model was exported without context")
+    inputs = context_texts(context, request, lengths, signature.structured_input_signature[1])
+    try:
+        return signature(items=rows, **{name: tf.constant(texts, tf.string) for name, texts in inputs.items()})
+    except tf.errors.InvalidArgumentError as error:
+        line = next((line for line in str(error).splitlines() if line.startswith(tuple(inputs))), str(error))
+        raise InputError(line) from None

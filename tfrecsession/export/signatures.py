@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfrecsession.export.context_inputs import ContextInputs
 from tfrecsession.export.index import ExactIndex
 from tfrecsession.export.user_signatures import user_signatures
 from tfrecsession.export.vocabulary_tables import EXCLUDE, ONLY, VocabularyTables, lookup_tables
@@ -46,6 +47,7 @@ class ServedModel(tf.Module):
         self.index = index or ExactIndex(model)
         self.tables = VocabularyTables(model.items.ids, folder, longest)
         self.user_tables = lookup_tables(model.users, folder, "users.txt") if "users" in model.abilities else None
+        self.context_inputs = ContextInputs(model.context) if "context" in model.abilities else None
         options = Options(k, exclude_seen, self.index, folder)
         signatures = {}
         for ability, make in SIGNATURES.items():
@@ -157,8 +159,50 @@ def remembering_users(model, served: ServedModel, options: Options) -> dict:
     return user_signatures(model, served.tables, options.k, options.exclude_seen)
 
 
+def recommending_in_context(model, served: ServedModel, options: Options) -> dict:
+    """Returns the signatures of a model that reads context; the others answer it with all context missing."""
+    tables, inputs, k, exclude_seen = served.tables, served.context_inputs, options.k, options.exclude_seen
+    count = len(inputs.names)
+
+    @tf.function(input_signature=[HISTORY, *inputs.specs()], autograph=False)
+    def recommend_in_context(items, *texts):
+        """Recommends like `serving_default`, in context. `context_...` holds a value for each event, aligned with
+        `items`; `request_...` holds what is known of each request. All values are texts, also numbers, and `""` is
+        missing. `..._time` is in seconds since 1970; gap (seconds), hour, weekday (0 is Monday) and month follow from
+        it where they are not given."""
+        ids, given = inputs.history(tables, items, texts)
+        return tables.answer(*model.answer(ids, k, exclude_seen, given=given))
+
+    @tf.function(input_signature=[HISTORY, *inputs.specs(), EXCLUDE, ONLY], autograph=False)
+    def recommend_in_context_filtered(items, *more):
+        """Recommends like `recommend_in_context`, filtered by `exclude` and `only`, see `recommend_filtered`."""
+        filters = tables.filters(items, *more[count:])
+        ids, given = inputs.history(tables, items, more[:count])
+        return tables.answer(*model.answer(ids, k, exclude_seen, given=given, **filters))
+
+    found = {
+        "recommend_in_context": recommend_in_context,
+        "recommend_in_context_filtered": recommend_in_context_filtered,
+    }
+    if "advance" not in model.abilities:
+        return found
+    width = model.initial_state().shape[1]
+    state_spec = tf.TensorSpec((None, width), tf.float32, name="state")
+
+    @tf.function(input_signature=[ITEM, state_spec, *inputs.specs(histories=False)], autograph=False)
+    def advance_in_context(items, state, *texts):
+        """Adds one event to each session like `advance`, in context: a value for each event and each request, see
+        `recommend_in_context`."""
+        ids = tables.ids(items)
+        best, scores, after = model.advance_ids(ids, state, k, exclude_seen, inputs.given(items, texts))
+        return tables.answer(best, scores) | {"state": after}
+
+    return found | {"advance_in_context": advance_in_context}
+
+
 SIGNATURES = {
     "recommend": recommending,
+    "context": recommending_in_context,
     "similar_items": finding_similar,
     "vectors": encoding,
     "user_states": remembering_users,

@@ -42,6 +42,8 @@ def example(model, signature, rows: int, events: int) -> dict[str, np.ndarray]:
     for spec in signature.input_signature:
         if spec.name == "users":
             inputs["users"] = np.resize(model.users, rows)
+        elif spec.name.startswith(("context_", "request_")):  # missing
+            inputs[spec.name] = np.full((rows, events)[: len(spec.shape)], "", object)
         elif spec.dtype == tf.float32:
             inputs[spec.name] = np.zeros((rows, width_of[spec.name]), np.float32)
         elif spec.dtype == tf.int32:  # sessions of four events

@@ -2,6 +2,7 @@
 
 from tfrecsession.layers.attention.session_attention import SessionAttention
 from tfrecsession.layers.attention.session_transformer import SessionTransformer
+from tfrecsession.layers.event_input import EventInput
 from tfrecsession.layers.fold_in import FoldIn, first_of_its_session, fold_in
 from tfrecsession.layers.items.item_embedding import ItemEmbedding
 from tfrecsession.layers.items.item_tower import Combined, ItemTower
@@ -26,6 +27,7 @@ __all__ = [
     "STEP_DECAYS",
     "Combined",
     "DiscountedMean",
+    "EventInput",
     "FoldIn",
     "ItemEmbedding",
     "ItemTower",

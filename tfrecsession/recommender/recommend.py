@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists, texts
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.layers.ragged import wanted_first
+from tfrecsession.recommender.in_context import columns_of_histories
 from tfrecsession.recommender.top_items import TopItems, left_out, pairs
 
 BLOCK_BYTES = 256 << 20  # scores held at once: bounds memory, which would be events x catalogue
@@ -29,6 +31,14 @@ class Recommendations(NamedTuple):
     scores: np.ndarray
 
 
+def padded_rows(rows, empty) -> np.ndarray:
+    """Returns arrays of any lengths as one, [rows, longest], with `empty` behind each, in its type."""
+    padded = np.full((len(rows), max(map(len, rows), default=0)), empty, empty.dtype)
+    for row, values in zip(padded, rows, strict=True):
+        row[: len(values)] = values
+    return padded
+
+
 class Recommending(TopItems):
     """Recommendations from histories, and similar items.
 
@@ -36,7 +46,7 @@ class Recommending(TopItems):
     `item_vectors`.
     """
 
-    def answer(self, ids, k: int, exclude_seen: bool = False, allowed=None, exclude=None, only=None):
+    def answer(self, ids, k: int, exclude_seen: bool = False, allowed=None, exclude=None, only=None, given=None):
         """Returns ids and scores of the k best next items of each history.
 
         Padding and unknown items are ignored wherever they stand. A history without a known item gets the most popular
@@ -49,11 +59,13 @@ class Recommending(TopItems):
             allowed: bool [size] or [histories, size], the items that may be recommended; None: all.
             exclude: int32 [histories, any], further items to leave out; 0 and 1 are ignored.
             only: int32 [histories, any], items to choose from; 0 and 1 are ignored, a row of 0 stands for all.
+            given: the context that is given, encoded: "context/NAME" -> [histories, events], "request/NAME" ->
+                [histories], see `recommender.in_context`; None: all of it is missing.
 
         Returns:
             int32 [histories, k], 0 where nothing is left, and float32 [histories, k].
         """
-        encoded, ids, length = self._encode_histories(ids)
+        encoded, ids, length = self._encode_histories(ids, given)
         return self.find(encoded, length > 0, k, left_out(ids, exclude_seen, exclude), allowed, only)
 
     def query_vectors(self, ids):
@@ -67,13 +79,41 @@ class Recommending(TopItems):
         encoded, _, length = self._encode_histories(ids)
         return tf.where(length[:, None] > 0, self.queries(encoded), 0.0)
 
-    def _encode_histories(self, ids):
+    def _encode_histories(self, ids, given=None):
         """Returns the encoded histories [histories, dim], their known ids, padded to the right, and their lengths."""
         known = tf.cast(ids > 1, tf.int32)
-        (ids,) = wanted_first(ids > 1, ids * known)
-        ids = tf.pad(ids, [[0, 0], [0, 1]])  # (histories, events + 1): at least one step, also without histories
+        ids, given = self.known_events(ids, given)
         length = tf.reduce_sum(known, axis=1)  # (histories,)
-        return self.encode_last(of_histories(ids, self.reads), length), ids, length
+        return self.encode_last(self.batch_of_histories(ids, given), length), ids, length
+
+    def known_events(self, ids, given=None, *others):
+        """Moves the known items of histories to the front, with their context; at least one step of padding follows.
+
+        Args:
+            ids: int32 [histories, events].
+            given: as in `answer`.
+            others: int32 [histories, events] each.
+
+        Returns:
+            int32 [histories, events + 1], 0 behind the last known item, `given` of the same shape, and the others,
+            whose padding is 0.
+        """
+        along = [key for key in given or {} if key.startswith("context/")]
+        arrays = wanted_first(ids > 1, tf.where(ids > 1, ids, 0), *(given[key] for key in along), *others)
+        ids, *arrays = (tf.pad(array, [[0, 0], [0, 1]]) for array in arrays)
+        given = {**(given or {}), **dict(zip(along, arrays, strict=False))}
+        return (ids, given, *arrays[len(along) :])
+
+    def batch_of_histories(self, ids, given=None) -> dict:
+        """Returns the batch of one session a row, with the columns that the model reads.
+
+        Args:
+            ids: int32 [rows, steps], known items, 0 behind the last one.
+            given: as in `answer`, its "context/NAME" aligned with `ids`.
+        """
+        batch = of_histories(ids, self.reads)
+        length = tf.reduce_sum(batch["segment"], axis=1)
+        return batch | columns_of_histories(self.context, given or {}, batch["position"], length)
 
     def encode_last(self, batch: dict, length):
         """Encodes each row, one session from its first step, after its last event: `[rows, dim]`.
@@ -86,7 +126,16 @@ class Recommending(TopItems):
         """
         return tf.gather(self.encode(batch, training=False), tf.maximum(length - 1, 0), batch_dims=1)
 
-    def recommend(self, histories, k: int = 20, *, exclude_seen: bool = False, candidates=None) -> Recommendations:
+    def recommend(
+        self,
+        histories,
+        k: int = 20,
+        *,
+        exclude_seen: bool = False,
+        candidates=None,
+        context: Mapping | None = None,
+        request: Mapping | None = None,
+    ) -> Recommendations:
         """Returns the k best next items of each history.
 
         Args:
@@ -96,23 +145,45 @@ class Recommending(TopItems):
             k: how many items, at most the catalogue's.
             exclude_seen: leave out the items of the history.
             candidates: item ids to choose from; None: the whole catalogue.
+            context: for a model that reads context: column -> for each history a list with a value for each event,
+                {"device": [["phone", "phone"]], "time": [[1700000000, 1700000060]]}. None is missing, and so are
+                columns that are not given. Gap, hour, weekday and month follow from "time" (datetimes, ISO texts, or
+                seconds since 1970) unless they are given themselves.
+            request: column -> a value for each history, known of the request: {"device": ["phone"], "time":
+                [1700000090]}.
 
         Raises:
-            InputError: k is not in 1..catalogue, a history is a bare string, a value is not an id, or no candidate is
-                known.
+            InputError: k is not in 1..catalogue, a history is a bare string, a value is not an id, no candidate is
+                known, or context that the model does not read, of another length, or of values that cannot be read.
         """
         self.check_k(k)
         encoded = [self.items.encode(history) for history in text_lists(histories, "histories")]
-        return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates)
+        given = self.given_context(context, request, [len(history) for history in encoded])
+        return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates, given)
 
-    def recommend_ids(self, answer, columns: list, k: int, exclude_seen: bool, candidates) -> Recommendations:
+    def given_context(self, context: Mapping | None, request: Mapping | None, lengths: list[int]) -> dict:
+        """Encodes the context that a request gives, see `Context.given`; a model without context refuses any."""
+        if self.context is not None:
+            return self.context.given(context, request, lengths)
+        for name, columns in (("context", context), ("request", request)):
+            if columns:
+                raise InputError(
+                    f"{name}={list(columns)!r}: must be left out: this {type(self).__name__} was created without it"
+                )
+        return {}
+
+    def recommend_ids(
+        self, answer, columns: list, k: int, exclude_seen: bool, candidates, given: dict | None = None
+    ) -> Recommendations:
         """Runs `answer` over histories of any lengths, block by block.
 
         Args:
             answer: called with an int32 [histories, events] array for each of `columns`, the rest by keyword.
             columns: each an int32 [events] array per history; the first is of item ids.
             k, exclude_seen, candidates: as in `recommend`.
+            given: of `given_context`.
         """
+        given = given or {}
         allowed = None
         if candidates is not None:
             chosen = self.items.encode(texts(candidates, "candidates"))
@@ -120,14 +191,15 @@ class Recommending(TopItems):
             allowed[chosen[chosen > 1]] = True
             if not allowed.any():
                 raise InputError("candidates: must hold an item of the catalogue, none of them is in it")
-        padded = [np.zeros((len(column), max(map(len, column), default=0)), np.int32) for column in columns]
-        for array, column in zip(padded, columns, strict=True):
-            for row, history in zip(array, column, strict=True):
-                row[: len(history)] = history
+        padded = [padded_rows(column, np.int32(0)) for column in columns]
+        for key, values in given.items():
+            of_request = key.startswith("request/")
+            empty = self.context.keys[key].missing if key in self.context.keys else np.int64(0)
+            padded.append(values if of_request else padded_rows(values, empty))
         # a model may hold the session so far at every step: the square of the longest history
         rows, longest = padded[0].shape
         block_rows = max(1, BLOCK_BYTES // (4 * max(self.size, (longest + 1) ** 2)))
-        traced = self._traced(answer, len(columns), int(k), bool(exclude_seen), allowed is not None)
+        traced = self._traced(answer, padded, tuple(given), int(k), bool(exclude_seen), allowed is not None)
         chosen = [] if allowed is None else [tf.constant(allowed)]
         best = [
             traced(*(tf.constant(array[first : first + block_rows]) for array in padded), *chosen)
@@ -138,16 +210,22 @@ class Recommending(TopItems):
         found, scores = (np.concatenate([part[i].numpy() for part in best]) for i in (0, 1))
         return Recommendations(self.items.decode(found), scores)
 
-    def _traced(self, answer, columns: int, k: int, exclude_seen: bool, filtered: bool):
-        """Returns `answer` as one graph for all shapes: a graph per shape would cost seconds each."""
-        key = (answer.__name__, k, exclude_seen, filtered)
+    def _traced(self, answer, padded: list, keys: tuple, k: int, exclude_seen: bool, filtered: bool):
+        """Returns `answer` as one graph for all shapes: a graph per shape would cost seconds each.
+
+        padded: the arrays of ids, then those of the context `keys`.
+        """
+        key = (answer.__name__, keys, k, exclude_seen, filtered)
         if key not in self._answer_graphs:
+            columns = len(padded) - len(keys)
 
             def of_any_shape(*arrays):
-                allowed = arrays[columns] if filtered else None
-                return answer(*arrays[:columns], k=k, exclude_seen=exclude_seen, allowed=allowed)
+                more = {"given": dict(zip(keys, arrays[columns : len(padded)], strict=True))} if keys else {}
+                allowed = arrays[len(padded)] if filtered else None
+                return answer(*arrays[:columns], k=k, exclude_seen=exclude_seen, allowed=allowed, **more)
 
-            spec = [tf.TensorSpec((None, None), tf.int32)] * columns + [tf.TensorSpec((None,), tf.bool)] * filtered
+            spec = [tf.TensorSpec((None,) * array.ndim, array.dtype) for array in padded]
+            spec += [tf.TensorSpec((None,), tf.bool)] * filtered
             graph = tf.function(of_any_shape, input_signature=spec, autograph=False)
             self._answer_graphs[key] = graph.get_concrete_function()
         return self._answer_graphs[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.recommender.learning import Learning
+from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import InPrecision
 from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommending
 from tfrecsession.sessions.vocabulary import Items
@@ -28,11 +30,13 @@ class Recommender(Recommending, InPrecision, keras.Model):
     """
 
     reads = Reads()  # columns of a batch besides the items
+    context = None  # the `Context` of these columns, where the model has learned one
     learning: Learning | None = None  # how it is trained by gradient; None: it is counted
     training_state = ()  # variables that training changes besides Keras' weights
     fitted = False  # whether `fit` was called, also before the model was saved
     longest_history = 1000  # newest items of a history that an export reads by default
     search_space: dict = {}  # setting -> range for `tfrecsession tune`, see `tfrecsession.recommender.search_space`
+    log_defaults: dict = {}  # setting -> its default by the log, see `tfrecsession.recommender.log_defaults`
 
     def __init__(self, items: Items | int, **kwargs):
         super().__init__(**kwargs)
@@ -79,7 +83,8 @@ class Recommender(Recommending, InPrecision, keras.Model):
 
         Exports and reports depend on it: a signature of an export belongs to an ability.
         """
-        found = {"recommend": True, "similar_items": self.finds_similar_items, "vectors": self.scores_by_products}
+        found = {"recommend": True, "context": self.context is not None, "similar_items": self.finds_similar_items}
+        found["vectors"] = self.scores_by_products
         return tuple(name for name, able in found.items() if able)
 
     @property
@@ -106,7 +111,7 @@ class Recommender(Recommending, InPrecision, keras.Model):
         if sessions is not None:
             self.check_vocabulary(sessions.items)
         if isinstance(x, Sessions):
-            return x.batches(one_target=self.reads.one_target, by_user=self.reads.by_user)
+            return x.batches(one_target=self.reads.one_target, by_user=self.reads.by_user, context=self.context)
         if sessions is not None and x.by_user != self.reads.by_user:
             raise InputError(
                 f"by_user={x.by_user!r}: must be {self.reads.by_user!r}; "
@@ -117,6 +122,8 @@ class Recommender(Recommending, InPrecision, keras.Model):
                 f"one_target=False: must be True, as in batches(one_target=True), one target after each prefix: this "
                 f"{type(self).__name__} reads a session from both ends, so it would see the next item"
             )
+        if sessions is not None and self.context is not None and x.context is not self.context:
+            return x.in_context(self.context)
         return x
 
     def check_vocabulary(self, items: Items) -> None:
@@ -216,6 +223,15 @@ class Recommender(Recommending, InPrecision, keras.Model):
         import tfrecsession as trs  # export imports the models
 
         return trs.export.write_saved_model(self, path, k=k, exclude_seen=exclude_seen, **choices)
+
+    @classmethod
+    def for_data(cls, data, **settings) -> Recommender:
+        """Returns a model for `data` with the arguments that follow its log; `settings` win over them.
+
+        `tfrecsession train` and `compare` use the same defaults. `cls(data.items)` has the fixed ones.
+        """
+        known, chosen = inspect.signature(cls.__init__).parameters, following(cls, data.statistics, settings)
+        return cls(data.items, **{name: chosen[name]["value"] for name in chosen if name in known}, **settings)
 
     @classmethod
     def from_preset(cls, name: str, items: Items, **settings) -> Recommender:

@@ -118,7 +118,7 @@ def starting_at(space: dict, settings: dict) -> dict:
         try:
             wide = alternative.widened(value)
         except InputError as error:
-            raise InputError(f"{name}={value!r}: {error}; or fix it with --set {name}={value}") from None
+            raise InputError(f"{name}={value!r}: {error}; or fix it with settings={{{name!r}: {value!r}}}") from None
         ranges = space[name]
         many = isinstance(ranges, tuple)
         widened[name] = tuple(wide if other is alternative else other for other in ranges) if many else wide

@@ -9,12 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches.batch import of_histories
 from tfrecsession.batches.epochs import input_errors_of
 from tfrecsession.errors import InputError
+from tfrecsession.layers.event_input import JOINS, EventInput
 from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
-from tfrecsession.recommender.arguments import refuse
+from tfrecsession.recommender.arguments import check_choice, check_number, refuse
+from tfrecsession.recommender.in_context import context_of
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
@@ -38,6 +39,14 @@ class SequenceModel(Recommender):
             that multiply it; evaluation and recommendations keep the precision of the model's dtype.
         joined: whether all sessions of a user are read as one, the baseline of models with user states (arXiv
             1706.04148). Needs a log with users; the histories of `recommend` are then whole user histories.
+        context: columns of the log that are read of the input events, such as ["device", "hour", "gap"], see
+            `Data.context`; or a `Context`, `data.context(...)`.
+        request: columns that are read of the event to be predicted, such as ["hour", "gap"]. They must be known when a
+            recommendation is requested.
+        context_as: how context joins an event, and a request the state, see `EventInput`: "concatenate", "multiply",
+            "both" or "latent_cross".
+        context_dropout: share of the rows of training that hide all their context, and of the columns that hide their
+            values, so that answers without context, or with a part of it, are good ones.
     """
 
     learning = Learning(
@@ -52,6 +61,10 @@ class SequenceModel(Recommender):
             "optimizer": "adagrad",
             "learning_rate": 0.1,
             "joined": False,
+            "context": (),
+            "request": (),
+            "context_as": "concatenate",
+            "context_dropout": 0.1,
         },
         space={
             "loss": Choice("cross_entropy", *MAXIMAL, when={"sampler": POPULAR}),
@@ -68,13 +81,16 @@ class SequenceModel(Recommender):
             "momentum": Float(0.0, 0.7, when={"optimizer": "adagrad"}),
             "decay": Choice(None, "linear"),
         },
-        arguments=("score_dtype", "joined"),
+        arguments=("score_dtype", "joined", "context", "request", "context_as", "context_dropout"),
+        harmless=("negatives", "score_dtype", "context_dropout"),
         shares_rows=True,
         streams_from_disk=True,
         grows=True,
         half_precision=True,
     )
 
+    event_input = request_input = None  # the layers that read context and request, `EventInput`
+    keeps_input_width = False  # whether the input vectors must keep their width when context joins them
     carried = ()  # a weight [lanes, width] per layer, which carries the state from batch to batch
 
     def __init__(
@@ -83,8 +99,14 @@ class SequenceModel(Recommender):
         negatives: Negatives | str | None = "popularity",
         score_dtype: str | None = None,
         joined: bool = False,
+        context=(),
+        request=(),
+        context_as: str = "concatenate",
+        context_dropout: float = 0.1,
         **kwargs,
     ):
+        check_choice("context_as", context_as, JOINS)
+        check_number("context_dropout", context_dropout, 0, 1)
         super().__init__(items, **kwargs)
         if joined and self.reads.users:
             raise InputError(f"joined={joined}: must be False, {type(self).__name__} tells a user's sessions apart")
@@ -97,6 +119,13 @@ class SequenceModel(Recommender):
             negatives = Popularity(2048, alpha=0.5)
         self.negatives = negatives
         self.score_dtype = score_dtype
+        self.context_as = context_as
+        self.context_dropout = context_dropout
+        self.context = context_of(context, request, self.items)
+        if self.context:
+            self.reads = replace(self.reads, context=self.context.context, request=self.context.request)
+            self.event_input = self._event_input("context")
+            self.request_input = self._event_input("request")
         if isinstance(items, int):
             return  # a saved model reads its sampler's weights from its file
         if negatives is not None:
@@ -111,8 +140,28 @@ class SequenceModel(Recommender):
     def build(self, input_shape=None):
         """Builds the layers that are not built yet, by encoding one empty session; call it last in the constructor."""
         if not self.built:
-            self.encode(of_histories(tf.zeros([1, 1], tf.int32), self.reads))
+            self.encode(self.batch_of_histories(tf.zeros([1, 1], tf.int32)))
+            for side, layer in (("context", self.event_input), ("request", self.request_input)):
+                if layer is not None and not layer.built:
+                    refuse(side, list(getattr(self.context, side)), f"empty: {type(self).__name__} does not read it")
         super().build(input_shape)
+
+    def _event_input(self, side: str):
+        """Returns the layer that reads the columns of a side, or None where there are none."""
+        columns = [(column.name, column.codes, int(column.kind == "category")) for column in self.context.side(side)]
+        if not columns:
+            return None
+        name = {"context": "event_input", "request": "request_input"}[side]
+        keep_width = side == "request" or self.keeps_input_width
+        return EventInput(columns, side, self.context_as, self.context_dropout, keep_width=keep_width, name=name)
+
+    def with_context(self, vectors, batch, training: bool = False):
+        """Joins the context of the input events to their vectors, [rows, steps, dim] -> [rows, steps, dim or more]."""
+        return vectors if self.event_input is None else self.event_input(vectors, batch, training=training)
+
+    def with_request(self, hidden, batch, training: bool = False):
+        """Joins what is known of the requests to the states that are scored, [rows, steps, dim] -> the same."""
+        return hidden if self.request_input is None else self.request_input(hidden, batch, training=training)
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         if not isinstance(loss, RankingLoss):
@@ -147,8 +196,9 @@ class SequenceModel(Recommender):
         """Returns the batches that `tfrecsession train` fits to; with `memory`, read from files."""
         if lanes := settings.get("lanes"):  # the state is carried: sessions in the order of the log
             order = {"by_user": self.reads.by_user, "seed": seed} if self.reads.by_user else {}
+            order["context"] = self.context
             return sessions.batches(rows=lanes, steps=settings["steps"], carry=True, memory=memory, **order)
-        shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory}
+        shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory, "context": self.context}
         return sessions.batches(**shape, seed=seed, one_target=self.reads.one_target, by_user=self.reads.by_user)
 
     def training_loss(self, encoded, targets):
@@ -208,7 +258,15 @@ class SequenceModel(Recommender):
 
     def get_config(self):
         negatives = keras.saving.serialize_keras_object(self.negatives) if self.negatives else None
-        return {**super().get_config(), "negatives": negatives, "score_dtype": self.score_dtype, "joined": self.joined}
+        return {
+            **super().get_config(),
+            "negatives": negatives,
+            "score_dtype": self.score_dtype,
+            "joined": self.joined,
+            "context": self.context.get_config() if self.context else (),
+            "context_as": self.context_as,
+            "context_dropout": self.context_dropout,
+        }
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -9,6 +11,7 @@ from keras import ops
 from tfrecsession.batches.batch import of_continuations
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import texts
+from tfrecsession.recommender.in_context import columns_of_event, joined_time, split_time, time_width
 from tfrecsession.recommender.recommend import Recommendations
 
 
@@ -34,7 +37,8 @@ class Streaming:
     Mixed in before `SequenceModel`. The class defines `encode_from` and `encode_state`, and calls `keep_states(layers)`
     in its constructor. The state of `advance` is `[all states of the model | events so far]`, float32
     `[rows, state_width + 1]`: zeros before the first event, then the same as after a replay of the whole session. Only
-    events with a known item count. The state does not contain the items.
+    events with a known item count. The state does not contain the items. A model that reads gaps also keeps the time of
+    the last event, in three parts that float32 holds exactly.
     """
 
     state_width = 0  # of all states of the model together; 0: it cannot continue from a state
@@ -56,12 +60,13 @@ class Streaming:
             training: whether dropout acts.
 
         Returns:
-            `[rows, steps, dim]`, and float32 [rows, state_width], the state after the last step.
+            `[rows, steps, dim]`, before `with_request`, and float32 [rows, state_width], the state after the last step.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define encode_from")
 
     def encode_state(self, state):
-        """Returns the encoding of the step that left this state: float32 [rows, state_width] -> `[rows, dim]`."""
+        """Returns the encoding of the step that left this state, before `with_request`: float32 [rows, state_width] ->
+        `[rows, dim]`."""
         raise NotImplementedError(f"{type(self).__name__} does not define encode_state")
 
     # Shared by these models ------------------------------------------------------------------------------------------
@@ -96,33 +101,64 @@ class Streaming:
         else:
             state = ops.zeros((ops.shape(batch["position"])[0], self.state_width), "float32")
         encoded, after = self.encode_from(batch, state, training=training)
+        encoded = self.with_request(encoded, batch, training=training)
         if carried:
             for weight, layer_state in zip(carried, self.states(after), strict=True):
                 weight.assign(layer_state)
         return encoded
 
-    def advance_ids(self, ids, state, k: int, exclude_seen: bool = False):
-        """Advances tensors: int32 [rows], float32 [rows, state_width + 1] -> int32 and float32 [rows, k], new state."""
-        state = checked_state(state, tf.shape(ids)[0], self.state_width + 1)
-        before, events = state[:, :-1], state[:, -1:]  # (rows, state_width), (rows, 1)
+    @property
+    def session_width(self) -> int:
+        """The width of the state of `advance`: all states of the model, the count of events, and of their last time."""
+        return self.state_width + 1 + time_width(self.context)
+
+    def advance_ids(self, ids, state, k: int, exclude_seen: bool = False, given: dict | None = None):
+        """Advances tensors by one event.
+
+        Args:
+            ids: int32 [rows].
+            state: float32 [rows, session_width].
+            k, exclude_seen: as in `advance`.
+            given: the context that is given, encoded: "context/NAME" and "request/NAME" -> [rows] each.
+
+        Returns:
+            int32 and float32 [rows, k], and the new state.
+        """
+        state = checked_state(state, tf.shape(ids)[0], self.session_width)
+        width = self.state_width
+        before, events, time = state[:, :width], state[:, width : width + 1], state[:, width + 1 :]
         known = ids[:, None] > 1  # (rows, 1)
-        batch = of_continuations(tf.where(known, ids[:, None], 0), visits=self.reads.users == "visits")
+        seen = tf.cast(events[:, 0], tf.int32)  # (rows,)
+        last = joined_time(time) if time.shape[1] else tf.zeros_like(seen, tf.int64)  # (rows,)
+        columns, last = columns_of_event(self.context, given or {}, seen, last, known[:, 0])
+        batch = of_continuations(tf.where(known, ids[:, None], 0), self.reads.users == "visits", columns)
         after = tf.where(known, self.encode_from(batch, before)[1], before)
         events += tf.cast(known, tf.float32)
         clicked = tf.stack([tf.range(tf.shape(ids)[0]), ids], axis=1) if exclude_seen else None  # (rows, 2)
-        best, scores = self.find(self.encode_state(after), events[:, 0] > 0, k, clicked)
-        return best, scores, tf.concat([after, events], axis=1)  # (rows, state_width + 1)
+        hidden = self.with_request(self.encode_state(after)[:, None], batch)[:, 0]  # (rows, dim)
+        best, scores = self.find(hidden, events[:, 0] > 0, k, clicked)
+        time = [split_time(last)] if time.shape[1] else []
+        return best, scores, tf.concat([after, events, *time], axis=1)  # (rows, session_width)
 
     def initial_state(self, rows: int = 1) -> np.ndarray:
-        """Returns the state of sessions without an event yet: float32 zeros [rows, state_width + 1]."""
+        """Returns the state of sessions without an event yet: float32 zeros [rows, session_width]."""
         if not self.state_width:
             raise InputError(
                 f"this {type(self).__name__} reads a session from both ends, so it cannot continue from a state: "
                 "call recommend with the whole history, or train with bidirectional=False"
             )
-        return np.zeros((rows, self.state_width + 1), np.float32)
+        return np.zeros((rows, self.session_width), np.float32)
 
-    def advance(self, items, state, k: int = 20, *, exclude_seen: bool = False) -> tuple[Recommendations, np.ndarray]:
+    def advance(
+        self,
+        items,
+        state,
+        k: int = 20,
+        *,
+        exclude_seen: bool = False,
+        context: Mapping | None = None,
+        request: Mapping | None = None,
+    ) -> tuple[Recommendations, np.ndarray]:
         """Advances each session by one event, at a cost that does not depend on the session's length.
 
             state = model.initial_state(2)
@@ -134,16 +170,19 @@ class Streaming:
 
         Args:
             items: an item id for each session, in any form that `recommend` takes.
-            state: float32 [rows, state_width + 1], from `initial_state` or the last `advance`.
+            state: float32 [rows, session_width], from `initial_state` or the last `advance`.
             k: how many items, at most the catalogue's.
             exclude_seen: leave out the item just given. The state does not contain the items before it: to drop them
                 too, request a larger k and filter.
+            context, request: for a model that reads context: column -> a value for each session, of the event just
+                given and of the request, see `recommend`.
 
         Returns:
             The k best next items of each session, and the new state.
 
         Raises:
-            InputError: `state` has another shape or a value that is not finite, or the model has no state at all.
+            InputError: `state` has another shape or a value that is not finite, the model has no state at all, or
+                context that cannot be read.
         """
         self.check_k(k)
         width = self.initial_state().shape[1]
@@ -156,5 +195,10 @@ class Streaming:
         if not np.isfinite(state).all():
             raise InputError("state: it holds NaN or infinite values; start again from initial_state")
         ids = np.asarray(self.items.encode(items), np.int32)
-        best, scores, after = self._advance(tf.constant(ids), tf.constant(state), k=k, exclude_seen=exclude_seen)
+        listed = {name: [[value] for value in values] for name, values in (context or {}).items()}
+        given = self.given_context(listed, request, [1] * len(ids))
+        given = {key: tf.constant(np.reshape(values, [len(ids)])) for key, values in given.items()}
+        best, scores, after = self._advance(
+            tf.constant(ids), tf.constant(state), k=k, exclude_seen=exclude_seen, given=given
+        )
         return Recommendations(self.items.decode(best.numpy()), scores.numpy()), after.numpy()

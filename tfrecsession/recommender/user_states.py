@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfrecsession.batches.batch import of_continuations, of_users
 from tfrecsession.events.id_texts import text_lists
 from tfrecsession.layers.ragged import wanted_first
+from tfrecsession.recommender.in_context import columns_of_histories
 from tfrecsession.recommender.recommend import Recommendations
 from tfrecsession.recommender.top_items import left_out
 
@@ -53,8 +54,10 @@ class UserStates:
         session = tf.pad(session, [[0, 0], [0, 1]], constant_values=-1)  # (histories, events + 1)
 
         batch = of_users(ids, session)
-        hidden, _ = self.encode_from(batch, tf.zeros([tf.shape(ids)[0], self.state_width]))
         length = tf.math.count_nonzero(ids > 1, axis=1, dtype=tf.int32)  # (histories,)
+        batch |= columns_of_histories(self.context, {}, batch["position"], length)
+        hidden, _ = self.encode_from(batch, tf.zeros([tf.shape(ids)[0], self.state_width]))
+        hidden = self.with_request(hidden, batch)
         known = tf.reduce_max(session, axis=1) == current  # (histories,)
         return self._find_last(hidden, ids, length, known, k, exclude_seen, allowed, exclude, only)
 
@@ -78,18 +81,22 @@ class UserStates:
     def start_session(self, user_state):
         """Returns the state for a session's first `advance`: float32 [n, user_width] -> [n, state_width + 1]."""
         state = self.state_from_user(user_state)
-        return tf.pad(state, [[0, 0], [0, 1]])  # (n, state_width + 1): no events yet
+        return tf.pad(state, [[0, 0], [0, self.session_width - self.state_width]])  # (n, session_width): no events yet
 
     def finish_session(self, state):
         """Returns the user state after a session, float32 [n, user_width], given the state of its last `advance`."""
-        ended = self.end_session(state[:, :-1])[:, : self.user_width]
-        return tf.where(state[:, -1:] > 0, ended, state[:, : self.user_width])
+        ended = self.end_session(state[:, : self.state_width])[:, : self.user_width]
+        events = state[:, self.state_width : self.state_width + 1]
+        return tf.where(events > 0, ended, state[:, : self.user_width])
 
     def _encode_session(self, ids, user_state):
         (ids,) = wanted_first(ids > 1, ids)
         ids = tf.pad(ids, [[0, 0], [0, 1]])  # (sessions, events + 1): at least one step
         batch = of_continuations(tf.where(ids > 1, ids, 0), visits=True)
+        length = tf.reduce_sum(batch["segment"], axis=1)
+        batch |= columns_of_histories(self.context, {}, tf.maximum(batch["position"] - 1, 0), length)
         hidden, state = self.encode_from(batch, self.state_from_user(user_state))
+        hidden = self.with_request(hidden, batch)
         return hidden, state, ids, tf.math.count_nonzero(ids > 1, axis=1, dtype=tf.int32)
 
     def _find_last(self, hidden, ids, length, known, k, exclude_seen, allowed, exclude, only):

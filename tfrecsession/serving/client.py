@@ -12,12 +12,21 @@ import numpy as np
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists
+from tfrecsession.sessions.context_texts import context_texts
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
 TRANSPORTS = {  # imported on use: REST needs neither gRPC nor TensorFlow
     "http": ("client_rest", "Rest"),
     "https": ("client_rest", "Rest"),
     "grpc": ("client_grpc", "Grpc"),
+}
+
+
+CHOSEN = {  # (whether context is given, whether the answer is filtered) -> the signature
+    (False, False): "serving_default",
+    (False, True): "recommend_filtered",
+    (True, False): "recommend_in_context",
+    (True, True): "recommend_in_context_filtered",
 }
 
 
@@ -74,6 +83,8 @@ class Client:
         *,
         exclude: Iterable[Iterable] | None = None,
         only: Iterable[Iterable] | None = None,
+        context: Mapping | None = None,
+        request: Mapping | None = None,
         signature: str = "serving_default",
         version: int | None = None,
         **inputs,
@@ -90,17 +101,23 @@ class Client:
             k: number of items, at most the k of the export; None: all of them.
             exclude: items that must not be returned, a list for each history.
             only: items that may be returned, a list for each history; an empty list allows the whole catalogue.
-            signature: the default becomes "recommend_filtered" with `exclude` or `only`.
+            context: for a model that reads context: column -> for each history a list with a value for each event, such
+                as {"device": [["phone", "phone"]], "time": [[1700000000, 1700000060]]}; None is missing.
+            request: column -> a value for each history, known of the request: {"device": ["phone"]}.
+            signature: the default becomes "recommend_filtered" with `exclude` or `only`, "recommend_in_context" with
+                `context` or `request`, and "recommend_in_context_filtered" with both.
             version: a version number; None: the highest.
 
         Raises:
-            InputError: a value is not an id, the server refuses the request (unknown model, wrong shape), or k is above
-                that of the export.
+            InputError: a value is not an id, context that the model does not read or of another length, the server
+                refuses the request (unknown model, wrong shape), or k is above that of the export.
             TimeoutError: the server did not answer within the deadline.
         """
         histories = text_lists(histories, "histories")
-        if exclude is not None or only is not None:
-            signature = "recommend_filtered" if signature == "serving_default" else signature
+        filtered, in_context = exclude is not None or only is not None, bool(context or request)
+        if signature == "serving_default":
+            signature = CHOSEN[in_context, filtered]
+        if filtered:
             for name, lists in (("exclude", exclude), ("only", only)):
                 inputs[name] = _filter(name, lists, len(histories))
         if k is not None and k < 1:
@@ -113,6 +130,8 @@ class Client:
             raise InputError(
                 f"signature={signature!r} of {model}: must have the input items, has {', '.join(described['inputs'])}"
             )
+        if in_context or "_in_context" in signature:
+            inputs |= context_texts(context, request, list(map(len, histories)), described["inputs"])
         shape = described["inputs"]["items"]
         rows = padded(histories, shape[1] if shape and len(shape) == 2 else -1)
         answer = self._predict(model, {"items": rows, **inputs}, signature, version, described, end)
@@ -161,6 +180,8 @@ class Client:
         if key not in self._signatures:
             all_of_them = self._patiently(end, self._transport.signatures, model, version)
             if signature not in all_of_them:
+                if signature in CHOSEN.values() and "in_context" in signature:
+                    raise InputError(f"context: must be left out: {model} reads no context")
                 names = ", ".join(sorted(name for name in all_of_them if not name.startswith("__")))
                 raise InputError(f"signature={signature!r}: must be one of {model}'s {names}")
             self._signatures[key] = all_of_them[signature]

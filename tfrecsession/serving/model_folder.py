@@ -64,7 +64,10 @@ class ModelFolder:
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder).expanduser().absolute()
         if not self.folder.is_dir():
-            raise InputError(f"{folder}: no such folder; create one with `tfrecsession export RUN --out {folder}/NAME`")
+            raise InputError(
+                f"{folder}: no such folder; create one with model.export('{folder}/NAME/1')",
+                command_line=f"{folder}: no such folder; create one with `tfrecsession export RUN --out {folder}/NAME`",
+            )
         if any((version / "saved_model.pb").is_file() for version in self.folder.iterdir() if number_of(version)):
             raise InputError(f"{folder}: holds the versions of one model; serve the folder above it")
         self._seen: dict[tuple[str, int], frozenset] = {}  # the files at the last check

@@ -133,7 +133,7 @@ class Server:
             )
         except OSError as error:
             await runner.cleanup()
-            raise self._taken("--rest-port", self.rest_port, error.strerror) from None
+            raise self._taken("rest_port", self.rest_port, error.strerror) from None
         self.url = f"http://{self._at(listener.sockets[0].getsockname()[1])}"
 
         async def close():
@@ -147,7 +147,7 @@ class Server:
         try:
             port = server.add_insecure_port(self._at(self.grpc_port))
         except RuntimeError as error:
-            raise self._taken("--grpc-port", self.grpc_port, str(error)) from None
+            raise self._taken("grpc_port", self.grpc_port, str(error)) from None
         await server.start()
         self.grpc_address = self._at(port)
         return lambda: server.stop(GRACE_SECONDS)
@@ -155,5 +155,5 @@ class Server:
     def _at(self, port: int) -> str:
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
-    def _taken(self, option: str, port: int, why: str) -> InputError:
-        return InputError(f"{option} {port} at {self.host}: cannot listen there ({why}); choose another port")
+    def _taken(self, argument: str, port: int, why: str) -> InputError:
+        return InputError(f"{argument}={port} at {self.host}: cannot listen there ({why}); choose another port")

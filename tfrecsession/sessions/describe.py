@@ -9,25 +9,28 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from tfrecsession.sessions.statistics import Statistics
 from tfrecsession.sessions.store import SPLITS, read_prepared
 from tfrecsession.sessions.vocabulary import Items
 
 
 def describe(path: str | os.PathLike) -> dict:
-    """Returns `dataset.json` with two more keys, `lengths` and `popularity`, computed from the data.
+    """Returns `dataset.json` with three more keys, `lengths`, `popularity` and `statistics`, computed from the data.
 
     - `lengths`: per split `mean`, `median`, `p90`, `p99`, `longest` (events per session) and `histogram`, the number
       of sessions by length ("3-4": 3 or 4 events); None for a split without sessions.
     - `popularity`: of the items in training: `top_1_percent` and `top_10_percent`, the share of the events on the most
       popular items; `gini`, 0 if all items are equally popular, near 1 if one has all events; `median_count`;
       `most_popular`, the first items with their counts.
+    - `statistics`: of training, see `tfrecsession.sessions.statistics.Statistics`; defaults of models follow them.
 
     Raises:
         InputError: `read_prepared` cannot open the folder.
     """
     data = read_prepared(path)
     lengths = {name: _lengths(np.diff(getattr(data, name).offsets)) for name in SPLITS}
-    return {**data.info, "lengths": lengths, "popularity": _popularity(data.items)}
+    statistics = Statistics(data.train, data.info["timed"]).as_dict()
+    return {**data.info, "lengths": lengths, "popularity": _popularity(data.items), "statistics": statistics}
 
 
 def _lengths(lengths: np.ndarray) -> dict | None:
@@ -61,7 +64,7 @@ def render(info: dict) -> Group:
     head = Text.assemble((info["source"], "bold"), f"  {info['items']:,} items, fingerprint {info['fingerprint']}")
     parts = [head, _splits(info), _steps(info)]
     if "lengths" in info:
-        parts += [_length_table(info), _popularity_line(info["popularity"])]
+        parts += [_length_table(info), _popularity_line(info["popularity"]), _statistics_line(info["statistics"])]
     return Group(*parts, *(Text(f"note: {note}") for note in info["notes"]))
 
 
@@ -114,4 +117,12 @@ def _popularity_line(popularity: dict) -> Text:
         f"Popularity: 1% of the items have {popularity['top_1_percent']:.1%} of the events, 10% have "
         f"{popularity['top_10_percent']:.1%}; Gini {popularity['gini']:.3f}; "
         f"median {popularity['median_count']:,} events; most popular: {best}"
+    )
+
+
+def _statistics_line(statistics: dict) -> Text:
+    return Text(
+        f"Train: {statistics['session_length']:.1f} events a session, {statistics['repeats']:.1%} of them repeats; "
+        f"{statistics['events_per_item']:.1f} events an item; {statistics['density']:.3%} of all pairs of session and "
+        f"item; {statistics['turnover']:.1%} of the newest events on items that the older half of the log lacks"
     )

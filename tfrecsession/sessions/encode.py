@@ -30,22 +30,23 @@ def encode_split(split: Split, vocabulary: ir.Table, unknown: str, length: int, 
     if unknown == "keep" or not step_counts.steps[-1]["events"]:
         return replace(split, events=known)
 
-    advice = "it has no item of training; keep such items with --unknown-items keep"
+    advice = "it has no item of training; keep such items with unknown_items='keep'"
     step_counts.record("items unknown in training", advice=advice, **_counts(known, db))
     recounted = session_table(split.log, known)
     long = recounted.filter(recounted.events >= length)
     sessions = split.sessions.select("session", "label").inner_join(long, "session")
     sessions = db.store(sessions)
     known = db.store(known.semi_join(sessions, "session"))
-    step_counts.record(f"sessions shorter than {length}", advice="lower --min-session-length", **_counts(known, db))
+    step_counts.record(f"sessions shorter than {length}", advice="lower min_session_length=", **_counts(known, db))
     return replace(split, events=known, sessions=sessions)
 
 
 def _record(split: Split, items: int, db: ScratchDatabase) -> None:
     sessions = split.sessions
     counts = db.numbers(sessions, events=sessions.events.sum(), sessions=sessions.count())
-    option = "--validation-span and --test-span" if split.name == "train" else f"--{split.name}-span"
-    split.step_counts.record("split by time", advice=f"no session lies in it, see {option}", items=items, **counts)
+    option = "validation_span= and test_span=" if split.name == "train" else f"{split.name}_span="
+    step = "split by time" if split.log.timed else "split by order"
+    split.step_counts.record(step, advice=f"no session lies in it, see {option}{split.advice}", items=items, **counts)
 
 
 def _counts(events: ir.Table, db: ScratchDatabase) -> dict[str, int]:

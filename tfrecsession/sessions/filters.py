@@ -67,8 +67,8 @@ def long_and_frequent(
     The events are only counted, not copied; only the counts are stored.
     """
     filters = (
-        _Filter("session", length, f"sessions shorter than {length}", f"lower --min-session-length {length}"),
-        _Filter("item", support, f"items with fewer than {support} events", f"lower --min-item-support {support}"),
+        _Filter("session", length, f"sessions shorter than {length}", f"lower min_session_length={length}"),
+        _Filter("item", support, f"items with fewer than {support} events", f"lower min_item_support={support}"),
     )
     kept, alive, dead = Kept(), {}, None
     for turn in count():

@@ -10,6 +10,7 @@ from tfrecsession.events.null_values import null_values
 from tfrecsession.events.quoting import check_quote
 from tfrecsession.events.raw_log import FileOptions
 from tfrecsession.events.schema import Columns
+from tfrecsession.sessions.derived_context import zone_table
 from tfrecsession.sessions.spans import Span, parse_duration, parse_span
 
 ON_DISK = ("items", "times", "start")  # columns of prepared sessions that the event table does not have
@@ -51,43 +52,48 @@ class Options:
     encoding: str | None = None
     time_format: str | None = None
     max_session_length: int | None = None
+    time_zone: str | None = None
 
     def checked(self) -> Options:
         """Returns the options with all defaults that do not depend on the log; raises InputError for invalid values."""
         given = self.test_input is not None
         if self.engine not in ("duckdb", "spark"):
-            raise InputError(f"--engine {self.engine}: choose duckdb or spark")
+            raise InputError(f"engine={self.engine!r}: choose duckdb or spark")
         if not MEMORY.fullmatch(str(self.memory)):
-            raise InputError(f"--memory {self.memory}: must be a size such as 4GB or 500MB")
+            raise InputError(f"memory={self.memory!r}: must be a size such as 4GB or 500MB")
         if self.split_by not in ("start", "end"):
-            raise InputError(f"--split-by {self.split_by}: choose start or end")
+            raise InputError(f"split_by={self.split_by!r}: choose start or end")
         if self.unknown_items not in (None, "drop", "keep"):
-            raise InputError(f"--unknown-items {self.unknown_items}: choose drop or keep")
+            raise InputError(f"unknown_items={self.unknown_items!r}: choose drop or keep")
         check_quote(self.quote)
+        try:
+            zone_table(self.time_zone)
+        except InputError as error:
+            raise InputError(f"--time-zone {self.time_zone}: {str(error).partition(': ')[2]}") from None
         if given and self.test_span is not None:
-            raise InputError("--test-span and --test-input exclude each other: the test sessions are given")
+            raise InputError("test_span= and test_input= exclude each other: the test sessions are given")
         options = replace(
             self,
             context=tuple(self.context),
             null_values=null_values(self.null_values),
-            min_item_support=_at_least_one(self.min_item_support, "--min-item-support", 1 if given else 5),
-            min_session_length=_at_least_one(self.min_session_length, "--min-session-length", 2),
-            max_session_length=_at_least_one(self.max_session_length, "--max-session-length", None),
+            min_item_support=_at_least_one(self.min_item_support, "min_item_support", 1 if given else 5),
+            min_session_length=_at_least_one(self.min_session_length, "min_session_length", 2),
+            max_session_length=_at_least_one(self.max_session_length, "max_session_length", None),
             columns=None if self.columns is None else () if isinstance(self.columns, str) else tuple(self.columns),
             unknown_items=self.unknown_items or ("keep" if given else "drop"),
         )
         if (longest := options.max_session_length) is not None and longest < options.min_session_length:
             raise InputError(
-                f"--max-session-length {longest}: must be at least --min-session-length {options.min_session_length}"
+                f"max_session_length={longest}: must be at least min_session_length={options.min_session_length}"
             )
         if self.columns is not None and not (options.columns and all(isinstance(n, str) for n in options.columns)):
-            raise InputError(f"--columns {self.columns!r}: must be a list of names, e.g. session,time,item,category")
+            raise InputError(f"columns={self.columns!r}: must be a list of names, e.g. columns=['session', 'item']")
         for name in options.context:
-            if name.lower() in ON_DISK:
-                raise InputError(f"--context {name}: prepared sessions use this name: rename the column in the log")
-        if options.gap is not None and not parse_duration(options.gap, "--gap"):
-            raise InputError(f"--gap {options.gap}: must be longer than 0")
-        for span, argument in ((options.test_span, "--test-span"), (options.validation_span, "--validation-span")):
+            if str(name).lower() in ON_DISK:
+                raise InputError(f"context={name!r}: prepared sessions use this name: rename the column in the log")
+        if options.gap is not None and not parse_duration(options.gap, "gap"):
+            raise InputError(f"gap={options.gap!r}: must be longer than 0")
+        for span, argument in ((options.test_span, "test_span"), (options.validation_span, "validation_span")):
             if span is not None:
                 parse_span(span, argument)
         return options
@@ -105,11 +111,14 @@ class Options:
         if self.test_span is None and self.test_input is None:
             raise InputError(
                 f"{source}: without times there is no last day to test on: give a share of the sessions, as "
-                "--test-span 10%, or a --test-input FILE"
+                "test_span='10%', or test_input=FILE"
             )
-        for span, argument in ((self.test_span, "--test-span"), (self.validation_span, "--validation-span")):
+        for span, argument in ((self.test_span, "test_span"), (self.validation_span, "validation_span")):
             if span is not None and parse_span(span, argument).microseconds:
-                raise InputError(f"{source}: {argument} {span} needs times, which this log lacks: give a share, as 10%")
+                raise InputError(
+                    f"{source}: {argument}={span!r} needs times, which this log lacks: give a share, "
+                    f"as {argument}='10%'"
+                )
 
     @property
     def log_columns(self) -> Columns:
@@ -122,7 +131,7 @@ class Options:
     @property
     def spans(self) -> tuple[Span, Span]:
         """The spans of validation and test; only after `for_log`."""
-        return parse_span(self.validation_span, "--validation-span"), parse_span(self.test_span, "--test-span")
+        return parse_span(self.validation_span, "validation_span"), parse_span(self.test_span, "test_span")
 
     @property
     def shaping(self) -> dict:
@@ -139,7 +148,7 @@ def _at_least_one(count: int | None, argument: str, default: int | None) -> int 
     if count is None:
         return default
     if isinstance(count, bool) or int(count) != count or count < 1:
-        raise InputError(f"{argument} {count}: must be a whole number of at least 1")
+        raise InputError(f"{argument}={count!r}: must be a whole number of at least 1")
     return int(count)
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tfrecsession.events.raw_log import reading
 from tfrecsession.events.readers import read_events
 from tfrecsession.events.schema import EventTable
 from tfrecsession.events.spark.spark_context import SparkSettings, check_spark
+from tfrecsession.sessions import notes
 from tfrecsession.sessions.coded_log import Log, code
 from tfrecsession.sessions.encode import encode_split
 from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, keep_newest, long_and_frequent
@@ -43,6 +45,7 @@ def prepare(
     format: str | None = None,
     time_unit: str | None = None,
     time_format: str | None = None,
+    time_zone: str | None = None,
     columns: Sequence[str] | None = None,
     encoding: str | None = None,
     where: str | None = None,
@@ -75,6 +78,8 @@ def prepare(
     Args:
         source: any source of `read_events`, which explains item, time, session, user, event, context, format,
             encoding, time_unit, time_format, drop_bad_rows, null_values and quote.
+        time_zone: the time zone of the hour, weekday and month that models read as context, such as "Europe/Berlin".
+            The times themselves stay as they are. Default: UTC.
         columns: the columns of CSV or TSV files without a header, in order.
         where: a condition in SQL, such as "quantity > 0"; other rows are not read. It is DuckDB's SQL on both engines.
         order: a column that orders events of equal time, such as a step or a position; without times, all events.
@@ -113,10 +118,11 @@ def prepare(
         session=session,
         user=user,
         event=event,
-        context=tuple(context),
+        context=_names(context),
         format=format,
         time_unit=time_unit,
         time_format=time_format,
+        time_zone=time_zone,
         columns=columns,
         encoding=encoding,
         where=where,
@@ -141,7 +147,7 @@ def prepare(
     ).checked()
     settings = SparkSettings(spark_master, spark_conf, spark)
     if engine != "spark" and settings.first_given:
-        raise InputError(f"{settings.first_given} is for --engine spark, and the engine is {engine}")
+        raise InputError(f"{settings.first_given} is for engine='spark', and the engine is {engine}")
     with staged(out, marker=MARK, overwrite=overwrite) as folder:
         if progress and engine == "spark":
             progress("starting Spark", None)
@@ -151,6 +157,13 @@ def prepare(
         shutil.rmtree(folder / "work")
         (folder / MARK).write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return info
+
+
+def _names(context: Any) -> tuple:
+    """Returns the names of context columns; one name alone is one column."""
+    if isinstance(context, str | Integral):
+        return (context,)
+    return tuple(context)
 
 
 def _engine(
@@ -202,6 +215,8 @@ class _Preparation:
         counts = {name: writer.write_split(split) for name, split in splits.items()}
         for name, split in splits.items():
             counts[name]["items"] = split.step_counts.steps[-1]["items"]
+        steps = [*step_counts.steps, *(step for split in splits.values() for step in split.step_counts.steps)]
+        self.notes += notes.dropped_events(steps, self.options) + notes.tiny_splits(counts, self.options)
         return manifest(
             source=table.source,
             timed=log.timed,
@@ -209,7 +224,7 @@ class _Preparation:
             writer=writer,
             items=items,
             splits=counts,
-            steps=[*step_counts.steps, *(step for split in splits.values() for step in split.step_counts.steps)],
+            steps=steps,
             notes=list(dict.fromkeys(self.notes)),
         )
 
@@ -257,9 +272,9 @@ class _Preparation:
 
     def _given_test(self, main: Log) -> Split:
         """Reads the given test split, unchanged."""
-        notes, self.notes = self.notes, []
+        so_far, self.notes = self.notes, []
         _, log, step_counts = self._sessions(self.options.test_input, "test")
-        self.notes = notes + [f"test: {note}" for note in self.notes]
+        self.notes = so_far + [f"test: {note}" for note in self.notes]
         for kind, in_main, in_test in (
             ("times", main.timed, log.timed),
             ("sessions", "session" in main.names, "session" in log.names),
@@ -273,22 +288,27 @@ class _Preparation:
         return Split("test", log, log.events, sessions, step_counts)
 
     def _split(self, log: Log, step_counts: StepCounts) -> dict[str, Split]:
-        """Filters the log and splits it by time."""
+        """Filters the log and splits it by time, or by the order of its rows."""
         options, db = self.options, self.db
         kept = long_and_frequent(
             log, options.min_session_length, options.min_item_support, options.one_pass, db, step_counts
         )
-        step_counts.begin("split by time")
+        step_counts.begin("split by time" if log.timed else "split by order")
         sessions = db.store(session_names(log, session_table(log, kept.of(log.events))))
+        if log.timed:
+            self.notes += notes.equal_times(sessions, options.order, db)
         events = log.events.semi_join(kept.item, "item")
         validation, test = options.spans
         dates = has_dates_alone(log, db)
         if dates and (validation.microseconds or test.microseconds):
             self.notes.append("the times are dates without a time of day: a span of 1d is one date")
         cuts = split_sessions(sessions, validation, test, options.split_by, db, log.source, dates)
-        return {
-            name: Split(
-                name, log, events, cuts[name], step_counts.branch(name, may_be_empty=span is not None and span.empty)
-            )
-            for name, span in zip(SPLITS, (None, validation, test), strict=True)
-        }
+        splits = {}
+        for name, span in zip(SPLITS, (None, validation, test), strict=True):
+            advice = ""
+            if (span is None or not span.empty) and not db.count(cuts[name]):
+                advice = notes.ways_to_split(log, sessions, options, dates, name, db)
+            branch = step_counts.branch(name, may_be_empty=span is not None and span.empty)
+            splits[name] = Split(name, log, events, cuts[name], branch, advice)
+        self.notes += notes.unseen_users(splits, log, db)
+        return splits

@@ -73,7 +73,7 @@ class ScratchDatabase:
         self.connection.disconnect()
         if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
             reason = str(error).splitlines()[0]
-            advice = f"--memory {self._memory}: not enough for this log, give it more"
+            advice = f"memory={self._memory!r}: not enough for this log, give it more"
             raise InputError(f"{advice} ({reason})" if "Memory" in reason else reason) from error
 
 

@@ -27,10 +27,10 @@ def gap_for(table: EventTable, gap: str | None) -> str | None:
         return None
     if not has_sessions and "user" not in table.table.columns:
         raise InputError(
-            f"{table.source}: no session and no user column: give --session NAME, or --user NAME and --gap 30m"
+            f"{table.source}: no session and no user column: give session=NAME, or user=NAME and gap='30m'"
         )
     if not table.timed:
-        raise InputError(f"{table.source}: cutting sessions at idle gaps needs times: name them with --time NAME")
+        raise InputError(f"{table.source}: cutting sessions at idle gaps needs times: name them with time=NAME")
     return gap or USUAL_GAP
 
 
@@ -48,10 +48,16 @@ def sessionize(log: Log, gap: str | None, db: ScratchDatabase, step_counts: Step
     step = f"sessions cut at idle gaps over {gap}"
     step_counts.begin(step)
     pieces = db.numbers(known.events, rows=known.events.order.max())["rows"] + 1
-    cut = db.store(_cut(known, owner, parse_duration(gap, "--gap"), pieces))
+    cut = db.store(_cut(known, owner, parse_duration(gap, "gap"), pieces))
     db.drop(log.events)
     step_counts.record(step, **db.numbers(cut, sessions=cut.session.nunique()))
     return replace(known, events=cut, pieces=pieces, owner=owner)
+
+
+def recut(log: Log, gap: str, db: ScratchDatabase) -> Log:
+    """Returns a log with sessions of its own cut at idle gaps, too, as a copy."""
+    pieces = db.numbers(log.events, rows=log.events.order.max())["rows"] + 1
+    return replace(log, events=db.store(_cut(log, "session", parse_duration(gap, "gap"), pieces)), pieces=pieces)
 
 
 def session_names(log: Log, sessions: ir.Table) -> ir.Table:

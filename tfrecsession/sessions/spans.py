@@ -29,18 +29,18 @@ class Span:
 
 
 def parse_duration(text: str, argument: str) -> int:
-    """Parses 30s, 30m, 1.5h, 2d, 1w to microseconds; `argument` names the option in the InputError.
+    """Parses 30s, 30m, 1.5h, 2d, 1w to microseconds; `argument` names the argument in the InputError.
 
     Examples:
-        >>> parse_duration("1.5h", "--gap")
+        >>> parse_duration("1.5h", "gap")
         5400000000
     """
     match = DURATION.fullmatch(str(text))
     if not match:
-        raise InputError(f"{argument} {text}: must be a number and a unit, such as 30s, 30m, 1h, 2d or 1w")
+        raise InputError(f"{argument}={text!r}: must be a number and a unit, such as 30s, 30m, 1h, 2d or 1w")
     microseconds = round(Fraction(match[1]) * MICROSECONDS[match[2]])
     if microseconds > LONGEST:
-        raise InputError(f"{argument} {text}: longer than any log")
+        raise InputError(f"{argument}={text!r}: longer than any log")
     return microseconds
 
 
@@ -48,19 +48,19 @@ def parse_span(text: str, argument: str) -> Span:
     """Parses a duration, or a share of the sessions such as 10%; "0d" and "0%" are the empty span.
 
     Examples:
-        >>> parse_span("1d", "--test-span").microseconds
+        >>> parse_span("1d", "test_span").microseconds
         86400000000
-        >>> parse_span("10%", "--test-span").share
+        >>> parse_span("10%", "test_span").share
         Fraction(1, 10)
     """
     match = SHARE.fullmatch(str(text))
     if not match:
         if str(text).endswith("%"):
-            raise InputError(f"{argument} {text}: must be a share such as 10% or 2.5%")
+            raise InputError(f"{argument}={text!r}: must be a share such as 10% or 2.5%")
         return Span(text, microseconds=parse_duration(text, argument))
     share = Fraction(match[1]) / 100
     if share >= 1:
-        raise InputError(f"{argument} {text}: must be less than 100%, or nothing is left to train on")
+        raise InputError(f"{argument}={text!r}: must be less than 100%, or nothing is left to train on")
     return Span(text, share=share)
 
 

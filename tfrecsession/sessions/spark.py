@@ -63,11 +63,11 @@ class SparkScratchDatabase(ScratchDatabase):
         self._ending.close()
         reason = " ".join(str(error).split())
         for symptom, advice in (
-            ("No space left on device", "no space left on the device where --out or Spark's own files lie"),
+            ("No space left on device", "no space left on the device where out= or Spark's own files lie"),
             (
                 "OutOfMemoryError",
-                "Spark ran out of memory: give more with --memory, on a cluster with --spark-conf "
-                "spark.executor.memory=8g",
+                "Spark ran out of memory: give more with memory=, on a cluster with "
+                "spark_conf={'spark.executor.memory': '8g'}",
             ),
         ):
             if error is not None and not isinstance(error, InputError) and symptom in reason:

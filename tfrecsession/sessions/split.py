@@ -27,6 +27,7 @@ class Split:
     events: ir.Table
     sessions: ir.Table
     step_counts: StepCounts
+    advice: str = ""  # if no session lies in it
 
 
 def session_table(log: Log, events: ir.Table) -> ir.Table:
@@ -65,6 +66,7 @@ def split_sessions(
     """
     log = db.numbers(sessions, first=sessions.start.min(), last=sessions.end.max(), sessions=sessions.count())
     rest, cuts, given = sessions, {}, []
+    shares = [f"{split}_span='10%'" for split, span in (("test", test), ("validation", validation)) if not span.empty]
     if dates:
         log["last"] += DAY
     end = Border(log["last"])
@@ -72,10 +74,10 @@ def split_sessions(
         if span.empty:
             cuts[split] = rest.limit(0)
             continue
-        given.append(f"--{split}-span {span.text}")
+        given.append(f"{split}_span={span.text!r}")
         end = _border(rest, _in_dates(span) if dates else span, by, end, log["sessions"], db)
         if end is None or (span.share is None and end.time <= log["first"]):
-            raise InputError(_nothing_to_train_on(source, given, log, span))
+            raise InputError(_nothing_to_train_on(source, given, log, span, shares))
         cuts[split] = rest.filter(end.after(rest, by))
         rest = rest.filter(~end.after(rest, by))
     return {"train": rest, **{split: cuts[split] for split in SPLITS[1:]}}
@@ -108,10 +110,15 @@ def _border(sessions: ir.Table, span: Span, by: str, end: Border, of: int, db: S
     return Border(session[by], session["label"])
 
 
-def _nothing_to_train_on(source: str, given: list[str], log: dict, span: Span) -> str:
+def _nothing_to_train_on(source: str, given: list[str], log: dict, span: Span, shares: list[str]) -> str:
     options = " and ".join(given)
     verb = "leave" if len(given) > 1 else "leaves"
     if span.share is not None:
-        return f"{source}: {options} {verb} no session to train on: the log has {log['sessions']:,}"
+        return (
+            f"{source}: {options} {verb} no session to train on: the log has {log['sessions']:,}; give smaller shares"
+        )
     length, dates = in_words(log["last"] - log["first"]), f"{iso(log['first'])} to {iso(log['last'])}"
-    return f"{source}: {options} {verb} nothing to train on: the log is {length} long ({dates})"
+    return (
+        f"{source}: {options} {verb} nothing to train on: the log is {length} long ({dates}); give shares of the "
+        f"sessions, as {' and '.join(shares)}"
+    )

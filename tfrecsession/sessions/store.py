@@ -136,6 +136,11 @@ class StoredSessions(SessionArrays):
         np.cumsum(np.diff(lists.offsets.to_numpy()), out=offsets[1:])
         return lists.flatten().to_numpy(), offsets
 
+    def read_column(self, part: Path, group: int, name: str) -> np.ndarray:
+        """Reads a column of the sessions of one shard, as `column` returns it."""
+        with _opened(part) as file:
+            return _flat(file.read_row_group(group, columns=[name])[name].combine_chunks())
+
     def check_events(self, found: int) -> None:
         """Raises InputError if `found`, the events of all shards, is not the expected count."""
         self._expect(found, self._events, "events")
@@ -213,7 +218,10 @@ def read_info(path: str | os.PathLike) -> dict:
     """Returns the content of `dataset.json`; raises InputError if it is missing or has another format."""
     path = Path(path).expanduser()
     if not path.is_dir():
-        raise InputError(f"{path}: no such folder: make it with `tfrecsession prepare LOG --out {path}`")
+        raise InputError(
+            f"{path}: no such folder: make it with prepare(LOG, {str(path)!r})",
+            command_line=f"{path}: no such folder: make it with `tfrecsession prepare LOG --out {path}`",
+        )
     try:
         info = json.loads((path / MARK).read_text(encoding="utf-8"))
         version = info["format"]

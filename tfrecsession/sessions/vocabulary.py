@@ -36,6 +36,8 @@ class Items:
         ['shoe', 'hat', '']
     """
 
+    context_log = None  # the log that the context of a model is learned from, see `sessions.context`
+
     def __init__(self, ids: Iterable, counts: Iterable[int], content: pa.Table | None = None):
         self.content = content
         self.ids = np.array(texts(ids, "ids"), dtype=object)

@@ -6,7 +6,7 @@ from tfrecsession.training.csv_log import CSVLog
 from tfrecsession.training.decay import LinearDecay
 from tfrecsession.training.growing import grow
 from tfrecsession.training.progress import Progress
-from tfrecsession.training.recipe import build, settings_of, space_of
+from tfrecsession.training.recipe import build, log_defaults, settings_of, space_of
 from tfrecsession.training.run import fit, open_run, train
 from tfrecsession.training.tensorboard import TensorBoard
 from tfrecsession.training.workers import fit_in_step
@@ -21,6 +21,7 @@ __all__ = [
     "fit",
     "fit_in_step",
     "grow",
+    "log_defaults",
     "open_run",
     "settings_of",
     "space_of",

@@ -202,7 +202,7 @@ class Checkpoint(keras.callbacks.Callback):
             differences = "; ".join(f"{name}: {saved.get(name)!r} then, {now.get(name)!r} now" for name in names)
             raise InputError(
                 f"{self._saved or self.folder}: is a checkpoint of another training. {differences}. Use the same "
-                "values, choose another folder, or start afresh: with --overwrite, or by removing this one"
+                "values, choose another folder, or start afresh: with overwrite=True, or by removing this one"
             )
 
 

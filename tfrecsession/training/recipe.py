@@ -10,6 +10,7 @@ import keras
 from tfrecsession import losses, metrics, negatives, optimizers
 from tfrecsession.errors import InputError
 from tfrecsession.models import by_name
+from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import made_in
 from tfrecsession.training.decay import DECAYS
 
@@ -53,13 +54,21 @@ TRAINING = {
 }
 
 
-def settings_of(model: str, *given: dict) -> dict:
+def settings_of(model: str, *given: dict, data=None) -> dict:
     """Returns all settings of a training: the model's defaults, overridden by each of `given` (a preset, --set).
+
+    Args:
+        model: its snake-case name.
+        given: settings by name; later ones win.
+        data: the data set, for defaults that follow its log (`log_defaults`); None: the fixed defaults. A preset and
+            the settings of an earlier run are complete, and need none.
 
     Raises:
         InputError: a setting that neither the model nor its training has.
     """
     known = defaults_of(model)
+    if data is not None:
+        known |= {name: choice["value"] for name, choice in log_defaults(model, data).items()}
     for settings in given:
         for name in settings:
             if name not in known:
@@ -79,6 +88,11 @@ def defaults_of(model: str) -> dict:
         if argument.default is not inspect.Parameter.empty and name not in NOT_SETTINGS
     }
     return {**own, **({**TRAINING, **cls.learning.defaults} if cls.learning else {})}
+
+
+def log_defaults(model: str, data, *given: dict) -> dict[str, dict]:
+    """Returns setting -> {"value", "because"}: the defaults that follow the log, but for those that are `given`."""
+    return following(by_name(model), data.statistics, {name for settings in given for name in settings})
 
 
 def space_of(model: str) -> dict:

@@ -60,6 +60,7 @@ def train(
     grow_from: str | Path | None = None,
     start: str = "neighbours",
     gone: str = "keep",
+    defaults: dict[str, dict] | None = None,
 ) -> Recommender:
     """Trains a model and writes the run to `out`.
 
@@ -86,6 +87,7 @@ def train(
         grow_from: the folder of a run whose model continues training on `data`, a newer log that may have other items,
             with one worker. Settings of the architecture must be those of that run. None: a new model.
         start, gone: see `grow`.
+        defaults: which of the settings follow the log and why, from `log_defaults`, for run.json.
 
     Raises:
         InputError: among others, the workers have different settings, or only one worker can train this model.
@@ -143,6 +145,7 @@ def train(
                     "name": name_of(folder),
                     "model": model,
                     "settings": settings,
+                    "defaults": defaults or {},
                     "seed": seed,
                     "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
                     "versions": _versions(),
@@ -214,13 +217,15 @@ class Run:
         """
         trained_on = self.info["data"]
         if path is None and trained_on["path"] is None:
-            raise InputError(f"{self.path} was trained on data held in memory: name its folder with --data DIR")
+            message = f"{self.path} was trained on data held in memory: name its folder with "
+            raise InputError(f"{message}data(DIR)", command_line=f"{message}--data DIR")
         data = load(path or trained_on["path"])
         if data.fingerprint != trained_on["fingerprint"]:
-            raise InputError(
+            message = (
                 f"{self.path} was trained on data {trained_on['fingerprint']}, but {data.path} is {data.fingerprint}: "
-                "name the right folder with --data DIR, or train again"
+                "name the right folder with"
             )
+            raise InputError(f"{message} data(DIR), or train again", f"{message} --data DIR, or train again")
         return data
 
 
@@ -229,7 +234,8 @@ def open_run(path: str | Path) -> Run:
     path = Path(path)
     if not (path / "run.json").is_file():
         raise InputError(
-            f"{path} is not a run folder (no run.json): make one with `tfrecsession train DATA --out {path}`"
+            f"{path} is not a run folder (no run.json): make one with trs.training.train(data, MODEL, {str(path)!r})",
+            f"{path} is not a run folder (no run.json): make one with `tfrecsession train DATA --out {path}`",
         )
     return Run(path, json.loads((path / "run.json").read_text()))
 

@@ -40,7 +40,7 @@ def suited(
     elif settings.get("lanes"):
         reason = (
             f"lanes={settings['lanes']}: the state that lanes carry from batch to batch is not shared among workers: "
-            "train on one worker, or with --set lanes=None"
+            "train on one worker, or with lanes=None"
         )
     elif settings.get("precision") == "mixed_float16":
         reason = (
@@ -52,7 +52,7 @@ def suited(
             "worker, or with more rows, which workers share"
         )
     elif grows:
-        reason = "grow_from: a model that grows is trained by one worker: leave strategy, or --workers, out"
+        reason = "grow_from: a model that grows is trained by one worker: leave strategy= out"
     if reason and workers_of(together) > 1:
         raise InputError(reason)
     return alone if reason else together

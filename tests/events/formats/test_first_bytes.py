@@ -81,7 +81,7 @@ PARQUET = parquet_bytes()
         ("a.jsonl", '{"item": 1}\n5\n', "some lines are not objects"),
         ("a.txt", PARQUET, "not a text file in UTF-8 with a session per line; it begins like Parquet"),
         ("a.xlsx", "x", "unknown suffix '.xlsx'; known are .csv, .tsv, .jsonl"),
-        ("a", "x", "give --format csv|tsv|jsonl|parquet|txt"),
+        ("a", "x", "give format=, one of csv, tsv, jsonl, parquet, txt"),
     ],
 )
 def test_a_file_that_does_not_fit_its_suffix(name, content, expected, tmp_path):
@@ -103,7 +103,7 @@ def test_folders_that_are_not_logs(tmp_path):
     assert "no *.tsv file in this folder" in message(tmp_path, format="tsv")
     pq.write_table(pa.table({"item": [1]}), tmp_path / "a.parquet")
     (tmp_path / "c.csv").write_text("item\n1\n")
-    assert "several formats (1 of parquet, 1 of csv): choose one with --format" in message(tmp_path)
+    assert "several formats (1 of parquet, 1 of csv): choose one with format=" in message(tmp_path)
     (tmp_path / "c.csv").unlink()
     (tmp_path / "b.parquet").write_text("item\n1\n")
     assert "b.parquet: not a Parquet file" in message(tmp_path)
@@ -112,7 +112,7 @@ def test_folders_that_are_not_logs(tmp_path):
 def test_sources_and_formats_that_do_not_exist(tmp_path):
     assert "cannot read events from int" in message(5)
     path = write(tmp_path / "a.csv", "item\n1\n")
-    assert message(path, format="xls") == "--format xls: choose one of csv, tsv, jsonl, parquet, txt, grouplens"
+    assert message(path, format="xls") == "format='xls': choose one of csv, tsv, jsonl, parquet, txt, grouplens"
 
 
 def test_two_columns_of_one_name_in_memory():

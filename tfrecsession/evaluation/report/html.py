@@ -48,7 +48,10 @@ def read_results(path: str | Path) -> tuple[dict, Path]:
     path = Path(path)
     file = path / "results.json" if path.is_dir() else path
     if not file.is_file():
-        raise InputError(f"{path}: no results.json there: make one with `tfrecsession compare DATA --out {path}`")
+        raise InputError(
+            f"{path}: no results.json there: make one with compare(data, models, {str(path)!r})",
+            command_line=f"{path}: no results.json there: make one with `tfrecsession compare DATA --out {path}`",
+        )
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

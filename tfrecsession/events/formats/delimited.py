@@ -43,7 +43,7 @@ def layout(files: Files, format: Format) -> tuple[list[str], str]:
         if names is not None and header != names:
             raise InputError(
                 f"{part}: its columns are {', '.join(header)}; those of {files.parts[0]} are {', '.join(names)}: the "
-                "files of one log must have the same header (of files without one, give --columns)"
+                "files of one log must have the same header (of files without one, give columns=)"
             )
         names = header
     return names or _names(files.source, files.names), delimiter
@@ -54,8 +54,8 @@ def _open(files: Files, names: list[str], delimiter: str, columns: Columns, conn
     if not set(wanted) & set(names) and any(DATA.match(name) for name in names):
         raise InputError(
             f"{files.source}: there is no column {' or '.join(wanted)}, and the first line looks like data: "
-            f"{delimiter.join(names)[:80]!r}; name the columns of a file without a header, e.g. --columns "
-            "session,time,item,category"
+            f"{delimiter.join(names)[:80]!r}; name the columns of a file without a header, e.g. "
+            "columns=['session', 'time', 'item', 'category']"
         )
     # DuckDB's sniffer is off: it may mistake a line of text for the header, or a code for a number.
     table = connection.read_csv(
@@ -91,11 +91,11 @@ def _check_fields(part: Path, line: str, delimiter: str, files: Files) -> None:
     names, fields = files.names, _fields(line, delimiter, files.quote)
     if len(fields) != len(names):
         raise InputError(
-            f"{part}: --columns {','.join(names)}: must name each of its {len(fields)} columns (separated by "
+            f"{part}: columns={list(names)!r}: must name each of its {len(fields)} columns (separated by "
             f"{delimiter!r}, some names may be empty); the first line is {line.rstrip()[:80]!r}"
         )
     if [field.strip().lower() for field in fields] == [name.lower() for name in names]:
-        raise InputError(f"{part}: --columns is for files without a header, and the first line is {line.rstrip()!r}")
+        raise InputError(f"{part}: columns= is for files without a header, and the first line is {line.rstrip()!r}")
 
 
 def _names(path: Path | str, names: Sequence[str]) -> list[str]:
@@ -104,9 +104,7 @@ def _names(path: Path | str, names: Sequence[str]) -> list[str]:
     names = [name or f"column{index}" for index, name in enumerate(names)]
     for index, name in enumerate(names):
         if name.lower() in (earlier.lower() for earlier in names[:index]):
-            raise InputError(
-                f"{path}: two columns are called {name!r} (case is ignored): rename one, or give --columns"
-            )
+            raise InputError(f"{path}: two columns are called {name!r} (case is ignored): rename one, or give columns=")
     return names
 
 

@@ -25,7 +25,7 @@ def check_encoding(encoding: str | None) -> bool:
         found = codecs.lookup(encoding)
         "".encode(encoding)  # refuses codecs that are no encodings of texts, such as base64
     except (LookupError, TypeError, ValueError):
-        raise InputError(f"--encoding {encoding}: unknown; must be e.g. latin-1, cp1252 or utf-16") from None
+        raise InputError(f"encoding={encoding!r}: unknown; must be e.g. latin-1, cp1252 or utf-16") from None
     return found.name not in ("utf-8", "utf-8-sig", "ascii")
 
 
@@ -54,7 +54,7 @@ def _copy(part: Path, index: int, encoding: str, folder: Path) -> Path:
                 target.write(text)
                 lines += text.count("\n")
     except UnicodeError as error:
-        raise InputError(f"{part}: --encoding {encoding}: does not fit, after line {lines}: {error}") from error
+        raise InputError(f"{part}: encoding={encoding!r}: does not fit, after line {lines}: {error}") from error
     except (OSError, EOFError) as error:
         raise InputError(f"{part}: cannot be read: {error}") from error
     return copy

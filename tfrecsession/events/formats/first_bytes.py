@@ -14,8 +14,8 @@ LOOKS = {
     b"PAR1": " like Parquet",
     b"\x1f\x8b": " like gzip (name it .gz)",
     b"\x28\xb5\x2f\xfd": " like Zstandard (name it .zst)",
-    b"\xff\xfe": " like UTF-16 (give --encoding utf-16)",
-    b"\xfe\xff": " like UTF-16 (give --encoding utf-16)",
+    b"\xff\xfe": " like UTF-16 (give encoding='utf-16')",
+    b"\xfe\xff": " like UTF-16 (give encoding='utf-16')",
     b"PK\x03\x04": " like a zip archive or a workbook",
     b"{\n": " like indented JSON (write one object per line)",
     b"{": " like JSON Lines",
@@ -65,7 +65,9 @@ def _head(path: Path) -> bytes:
 def _mismatch(path: Path, expected: str, head: bytes) -> InputError:
     look = next((text for magic, text in LOOKS.items() if head.startswith(magic)), "")
     if not look and "UTF-8" in expected and (line := _line_in_another_encoding(head)):
-        return InputError(f"{path}: not {expected}: {line}; give its encoding, e.g. --encoding latin-1 or cp1252")
+        return InputError(
+            f"{path}: not {expected}: {line}; give its encoding, e.g. encoding='latin-1' or encoding='cp1252'"
+        )
     return InputError(f"{path}: not {expected}; it begins{look}: {head[:24]!r}")
 
 

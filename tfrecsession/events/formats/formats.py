@@ -45,7 +45,7 @@ def find_files(path: str | os.PathLike, options: FileOptions) -> tuple[Files, Fo
         formats = {choose_format(part, options) for part in parts}
         if len(formats) > 1:
             names = ", ".join(sorted(format.name for format in formats))
-            raise InputError(f"{path}: matches files of several formats ({names}): give --format for all")
+            raise InputError(f"{path}: matches files of several formats ({names}): give format= for all")
         format = formats.pop()
     elif not path.exists():
         raise InputError(f"{path}: no such file or folder")
@@ -54,11 +54,11 @@ def find_files(path: str | os.PathLike, options: FileOptions) -> tuple[Files, Fo
     else:
         parts, format = [path], choose_format(path, options)
     if options.names is not None and format not in (CSV, TSV):
-        raise InputError(f"{path}: --columns is for files without a header, and it is read as {format.name}")
+        raise InputError(f"{path}: columns= is for files without a header, and it is read as {format.name}")
     if options.encoding is not None and format is PARQUET:
-        raise InputError(f"{path}: --encoding is for text files, and it is read as {format.name}")
+        raise InputError(f"{path}: encoding= is for text files, and it is read as {format.name}")
     if options.quote is not None and format not in (CSV, TSV):
-        raise InputError(f"{path}: --quote is for csv and tsv, and it is read as {format.name}")
+        raise InputError(f"{path}: quote= is for csv and tsv, and it is read as {format.name}")
     return Files(tuple(parts), str(path), options.names, options.quote), format
 
 
@@ -85,11 +85,11 @@ def _in_folder(folder: Path, options: FileOptions) -> tuple[list[Path], Format]:
         found.pop(JSON_LINES, None)  # beside tables, a .json describes them
     if not found:
         looked_for = ", ".join(f"*{suffix}" for format in candidates for suffix in format.suffixes)
-        advice = "; give the path of a file, or --format" if options.format is None else ""
+        advice = "; give the path of a file, or format=" if options.format is None else ""
         raise InputError(f"{folder}: no {looked_for} file in this folder{advice}")
     if len(found) > 1:
         counts = ", ".join(f"{len(parts):,} of {format.name}" for format, parts in found.items())
-        raise InputError(f"{folder}: there are files of several formats ({counts}): choose one with --format")
+        raise InputError(f"{folder}: there are files of several formats ({counts}): choose one with format=")
     ((format, parts),) = found.items()
     return parts, format
 
@@ -103,7 +103,7 @@ def _by_name(name: str) -> Format:
     for format in FORMATS:
         if format.name == name:
             return format
-    raise InputError(f"--format {name}: choose one of {', '.join(format.name for format in FORMATS)}")
+    raise InputError(f"format={name!r}: choose one of {', '.join(format.name for format in FORMATS)}")
 
 
 def _by_suffix(path: Path) -> Format:
@@ -112,8 +112,8 @@ def _by_suffix(path: Path) -> Format:
         if suffix.lower() in format.suffixes:
             return format
     known = ", ".join(suffix for format in FORMATS for suffix in format.suffixes)
-    names = "|".join(format.name for format in FORMATS)
+    names = ", ".join(format.name for format in FORMATS)
     raise InputError(
         f"{path}: unknown suffix {suffix!r}; known are {known} (texts also as .gz and .zst) and folders of them, or "
-        f"give --format {names}"
+        f"give format=, one of {names}"
     )

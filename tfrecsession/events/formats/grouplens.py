@@ -24,7 +24,7 @@ def open_grouplens(files: Files, columns: Columns, connection) -> RawLog:
         raise InputError(
             f"{files.source}: the first line must be user, item, rating and time, separated by tabs or :: and without "
             f"a header, as in GroupLens' u.data and ratings.dat, not {line[:80]!r}; for a table with a header use "
-            "--format tsv or csv, for other tables without one --columns"
+            "format='tsv' or format='csv', for other tables without one columns="
         )
     table = connection.read_csv(
         files.patterns,

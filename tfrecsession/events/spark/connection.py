@@ -171,7 +171,7 @@ def java_form(format: str) -> str:
         letters = LETTERS.get(token.replace("-", ""))
         if letters is None:
             raise InputError(
-                f"--time-format {format}: Spark does not parse {token}: prepare with --engine duckdb, or leave it out"
+                f"time_format={format!r}: Spark does not parse {token}: prepare with engine='duckdb', or leave it out"
             )
         form += letters[beside]
     return form
@@ -186,5 +186,5 @@ def check_context(schema: ibis.Schema, names: Iterable[str], source: str) -> Non
         if not fits:
             raise InputError(
                 f"{source}: the context column {name!r} is of type {kind}, which Spark does not have or cannot order: "
-                "cast it to a text, a signed integer, a float or microseconds, or prepare with --engine duckdb"
+                "cast it to a text, a signed integer, a float or microseconds, or prepare with engine='duckdb'"
             )

@@ -18,9 +18,11 @@ from urllib.parse import unquote, urlsplit
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
 from tfrecsession.events.formats.delimited import CSV, TSV, layout
 from tfrecsession.events.formats.first_bytes import check_first_bytes
@@ -31,7 +33,10 @@ from tfrecsession.events.quoting import quote_mark
 from tfrecsession.events.raw_log import ROW, FileOptions, RawLog, reading
 from tfrecsession.events.schema import Columns
 from tfrecsession.events.spark.connection import SparkConnection, check_context
+from tfrecsession.events.unnamed_times import may_hold_times
 
+ARROW = {T.TimestampType: pa.timestamp("us"), T.TimestampNTZType: pa.timestamp("us"), T.DateType: pa.date32()}
+ARROW |= {T.StringType: pa.string(), T.IntegerType: pa.int32(), T.LongType: pa.int64(), T.DoubleType: pa.float64()}
 PATTERN = re.compile(r"([\\*?\[\]{},])")  # characters that Hadoop reads as a pattern in a path
 REMOTE = re.compile(r"^(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)  # hdfs://..., s3a://...
 
@@ -123,7 +128,10 @@ def _number(frame: DataFrame, source: str, columns: Columns, connection: SparkCo
 
 
 def _needed(frame: DataFrame, source: str, columns: Columns) -> list[Column]:
-    return [F.col(f"`{name.replace('`', '``')}`") for name in columns.needed(frame.columns, source)]
+    names = columns.needed(frame.columns, source)
+    kinds = pa.schema([(field.name, ARROW.get(type(field.dataType), pa.null())) for field in frame.schema])
+    names = dict.fromkeys([*names, *may_hold_times(kinds, columns)])
+    return [F.col(f"`{name.replace('`', '``')}`") for name in names]
 
 
 def _over(frame: DataFrame, connection: SparkConnection) -> DataFrame:

@@ -48,7 +48,7 @@ class SparkSettings:
     @property
     def first_given(self) -> str | None:
         """The argument name of the first setting that is given, or None."""
-        settings = {"--spark-master": self.master, "--spark-conf": self.conf, "spark=": self.session}
+        settings = {"spark_master=": self.master, "spark_conf=": self.conf, "spark=": self.session}
         return next((argument for argument, value in settings.items() if value), None)
 
 
@@ -57,10 +57,10 @@ def check_spark(settings: SparkSettings) -> None:
     try:
         import pyspark
     except ImportError as error:
-        raise InputError(f"--engine spark: needs PySpark: pip install 'tfrecsession[spark]' ({error})") from None
+        raise InputError(f"engine='spark': needs PySpark: pip install 'tfrecsession[spark]' ({error})") from None
     version = pyspark.__version__
     if int(version.split(".")[0]) < 4:
-        raise InputError(f"--engine spark: needs PySpark 4.0, this is {version}: pip install 'tfrecsession[spark]'")
+        raise InputError(f"engine='spark': needs PySpark 4.0, this is {version}: pip install 'tfrecsession[spark]'")
     if settings.conf is not None and not isinstance(settings.conf, Mapping):
         raise InputError('spark_conf: must be a dict, e.g. {"spark.executor.memory": "8g"}')
     if type(settings.session).__module__.startswith("pyspark.sql.connect"):
@@ -155,11 +155,11 @@ def _check_java() -> None:
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if not java or not os.access(java, os.X_OK):
         reason = f"JAVA_HOME is {home}, and there is no bin/java in it" if home else "there is no `java` on the PATH"
-        raise InputError(f"--engine spark: needs Java {JAVA}, and {reason}: {INSTALL_JAVA}")
+        raise InputError(f"engine='spark': needs Java {JAVA}, and {reason}: {INSTALL_JAVA}")
     output = subprocess.run([java, "-version"], capture_output=True, text=True, errors="replace").stderr
     version = re.search(r'version "(?:1\.)?(\d+)', output)
     if version and int(version[1]) < JAVA:
-        raise InputError(f"--engine spark: needs Java {JAVA} or later, and {java} is Java {version[1]}: {INSTALL_JAVA}")
+        raise InputError(f"engine='spark': needs Java {JAVA} or later, and {java} is Java {version[1]}: {INSTALL_JAVA}")
 
 
 def _check_reachable(master: str) -> None:
@@ -168,7 +168,7 @@ def _check_reachable(master: str) -> None:
     for address in addresses[1].split(",") if addresses else []:
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
-            raise InputError(f"--spark-master {master}: must have a port, e.g. spark://host:7077")
+            raise InputError(f"spark_master={master!r}: must have a port, e.g. spark://host:7077")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
         except (OSError, OverflowError) as error:
@@ -176,7 +176,7 @@ def _check_reachable(master: str) -> None:
         else:
             return
     if addresses:
-        raise InputError(f"--spark-master {master}: cannot be reached ({reason}): is it running, is this its address?")
+        raise InputError(f"spark_master={master!r}: cannot be reached ({reason}): is it running, is this its address?")
 
 
 @contextlib.contextmanager
@@ -201,7 +201,7 @@ def _start_error(master: str, error: Exception, log: Path) -> str:
     )
     found = found or re.findall(r"^Error: (.+)", text, re.MULTILINE)  # from the JVM itself
     reason = " ".join((found[0] if found else str(error).strip().partition("\n")[0]).split())[:300]
-    return f"--engine spark on {master}: Spark did not start: {reason}"
+    return f"engine='spark' on {master}: Spark did not start: {reason}"
 
 
 def _megabytes(memory: str) -> str:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches.batch import of_histories
+from tfrecsession.batches.batch import last_step
 from tfrecsession.events.id_texts import texts
 from tfrecsession.layers import ItemEmbedding, SessionAttention, SessionGRU
 from tfrecsession.recommender.arguments import check_number, checked_widths
@@ -37,7 +37,7 @@ class NARM(SequenceModel):
         reset_after: see `SessionGRU`.
         bias: whether every item has a bias; the paper has none.
         initializer: of the item table, see `ItemEmbedding`.
-        negatives, score_dtype, joined: see `SequenceModel`.
+        negatives, score_dtype, joined, context, request, context_as, context_dropout: see `SequenceModel`.
 
     Raises:
         InputError: an argument out of its range.
@@ -110,12 +110,13 @@ class NARM(SequenceModel):
     def encode(self, batch, training=False):
         states = self._states(batch, training)  # (rows, steps, units)
         local = self.local(states, batch["position"])  # (rows, steps, units)
-        return self._decoded(states, local, training)  # (rows, steps, dim)
+        return self.with_request(self._decoded(states, local, training), batch, training)  # (rows, steps, dim)
 
     def encode_last(self, batch, length):
         states = self._states(batch)  # (rows, steps, units)
         state = tf.gather(states, tf.maximum(length - 1, 0), batch_dims=1)  # (rows, units)
-        return self._decoded(state, self.local.last(states, length))  # (rows, dim)
+        hidden = self._decoded(state, self.local.last(states, length))  # (rows, dim)
+        return self.with_request(hidden[:, None], last_step(batch, length))[:, 0]  # (rows, dim)
 
     def attention(self, history, per_step: bool = False) -> np.ndarray:
         """Returns the attention weights a_tj of the events of a session.
@@ -145,7 +146,7 @@ class NARM(SequenceModel):
 
     def _attention_weights(self, ids, per_step: bool):
         """Returns the weights of the last of the known items, [events], or of every one, [events, events]."""
-        batch = of_histories(ids[None], self.reads)  # (1, events) each
+        batch = self.batch_of_histories(ids[None])  # (1, events) each
         states, position = self._states(batch), batch["position"]  # (1, events, units), (1, events)
         if per_step:
             return self.local.matrix(states, position)[0]  # (events, events)
@@ -153,6 +154,7 @@ class NARM(SequenceModel):
 
     def _states(self, batch, training=False):
         hidden = self.embedding_dropout(self.output_items(batch["items"]), training=training)  # (rows, steps, dim)
+        hidden = self.with_context(hidden, batch, training)  # (rows, steps, dim + width of the context)
         starts = batch["position"] == 0  # (rows, steps)
         for layer in self.recurrent:
             hidden, _ = layer(hidden, starts)  # (rows, steps, units)

@@ -51,7 +51,7 @@ class GRU4Rec(Streaming, SequenceModel):
         lanes: rows of session-parallel batches (`data.train.batches(rows=lanes, steps=1, carry=True)`), whose state is
             carried from batch to batch as a constant; None: every batch starts afresh.
         initializer: of the item tables, see `ItemEmbedding`; the authors' is "glorot_uniform".
-        negatives, score_dtype, joined: see `SequenceModel`.
+        negatives, score_dtype, joined, context, request, context_as, context_dropout: see `SequenceModel`.
 
     Raises:
         InputError: an argument out of its range, `embedding_dropout` with one_hot, `residual` with layers of several
@@ -103,6 +103,7 @@ class GRU4Rec(Streaming, SequenceModel):
             refuse("units", units, "of one width with residual=True, which adds a layer's input to its output")
         if bidirectional and lanes:
             refuse("lanes", lanes, "None with bidirectional=True, which has no state to carry")
+        self.keeps_input_width = embedding == "one_hot"
         super().__init__(items, negatives=negatives, **kwargs)
         self.units = units
         self.cell = cell
@@ -156,6 +157,7 @@ class GRU4Rec(Streaming, SequenceModel):
             # (rows, steps, dim), (rows, dim + 1)
             hidden, layer_state = self.mean(hidden, starts, next(before, None), training=training)
             after.append(layer_state)
+        hidden = self.with_context(hidden, batch, training)  # (rows, steps, dim + width of the context)
         for index, layer in enumerate(self.recurrent):
             if self.bidirectional:
                 output = layer(hidden, starts, training=training)  # (rows, steps, 2 units)

@@ -49,7 +49,7 @@ class HRNN(UserStates, Streaming, SequenceModel):
         lanes: rows of user-parallel batches (`data.train.batches(rows=lanes, steps=20, by_user=True, carry=True)`),
             whose state is carried from batch to batch as a constant; None: every batch starts afresh.
         initializer: of the item tables, see `ItemEmbedding`; the authors' is "glorot_uniform".
-        negatives, score_dtype: see `SequenceModel`.
+        negatives, score_dtype, context, request, context_as, context_dropout: see `SequenceModel`.
 
     Raises:
         InputError: an argument out of its range, or `embedding_dropout` with one_hot.
@@ -111,6 +111,7 @@ class HRNN(UserStates, Streaming, SequenceModel):
         check_number("init_dropout", init_dropout, 0, 1)
         if embedding == "one_hot" and embedding_dropout:
             refuse("embedding_dropout", embedding_dropout, "0 with embedding='one_hot', which has no embedding")
+        self.keeps_input_width = embedding == "one_hot"
         super().__init__(items, negatives=negatives, **kwargs)
         self.units = units
         self.user_units = user_units
@@ -168,6 +169,7 @@ class HRNN(UserStates, Streaming, SequenceModel):
             )
         starts = batch["position"] == 0  # (rows, steps)
         vectors = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
+        vectors = self.with_context(vectors, batch, training)  # (rows, steps, dim + width of the context)
         mask = None if training else batch["segment"] > 0  # (rows, steps)
         # (rows, steps, units), (rows, state_width)
         hidden, state = self.hierarchy(vectors, starts, starts & (batch["visit"] == 0), mask, state, training=training)

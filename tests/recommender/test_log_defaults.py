@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+import tfrecsession as trs
+from tests.logs import sessions_of
+from tfrecsession import InputError, training
+from tfrecsession.models import MODELS, ItemKNN
+from tfrecsession.recommender.log_defaults import following
+from tfrecsession.sessions.statistics import Statistics
+
+LOGS = {
+    "short": [[2, 3], [4, 5], [3, 2]],
+    "long": [[2, 3, 4, 5, 6, 7, 8] * 9],
+    "repeats": [[2, 2, 2, 3, 3]] * 4,
+    "news": [[2, 3]] * 30 + [[4, 5]] * 5,
+}
+
+
+@pytest.fixture
+def rule(monkeypatch):
+    """Gives ItemKNN defaults that follow the log: `neighbours` always, `alpha` never."""
+
+    def neighbours(log):
+        return int(10 * log.session_length), f"a session has {log.session_length:.1f} events on average"
+
+    monkeypatch.setattr(ItemKNN, "log_defaults", {"neighbours": neighbours, "alpha": lambda log: None})
+
+
+@pytest.mark.parametrize("log", LOGS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_choice_is_a_setting_with_a_reason(model, log):
+    sessions = sessions_of(LOGS[log], times=range(sum(map(len, LOGS[log]))))
+    chosen = following(MODELS[model], Statistics(sessions.arrays), ())
+    assert set(MODELS[model].log_defaults) <= set(training.settings_of(model))
+    assert json.loads(json.dumps(chosen)) == chosen
+    for choice in chosen.values():
+        assert set(choice) == {"value", "because"} and choice["because"][0].islower()
+    training.build(model, sessions.items, {**training.settings_of(model), **{n: c["value"] for n, c in chosen.items()}})
+
+
+def test_settings_follow_the_log_where_they_are_not_given(shop, rule):
+    length = shop.train.events / len(shop.train)
+    because = f"a session has {length:.1f} events on average"
+    assert training.log_defaults("item_knn", shop) == {"neighbours": {"value": int(10 * length), "because": because}}
+    assert training.log_defaults("item_knn", shop, {"neighbours": 7}) == {}
+    assert training.settings_of("item_knn", data=shop)["neighbours"] == int(10 * length)
+    assert training.settings_of("item_knn", {"neighbours": 7}, data=shop)["neighbours"] == 7
+    assert training.settings_of("item_knn")["neighbours"] == 100
+    with pytest.raises(InputError, match="no setting 'neighbour'"):
+        training.settings_of("item_knn", {"neighbour": 7}, data=shop)
+
+
+def test_for_data_takes_the_arguments_that_follow_the_log(shop, rule):
+    config = ItemKNN.for_data(shop).get_config()
+    assert config["neighbours"] == training.settings_of("item_knn", data=shop)["neighbours"]
+    config = ItemKNN.for_data(shop, neighbours=7, alpha=0.3).get_config()
+    assert config["neighbours"] == 7 and config["alpha"] == 0.3
+    assert ItemKNN(shop.items).get_config()["neighbours"] == 100
+
+
+def test_settings_of_training_are_no_arguments_of_for_data(shop, monkeypatch):
+    monkeypatch.setattr(trs.models.GRU4Rec, "log_defaults", {"epochs": lambda log: (3, "the log is small")})
+    assert trs.models.GRU4Rec.for_data(shop, units=[4]).get_config()["units"] == [4]
+    assert training.settings_of("gru4rec", data=shop)["epochs"] == 3
+
+
+def test_a_log_without_events_has_the_fixed_defaults(rule):
+    assert following(ItemKNN, Statistics(sessions_of([]).arrays)) == {}

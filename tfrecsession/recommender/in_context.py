@@ -1,0 +1,131 @@
+"""The context of requests in tensors: what is given, and what is derived from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from tfrecsession.errors import InputError
+from tfrecsession.sessions.context import Context, checked_names
+from tfrecsession.sessions.derived_context import SIZES, of_tensors
+
+TIME_PARTS = 3  # of a time in a state: float32 holds 24 bits of it, a time has 51
+PART = 1 << 17
+
+
+def context_of(context, request, items) -> Context | None:
+    """Returns the `Context` of a model.
+
+    Args:
+        context, request: names of columns; `context` may also be a `Context`, or its configuration.
+        items: the vocabulary; names are learned from its `context_log`.
+
+    Raises:
+        InputError: a name that cannot be learned, or `request` beside a `Context`.
+    """
+    if isinstance(context, Mapping):
+        return Context.from_config(dict(context))
+    if isinstance(context, Context):
+        if len(tuple(request or ())):
+            raise InputError(f"request={request!r}: must be part of the Context, data.context([...], request=[...])")
+        return context if context.columns else None
+    context, request = (
+        checked_names(name, () if names is None else names)
+        for name, names in (("context", context), ("request", request))
+    )
+    if not context and not request:
+        return None
+    if items.context_log is None:
+        raise InputError(
+            f"context={[*context, *request]!r}: must be learned from a log: use the items of trs.load(...), or "
+            "context=data.context([...])"
+        )
+    return items.context_log.learn(context, request)
+
+
+def missing_column(context: Context, key: str, shape):
+    """Returns a column of missing values, [*shape]."""
+    column = context.keys[key]
+    return tf.fill(shape, tf.constant(column.missing, tf.as_dtype(column.dtype)))
+
+
+def columns_of_histories(context: Context | None, given: dict, position, length) -> dict:
+    """Returns the columns of the batch of histories, one session a row.
+
+    Args:
+        context: of the model; None: there are no columns.
+        given: key -> values that the request gives, encoded: of "context/..." [rows, steps], aligned with the events of
+            the batch, and of "request/..." [rows]; "context/time" and "request/time" are int64 microseconds, 0 where
+            missing. Keys that are not given are missing.
+        position: int32 [rows, steps], the number of events before each in its session.
+        length: int32 [rows], events of the history.
+
+    Returns:
+        Key -> [rows, steps]; those of "request/..." are the same at all steps.
+    """
+    if context is None:
+        return {}
+    shape = tf.shape(position)
+    time = given.get("context/time", tf.zeros(shape, tf.int64))  # (rows, steps)
+    before = tf.where(position > 0, tf.pad(time[:, :-1], [[0, 0], [1, 0]])[:, : shape[1]], 0)  # (rows, steps)
+    last = tf.gather(time, tf.maximum(length - 1, 0), batch_dims=1)  # (rows,)
+    now = given.get("request/time", tf.zeros([shape[0]], tf.int64))  # (rows,)
+    columns = _completed(context, "context", given, shape, time, before, position)
+    request = _completed(context, "request", given, shape[:1], now, tf.where(length > 0, last, 0), length)
+    return columns | {key: tf.repeat(values[:, None], shape[1], axis=1) for key, values in request.items()}
+
+
+def columns_of_event(context: Context | None, given: dict, events, before, known) -> tuple[dict, object]:
+    """Returns the columns of the batch of one further event a row.
+
+    Args:
+        context, given: as in `columns_of_histories`; "context/..." is [rows] too.
+        events: int32 [rows], the number of events before it in its session.
+        before: int64 [rows], the time of the event before it; 0: missing.
+        known: bool [rows], whether the event counts.
+
+    Returns:
+        Key -> [rows, 1], and int64 [rows], the time of the last event that counts.
+    """
+    if context is None:
+        return {}, before
+    rows = tf.shape(events)[:1]
+    time = given.get("context/time", tf.zeros(rows, tf.int64))
+    last = tf.where(known, time, before)
+    now = given.get("request/time", tf.zeros(rows, tf.int64))
+    columns = _completed(context, "context", given, rows, time, before, events)
+    columns |= _completed(context, "request", given, rows, now, last, events + tf.cast(known, tf.int32))
+    return {key: values[:, None] for key, values in columns.items()}, last
+
+
+def _completed(context, side, given, shape, time, before, position) -> dict:
+    """Returns the columns of a side: values that are not given are derived where they can be, or missing."""
+    columns = {}
+    for column in context.side(side):
+        key = f"{side}/{column.name}"
+        values = given.get(key)
+        if values is None:
+            values = missing_column(context, key, shape)
+        if column.kind in SIZES:
+            derived = of_tensors(column.kind, time, before, position, context.zone)
+            values = tf.where(values == 0, derived, values)
+        columns[key] = values
+    return columns
+
+
+def time_width(context: Context | None) -> int:
+    """Returns the width of the time of the last event in a state: 0 unless a gap is read."""
+    return TIME_PARTS if context is not None and any(column.kind == "gap" for column in context.columns.values()) else 0
+
+
+def split_time(time):
+    """Returns a time as parts that float32 holds exactly: int64 [rows] -> float32 [rows, TIME_PARTS]."""
+    parts = [tf.bitwise.bitwise_and(tf.bitwise.right_shift(time, 17 * part), PART - 1) for part in range(TIME_PARTS)]
+    return tf.cast(tf.stack(parts, axis=1), tf.float32)
+
+
+def joined_time(parts):
+    """Returns the time that `split_time` split: float32 [rows, TIME_PARTS] -> int64 [rows]."""
+    parts = tf.cast(tf.clip_by_value(parts, 0, PART - 1), tf.int64)
+    return tf.reduce_sum(parts * tf.constant([PART**part for part in range(TIME_PARTS)], tf.int64), axis=1)
