@@ -146,11 +146,13 @@ ROWS = [
     Model("hrnn-context", "hrnn", {**CONTEXT, "context_as": "both"}, **WITH_DROPOUT, like="hrnn", cost="large"),
     Model("min_gru", **LINEAR),
     Model("lru", **LINEAR),
+    Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
     Model("narm-context", "narm", {**CONTEXT, "context_as": "latent_cross"}, **WITH_DROPOUT, like="narm", cost="large"),
     Model("narm-raw", "narm", NARM_RAW, **WITH_DROPOUT, like="narm", cost="large"),
     Model("sasrec", **ATTENTION, represents=True, cost="large"),
+    Model("sasrec-context", "sasrec", CONTEXT, **ATTENTION, like="sasrec", cost="large"),
     Model("sasrec-modern", "sasrec", MODERN, **ATTENTION, like="sasrec", cost="large"),
 ]
 TABLE = {row.name: row for row in ROWS}

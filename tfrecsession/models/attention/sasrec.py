@@ -42,7 +42,7 @@ class SASRec(Streaming, SequenceModel):
         dropout: share of the input and of each part's output set to zero in training.
         bias: whether every item has a bias.
         initializer: of the item table, see `ItemEmbedding`.
-        negatives, score_dtype, joined: see `SequenceModel`.
+        negatives, score_dtype, joined, context, request: see `SequenceModel`.
 
     Raises:
         InputError: an argument out of its range, or `heads` that do not divide `dim`.
@@ -66,6 +66,8 @@ class SASRec(Streaming, SequenceModel):
         "style": Choice("classic", "modern"),
         "dropout": Float(0.0, 0.6),
     }
+
+    keeps_input_width = True  # the blocks are residual
 
     def __init__(
         self,
@@ -126,7 +128,8 @@ class SASRec(Streaming, SequenceModel):
     # Recommendations
 
     def encode(self, batch, training=False):
-        return self._encoded(batch, None, training)[0]  # without a state, which costs time
+        hidden, _ = self._encoded(batch, None, training)  # (rows, steps, dim); a state would cost time
+        return self.with_request(hidden, batch, training)
 
     def encode_from(self, batch, state, training=False):
         return self._encoded(batch, state, training)
@@ -135,7 +138,7 @@ class SASRec(Streaming, SequenceModel):
         return keras.ops.cast(self.transformer.output(state), self.compute_dtype)  # (rows, dim)
 
     def _encoded(self, batch, state, training):
-        hidden = self.input_items(batch["items"])  # (rows, steps, dim)
+        hidden = self.with_context(self.input_items(batch["items"]), batch, training)  # (rows, steps, dim)
         return self.transformer(hidden * self.dim**0.5, batch["position"], state, training=training)
 
     # Configuration

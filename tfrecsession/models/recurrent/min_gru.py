@@ -30,7 +30,7 @@ class MinGRU(Streaming, SequenceModel):
         dropout: share of the input and of each part's output set to zero in training.
         bias: whether every item has a bias.
         initializer: of the item table, see `ItemEmbedding`.
-        negatives, score_dtype, joined: see `SequenceModel`.
+        negatives, score_dtype, joined, context, request: see `SequenceModel`.
 
     Raises:
         InputError: an argument out of its range.
@@ -52,6 +52,8 @@ class MinGRU(Streaming, SequenceModel):
         "expand": Int(0, 4),
         "dropout": Float(0.0, 0.6),
     }
+
+    keeps_input_width = True  # the blocks are residual
 
     def __init__(
         self,
@@ -88,7 +90,7 @@ class MinGRU(Streaming, SequenceModel):
     # Recommendations
 
     def encode_from(self, batch, state, training=False):
-        hidden = self.input_items(batch["items"])  # (rows, steps, dim)
+        hidden = self.with_context(self.input_items(batch["items"]), batch, training)  # (rows, steps, dim)
         return self.blocks(hidden * self.dim**0.5, batch["position"] == 0, state, training=training)
 
     def encode_state(self, state):
