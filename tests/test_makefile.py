@@ -19,9 +19,12 @@ case "$1 $2" in
         mkdir -p "$3/bin"
         cat "$0" > "$3/bin/python"
         printf '#!/bin/sh\\necho demo of {version} "$@"\\n' > "$3/bin/tfrecsession"
-        chmod +x "$3/bin/python" "$3/bin/tfrecsession" ;;
+        printf '#!/bin/sh\nexit 0\n' > "$3/bin/ruff"
+        chmod +x "$3/bin/python" "$3/bin/tfrecsession" "$3/bin/ruff" ;;
     "-m pip") echo "{version} $*" >> "{folder}/installed" ;;
-    "-m pytest") echo "tests on {version}" ;;
+    "-m pytest")
+        echo "tests on {version} $TFRECSESSION_CONFORMANCE"
+        [ "$TFRECSESSION_CONFORMANCE" != representatives ] || [ {version} != "$FAILS" ] ;;
 esac
 """
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -184,6 +187,40 @@ def test_a_changed_setup_is_installed_again(machine):
     os.utime(machine.checkout / "setup.cfg", (later, later))
     machine.make("install")
     assert machine.installed() == ["3.13", "3.13"]
+
+
+def ci(machine, **environment):
+    """Runs .ci/run on the machine: its lines in order, and the exit code."""
+    (machine.checkout / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", machine.checkout / ".ci")
+    for tool in ("bash", "timeout"):
+        (machine.programs / tool).symlink_to(shutil.which(tool))
+    environment |= {"PATH": str(machine.programs), "HOME": str(machine.folder), "PYENV_ROOT": str(machine.folder)}
+    command = [machine.programs / "bash", ".ci/run"]
+    place = {"cwd": machine.checkout, "env": environment}
+    done = subprocess.run(command, **place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return done.stdout.splitlines(), done.returncode
+
+
+@pytest.mark.skipif(not (shutil.which("bash") and shutil.which("timeout")), reason="bash or timeout is not installed")
+@pytest.mark.parametrize("fails", ["", "3.12"])
+def test_ci_runs_a_part_on_the_other_pythons_and_ends_with_the_whole_suite(machine, fails):
+    for version in ("3.11", "3.12"):
+        machine.add(f"python{version}", version)
+    lines, code = ci(machine, FAILS=fails)
+    text = "\n".join(lines)
+    assert "demo of 3.12" in text and "tests on 3.12 representatives" in text
+    assert "Python 3.13: not on this machine, so nothing was run on it" in text
+    assert lines[-1].strip() == "tests on 3.11"
+    assert ("Python 3.12: one model a family: FAILED" in text) == (code != 0) == bool(fails)
+
+
+@pytest.mark.skipif(not (shutil.which("bash") and shutil.which("timeout")), reason="bash or timeout is not installed")
+def test_ci_runs_the_whole_suite_where_there_is_a_newer_python_alone(machine):
+    machine.add("python3.13", "3.13")
+    lines, code = ci(machine)
+    assert code == 0 and lines[-1].strip() == "tests on 3.13"
+    assert any("Python 3.11: not on this machine" in line for line in lines)
 
 
 def test_the_pythons_of_setup_cfg_agree():

@@ -35,6 +35,12 @@ def changed(*commits, names=(), **options):
     return selection.changed(set(names), commits, ROWS, **options)
 
 
+@pytest.fixture(autouse=True)
+def all_that_changed(monkeypatch):
+    """Selects what changed lately also in `make conformance`."""
+    monkeypatch.delenv("TFRECSESSION_CONFORMANCE", raising=False)
+
+
 def test_the_log_of_git_as_commits():
     assert selection.commits(LOG) == [
         [MODELS + "linear/slist.py", MODELS + "rules/item_knn.py"],
@@ -130,3 +136,8 @@ def test_in_a_repository_the_newest_day_and_the_working_tree(monkeypatch, tmp_pa
     assert further() == {"vsknn", "popularity", "item_knn", "random"}
     write(selection.TABLE_FILE, "no Python at all")
     assert further() == set()
+
+
+def test_without_what_changed_lately(monkeypatch):
+    monkeypatch.setenv("TFRECSESSION_CONFORMANCE", "representatives")
+    assert selection.selected() == selection.representatives(ROWS)

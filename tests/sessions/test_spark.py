@@ -215,6 +215,11 @@ def test_a_line_that_is_too_short(spark, tmp_path):
     assert error == f"{tmp_path}/log.csv: cannot be read: Malformed CSV record: s,b"
 
 
+@pytest.mark.skipif("PYSPARK_PYTHON" in os.environ, reason="PYSPARK_PYTHON is set")
+def test_workers_run_this_python(spark):
+    assert spark.sparkContext.pythonExec == sys.executable
+
+
 def test_a_running_session_is_used_and_left_alone(spark, tmp_path):
     before = spark.conf.getAll
     frame = spark.createDataFrame(pa.table({"item": list("abab"), "session": list("1122")}))

@@ -122,6 +122,8 @@ def _started(builder: Any, settings: SparkSettings, folder: Path, memory: str) -
                 session = builder.getOrCreate()
             except Exception as error:  # Java, Spark and Py4J raise different types
                 raise InputError(_start_error(master, error, log)) from error
+        if master.startswith("local") and "PYSPARK_PYTHON" not in os.environ and sys.executable:
+            session.sparkContext.pythonExec = sys.executable  # not the `python3` on the PATH, which may be another one
         yield session
     finally:
         if session is not None:
