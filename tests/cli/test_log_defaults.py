@@ -21,8 +21,8 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def rules(monkeypatch):
-    monkeypatch.setattr(ItemKNN, "log_defaults", {"neighbours": lambda log: (30, REASON)})
-    monkeypatch.setattr(GRU4Rec, "log_defaults", {"epochs": lambda log: (2, REASON)})
+    monkeypatch.setattr(ItemKNN, "log_defaults", {"neighbours": lambda log, given: (30, REASON)})
+    monkeypatch.setattr(GRU4Rec, "log_defaults", {"epochs": lambda log, given: (2, REASON)})
 
 
 def info_of(run):
@@ -63,7 +63,7 @@ def test_a_grown_model_keeps_its_settings(data, tmp_path, monkeypatch):
     words = ["--epochs", "1", *QUICK]
     assert main(["train", data, "--model", "gru4rec", "--out", f"{tmp_path}/run", *QUICK]) == 0
     assert info_of(tmp_path / "run")["defaults"]["epochs"]["value"] == 2
-    monkeypatch.setattr(GRU4Rec, "log_defaults", {"epochs": lambda log: (3, "the log is newer")})
+    monkeypatch.setattr(GRU4Rec, "log_defaults", {"epochs": lambda log, given: (3, "the log is newer")})
     assert main(["train", data, "--from", f"{tmp_path}/run", "--out", f"{tmp_path}/grown"]) == 0
     grown = info_of(tmp_path / "grown")
     assert grown["settings"] == info_of(tmp_path / "run")["settings"]

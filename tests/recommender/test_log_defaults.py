@@ -21,17 +21,17 @@ LOGS = {
 def rule(monkeypatch):
     """Gives ItemKNN defaults that follow the log: `neighbours` always, `alpha` never."""
 
-    def neighbours(log):
+    def neighbours(log, given):
         return int(10 * log.session_length), f"a session has {log.session_length:.1f} events on average"
 
-    monkeypatch.setattr(ItemKNN, "log_defaults", {"neighbours": neighbours, "alpha": lambda log: None})
+    monkeypatch.setattr(ItemKNN, "log_defaults", {"neighbours": neighbours, "alpha": lambda log, given: None})
 
 
 @pytest.mark.parametrize("log", LOGS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_choice_is_a_setting_with_a_reason(model, log):
     sessions = sessions_of(LOGS[log], times=range(sum(map(len, LOGS[log]))))
-    chosen = following(MODELS[model], Statistics(sessions.arrays), ())
+    chosen = following(MODELS[model], Statistics(sessions.arrays))
     assert set(MODELS[model].log_defaults) <= set(training.settings_of(model))
     assert json.loads(json.dumps(chosen)) == chosen
     for choice in chosen.values():
@@ -60,7 +60,7 @@ def test_for_data_takes_the_arguments_that_follow_the_log(shop, rule):
 
 
 def test_settings_of_training_are_no_arguments_of_for_data(shop, monkeypatch):
-    monkeypatch.setattr(trs.models.GRU4Rec, "log_defaults", {"epochs": lambda log: (3, "the log is small")})
+    monkeypatch.setattr(trs.models.GRU4Rec, "log_defaults", {"epochs": lambda log, given: (3, "the log is small")})
     assert trs.models.GRU4Rec.for_data(shop, units=[4]).get_config()["units"] == [4]
     assert training.settings_of("gru4rec", data=shop)["epochs"] == 3
 

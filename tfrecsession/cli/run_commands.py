@@ -137,7 +137,7 @@ def train(options) -> int | None:
     data = batches.load(options.data)
     is_complete = options.earlier is not None or options.preset is not None
     chosen = training.settings_of(options.model, earlier_settings, preset, given, data=None if is_complete else data)
-    defaults = defaults if is_complete else training.log_defaults(options.model, data)
+    defaults = defaults if is_complete else training.log_defaults(options.model, data, given)
     defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
     k = lengths(options.k)
     if launch.is_chief():

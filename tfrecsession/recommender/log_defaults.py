@@ -1,10 +1,11 @@
 """Defaults that follow the log. A model class declares them by setting, as functions of the log's statistics:
 
     log_defaults = {
-        "unobserved_weight": lambda log: (0.01, f"a session has {log.session_length:.1f} events on average"),
+        "recent": lambda log, given: (log.sessions, f"the log has {log.sessions:,} sessions"),
     }
 
-Such a function returns the value and the reason, or None where the fixed default is right for the log.
+Such a function returns the value and the reason, or None where the fixed default is right for the log. `given` holds
+the settings that are given, on which the value may depend.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from __future__ import annotations
 from tfrecsession.sessions.statistics import Statistics
 
 
-def following(model: type, log: Statistics, given=()) -> dict[str, dict]:
+def following(model: type, log: Statistics, given: dict | None = None) -> dict[str, dict]:
     """Returns setting -> {"value", "because"}: the defaults of a model class that follow the log.
 
     Args:
         model: the class.
-        log: the statistics of the training split.
-        given: settings whose values are given, which win over the log.
+        log: the statistics of the training split; without events every default is the fixed one.
+        given: the settings that are given. They win over the log and are left out.
     """
-    rules = {name: rule for name, rule in model.log_defaults.items() if name not in given}
-    chosen = {name: rule(log) for name, rule in rules.items()} if log.events else {}
-    return {name: {"value": choice[0], "because": choice[1]} for name, choice in chosen.items() if choice is not None}
+    given, chosen = given or {}, {}
+    for name, rule in model.log_defaults.items():
+        if log.events and name not in given and (choice := rule(log, given)) is not None:
+            chosen[name] = {"value": choice[0], "because": choice[1]}
+    return chosen

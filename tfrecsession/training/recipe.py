@@ -68,7 +68,7 @@ def settings_of(model: str, *given: dict, data=None) -> dict:
     """
     known = defaults_of(model)
     if data is not None:
-        known |= {name: choice["value"] for name, choice in log_defaults(model, data).items()}
+        known |= {name: choice["value"] for name, choice in log_defaults(model, data, *given).items()}
     for settings in given:
         for name in settings:
             if name not in known:
@@ -92,7 +92,7 @@ def defaults_of(model: str) -> dict:
 
 def log_defaults(model: str, data, *given: dict) -> dict[str, dict]:
     """Returns setting -> {"value", "because"}: the defaults that follow the log, but for those that are `given`."""
-    return following(by_name(model), data.statistics, {name for settings in given for name in settings})
+    return following(by_name(model), data.statistics, {name: value for part in given for name, value in part.items()})
 
 
 def space_of(model: str) -> dict:

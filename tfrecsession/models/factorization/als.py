@@ -11,7 +11,7 @@ from tfrecsession.batches.interactions import DUPLICATES, is_scale
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.matmul import products
-from tfrecsession.models.factorization import als_sweeps
+from tfrecsession.models.factorization import als_defaults, als_sweeps
 from tfrecsession.models.factorization.als_fold_in import FoldInByLeastSquares
 from tfrecsession.models.factorization.als_targets import Observed, observe
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
@@ -56,8 +56,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
         items: the vocabulary.
         factors: d, the width of a vector.
         unobserved_weight: a0, above 0; explicit ratings do not use it.
-        regularization: above 0.
-        exponent: nu, 0 to 1.
+        regularization, exponent: above 0; nu, 0 to 1.
         alpha: confidence per weight; None: every seen pair counts the same, however often it occurs.
         sweeps: how often `fit` solves users and items.
         block: unknowns solved at once; None: all, which is exact.
@@ -95,6 +94,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
         "regularization": Float(0.0001, 1.0, log=True),
         "exponent": Float(0.0, 1.0),
     }
+    log_defaults = als_defaults.LOG_DEFAULTS
 
     def __init__(
         self,

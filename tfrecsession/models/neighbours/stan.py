@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from tfrecsession.models.neighbours.neighbour_defaults import by_length, session_decay
 from tfrecsession.models.neighbours.session_neighbours import NeighbourModel
 from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Float, Int
@@ -44,6 +45,11 @@ class STAN(NeighbourModel):
         "position_decay": Float(0.1, 20.0, log=True),
         "session_decay": Float(0.5, 100.0, log=True),
         "item_decay": Float(0.1, 20.0, log=True),
+    }
+    log_defaults = {
+        "position_decay": by_length(10.0),
+        "session_decay": session_decay,
+        "item_decay": by_length(10.0),
     }
 
     def __init__(

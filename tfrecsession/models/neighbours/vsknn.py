@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from tfrecsession.models.neighbours.neighbour_defaults import by_length
 from tfrecsession.models.neighbours.session_neighbours import NeighbourModel
 from tfrecsession.recommender.arguments import check_choice
 from tfrecsession.recommender.search_space import Choice, Float, Int
@@ -61,6 +62,13 @@ class VSKNN(NeighbourModel):
         "weighting": Choice("same", "div", "linear", "log", "quadratic"),
         "score_weighting": Choice("same", "div", "linear", "log", "quadratic"),
         "idf": Float(0.0, 10.0),
+    }
+    log_defaults = {
+        "neighbours": by_length(500, short=500),
+        "recent": by_length(2500, short=2500),
+        "weighting": by_length("linear"),
+        "score_weighting": by_length("div"),
+        "idf": by_length(5.0, short=5.0),
     }
 
     def __init__(

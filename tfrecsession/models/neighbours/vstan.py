@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from tfrecsession.models.neighbours.neighbour_defaults import by_length, session_decay
 from tfrecsession.models.neighbours.session_neighbours import NeighbourModel
 from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Choice, Float, Int
@@ -49,6 +50,12 @@ class VSTAN(NeighbourModel):
         "item_decay": Float(0.1, 20.0, log=True),
         "match_decay": Float(0.1, 20.0, log=True),
         "idf": Float(0.0, 10.0),
+    }
+    log_defaults = {
+        "position_decay": by_length(10.0),
+        "session_decay": session_decay,
+        "item_decay": by_length(10.0),
+        "match_decay": by_length(2.0),
     }
 
     def __init__(

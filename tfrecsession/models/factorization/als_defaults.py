@@ -1,0 +1,35 @@
+"""The defaults of `ALS` that follow the log, for implicit feedback; those of ratings are fixed.
+
+Chosen by `benchmarks/defaults.py`. The papers' fixed weights (0.1 and 0.003 with exponent 1) are those of long user
+histories; in short sessions the unobserved items would outweigh the few that a session has.
+"""
+
+from __future__ import annotations
+
+OUTWEIGHED = 2.0  # weight of all unobserved items of a session against that of its events
+LOWEST = 0.001
+
+
+def _of_implicit(rule):
+    """Returns the rule without a choice for explicit ratings."""
+    return lambda log, given: None if given.get("explicit") else rule(log)
+
+
+def _unobserved_weight(log):
+    weight = min(max(OUTWEIGHED * log.session_length / log.items, LOWEST), 1.0)
+    return float(f"{weight:.2g}"), f"a session has {log.session_length:.1f} events, of {log.items:,} items"
+
+
+def _regularization(log):
+    return 0.1, f"a session has {log.session_length:.1f} events on average"
+
+
+def _exponent(log):
+    return 0.3, f"an item has {log.events_per_item:.1f} events on average"
+
+
+LOG_DEFAULTS = {
+    "unobserved_weight": _of_implicit(_unobserved_weight),
+    "regularization": _of_implicit(_regularization),
+    "exponent": _of_implicit(_exponent),
+}

@@ -1,0 +1,26 @@
+"""Rules for the defaults of session neighbours that follow the log, chosen by `benchmarks/defaults.py`."""
+
+from __future__ import annotations
+
+LONG = 5.0  # mean events of a session from which sessions are long
+STALE = 0.3  # turnover from which items live shorter than the log is long, as news do
+
+
+def by_length(long, short=None):
+    """Returns a rule that chooses `long` for logs of long sessions, and `short` for others; None: the fixed default."""
+
+    def rule(log, given):
+        choice = long if log.session_length >= LONG else short
+        return None if choice is None else (choice, f"a session has {log.session_length:.1f} events on average")
+
+    return rule
+
+
+def session_decay(log, given):
+    """Chooses a day where items go stale."""
+    if log.days is None or log.turnover < STALE:
+        return None
+    return (
+        1.0,
+        f"items go stale, {log.turnover:.0%} of the newest events are on items that the older half of the log lacks",
+    )
