@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +11,12 @@ import tensorflow as tf
 from tfrecsession.batches.batch import of_histories
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists, texts
+from tfrecsession.layers.blocks import BLOCK_BYTES
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.layers.ragged import wanted_first
 from tfrecsession.recommender.top_items import TopItems, left_out, pairs
 
-BLOCK_BYTES = 256 << 20  # scores held at once: bounds memory, which would be events x catalogue
+STEP_CELLS = 1024  # numbers that a model may hold for each event of a history
 
 
 class Recommendations(NamedTuple):
@@ -120,23 +122,35 @@ class Recommending(TopItems):
             allowed[chosen[chosen > 1]] = True
             if not allowed.any():
                 raise InputError("candidates: must hold an item of the catalogue, none of them is in it")
-        padded = [np.zeros((len(column), max(map(len, column), default=0)), np.int32) for column in columns]
-        for array, column in zip(padded, columns, strict=True):
-            for row, history in zip(array, column, strict=True):
-                row[: len(history)] = history
-        # a model may hold the session so far at every step: the square of the longest history
-        rows, longest = padded[0].shape
-        block_rows = max(1, BLOCK_BYTES // (4 * max(self.size, (longest + 1) ** 2)))
         traced = self._traced(answer, len(columns), int(k), bool(exclude_seen), allowed is not None)
         chosen = [] if allowed is None else [tf.constant(allowed)]
-        best = [
-            traced(*(tf.constant(array[first : first + block_rows]) for array in padded), *chosen)
-            for first in range(0, rows, block_rows)
-        ]
-        if not best:
-            return Recommendations(np.empty((0, k), object), np.empty((0, k), np.float32))
-        found, scores = (np.concatenate([part[i].numpy() for part in best]) for i in (0, 1))
+        rows = len(columns[0])
+        found, scores = np.zeros((rows, k), np.int32), np.zeros((rows, k), np.float32)
+        for block in self._blocks_of_histories([len(history) for history in columns[0]]):
+            padded = (_padded([column[row] for row in block]) for column in columns)
+            best = traced(*map(tf.constant, padded), *chosen)
+            found[block], scores[block] = best[0].numpy(), best[1].numpy()
         return Recommendations(self.items.decode(found), scores)
+
+    def _blocks_of_histories(self, lengths: list[int]) -> Iterator[np.ndarray]:
+        """Yields the rows of each block: all of them, where their padded array is small.
+
+        Histories of similar length share a block, so one long history does not widen all others.
+        """
+        lengths = np.asarray(lengths, np.int64)
+
+        def cells(longest):  # of a row: its scores, and the layers' results at each step
+            return max(self.size, (longest + 1) * STEP_CELLS)
+
+        if len(lengths) * cells(lengths.max(initial=0)) <= BLOCK_BYTES // 4:
+            yield from [np.arange(len(lengths))] if len(lengths) else []
+            return
+        order = np.argsort(-lengths, kind="stable")
+        first = 0
+        while first < len(order):
+            last = first + max(1, BLOCK_BYTES // 4 // cells(lengths[order[first]]))
+            yield order[first:last]
+            first = last
 
     def _traced(self, answer, columns: int, k: int, exclude_seen: bool, filtered: bool):
         """Returns `answer` as one graph for all shapes: a graph per shape would cost seconds each."""
@@ -189,3 +203,11 @@ class Recommending(TopItems):
         """Checks that k is a number of items that the catalogue has."""
         if not isinstance(k, int | np.integer) or not 1 <= k <= self.size - 2:
             raise InputError(f"k={k!r}: must be a whole number from 1 to the size of the catalogue, {self.size - 2:,}")
+
+
+def _padded(histories: list) -> np.ndarray:
+    """Returns histories as rows: int32 [histories, events of the longest], padded with 0."""
+    rows = np.zeros((len(histories), max(map(len, histories), default=0)), np.int32)
+    for row, history in zip(rows, histories, strict=True):
+        row[: len(history)] = history
+    return rows
