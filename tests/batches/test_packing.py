@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfrecsession.batches import layout
-from tfrecsession.batches.packing import pack, ranges, row_patterns
+from tfrecsession.batches.packing import one_a_row, pack, ranges, row_patterns
 
 logs = st.lists(st.integers(1, 12), min_size=1, max_size=60)
 
@@ -59,6 +59,13 @@ def pairs_of(laid):
             if position[step]:
                 assert segment[step - 1] == segment[step] and position[step - 1] == position[step] - 1
             yield items[step], targets[step], before
+
+
+@given(st.lists(st.integers(9, 16), max_size=30))
+def test_one_piece_a_row_is_the_packing_of_pieces_longer_than_half_a_row(lengths):
+    lengths = np.array(lengths, np.int64)
+    expected, found = pack(lengths, 16), one_a_row(lengths)
+    assert found.order.tolist() == expected.order.tolist() and found.splits.tolist() == expected.splits.tolist()
 
 
 @given(logs, st.integers(1, 6))

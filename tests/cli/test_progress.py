@@ -3,7 +3,10 @@
 import io
 import threading
 
-from tfrecsession.cli.progress import ProgressLines
+from rich.console import Console
+
+from tfrecsession.cli import main
+from tfrecsession.cli.progress import ProgressLines, lines_where_piped
 
 
 def test_a_line_at_each_interval_names_the_step_and_the_time():
@@ -32,3 +35,43 @@ def test_nothing_is_printed_by_a_quick_step(capsys):
     with ProgressLines("reading") as lines:
         lines.update("writing")
     assert capsys.readouterr() == ("", "")
+
+
+def test_lines_are_for_pipes_alone(monkeypatch, capsys):
+    entered = []
+    monkeypatch.setattr(ProgressLines, "__enter__", lambda lines: entered.append(lines) or lines)
+    monkeypatch.setattr(ProgressLines, "__exit__", lambda lines, *error: None)
+    with lines_where_piped(Console(force_terminal=True), "evaluating") as tell:
+        tell("evaluating", 0.5)
+    assert not entered
+    with lines_where_piped(Console(force_terminal=False), "evaluating") as tell:
+        tell("evaluating", 0.5)
+    assert len(entered) == 1
+
+
+def test_every_long_command_tells_its_steps_where_the_output_is_piped(tmp_path, monkeypatch, capsys):
+    steps = []
+    monkeypatch.setattr(ProgressLines, "update", lambda lines, step, done=None: steps.append((step, done)))
+
+    def told(*words):
+        steps.clear()
+        began = len(started)
+        assert main([str(word) for word in words]) == 0
+        assert len(started) == began + 1, "the command prints no lines"
+        return [step for step, _ in steps], [done for _, done in steps if done is not None]
+
+    started, enter = [], ProgressLines.__enter__
+    monkeypatch.setattr(ProgressLines, "__enter__", lambda lines: started.append(lines._step) or enter(lines))
+    data, run = tmp_path / "data", tmp_path / "run"
+    told("prepare", "synthetic:items=60,sessions=400,seed=1", "--out", data)
+    words, _ = told("train", data, "--model", "gru4rec", "--set", "units=[4]", "--epochs", 1, "--out", run)
+    assert any(word.startswith("training gru4rec  epoch 1/1") and "events/s" in word for word in words)
+    words, done = told("evaluate", run, "--k", 5)
+    assert set(words) == {"evaluating gru4rec"} and done[-1] == 1.0
+    words, _ = told("compare", data, "--models", "popularity", "--k", 5, "--out", tmp_path / "report")
+    assert {"popularity: fitting", "popularity: evaluating"} <= set(words)
+    told("report", tmp_path / "report")
+    words, _ = told("tune", data, "--model", "item_knn", "--trials", 2, "--out", tmp_path / "tuned")
+    assert any(word.startswith("tuning item_knn: trial 2 of 2") for word in words)
+    told("export", run, "--out", tmp_path / "exported", "--k", 5)
+    assert [step for step in started if step.startswith("exporting")] == ["exporting gru4rec"]

@@ -5,7 +5,7 @@ import tfrecsession as trs
 from tfrecsession import evaluation
 from tfrecsession.batches import layout
 from tfrecsession.batches.batch import Reads
-from tfrecsession.recommender import recommender
+from tfrecsession.layers import blocks
 
 
 @pytest.mark.parametrize("kind", ["item_knn", "gru4rec"])
@@ -40,7 +40,7 @@ def test_equal_events_are_ranked_once_and_share_the_rank(shop, kind):
 @pytest.mark.parametrize("kind", ["popularity", "item_knn", "gru4rec"])
 @pytest.mark.parametrize("block_bytes", [4 * 202 * 3, 256 << 20])
 def test_ranks_and_lists_are_those_of_the_scores(shop, kind, block_bytes, monkeypatch):
-    monkeypatch.setattr(recommender, "BLOCK_BYTES", block_bytes)  # 3 events at a time, and all at once
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", block_bytes)  # 3 events at a time, and all at once
     model = trs.models.by_name(kind)(shop.items)
     if kind != "gru4rec":
         model.fit(shop.train)

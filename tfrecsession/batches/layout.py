@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrecsession.batches.batch import batch_of
-from tfrecsession.batches.packing import Packing, pack, ranges
+from tfrecsession.batches.packing import Packing, one_a_row, pack, ranges
 
 
 class Pieces(NamedTuple):
@@ -215,7 +215,8 @@ def by_width(pieces: Pieces, cells: int, narrow: int) -> Iterator[tuple[Pieces, 
     while shorter < longest:
         fits = (lengths > shorter) & (lengths <= width)
         alike = Pieces(starts[fits], lengths[fits])
-        packing = pack(alike.lengths, width)
+        # above the narrowest width, two pieces do not fit into a row
+        packing = pack(alike.lengths, width) if width == narrow else one_a_row(alike.lengths)
         rows = max(1, cells // width)
         for first in range(0, len(packing), rows):
             yield alike, packing, first, min(first + rows, len(packing)), width
@@ -228,17 +229,17 @@ def first_alike(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     A model that reads only the session so far predicts the same for both. On yoochoose1_64 a sixth of the events need
     not be scored.
     """
-    first = np.arange(len(values))
+    first, ids = np.arange(len(values)), np.int64(values.max(initial=0)) + 1
     starts, lengths = offsets[:-1], np.diff(offsets)
     alive = np.flatnonzero(lengths > 0)
     prefix = np.zeros(len(alive), np.int64)  # equal where the items before this step are equal
     step = 0
     while len(alive):
         event = starts[alive] + step
-        key = prefix * (np.int64(values.max()) + 1) + values[event]
-        _, index, prefix = np.unique(key, return_index=True, return_inverse=True)
+        key = prefix * ids + values[event]
+        _, index, prefix, count = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
         first[event] = event[index][prefix]
         step += 1
-        goes_on = lengths[alive] > step
+        goes_on = (lengths[alive] > step) & (count[prefix] > 1)  # alone, a session stays alone
         alive, prefix = alive[goes_on], prefix[goes_on]
     return first

@@ -91,6 +91,11 @@ def pack(lengths: np.ndarray, steps: int, rng: np.random.Generator | None = None
     return Packing(order[ranges(starts[row_order], sizes)], splits)
 
 
+def one_a_row(lengths: np.ndarray) -> Packing:
+    """Deals every piece into a row of its own, the longest first: `pack` where no two pieces fit into a row."""
+    return Packing(np.argsort(-lengths, kind="stable"), np.arange(len(lengths) + 1))
+
+
 def ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Computes `concatenate([arange(s, s + n) for s, n in zip(starts, sizes)])` without the loop."""
     sizes = np.asarray(sizes, dtype=np.int64)

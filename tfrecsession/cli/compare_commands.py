@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfrecsession.cli.output import comparison_table, console, print_choices, write_json
+from tfrecsession.cli.progress import lines_where_piped
 from tfrecsession.cli.run_commands import lengths, settings
 from tfrecsession.errors import InputError
 
@@ -61,7 +62,7 @@ def compare(options) -> int:
     for label, kind in map(labelled, models):
         print_choices(screen, label, training.log_defaults(kind, data, chosen[label]))
     try:
-        with Bars(screen) as bars:
+        with lines_where_piped(screen, "comparing") as tell, Bars(screen, tell) as bars:
             results = evaluation.compare(
                 data, models, options.out, settings=chosen, runs=runs, k=k, seed=options.seed,
                 overwrite=options.overwrite, progress=bars,
@@ -94,8 +95,10 @@ def report(options) -> None:
     from tfrecsession.evaluation import read_results, write_report
 
     results, file = read_results(options.comparison)
-    page = write_report(results, options.out or file.with_name("report.html"))
-    console(options.json).print(f"{page}: {len(results['models'])} models")
+    screen = console(options.json)
+    with lines_where_piped(screen, "writing the report"):
+        page = write_report(results, options.out or file.with_name("report.html"))
+    screen.print(f"{page}: {len(results['models'])} models")
     write_json({"report": str(page), "data": results["data"]}, options.json)
 
 
@@ -103,16 +106,21 @@ COMMANDS = [compare_command, report_command]
 
 
 class Bars:
-    """A progress bar per model on a terminal, a line per stage elsewhere; the `progress` of `evaluation.compare`."""
+    """A progress bar per model on a terminal, a line per stage elsewhere; the `progress` of `evaluation.compare`.
 
-    def __init__(self, screen):
+    Args:
+        screen: the console.
+        tell: called with the stage of a model and the share of it that is done.
+    """
+
+    def __init__(self, screen, tell):
         columns = (
             TextColumn("[bold]{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[stage]}"),
             TimeElapsedColumn(),
         )
-        self.screen = screen
+        self.screen, self.tell = screen, tell
         self.progress = Progress(*columns, console=screen, disable=not screen.is_terminal)
         self.tasks, self.stages = {}, {}
 
@@ -131,6 +139,8 @@ class Bars:
         if not self.screen.is_terminal and stage not in ("waiting", self.stages.get(label)):
             self.screen.print(f"{label}: {stage}")
         self.stages[label] = stage
+        if stage not in ("waiting", "done"):
+            self.tell(f"{label}: {stage}", done)
         total = None if done is None else 1.0
         self.progress.update(self.tasks[label], total=total, completed=done or 0.0, stage=stage)
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import IO
 
 SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def lines_where_piped(screen, step: str) -> Iterator[Callable[..., None]]:
+    """Prints `ProgressLines` while a command works, unless `screen` is a terminal; yields their `update`."""
+    if screen.is_terminal:
+        yield lambda step, done=None: None
+        return
+    with ProgressLines(step) as lines:
+        yield lines.update
 
 
 class ProgressLines:

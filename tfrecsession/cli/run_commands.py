@@ -6,6 +6,7 @@ import ast
 import contextlib
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
@@ -20,6 +21,7 @@ from tfrecsession.cli.output import (
     slices_table,
     write_json,
 )
+from tfrecsession.cli.progress import lines_where_piped
 from tfrecsession.errors import InputError
 
 
@@ -122,6 +124,7 @@ def train(options) -> int | None:
         launch.set_cluster_env(options.workers, options.worker)
 
     from tfrecsession import batches, presets, training
+    from tfrecsession.training.progress import ReportedProgress
 
     strategy = training.strategy()  # must be created before TensorFlow runs anything else
     earlier_settings, defaults = {}, {}
@@ -140,31 +143,35 @@ def train(options) -> int | None:
     defaults = defaults if is_complete else training.log_defaults(options.model, data, given)
     defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
     k = lengths(options.k)
+    screen = console(options.json)
     if launch.is_chief():
-        print_choices(console(options.json), options.model, defaults)
-    training.train(
-        data,
-        options.model,
-        options.out,
-        chosen,
-        seed=options.seed,
-        k=k,
-        overwrite=options.overwrite,
-        resume=options.resume,
-        checkpoint=None if options.checkpoint == "none" else options.checkpoint,
-        tensorboard=options.tensorboard,
-        verbose=options.json != "-",
-        strategy=strategy,
-        data_memory=options.data_memory,
-        defaults=defaults,
-        **grown,
-    )
+        print_choices(screen, options.model, defaults)
+    step = f"training {options.model}"
+    with lines_where_piped(screen, step) if launch.is_chief() else contextlib.nullcontext() as tell:
+        callbacks = [ReportedProgress(lambda text: tell(f"{step}  {text}"))] if tell else []
+        training.train(
+            data,
+            options.model,
+            options.out,
+            chosen,
+            seed=options.seed,
+            k=k,
+            overwrite=options.overwrite,
+            resume=options.resume,
+            checkpoint=None if options.checkpoint == "none" else options.checkpoint,
+            tensorboard=options.tensorboard,
+            verbose=options.json != "-",
+            callbacks=callbacks,
+            strategy=strategy,
+            data_memory=options.data_memory,
+            defaults=defaults,
+            **grown,
+        )
     if not launch.is_chief():
         return None
     run = json.loads((Path(options.out) / "run.json").read_text())
     metrics = json.loads((Path(options.out) / "metrics.json").read_text())["metrics"]
     result = {**run, "data": data.fingerprint, "metrics": metrics, "run": str(options.out)}
-    screen = console(options.json)
     row = {
         "model": options.model,
         "metrics": metrics,
@@ -202,16 +209,18 @@ def evaluate(options) -> None:
     run = training.open_run(options.run_folder)
     data = run.data(options.data)
     before = {"train": (), "validation": ("train",), "test": ("train", "validation")}[options.split]
-    scored = evaluation.evaluate(
-        run.model(),
-        getattr(data, options.split),
-        lengths(options.k),
-        progress=True,
-        beyond_accuracy=True,
-        slices=not options.no_slices,
-        earlier=[getattr(data, split) for split in before],
-    )
     screen = console(options.json)
+    step = f"evaluating {run.info['model']}"
+    with lines_where_piped(screen, step) as tell:
+        scored = evaluation.evaluate(
+            run.model(),
+            getattr(data, options.split),
+            lengths(options.k),
+            progress=True if screen.is_terminal else partial(tell, step),
+            beyond_accuracy=True,
+            slices=not options.no_slices,
+            earlier=[getattr(data, split) for split in before],
+        )
     where = f"{scored.events:,} events of {scored.sessions:,} sessions of {options.split}"
     screen.print(f"{options.run_folder}: {run.info['model']} on {where}", markup=False)
     screen.print(evaluation_table(scored))
@@ -290,10 +299,11 @@ def export(options) -> None:
             histories = split.beginnings(1000)
     more = {"longest": options.longest, "overwrite": options.overwrite, "about": about, "content": content}
     more |= {"target_recall": options.target_recall, "histories": histories}
-    exporting.write_saved_model(model, version, **choices, **more)
+    screen = console(options.json)
+    with lines_where_piped(screen, f"exporting {run.info['model']}"):
+        exporting.write_saved_model(model, version, **choices, **more)
     card = json.loads((version / "assets.extra" / "tfrecsession.json").read_text())
     found = {name: card[name] for name in ("recall", "recall_measured_on", "index_settings") if name in card}
-    screen = console(options.json)
     screen.print(f"{version}: {run.info['model']}, top {options.k} items as strings")
     if found:
         recall = f"recall@{options.k} {card['recall']:.4f} against the exact answer, on {card['recall_measured_on']}"

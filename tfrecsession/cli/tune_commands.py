@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tfrecsession.cli.output import console, print_choices, write_json
+from tfrecsession.cli.progress import lines_where_piped
 from tfrecsession.cli.run_commands import settings
 
 SHOWN = 10  # best trials shown in the table; --json has all of them
@@ -61,7 +62,11 @@ def tune(options) -> None:
     if preset is None:
         print_choices(screen, options.model, training.log_defaults(options.model, data, fixed))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=screen, transient=True) as bar:
+    searching = f"tuning {options.model}"
+    with (
+        lines_where_piped(screen, searching) as tell,
+        Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bar,
+    ):
         task = bar.add_task("opening", total=options.trials)
         shown = None
 
@@ -77,6 +82,7 @@ def tune(options) -> None:
             values = [trial["value"] for trial in trials if trial["state"] == "complete"]
             best = f", best {options.metric} {max(values):.4f}" if values else ""
             bar.update(task, description=doing + best, completed=shown)
+            tell(f"{searching}: {doing}{best}")
 
         found = evaluation.tune(
             data,

@@ -21,7 +21,17 @@ from tfrecsession.layers.recurrent.session_min_gru import SessionMinGRU
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 from tfrecsession.layers.recurrent.session_rnn import SessionRNN
 from tfrecsession.layers.ridge import ridge
-from tfrecsession.layers.session_window import STEP_DECAYS, last_items, newest_items, shares, step_weights
+from tfrecsession.layers.session_window import (
+    STEP_DECAYS,
+    history_length,
+    last_items,
+    newest_items,
+    newest_items_at,
+    shares,
+    shares_by_item,
+    step_weights,
+    window_of,
+)
 
 __all__ = [
     "STEP_DECAYS",
@@ -49,9 +59,13 @@ __all__ = [
     "fold_in",
     "linear_scan",
     "mean_of",
+    "history_length",
     "last_items",
     "newest_items",
+    "newest_items_at",
     "ridge",
     "shares",
+    "shares_by_item",
     "step_weights",
+    "window_of",
 ]

@@ -10,7 +10,8 @@ import tensorflow as tf
 from scipy import sparse
 
 from tfrecsession.errors import InputError
-from tfrecsession.layers.session_window import STEP_DECAYS, newest_items, shares, step_weights
+from tfrecsession.layers.blocks import in_blocks
+from tfrecsession.layers.session_window import STEP_DECAYS, newest_items, shares, shares_by_item, step_weights
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -83,7 +84,22 @@ class NeighbourTable(keras.layers.Layer):
         return self.score(items, shares(items, self.by_step))
 
     def score(self, items, share):
-        """Scores all items from items int32 [n, window], 0 for none, and shares float32 [n, window] -> [n, size]."""
+        """Scores all items from items int32 [n, window], 0 for none, and shares float32 [n, window] -> [n, size].
+
+        Memory is bounded by `layers.blocks.BLOCK_BYTES`.
+        """
+        window = tf.cast(tf.shape(items)[1], tf.int64)
+        distinct = tf.minimum(window, self.size)
+        row_cells = 8 * window + distinct * (8 + 8 * self.ids.shape[1]) + self.size
+        return in_blocks(self._scores, [items, share], row_cells, tf.TensorSpec((None, self.size), tf.float32))
+
+    def _scores(self, items, share):
+        """Does the work of `score` for rows that fit into memory."""
+        items, share = tf.cond(  # more events than items: every item once, with the sum of its shares
+            tf.shape(items)[1] > self.size,
+            lambda: shares_by_item(items, share, self.size),
+            lambda: (items, share),
+        )
         events = tf.shape(items)[0]
         filled = tf.where(items > 0)  # (m, 2): empty cells cost nothing
         known = tf.gather_nd(items, filled)  # (m,)

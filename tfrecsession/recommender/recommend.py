@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +11,14 @@ import tensorflow as tf
 from tfrecsession.batches.batch import of_histories
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists, texts
+from tfrecsession.layers.blocks import BLOCK_BYTES
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.layers.ragged import wanted_first
 from tfrecsession.recommender.in_context import columns_of_histories
 from tfrecsession.recommender.top_items import TopItems, left_out, pairs
 
-BLOCK_BYTES = 256 << 20  # scores held at once: bounds memory, which would be events x catalogue
 ZERO = np.int32(0)
+STEP_CELLS = 1024  # numbers that a model may hold for each event of a history
 
 
 class Recommendations(NamedTuple):
@@ -203,24 +204,25 @@ class Recommending(TopItems):
             allowed[chosen[chosen > 1]] = True
             if not allowed.any():
                 raise InputError("candidates: must hold an item of the catalogue, none of them is in it")
-        padded = [padded_rows(column) for column in (*columns, *filters.values())]
+        parts = [(column, ZERO) for column in (*columns, *filters.values())]
+        specs = [tf.TensorSpec((None, None), tf.int32)] * len(parts)
         for key, values in given.items():
             of_request = key.startswith("request/")
             empty = self.context.keys[key].missing if key in self.context.keys else np.int64(0)
-            padded.append(values if of_request else padded_rows(values, empty))
-        # a model may hold the session so far at every step: the square of the longest history
-        rows, longest = padded[0].shape
-        block_rows = max(1, BLOCK_BYTES // (4 * max(self.size, (longest + 1) ** 2)))
+            parts.append((values, None if of_request else empty))
+            specs.append(tf.TensorSpec((None,) if of_request else (None, None), empty.dtype))
         names = (tuple(filters), tuple(given))
-        traced = self._traced(answer, padded, names, int(k), bool(exclude_seen), allowed is not None)
+        traced = self._traced(answer, specs, names, int(k), bool(exclude_seen), allowed is not None)
         chosen = [] if allowed is None else [tf.constant(allowed)]
-        best = [
-            traced(*(tf.constant(array[first : first + block_rows]) for array in padded), *chosen)
-            for first in range(0, rows, block_rows)
-        ]
-        if not best:
-            return Recommendations(np.empty((0, k), object), np.empty((0, k), np.float32))
-        found, scores = (np.concatenate([part[i].numpy() for part in best]) for i in (0, 1))
+        rows = len(columns[0])
+        found, scores = np.zeros((rows, k), np.int32), np.zeros((rows, k), np.float32)
+        for block in self._blocks_of_histories([len(history) for history in columns[0]]):
+            padded = [
+                values[block] if empty is None else padded_rows([values[row] for row in block], empty)
+                for values, empty in parts
+            ]
+            best = traced(*map(tf.constant, padded), *chosen)
+            found[block], scores[block] = best[0].numpy(), best[1].numpy()
         return Recommendations(self.items.decode(found), scores)
 
     def filter_of(self, name: str, lists, rows: int, of: str = "histories") -> list:
@@ -230,25 +232,44 @@ class Recommending(TopItems):
             raise InputError(f"{name}: must be a list for each of the {rows} {of}, not {len(encoded)} lists")
         return encoded
 
-    def _traced(self, answer, padded: list, names: tuple, k: int, exclude_seen: bool, filtered: bool):
+    def _blocks_of_histories(self, lengths: list[int]) -> Iterator[np.ndarray]:
+        """Yields the rows of each block: all of them, where their padded array is small.
+
+        Histories of similar length share a block, so one long history does not widen all others.
+        """
+        lengths = np.asarray(lengths, np.int64)
+
+        def cells(longest):  # of a row: its scores, and the layers' results at each step
+            return max(self.size, (longest + 1) * STEP_CELLS)
+
+        if len(lengths) * cells(lengths.max(initial=0)) <= BLOCK_BYTES // 4:
+            yield from [np.arange(len(lengths))] if len(lengths) else []
+            return
+        order = np.argsort(-lengths, kind="stable")
+        first = 0
+        while first < len(order):
+            last = first + max(1, BLOCK_BYTES // 4 // cells(lengths[order[first]]))
+            yield order[first:last]
+            first = last
+
+    def _traced(self, answer, specs: list, names: tuple, k: int, exclude_seen: bool, filtered: bool):
         """Returns `answer` as one graph for all shapes: a graph per shape would cost seconds each.
 
-        padded: the arrays of ids, then those of the `names`: filters, and keys of the context.
+        specs: of the arrays of ids, then of those of the `names`: filters, and keys of the context.
         """
         key = (answer.__name__, names, k, exclude_seen, filtered)
         if key not in self._answer_graphs:
             filters, keys = names
-            columns, count = len(padded) - len(filters) - len(keys), len(padded) - len(keys)
+            columns, count = len(specs) - len(filters) - len(keys), len(specs) - len(keys)
 
             def of_any_shape(*arrays):
                 more = dict(zip(filters, arrays[columns:count], strict=True))
                 if keys:
-                    more["given"] = dict(zip(keys, arrays[count : len(padded)], strict=True))
-                allowed = arrays[len(padded)] if filtered else None
+                    more["given"] = dict(zip(keys, arrays[count : len(specs)], strict=True))
+                allowed = arrays[len(specs)] if filtered else None
                 return answer(*arrays[:columns], k=k, exclude_seen=exclude_seen, allowed=allowed, **more)
 
-            spec = [tf.TensorSpec((None,) * array.ndim, array.dtype) for array in padded]
-            spec += [tf.TensorSpec((None,), tf.bool)] * filtered
+            spec = [*specs, *[tf.TensorSpec((None,), tf.bool)] * filtered]
             graph = tf.function(of_any_shape, input_signature=spec, autograph=False)
             self._answer_graphs[key] = graph.get_concrete_function()
         return self._answer_graphs[key]

@@ -11,13 +11,14 @@ import tensorflow as tf
 
 from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
+from tfrecsession.layers.blocks import block_by_block, rows_within
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.recommender.arguments import refuse
 from tfrecsession.recommender.keras_contract import KerasContract
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import InPrecision
-from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommending
+from tfrecsession.recommender.recommend import Recommending
 from tfrecsession.sessions.vocabulary import Items
 
 
@@ -64,6 +65,19 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
     def scorer(self):
         """Returns `score_all` as a function that has read its tables once, for several blocks of events."""
         return self.score_all if self.output_items is None else self.output_items.scorer()
+
+    def encoder(self, batch: dict):
+        """Returns a function that encodes events of a batch: int32 [n, 2], (row, step) -> `[n, dim]`.
+
+        A model whose encoding is as long as the session so far overrides it, and `cells_of_an_event`: evaluation then
+        encodes a block of events at a time, not the square of the longest session.
+        """
+        encoded = self.encode(batch, training=False)
+        return lambda cells: tf.gather_nd(encoded, cells)
+
+    def cells_of_an_event(self, batch: dict):
+        """Returns how many numbers `encoder` holds for an event of the batch, beside its scores: int scalar."""
+        return 0
 
     def score_without_history(self):
         """Returns the scores for histories without a known item, float32 [size]: the popular items come first."""
@@ -121,32 +135,19 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
 
     def _ranks_and_lists(self, batch, targets, best: int):
         is_target = targets > 0
-        encoded = tf.boolean_mask(self.encode(batch, training=False), is_target)  # (events, dim)
+        cells = tf.cast(tf.where(is_target), tf.int32)  # (events, 2): row and step
         targets = tf.boolean_mask(targets, is_target)  # (events,)
-        most_rows = max(1, BLOCK_BYTES // (4 * self.size * (2 if best else 1)))  # lists are selected in a copy
-        events = tf.shape(targets)[0]
-        blocks = tf.maximum((events + most_rows - 1) // most_rows, 1)
-        block_rows = (events + blocks - 1) // blocks  # blocks of about one size: few rows are padding
+        encode, score = self.encoder(batch), self.scorer()
 
-        def in_blocks(array):  # (events, ...) -> (blocks, block_rows, ...)
-            tail = [[0, blocks * block_rows - events]] + [[0, 0]] * (len(array.shape) - 1)
-            return tf.reshape(tf.pad(array, tail), tf.concat([[blocks, block_rows], tf.shape(array)[1:]], axis=0))
-
-        score = self.scorer()
-
-        def of_block(block):
-            encoded, targets = block
-            scores = tf.ensure_shape(score(encoded), (None, self.size))
+        def of_block(cells, targets):
+            scores = tf.ensure_shape(score(encode(cells)), (None, self.size))
             lists = best_items(scores, best) if best else tf.zeros([tf.shape(scores)[0], 0], tf.int32)
             return tf.cast(conservative_ranks(scores, targets), tf.int32), lists
 
-        ranks, lists = tf.map_fn(
-            of_block,
-            (in_blocks(encoded), in_blocks(targets)),
-            fn_output_signature=(tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, best), tf.int32)),
-            parallel_iterations=1,  # one block of scores in memory at a time
-        )
-        return tf.reshape(ranks, [-1])[:events], tf.reshape(lists, [blocks * block_rows, best])[:events]
+        scores = self.size * (2 if best else 1)  # lists are selected in a copy
+        most = rows_within(scores + self.cells_of_an_event(batch))
+        signature = (tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, best), tf.int32))
+        return block_by_block(of_block, [cells, targets], most, signature)
 
     def target_ranks(
         self, batch: dict[str, np.ndarray], targets: np.ndarray, best: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Callable
 
 import keras
 
@@ -94,3 +95,25 @@ class Progress(keras.callbacks.Callback):
             text = "\r" + (text if stays else text[:width]).ljust(width)
         self._out.write(text + ("\n" if stays else ""))
         self._out.flush()
+
+
+class ReportedProgress(Progress):
+    """The progress lines of a training, passed to a function instead of a stream.
+
+    Args:
+        report: called with the line, e.g. "epoch 2/10  37%  loss 5.1234  58,123 events/s  4m 10s left".
+    """
+
+    def __init__(self, report: Callable[[str], None]):
+        super().__init__()
+        self.report = report
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self._live = True
+
+    def on_train_end(self, logs=None):
+        pass
+
+    def _write(self, text: str, stays: bool) -> None:
+        self.report(text)

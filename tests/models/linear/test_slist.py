@@ -120,6 +120,20 @@ def test_the_block_size_does_not_change_the_sums(shop, monkeypatch):
         np.testing.assert_allclose(blockwise, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("direction", session_regression.DIRECTIONS)
+@pytest.mark.parametrize("position_decay", [None, 0.5, 1.0, 30.0])
+def test_a_long_session_has_the_sums_of_the_definition(direction, position_decay, monkeypatch):
+    """It is summed by recurrences, in blocks of steps."""
+    random = np.random.default_rng(1)
+    log = [random.integers(1, 9, length).tolist() for length in (3, 90, 5, 1)]
+    sessions, weights = sessions_of(log), np.array([1.0, 0.7, 0.5, 0.2])
+    arguments = (sessions, weights, SIZE, 0.3, direction, position_decay)
+    expected = [matrix.toarray() for matrix in session_regression.sums(*arguments)]
+    monkeypatch.setattr(session_regression, "CELLS", 100)
+    for whole, found in zip(expected, session_regression.sums(*arguments), strict=True):
+        np.testing.assert_allclose(found.toarray(), whole, rtol=1e-9, atol=1e-12)
+
+
 def test_the_inverse_of_several_blocks():
     matrix = np.random.default_rng(0).standard_normal((2100, 60))
     gram = session_regression.sparse.csr_matrix(matrix @ matrix.T / 60)

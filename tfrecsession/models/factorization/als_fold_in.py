@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import texts
-from tfrecsession.layers import newest_items, ridge
+from tfrecsession.layers import history_length, newest_items, newest_items_at, ridge
 from tfrecsession.layers.items.gather import gather_rows
 
 CELLS = 1 << 22  # numbers gathered at once, 16 MB: memory does not grow with the batch
@@ -26,6 +26,13 @@ class FoldInByLeastSquares:
         rows, steps, events = tf.unstack(tf.shape(history))
         vectors = self._in_blocks(tf.reshape(history, [rows * steps, events]))  # [rows * steps, width]
         return tf.reshape(vectors, [rows, steps, self.width])
+
+    def encoder(self, batch):
+        newest = newest_items_at(batch, self.window)
+        return lambda cells: self._in_blocks(newest(cells))
+
+    def cells_of_an_event(self, batch):
+        return 8 * history_length(batch, self.window)
 
     def encode_last(self, batch, length):
         items = batch["items"]

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
 from tfrecsession.batches.co_occurrence import session_items
-from tfrecsession.layers import last_items, newest_items, shares
+from tfrecsession.layers import (
+    history_length,
+    last_items,
+    newest_items,
+    newest_items_at,
+    shares,
+    shares_by_item,
+    window_of,
+)
+from tfrecsession.layers.blocks import in_blocks
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.recommender.arguments import check_number, check_whole
@@ -104,22 +115,48 @@ class SessionAggregation(CountingModel):
 
     def encode(self, batch, training=False):
         """Returns h: float32 [rows, steps, dim]."""
-        items = newest_items(batch, self.window)  # (rows, steps, events)
+        items = newest_items(batch, self._counted)  # (rows, steps, events)
         shape = tf.shape(items)
         mean = self._mean(tf.reshape(items, (-1, shape[2])))  # (rows * steps, dim)
         return tf.reshape(mean, (shape[0], shape[1], self.dim))
 
+    def encoder(self, batch):
+        newest = newest_items_at(batch, self._counted)
+        return lambda cells: self._mean(newest(cells))
+
+    def cells_of_an_event(self, batch):
+        return 8 * history_length(batch, self._counted)
+
     def encode_last(self, batch, length):
-        return self._mean(last_items(batch, length, self.window))  # (rows, events) -> (rows, dim)
+        return self._mean(last_items(batch, length, self._counted))  # (rows, events) -> (rows, dim)
+
+    @property
+    def _counted(self) -> int | None:
+        """The newest events whose weight is not 0; None: all."""
+        if self.discount == 0:
+            return 1
+        return window_of(-math.log(self.discount), self.window)
 
     def _mean(self, items):
         """Averages the vectors of histories: int32 [n, events], newest first -> float32 [n, dim]."""
+        events = tf.shape(items, tf.int64)[1]
+        row_cells = 16 * events + tf.minimum(events, self.size) * 2 * self.dim
+        return in_blocks(self._mean_of_block, [items], row_cells, tf.TensorSpec((None, self.dim), tf.float32))
+
+    def _mean_of_block(self, items):
         ago = tf.cast(tf.range(tf.shape(items)[1]), tf.float32)  # (events,)
         share = shares(items, tf.pow(float(self.discount), ago))  # (n, events)
-        cells = tf.where(items > 0)  # (m, 2): row and column of each event
-        vectors = gather_rows(self.vectors.value, tf.gather_nd(items, cells))  # (m, dim)
-        weighted = vectors * tf.gather_nd(share, cells)[:, None]  # (m, dim)
-        return tf.math.unsorted_segment_sum(weighted, cells[:, 0], tf.shape(items)[0])  # (n, dim)
+
+        def by_event():
+            cells = tf.where(items > 0)  # (m, 2): row and column of each event
+            vectors = gather_rows(self.vectors.value, tf.gather_nd(items, cells))  # (m, dim)
+            weighted = vectors * tf.gather_nd(share, cells)[:, None]  # (m, dim)
+            return tf.math.unsorted_segment_sum(weighted, cells[:, 0], tf.shape(items)[0])  # (n, dim)
+
+        def by_item():
+            return tf.matmul(shares_by_item(items, share, self.size)[1], self.item_vectors())  # (n, dim)
+
+        return tf.cond(tf.shape(items)[1] > self.size, by_item, by_event)
 
     def score_all(self, encoded):
         return products(encoded, tf.convert_to_tensor(self.vectors.value))  # (n, dim) -> (n, size)

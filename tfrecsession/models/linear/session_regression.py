@@ -12,7 +12,7 @@ from tfrecsession.batches.co_occurrence import known_events
 from tfrecsession.batches.packing import ranges
 from tfrecsession.recommender.arguments import refuse
 
-CELLS = 4_000_000  # (step, event) cells per block of sessions
+CELLS = 4_000_000  # numbers held at once: (step, event) of a block of sessions, (step, item) of a long session
 DIRECTIONS = ("sr", "part", "all")
 
 
@@ -37,6 +37,7 @@ def sums(
     lengths = np.diff(offsets)
     gram = cross = sparse.csr_matrix((size, size))
     for first, last in _blocks(lengths):
+        is_long = alpha < 1 and int(lengths[first]) ** 2 > CELLS  # then it is a block of its own
         begin, end = offsets[first], offsets[last]
         items, length, weight = values[begin:end], lengths[first:last], weights[first:last]
         # a copy of the items: SciPy sorts them in place
@@ -49,6 +50,11 @@ def sums(
         gram = gram + alpha * _product(share, weight, share)
         cross = cross + alpha * _product(share, weight, whole)
         if alpha == 1:
+            continue
+        if is_long:
+            gram_part, cross_part = _sums_of_long(items, size, direction, position_decay)
+            gram = gram + (1 - alpha) * weight[0] * gram_part
+            cross = cross + (1 - alpha) * weight[0] * cross_part
             continue
         # a row per session and step t: events up to t, and from t + 1 on
         steps = np.maximum(length - 1, 0)  # (sessions,)
@@ -71,6 +77,61 @@ def sums(
         gram = gram + (1 - alpha) * _product(past, weight[rows], past)
         cross = cross + (1 - alpha) * _product(past, weight[rows], future)
     return gram, cross
+
+
+def _sums_of_long(items: np.ndarray, size: int, direction: str, position_decay: float | None):
+    """Returns S'S and S'T of one session, SciPy CSR [size, size], by recurrences over its steps.
+
+        past_t   = sum over the events s <= t of exp(-(t - s) / position_decay)     = past_(t-1) q + e_t
+        future_t = sum over the events s > t of exp(-(s - t - 1) / position_decay)  = e_(t+1) + q future_(t+1)
+
+    with a number for each distinct item of the session and q = exp(-1 / position_decay). The cost follows steps * items
+    (and items^2, for the products), the memory `CELLS` numbers, a state for each block of steps, and the result.
+    """
+    distinct, item = np.unique(items, return_inverse=True)
+    count, steps = len(distinct), len(items) - 1
+    q = 1.0 if position_decay is None else np.exp(-1 / position_decay)
+    block_steps = max(CELLS // count, 1)
+    firsts = range(0, steps, block_steps)
+
+    past, states = np.zeros(count), []  # past before each block, while the future is summed from the end
+    for first in firsts if direction != "sr" else ():
+        states.append(past.copy())
+        for t in range(first, min(first + block_steps, steps)):
+            past *= q
+            past[item[t]] += 1
+
+    gram, cross, future = np.zeros((count, count)), np.zeros((count, count)), np.zeros(count)
+    for index in reversed(range(len(firsts))):
+        first, last = firsts[index], min(firsts[index] + block_steps, steps)
+        futures = np.empty((last - first, count))  # (steps, items)
+        for t in range(last - 1, first - 1, -1):
+            future *= q
+            future[item[t + 1]] += 1
+            futures[t - first] = future
+        if direction == "sr":  # one item a row
+            rows = sparse.csr_matrix(
+                (np.ones(last - first), item[first:last], np.arange(last - first + 1)), (last - first, count)
+            )
+            gram.ravel()[:: count + 1] += np.bincount(item[first:last], minlength=count)
+            cross += rows.T @ futures
+            continue
+        past, pasts = states[index], np.empty((last - first, count))  # (steps, items)
+        for t in range(first, last):
+            past *= q
+            past[item[t]] += 1
+            pasts[t - first] = past
+        if direction == "all":
+            pasts, futures = pasts + q * futures, q * pasts + futures
+        pasts /= pasts.sum(axis=1, keepdims=True)
+        gram += pasts.T @ pasts
+        cross += pasts.T @ futures
+
+    def whole(part):
+        part = sparse.coo_matrix(part)
+        return sparse.csr_matrix((part.data, (distinct[part.row], distinct[part.col])), (size, size))
+
+    return whole(gram), whole(cross)
 
 
 def inverse(gram, regularization: float) -> np.ndarray:

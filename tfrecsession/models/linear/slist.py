@@ -8,7 +8,15 @@ import tensorflow as tf
 from scipy import sparse
 
 from tfrecsession.batches.co_occurrence import age_in_days
-from tfrecsession.layers import NeighbourTable, last_items, newest_items, shares
+from tfrecsession.layers import (
+    NeighbourTable,
+    history_length,
+    last_items,
+    newest_items,
+    newest_items_at,
+    shares,
+    window_of,
+)
 from tfrecsession.models.linear import session_regression
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole
 from tfrecsession.recommender.counting_model import CountingModel
@@ -180,10 +188,21 @@ class SLIST(CountingModel):
     # Recommendations
 
     def encode(self, batch, training=False):
-        return newest_items(batch, self.window)  # (rows, steps, events)
+        return newest_items(batch, self._counted)  # (rows, steps, events)
+
+    def encoder(self, batch):
+        return newest_items_at(batch, self._counted)
+
+    def cells_of_an_event(self, batch):
+        return 16 * history_length(batch, self._counted)
 
     def encode_last(self, batch, length):
-        return last_items(batch, length, self.window)  # (rows, events)
+        return last_items(batch, length, self._counted)  # (rows, events)
+
+    @property
+    def _counted(self) -> int | None:
+        """The newest events whose weight is not 0; None: all."""
+        return window_of(0.0 if self.inference_decay is None else 1 / self.inference_decay, self.window)
 
     def score_all(self, encoded):
         return self.scorer()(encoded)  # (n, events) -> (n, size)

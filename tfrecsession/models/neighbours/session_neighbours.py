@@ -10,7 +10,7 @@ from keras import ops
 
 from tfrecsession.batches.batch import Reads
 from tfrecsession.layers.ragged import spread
-from tfrecsession.layers.session_window import last_items, newest_items
+from tfrecsession.layers.session_window import history_length, last_items, newest_items, newest_items_at
 from tfrecsession.models.neighbours.session_index import SessionIndex
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole
 from tfrecsession.recommender.counting_model import CountingModel
@@ -126,6 +126,12 @@ class NeighbourModel(CountingModel):
         """Returns the session so far, newest event first: int32 [rows, steps, events], 0 is padding."""
         return newest_items(batch, self.window)
 
+    def encoder(self, batch):
+        return newest_items_at(batch, self.window)
+
+    def cells_of_an_event(self, batch):
+        return 8 * history_length(batch, self.window)
+
     def encode_last(self, batch, length):
         return last_items(batch, length, self.window)  # (rows, events)
 
@@ -190,15 +196,9 @@ class NeighbourModel(CountingModel):
         row, column = np.nonzero(is_target)  # (targets,) each
         stop = row * items.shape[1] + column + 1
         known_before = np.concatenate([[0], np.cumsum(items.ravel() > 1)])  # (rows * steps + 1,)
-        starts, ends = known_before[stop - 1 - batch["position"][is_target]], known_before[stop]  # (targets,) each
-        if self.window is not None:
-            starts = np.maximum(starts, ends - self.window)
-        lengths = ends - starts
-        longest = int(lengths.max(initial=1))
-        # of every event of every history, one history after the other: (sum of lengths,)
-        position = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + 1.0
-        weights = np.asarray(self.position_weight(position, np.repeat(lengths, lengths).astype(float)))
-        past = np.full(len(starts), len(self.index.ends))
+        begins, ends = known_before[stop - 1 - batch["position"][is_target]], known_before[stop]  # (targets,) each
+        longest = int((ends - begins).max(initial=1))
+        past = np.full(len(ends), len(self.index.ends))
         if "context/times" in batch:
             past = np.searchsorted(self.index.ends, batch["context/times"][is_target])
         scheme = session_search.Scheme(
@@ -212,7 +212,17 @@ class NeighbourModel(CountingModel):
         )
         histories = items.ravel()[items.ravel() > 1]  # (known events,)
         return session_search.rank(
-            self.index, histories, starts, ends, past, targets[is_target], weights, scheme, self.size, best
+            self.index,
+            histories,
+            begins,
+            ends,
+            past,
+            targets[is_target],
+            self.position_weight,
+            scheme,
+            self.size,
+            self.window,
+            best,
         )
 
     # Configuration

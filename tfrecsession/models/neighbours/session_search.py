@@ -20,17 +20,23 @@ class Scheme(NamedTuple):
     item_weights: np.ndarray  # float32 [size]
 
 
-def rank(index, histories, starts, ends, past, targets, weights, scheme, size: int, best: int = 0):
+EVENTS = 1 << 20  # distinct items of histories held at once, 8 bytes for each of a few arrays
+
+
+def rank(index, histories, begins, ends, past, targets, weigh, scheme, size: int, window=None, best: int = 0):
     """Ranks each target among all items by the scores of its history, ties counted against it.
 
     Args:
         index: a SessionIndex.
-        histories: int32, known item ids; history q is `histories[starts[q]:ends[q]]`, oldest first.
+        histories: int32, known item ids; history q is `histories[begins[q]:ends[q]]`, oldest first. The histories of a
+            session stand one after the other, so that each continues the one before.
         past: int32 [queries], how many sessions of the index, the oldest first, are visible to history q.
         targets: int32 [queries].
-        weights: float64, of each event of each history, one history after the other.
+        weigh: the weights of events, from float64 arrays of their positions, from 1, and the lengths of their
+            histories. It is called for the last event of each distinct item of a history.
         scheme: a Scheme.
         size: the number of item ids.
+        window: how many of the newest events count; None: all.
         best: how many items to list.
 
     Returns:
@@ -38,30 +44,94 @@ def rank(index, histories, starts, ends, past, targets, weights, scheme, size: i
     """
     ranks = np.empty(len(targets), np.int32)
     lists = np.zeros((len(targets), best), np.int32)
-    weight_starts = np.concatenate([[0], np.cumsum(ends - starts)])
-    chunks = min(len(targets), 4 * get_num_threads())
-    _rank(
-        *index[1:],
-        histories,
-        starts,
-        ends,
-        past,
-        targets,
-        weights,
-        weight_starts,
-        *scheme,
-        size,
-        chunks,
-        ranks,
-        lists,
-    )
+    window = len(histories) + 1 if window is None else window
+    ages, counts = np.empty(max(EVENTS, size), np.int32), np.empty(len(targets), np.int32)
+    first = 0
+    while first < len(targets):
+        last = _distinct_items(histories, begins, ends, first, window, size, ages, counts)
+        block = slice(first, last)
+        lengths = np.minimum(ends[block] - begins[block], window)
+        lengths = np.repeat(lengths, counts[block])  # (events,)
+        found = ages[: len(lengths)]
+        weights = np.asarray(weigh((lengths - found).astype(float), lengths.astype(float)), np.float64)
+        splits = np.concatenate([[0], np.cumsum(counts[block])])
+        chunks = min(last - first, 4 * get_num_threads())
+        _rank(
+            *index[1:],
+            histories,
+            ends[block],
+            past[block],
+            targets[block],
+            found,
+            weights,
+            splits,
+            *scheme,
+            size,
+            chunks,
+            ranks[block],
+            lists[block],
+        )
+        first = last
     return ranks, lists
+
+
+@njit(cache=True)
+def _distinct_items(histories, begins, ends, first, window, size, ages, counts):
+    """Lists the distinct items of histories, of each its last event.
+
+    It keeps the items of the session so far in the order of their last events, so the next history of the session costs
+    its distinct items, not its events.
+
+    Args:
+        histories, begins, ends: see `rank`.
+        first: the first history.
+        window: how many of the newest events count.
+        size: the number of item ids.
+        ages: int32, filled in: the events since the last one of each item, 0 for the newest, one history after another.
+        counts: int32 [queries], filled in: the distinct items of each history.
+
+    Returns:
+        The history that `ages` has no more room for; `len(ends)` after the last one.
+    """
+    newer, older = np.full(size, -1), np.full(size, -1)  # neighbours of an item in the order of last events
+    last_event = np.full(size, -1)  # -1: not in the session so far
+    newest, begin, upto, filled = -1, -1, 0, 0
+    for query in range(first, len(ends)):
+        if begins[query] != begin or ends[query] < upto:
+            while newest >= 0:
+                last_event[newest] = -1
+                newest = older[newest]
+            begin = begins[query]
+            upto = max(begin, ends[query] - window)
+        for event in range(upto, ends[query]):
+            item = histories[event]
+            if item != newest:
+                if last_event[item] >= 0:  # taken out of its place
+                    older[newer[item]] = older[item]
+                    if older[item] >= 0:
+                        newer[older[item]] = newer[item]
+                older[item], newer[item] = newest, -1
+                if newest >= 0:
+                    newer[newest] = item
+                newest = item
+            last_event[item] = event
+        upto = ends[query]
+        item, count = newest, 0
+        while item >= 0 and upto - last_event[item] <= window:
+            if filled + count == len(ages):
+                return query
+            ages[filled + count] = upto - 1 - last_event[item]
+            count += 1
+            item = older[item]
+        counts[query] = count
+        filled += count
+    return len(ends)
 
 
 @njit(parallel=True, cache=True)
 def _rank(
     member_offsets, members, member_places, posting_offsets, postings, posting_places,
-    histories, starts, ends, past, targets, weights, weight_starts,
+    histories, ends, past, targets, ages, weights, splits,
     recent, neighbours, similarity, step_weights, place_decay, freshness, item_weights,
     size, chunks, ranks, lists,
 ):  # fmt: skip
@@ -70,17 +140,19 @@ def _rank(
         scores = np.zeros(size)
         touched = np.empty(size, np.int32)
         is_touched = np.zeros(size, np.bool_)
-        seen_by = np.full(size, -1)
+        most = 0  # distinct items of a history
+        for query in range(queries * chunk // chunks, queries * (chunk + 1) // chunks):
+            most = max(most, splits[query + 1] - splits[query])
+        first, head, heap = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
         found = np.empty(recent, np.int32)
         similarities = np.empty(recent)
         steps = np.empty(recent, np.int32)
         anchors = np.empty(recent, np.int32)
         for query in range(queries * chunk // chunks, queries * (chunk + 1) // chunks):
-            history = histories[starts[query] : ends[query]]
-            weight = weights[weight_starts[query] : weight_starts[query + 1]]
+            age, weight = ages[splits[query] : splits[query + 1]], weights[splits[query] : splits[query + 1]]
             count = _find_candidates(
-                query, history, weight, past[query], member_offsets, posting_offsets, postings, posting_places,
-                similarity, freshness, seen_by, found, similarities, steps, anchors,
+                histories, ends[query], age, weight, past[query], member_offsets, posting_offsets, postings,
+                posting_places, similarity, freshness, first, head, heap, found, similarities, steps, anchors,
             )  # fmt: skip
             least, ties_left = _threshold(similarities[:count], neighbours)
             touched_count = 0
@@ -111,48 +183,50 @@ def _rank(
 
 @njit(cache=True)
 def _find_candidates(
-    query, history, weight, past, member_offsets, posting_offsets, postings, posting_places,
-    similarity, freshness, seen_by, found, similarities, steps, anchors,
+    histories, end, age, weight, past, member_offsets, posting_offsets, postings, posting_places,
+    similarity, freshness, first, head, heap, found, similarities, steps, anchors,
 ):  # fmt: skip
     """Fills in the newest sessions that share an item with the history, at most len(found), and their similarities.
 
-    The sessions of every item are sorted by recency. Repeatedly taking the newest head merges them, each session once.
-    Returns the number of sessions found.
+    The sessions of every item are sorted by recency. Repeatedly taking the newest head, off a heap, merges them, each
+    session once. Returns the number of sessions found.
+
+    Args (of those that `rank` does not have):
+        age, weight: of the last event of each distinct item of the history, the newest first.
+        first, head, heap: room for a number per distinct item: its first posting and its next one, and the heap.
     """
-    length = len(history)
-    first = np.empty(length, np.int64)  # first posting and next head of each distinct item
-    head = np.empty(length, np.int64)
-    age = np.empty(length, np.int64)  # 0 for the newest event
-    distinct = 0
-    squares = 0.0
-    for ago in range(length):
-        item = history[length - 1 - ago]
-        if seen_by[item] == query:  # an item counts at its last position
-            continue
-        seen_by[item] = query
+    distinct = len(age)
+    squares, heaped = 0.0, 0
+    for i in range(distinct):
+        item = histories[end - 1 - age[i]]
         low, high = posting_offsets[item], posting_offsets[item + 1]
         if high > low and postings[high - 1] >= past:
             high = low + np.searchsorted(postings[low:high], past)
-        first[distinct], head[distinct], age[distinct] = low, high - 1, ago
-        squares += weight[length - 1 - ago] ** 2
-        distinct += 1
+        first[i], head[i] = low, high - 1
+        squares += weight[i] ** 2
+        if high > low:
+            heap[heaped] = i
+            heaped += 1
+    for root in range(heaped // 2 - 1, -1, -1):
+        _sink(heap, heaped, root, head, postings)
 
     for count in range(len(found)):
-        session = -1
-        for i in range(distinct):
-            if head[i] >= first[i] and postings[head[i]] > session:
-                session = postings[head[i]]
-        if session < 0:
+        if not heaped:
             return count
+        session = postings[head[heap[0]]]
         shared_weight, shared, step, anchor = 0.0, 0, -1, 0
-        for i in range(distinct):  # from the newest item on
-            if head[i] >= first[i] and postings[head[i]] == session:
-                shared_weight += weight[length - 1 - age[i]]
-                shared += 1
-                if step < 0:
-                    step = age[i] + 1
-                anchor = max(anchor, posting_places[head[i]])
-                head[i] -= 1
+        while heaped and postings[head[heap[0]]] == session:  # from the newest item on
+            i = heap[0]
+            shared_weight += weight[i]
+            shared += 1
+            if step < 0:
+                step = age[i] + 1
+            anchor = max(anchor, posting_places[head[i]])
+            head[i] -= 1
+            if head[i] < first[i]:
+                heaped -= 1
+                heap[0] = heap[heaped]
+            _sink(heap, heaped, 0, head, postings)
         members = member_offsets[session + 1] - member_offsets[session]
         if similarity == 0:  # cosine
             similar = shared_weight / np.sqrt(squares * members) if squares > 0 else 0.0
@@ -163,6 +237,26 @@ def _find_candidates(
         similarities[count] = similar * freshness[session]
         found[count], steps[count], anchors[count] = session, step, anchor
     return len(found)
+
+
+@njit(cache=True)
+def _sink(heap, heaped, root, head, postings):
+    """Moves the item at `root` down the heap: the newest session is on top, of equal ones the newest item."""
+    while 2 * root + 1 < heaped:
+        child = 2 * root + 1
+        if child + 1 < heaped and _is_newer(heap[child + 1], heap[child], head, postings):
+            child += 1
+        if not _is_newer(heap[child], heap[root], head, postings):
+            return
+        heap[root], heap[child] = heap[child], heap[root]
+        root = child
+
+
+@njit(cache=True)
+def _is_newer(i, other, head, postings):
+    """Returns whether item `i` of the history comes before `other` in the heap."""
+    session, others = postings[head[i]], postings[head[other]]
+    return session > others or (session == others and i < other)
 
 
 @njit(cache=True)

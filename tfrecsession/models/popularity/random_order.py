@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.layers import last_items, newest_items
+from tfrecsession.layers import history_length, last_items, newest_items, newest_items_at
 from tfrecsession.recommender.arguments import refuse
 from tfrecsession.recommender.counting_model import CountingModel
 
@@ -54,6 +54,13 @@ class Random(CountingModel):
     def encode(self, batch, training=False):
         """Returns a hash of each history: int64 [rows, steps, 1], below 2**32."""
         return self._hashed(newest_items(batch))  # (rows, steps, events) -> (rows, steps, 1)
+
+    def encoder(self, batch):
+        newest = newest_items_at(batch)
+        return lambda cells: self._hashed(newest(cells))
+
+    def cells_of_an_event(self, batch):
+        return 24 * history_length(batch)
 
     def encode_last(self, batch, length):
         return self._hashed(last_items(batch, length))  # (rows, events) -> (rows, 1)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.layers import last_items, newest_items
+from tfrecsession.layers import history_length, last_items, newest_items, newest_items_at
 from tfrecsession.recommender.counting_model import CountingModel
 
 
@@ -45,6 +45,12 @@ class SessionPopularity(CountingModel):
 
     def encode(self, batch, training=False):
         return newest_items(batch)  # (rows, steps, events)
+
+    def encoder(self, batch):
+        return newest_items_at(batch)
+
+    def cells_of_an_event(self, batch):
+        return 16 * history_length(batch) + 2 * self.size
 
     def encode_last(self, batch, length):
         return last_items(batch, length)  # (rows, events)

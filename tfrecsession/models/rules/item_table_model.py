@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tfrecsession.layers import STEP_DECAYS, NeighbourTable
+from tfrecsession.layers import STEP_DECAYS, NeighbourTable, history_length, last_items, newest_items_at
 from tfrecsession.recommender.arguments import check_choice, check_whole
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.search_space import Choice, Int
@@ -63,6 +63,19 @@ class TableModel(CountingModel):
     def encode(self, batch, training=False):
         """Returns the items that score at each step: int32 [rows, steps, 1 or window], 0 is padding."""
         return self.table(batch)
+
+    def encoder(self, batch):
+        return newest_items_at(batch, self._window)
+
+    def cells_of_an_event(self, batch):
+        return 8 * history_length(batch, self._window)
+
+    def encode_last(self, batch, length):
+        return last_items(batch, length, self._window)  # (rows, 1 or window)
+
+    @property
+    def _window(self) -> int:
+        return len(self.table.by_step)
 
     def score_all(self, encoded):
         return self.table.score_all(encoded)  # (n, 1 or window) -> (n, size)
