@@ -28,7 +28,7 @@ $(READY): setup.cfg pyproject.toml
 install: $(READY)  ## create the virtual environment with all dependencies
 
 demo: $(READY)  ## run the whole pipeline on the synthetic shop, or on EVENTS=path
-	$(BIN)/tfrecsession demo $(if $(EVENTS),"$(EVENTS)") $(COLUMN_OPTIONS) $(PREPARE)
+	$(BIN)/tfrecsession demo --overwrite $(if $(EVENTS),"$(EVENTS)") $(COLUMN_OPTIONS) $(PREPARE)
 
 test: $(READY)  ## run the tests, except the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS)

@@ -7,6 +7,7 @@ import logging
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tfrecsession.cli import declared_models
 from tfrecsession.cli.output import console, write_json
 from tfrecsession.cli.run_commands import settings
 
@@ -49,14 +50,22 @@ def tune_command(commands, common):
 
 
 def tune(options) -> None:
-    from tfrecsession import batches, evaluation, presets
+    from tfrecsession import batches, presets
+    from tfrecsession.evaluation.study import check_search
     from tfrecsession.sessions.spans import parse_duration
 
+    declared_models.declared(options.model)
     logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of retraced graphs, but every trial has a new model
     fixed = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else None
     timeout = parse_duration(options.timeout, "--timeout") / 1e6 if options.timeout else None
     out = options.out or f"tuned/{options.model}"
+    declared_models.settings_of(options.model, preset or {}, fixed)
+    data = batches.load(options.data)
+    check_search(data, options.metric, options.trials, out)
+
+    from tfrecsession import evaluation  # TensorFlow, after all checks
+
     screen = console(options.json)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True) as bar:
@@ -77,7 +86,7 @@ def tune(options) -> None:
             bar.update(task, description=doing + best, completed=shown)
 
         found = evaluation.tune(
-            batches.load(options.data),
+            data,
             options.model,
             out,
             trials=options.trials,

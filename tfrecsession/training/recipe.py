@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 
 import keras
@@ -11,6 +10,7 @@ from tfrecsession import losses, metrics, negatives, optimizers
 from tfrecsession.errors import InputError
 from tfrecsession.models import by_name
 from tfrecsession.recommender.mixed_precision import made_in
+from tfrecsession.recommender.settings import NOT_SETTINGS, defaults_of_class, settings_of_class, space_of_class
 from tfrecsession.training.decay import DECAYS
 
 LOSSES = {
@@ -35,22 +35,6 @@ OPTIMIZERS = {
     ),
     "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"], **_steps(s)),
 }
-NOT_SETTINGS = ("negatives", "users", "content")  # constructor arguments that are not settings
-# Settings of every training by gradient, beside the model's own.
-TRAINING = {
-    "sampler": "popularity",  # in_batch+popularity: a mixture; full: the full softmax over all items
-    "correction": "parts",  # the logQ correction of mixed samplers: parts or pooled
-    "mask_hits": True,
-    "regularization": 1.0,
-    "elu": 0.0,
-    "momentum": 0.0,
-    "epsilon": 1e-7,
-    "clipnorm": None,
-    "precision": None,  # mixed_bfloat16 or mixed_float16; None: Keras' policy, float32 by default
-    "accumulate": 1,  # batches per step of the optimizer
-    "decay": None,  # decay of the learning rate: linear, to 0 at the end of the last epoch
-    "score_dtype": None,
-}
 
 
 def settings_of(model: str, *given: dict) -> dict:
@@ -59,32 +43,17 @@ def settings_of(model: str, *given: dict) -> dict:
     Raises:
         InputError: a setting that neither the model nor its training has.
     """
-    known = defaults_of(model)
-    for settings in given:
-        for name in settings:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=len(known), cutoff=0.0)
-                raise InputError(f"{model} has no setting {name!r}; it has: {', '.join(near) or 'none'}")
-        known = {**known, **settings}
-    return known
+    return settings_of_class(model, by_name(model), *given)
 
 
 def defaults_of(model: str) -> dict:
     """Returns the default of each setting: of the model's constructor, and of training by gradient."""
-    cls = by_name(model)
-    arguments = inspect.signature(cls.__init__).parameters
-    own = {
-        name: argument.default
-        for name, argument in arguments.items()
-        if argument.default is not inspect.Parameter.empty and name not in NOT_SETTINGS
-    }
-    return {**own, **({**TRAINING, **cls.learning.defaults} if cls.learning else {})}
+    return defaults_of_class(by_name(model))
 
 
 def space_of(model: str) -> dict:
     """Returns the range of each setting that `tfrecsession tune` searches: the model's own, then those of training."""
-    cls = by_name(model)
-    return {**cls.search_space, **(cls.learning.space if cls.learning else {})}
+    return space_of_class(by_name(model))
 
 
 def build(model: str, items, settings: dict, k=(20,)):
