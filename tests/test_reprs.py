@@ -23,13 +23,13 @@ def data(tmp_path_factory):
 
 def test_data_and_its_parts(data, shop):
     fits(data, data.fingerprint, f"{len(data.items):,} items", "train", "validation", "test", " to ")
-    fits(shop, "in memory", "200 items")
+    fits(shop, "in memory", f"{len(shop.items)} items")
     fits(data.items, f"{len(data.items)} items", repr(data.items.ids[0]))
     fits(data.train, f"{len(data.train):,} sessions")
     fits(data.train.arrays, f"{data.train.events:,} events")
     fits(read_prepared(data.path), "test")
     fits(trs.batches.Interactions.of(data.train), "users")
-    fits(trs.evaluation.hold_out_users(shop.train, 50), "50 users held out")
+    fits(trs.evaluation.hold_out_users(shop.train, 50), "users held out")
 
 
 @pytest.mark.parametrize("names", [[], ["x" * 500], ["a", "b", "c", "d"]])

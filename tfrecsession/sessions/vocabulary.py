@@ -52,7 +52,7 @@ class Items:
             for item, count in zip(self.ids[:3].tolist(), self.counts[:3].tolist(), strict=True)
         )
         more = ", ..." if len(self) > 3 else ""
-        return f"<Items: {len(self):,} items, {self.counts.sum():,} events in training: {first or 'none'}{more}>"
+        return f"<Items: {len(self):,} items, {self.counts.sum():,} events in training\n  {first or 'none'}{more}>"
 
     @property
     def size(self) -> int:
