@@ -45,7 +45,7 @@ class Tuning:
         measured = self.best["measured"]
         settings = ", ".join(f"{name}={value!r}" for name, value in self.best["settings"].items())
         best = f"{measured['metric']} {measured[measured['metric']]:.4f} in trial {measured['trial']}"
-        lines = wrap(settings, 88, max_lines=4, initial_indent="  ", subsequent_indent="  ")
+        lines = wrap(settings, 88, max_lines=7, initial_indent="  ", subsequent_indent="  ")
         return "\n".join([f"<Tuning of {self.best['model']}, {len(self.trials)} trials: {best}", *lines]) + ">"
 
 

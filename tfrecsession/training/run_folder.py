@@ -29,7 +29,7 @@ class Run:
         lines = [
             f"<run {shorten(str(self.path), 60, placeholder='...')}: {info['model']}, seed {info['seed']}",
             f"  data {info['data']['fingerprint']}, {info.get('events', 0):,} events in {info.get('seconds', 0):.1f} s",
-            *wrap(settings, 88, max_lines=3, initial_indent="  ", subsequent_indent="  "),
+            *wrap(settings, 88, max_lines=7, initial_indent="  ", subsequent_indent="  "),
         ]
         return "\n".join(lines) + ">"
 
