@@ -28,7 +28,7 @@ environment:
 install: environment  ## create the virtual environment for demo, tests and documentation
 
 demo: environment  ## run the whole pipeline on the synthetic shop, or on EVENTS=path
-	$(BIN)/tfrecsession demo $(if $(EVENTS),"$(EVENTS)") $(COLUMN_OPTIONS) $(PREPARE)
+	$(BIN)/tfrecsession demo --overwrite $(if $(EVENTS),"$(EVENTS)") $(COLUMN_OPTIONS) $(PREPARE)
 
 test: environment  ## run the tests, except the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS)

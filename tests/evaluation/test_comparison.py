@@ -142,19 +142,49 @@ def test_the_same_comparison_again_reuses_everything(data, finished, done):
     assert again["models"] == results["models"] and again["pairs"] == results["pairs"]
 
 
-def test_only_what_changed_is_done_again(data, tmp_path, done):
+def test_only_what_is_new_is_done(data, tmp_path, done):
     out = tmp_path / "out"
     evaluation.compare(data, MODELS, out, k=(5,))
     done["fitted"].clear(), done["scored"].clear()
-    changed = {"item_knn": {"neighbours": 3}}
-    results = evaluation.compare(data, MODELS, out, k=(5,), settings=changed)
-    assert done == {"fitted": ["item_knn"], "scored": ["item_knn"]}
-    assert results["models"][1]["settings"]["neighbours"] == 3
+    more = [*MODELS, "few=item_knn"]
+    results = evaluation.compare(data, more, out, k=(5,), settings={"few": {"neighbours": 3}})
+    assert done == {"fitted": ["few"], "scored": ["few"]}
+    assert results["models"][2]["settings"]["neighbours"] == 3
     done["fitted"].clear(), done["scored"].clear()
-    evaluation.compare(data, MODELS, out, k=(5, 20), settings=changed)
+    evaluation.compare(data, MODELS, out, k=(5, 20))
     assert done == {"fitted": [], "scored": MODELS}  # the models are as they were
-    evaluation.compare(data, MODELS, out, k=(5, 20), settings=changed, seed=1)
-    assert done["fitted"] == MODELS and evaluation.read_results(out)[0]["models"][0]["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "differs"),
+    [
+        ({"settings": {"item_knn": {"neighbours": 3}}}, "neighbours: 100 there, 3 now"),
+        ({"seed": 1}, "seed: 0 there, 1 now"),
+        ({"k": (10,)}, r"k: \[5\] there, \[10\] now"),
+        ({"models": ["item_knn=popularity"]}, "model: 'item_knn' there, 'popularity' now"),
+    ],
+)
+def test_nothing_is_replaced_unless_overwrite_is_set(data, tmp_path, done, options, differs):
+    out = tmp_path / "out"
+    models = options.get("models", ["item_knn"])
+    evaluation.compare(data, ["item_knn"], out, k=(5,))
+    before = {name: (out / name).read_bytes() for name in files(out)}
+    options = {"k": (5,), **{name: value for name, value in options.items() if name != "models"}}
+    with pytest.raises(InputError, match=differs):
+        evaluation.compare(data, models, out, **options)
+    assert {name: (out / name).read_bytes() for name in files(out)} == before
+    results = evaluation.compare(data, models, out, overwrite=True, **options)
+    assert results == json.loads(json.dumps(results)) and (out / "runs" / "item_knn").exists()
+
+
+def test_a_run_that_train_made_is_kept(data, tmp_path, done):
+    out = tmp_path / "out"
+    evaluation.compare(data, ["popularity"], out, k=(5,))
+    settings = training.settings_of("item_knn", {"neighbours": 7})
+    training.train(data, "item_knn", out / "runs" / "item_knn", settings)
+    with pytest.raises(InputError, match="neighbours: 7 there, 100 now"):
+        evaluation.compare(data, MODELS, out, k=(5,))
+    assert training.open_run(out / "runs" / "item_knn").info["settings"] == settings
 
 
 @pytest.mark.parametrize("where", ["fit", "score"])

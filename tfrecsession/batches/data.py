@@ -13,12 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from tfrecsession.errors import InputError
-from tfrecsession.events.shop.shop import Shop
 from tfrecsession.sessions.context import Context, ContextLog
-from tfrecsession.sessions.prepare import prepare
 from tfrecsession.sessions.statistics import Statistics
 from tfrecsession.sessions.store import SessionArrays, read_prepared
-from tfrecsession.sessions.vocabulary import Items
+from tfrecsession.sessions.vocabulary import Items, shorten
 
 
 class Sessions:
@@ -247,6 +245,19 @@ class Data:
         """The statistics of `train`, which the defaults of models follow."""
         return Statistics(self.train.arrays, self.train.timed)
 
+    def __repr__(self) -> str:
+        info = self.info
+        where = "in memory" if self.path is None else f"at ...{self.path[-50:]}" if len(self.path) > 53 else self.path
+        lines = [f"<Data {info.get('fingerprint', '')} ({where}): {len(self.items):,} items"]
+        for role in ("train", "validation", "test"):
+            split, known = getattr(self, role), info.get("splits", {}).get(role, {})
+            span = f"  {known['first'][:16]} to {known['last'][:16]}" if known.get("first") else ""
+            lines.append(f"  {role:<10} {len(split):>12,} sessions {split.events:>14,} events{span}")
+        for kind in ("content", "schema"):
+            if names := ", ".join(info.get(kind) or ()):
+                lines.append(f"  {'content' if kind == 'content' else 'columns'}: {shorten(names, 80)}")
+        return "\n".join(lines) + ">"
+
 
 def load(path: str | Path) -> Data:
     """Opens a data set that `prepare` wrote.
@@ -277,6 +288,9 @@ def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0,
     Raises:
         InputError: an unknown option, or a value out of range.
     """
+    from tfrecsession.events.shop.shop import Shop
+    from tfrecsession.sessions.prepare import prepare  # brings in Ibis, which reading a data set does not need
+
     of_shop = {field.name for field in fields(Shop)}
     known = of_shop | (set(signature(prepare).parameters) - {"source", "out"})
     for name in options.keys() - known:

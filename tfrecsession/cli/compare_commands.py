@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tfrecsession.cli import declared_models
 from tfrecsession.cli.output import comparison_table, console, print_choices, write_json
 from tfrecsession.cli.progress import lines_where_piped
 from tfrecsession.cli.run_commands import lengths, settings
@@ -50,23 +51,29 @@ def compare_command(commands, common):
 
 
 def compare(options) -> int:
-    from tfrecsession import batches, evaluation, training
-    from tfrecsession.evaluation.comparison import labelled
+    from tfrecsession import batches
+    from tfrecsession.evaluation import compared_runs
 
     runs = words(options.runs)
     models = words(DEFAULT if options.models is None and not runs else options.models or "")
     chosen = settings_of(options, models)
     k = lengths(options.k)
     data = batches.load(options.data)
+    checked = {"settings": chosen, "runs": runs, "k": k, "seed": options.seed}
+    out = Path(options.out).absolute()
+    entries = compared_runs.requested(data, models, out, declared_models.chosen_settings, **checked)
+    compared_runs.check_kept(data, entries, options.out, k, options.overwrite)
+
+    from tfrecsession import evaluation  # TensorFlow, after all checks
+
     screen = console(options.json)
-    for label, kind in map(labelled, models):
-        print_choices(screen, label, training.log_defaults(kind, data, chosen[label]))
+    for entry in entries:
+        print_choices(screen, entry.label, entry.defaults)
     try:
         with lines_where_piped(screen, "comparing") as tell, Bars(screen, tell) as bars:
             results = evaluation.compare(
-                data, models, options.out, settings=chosen, runs=runs, k=k, seed=options.seed,
-                overwrite=options.overwrite, progress=bars,
-            )  # fmt: skip
+                data, models, options.out, **checked, overwrite=options.overwrite, progress=bars
+            )
     except KeyboardInterrupt:
         screen.print(f"interrupted; finished models are kept in {options.out}, run the same command again to continue")
         return 130
@@ -88,6 +95,7 @@ def report_command(commands, common):
     )
     command.add_argument("comparison", metavar="DIR", help="folder of the comparison, or its results.json")
     command.add_argument("--out", metavar="FILE", help="file to write (default: report.html beside results.json)")
+    command.add_argument("--overwrite", action="store_true", help="replace the report of another comparison")
     command.set_defaults(run=report)
 
 
@@ -97,7 +105,7 @@ def report(options) -> None:
     results, file = read_results(options.comparison)
     screen = console(options.json)
     with lines_where_piped(screen, "writing the report"):
-        page = write_report(results, options.out or file.with_name("report.html"))
+        page = write_report(results, options.out or file.with_name("report.html"), overwrite=options.overwrite)
     screen.print(f"{page}: {len(results['models'])} models")
     write_json({"report": str(page), "data": results["data"]}, options.json)
 
@@ -152,19 +160,21 @@ def words(text: str) -> list[str]:
 
 def settings_of(options, models: list[str]) -> dict[str, dict]:
     """Returns label -> settings from --preset, --epochs and --set; later ones override earlier ones."""
-    from tfrecsession import presets, training
-    from tfrecsession.evaluation.comparison import labelled
+    from tfrecsession import presets
+    from tfrecsession.evaluation.compared_runs import labelled
 
     kinds = dict(labelled(word) for word in models)
+    for kind in kinds.values():
+        declared_models.declared(kind)
     chosen = {label: {} for label in kinds}
     for word in options.preset:
         label, equals, name = word.partition("=")
         if not equals or label not in kinds:
             raise InputError(f"--preset {word}: must be MODEL=NAME, with MODEL one of {', '.join(kinds)}")
         preset = presets.read(name, kinds[label])["settings"]
-        chosen[label] |= training.settings_of(kinds[label], preset)  # complete: nothing in it follows the log
+        chosen[label] |= declared_models.settings_of(kinds[label], preset)  # complete: nothing in it follows the log
     for label, kind in kinds.items():
-        if options.epochs is not None and "epochs" in training.settings_of(kind):
+        if options.epochs is not None and "epochs" in declared_models.settings_of(kind):
             chosen[label]["epochs"] = options.epochs
         chosen[label] |= settings(options.set, of=label, among=kinds)
     return chosen

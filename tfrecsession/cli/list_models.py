@@ -8,7 +8,9 @@ import re
 from rich.table import Table
 from rich.text import Text
 
+from tfrecsession.cli import declared_models
 from tfrecsession.cli.output import console, write_json
+from tfrecsession.recommender.settings import defaults_of_class, space_of_class
 
 
 def models_command(commands, common):
@@ -23,12 +25,10 @@ def models_command(commands, common):
 
 
 def models(options) -> None:
-    from tfrecsession.models import MODELS
-    from tfrecsession.training import recipe
-
+    known = declared_models.declared_models()
     screen = console(options.json)
     if options.model is None:
-        summaries = {name: _summary(model) for name, model in MODELS.items()}
+        summaries = {name: _summary(model) for name, model in known.items()}
         table = Table(title="Models, by their name for --model", title_justify="left")
         table.add_column("model", no_wrap=True)
         table.add_column("description")
@@ -37,8 +37,9 @@ def models(options) -> None:
         screen.print(table)
         write_json(summaries, options.json)
         return
-    defaults, space = recipe.defaults_of(options.model), recipe.space_of(options.model)
-    screen.print(Text(inspect.getdoc(MODELS[options.model]).replace("`", "")))
+    model = declared_models.declared(options.model)
+    defaults, space = defaults_of_class(model), space_of_class(model)
+    screen.print(Text(inspect.getdoc(model).replace("`", "")))
     table = Table(title="\nSettings for --set KEY=VALUE", title_justify="left")
     for column in ("setting", "default", "searched by tune"):
         table.add_column(column)

@@ -10,6 +10,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tfrecsession.errors import InputError
+from tfrecsession.staging import check_file, replace_file
+
+OWNERS = {  # file that a folder needs -> the files that mark such folders
+    "dataset.json": ("dataset.json",),
+    "run.json": ("run.json",),
+    "history.json": ("run.json",),
+    "metrics.json": ("run.json",),
+    "comparison.json": ("comparison.json",),
+    "results.json": ("comparison.json",),
+    "result.json": ("ranks.npz",),
+    "best.json": ("study.db",),
+    "demo.json": ("demo.json",),
+    "tfrecsession.json": ("tf_serving_warmup_requests", "README.md"),
+}
 ORDER = ("recall", "mrr", "ndcg", "precision", "map", "coverage", "popularity", "gini", "novelty")
 NOTES = (
     "recall, mrr, ndcg: rank of the next item among all items, ties against the model. "
@@ -26,8 +41,26 @@ def write_json(content, file: str | None) -> None:
     if file == "-":
         sys.stdout.write(text)
     else:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
-        Path(file).write_text(text, encoding="utf-8")
+        replace_file(file, text)
+
+
+def check_json(file: str | None) -> None:
+    """Checks, before the work, that `write_json` will be able to write to `file` and replaces nothing but a result.
+
+    Raises:
+        InputError: the file cannot be written, is no JSON, or belongs to a data set, run, comparison, search or export.
+    """
+    if file in (None, "-"):
+        return
+    check_file(file)
+    path = Path(file).expanduser().absolute()
+    if any((path.parent / marker).exists() for marker in OWNERS.get(path.name, ())):
+        raise InputError(f"--json {file}: must not replace a file of the folder {path.parent}: choose another name")
+    if path.is_file() and path.stat().st_size:
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise InputError(f"--json {file}: exists and is not JSON: choose another name") from None
 
 
 def console(file: str | None = None) -> Console:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from tfrecsession.cli.argument_names import in_options
+from tfrecsession.cli.output import check_json
 from tfrecsession.errors import InputError, WorkerLost
+from tfrecsession.staging import said
 from tfrecsession.version import __version__
 
 BAD_INPUT = 2
@@ -23,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.in_options = with_options  # `prepare` and `describe` print notes
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)  # `train` passes them to its workers
     try:
+        check_json(options.json)
         return options.run(options) or 0
     except InputError as error:
         if options.debug:
@@ -33,6 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of the output has gone, as in `tfrecsession models | head -3`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if options.debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{said(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; no partial output was kept", file=sys.stderr)

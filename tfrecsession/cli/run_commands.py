@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tfrecsession.cli import launch
+from tfrecsession.cli import declared_models, launch
 from tfrecsession.cli.output import (
     NOTES,
     console,
@@ -23,6 +23,7 @@ from tfrecsession.cli.output import (
 )
 from tfrecsession.cli.progress import lines_where_piped
 from tfrecsession.errors import InputError
+from tfrecsession.staging import check_folder, check_parents, differences
 
 
 def train_command(commands, common):
@@ -118,31 +119,16 @@ def train(options) -> int | None:
         raise InputError("--model: must be given, e.g. --model gru4rec; or --from RUN to continue a run's model")
     if options.earlier is not None and options.workers is not None:
         raise InputError("--from: a run is continued by one worker, leave out --workers")
+    data, chosen, defaults, k = _checked_training(options, grown)
     if options.workers is not None and options.workers.isdigit():
         return launch.run_local_workers(int(options.workers), options.arguments)
     if options.workers is not None or options.worker is not None:
         launch.set_cluster_env(options.workers, options.worker)
 
-    from tfrecsession import batches, presets, training
+    from tfrecsession import training  # TensorFlow, after all checks
     from tfrecsession.training.progress import ReportedProgress
 
     strategy = training.strategy()  # must be created before TensorFlow runs anything else
-    earlier_settings, defaults = {}, {}
-    if options.earlier is not None:
-        info = training.open_run(options.earlier).info
-        options.model = options.model or info["model"]
-        if options.model == info["model"]:  # otherwise `training.train` raises the error
-            earlier_settings, defaults = info["settings"], info.get("defaults", {})
-        grown["grow_from"] = options.earlier
-    preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
-    given = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
-    training.settings_of(options.model, earlier_settings, preset, given)  # refuses unknown ones before data is read
-    data = batches.load(options.data)
-    is_complete = options.earlier is not None or options.preset is not None
-    chosen = training.settings_of(options.model, earlier_settings, preset, given, data=None if is_complete else data)
-    defaults = defaults if is_complete else training.log_defaults(options.model, data, given)
-    defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
-    k = lengths(options.k)
     screen = console(options.json)
     if launch.is_chief():
         print_choices(screen, options.model, defaults)
@@ -172,16 +158,64 @@ def train(options) -> int | None:
     run = json.loads((Path(options.out) / "run.json").read_text())
     metrics = json.loads((Path(options.out) / "metrics.json").read_text())["metrics"]
     result = {**run, "data": data.fingerprint, "metrics": metrics, "run": str(options.out)}
-    row = {
-        "model": options.model,
-        "metrics": metrics,
-        "events": data.validation.scored_events,
-        "train_seconds": run["seconds"],
-    }
-    screen.print(metrics_table([row], "on the validation split"))
+    if data.validation.scored_events:
+        row = {
+            "model": options.model,
+            "metrics": metrics,
+            "events": data.validation.scored_events,
+            "train_seconds": run["seconds"],
+        }
+        screen.print(metrics_table([row], "on the validation split"))
+    else:
+        screen.print(f"{options.data} has no validation split: nothing was scored; `tfrecsession evaluate` scores test")
     screen.print(f"{options.out}: {options.model}, trained in {run['seconds']:.1f} s")
     write_json(result, options.json)
     return None
+
+
+def _checked_training(options, grown: dict):
+    """Returns the data, all settings, those that follow the log, and the list lengths of `train`.
+
+    Checks all that needs no TensorFlow.
+
+    `grown` gets the run to continue from.
+    """
+    from tfrecsession import batches, presets
+    from tfrecsession.training.run_folder import check_other_run, open_run
+
+    lengths(options.k)
+    earlier_settings, defaults = {}, {}
+    if options.earlier is not None:
+        info = open_run(options.earlier).info
+        options.model = options.model or info["model"]
+        if options.model == info["model"]:  # otherwise `training.train` raises the error
+            earlier_settings, defaults = info["settings"], info.get("defaults", {})
+        grown["grow_from"] = options.earlier
+    declared_models.declared(options.model)
+    preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
+    given = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
+    chosen = declared_models.settings_of(options.model, earlier_settings, preset, given)
+    data = batches.load(options.data)
+    if options.earlier is None and options.preset is None:  # others are complete
+        chosen, defaults = declared_models.chosen_settings(options.model, given, data)
+    defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
+    k = lengths(options.k, len(data.items))
+    if options.data_memory is not None:
+        from tfrecsession.sessions.options import bytes_of
+
+        bytes_of(options.data_memory)
+    every = options.checkpoint
+    if every not in ("auto", "none") and not every.removesuffix(" batches").isdecimal() and every[-1:].isalpha():
+        from tfrecsession.sessions.spans import parse_duration
+
+        parse_duration(every, "checkpoint")
+    if launch.is_chief():
+        described = {"model": options.model, "settings": chosen, "seed": options.seed, "data": data.fingerprint}
+        check_other_run(options.out, described, options.overwrite)
+        check_folder(options.out, marker="run.json", overwrite=options.overwrite)
+        if options.tensorboard is not None:
+            check_parents(Path(options.tensorboard) / "events")
+    return data, chosen, defaults, k
 
 
 def evaluate_command(commands, common):
@@ -204,12 +238,28 @@ def evaluate_command(commands, common):
 
 
 def evaluate(options) -> None:
-    from tfrecsession import evaluation, training
+    from tfrecsession.training.run_folder import open_run
 
-    run = training.open_run(options.run_folder)
+    run = open_run(options.run_folder)
+    run.check()
+    k = lengths(options.k)
     data = run.data(options.data)
+
+    from tfrecsession import evaluation  # TensorFlow, after all checks
+
     before = {"train": (), "validation": ("train",), "test": ("train", "validation")}[options.split]
     screen = console(options.json)
+    step = f"evaluating {run.info['model']}"
+    with lines_where_piped(screen, step) as tell:
+        scored = evaluation.evaluate(
+            run.model(),
+            getattr(data, options.split),
+            k,
+            progress=True if screen.is_terminal else partial(tell, step),
+            beyond_accuracy=True,
+            slices=not options.no_slices,
+            earlier=[getattr(data, split) for split in before],
+        )
     step = f"evaluating {run.info['model']}"
     with lines_where_piped(screen, step) as tell:
         scored = evaluation.evaluate(
@@ -282,10 +332,18 @@ def export(options) -> None:
             "TF_USE_LEGACY_KERAS", "1"
         )  # TensorFlow Recommenders needs it set before TensorFlow is imported
     from tfrecsession import export as exporting
-    from tfrecsession import training
+    from tfrecsession.training.run_folder import open_run
 
-    run = training.open_run(options.run_folder)
+    run = open_run(options.run_folder)
+    run.check()
     version = Path(options.out) / str(options.version)
+    if options.version < 1:
+        raise InputError(f"--version {options.version}: must be a whole number from 1")
+    if options.k < 1:
+        raise InputError(f"--k {options.k}: must be a whole number from 1, at most the size of the catalogue")
+    if options.longest is not None and options.longest < 1:
+        raise InputError(f"--longest {options.longest}: must be a whole number from 1")
+    _check_version(version, run, options)
     about = {"data": run.info["data"]["fingerprint"], "settings": run.info["settings"]}
     choices = {"k": options.k, "exclude_seen": options.exclude_seen, "index": options.index}
     content = exporting.read_item_table(options.content) if options.content else None
@@ -312,6 +370,26 @@ def export(options) -> None:
     write_json(result, options.json)
 
 
+def _check_version(version: Path, run, options) -> None:
+    """Refuses to replace a version without --overwrite, by what differs."""
+    from tfrecsession.export.versions import read_card
+
+    if not options.overwrite and (card := read_card(version)):
+        wanted = {
+            "data": run.info["data"]["fingerprint"],
+            "settings": run.info["settings"],
+            "k": options.k,
+            "exclude_seen": options.exclude_seen,
+            "index": options.index,
+        }
+        differ = differences({name: card.get(name) for name in wanted}, wanted)
+        held = (
+            f"holds an export that differs ({differ})" if differ else "exists already, an export of the same settings"
+        )
+        raise InputError(f"{version}: {held}: write another --version, or replace it with --overwrite")
+    check_folder(version, marker="saved_model.pb", overwrite=options.overwrite)
+
+
 def recommend_command(commands, common):
     command = commands.add_parser(
         "recommend",
@@ -335,15 +413,21 @@ def recommend_command(commands, common):
 
 
 def recommend(options) -> None:
-    from tfrecsession import export as exporting
+    from tfrecsession.export.versions import newest_version, read_card
 
-    given = in_context(options, exporting.card_of(options.saved_model).get("context", []))
-    items, scores = exporting.ask(options.saved_model, [options.items], **given)
+    version = newest_version(options.saved_model)
+    card = read_card(version)
+    most = card.get("k")
+    if options.k is not None and (options.k < 1 or (most and options.k > most)):
+        raise InputError(_too_many(options.k, most))
+    given = in_context(options, card.get("context", []))
+
+    from tfrecsession import export as exporting  # TensorFlow, after all checks
+
+    items, scores = exporting.ask(version, [options.items], **given)
     answer = [(item, float(score)) for item, score in zip(items[0], scores[0], strict=True) if item]
     if options.k is not None and not 1 <= options.k <= items.shape[1]:
-        raise InputError(
-            f"--k {options.k}: must be 1 to {items.shape[1]}, the k of this export; or export again with a larger --k"
-        )
+        raise InputError(_too_many(options.k, items.shape[1]))
     answer = answer[: options.k]
     table = Table(title=f"after {' '.join(options.items) or 'an empty session'}", title_justify="left")
     table.add_column("item")
@@ -377,6 +461,10 @@ def in_context(options, known: list[dict]) -> dict:
     return {side: columns for side, columns in found.items() if columns}
 
 
+def _too_many(k: int, most: int | None) -> str:
+    return f"--k {k}: must be 1 to {most or 'the k'}, the k of this export; or export again with a larger --k"
+
+
 COMMANDS = [train_command, evaluate_command, export_command, recommend_command]
 
 
@@ -393,23 +481,54 @@ def settings(given: list[str], of: str | None = None, among=()) -> dict:
                 raise InputError(f"--set {word}: must be MODEL.KEY=VALUE, with MODEL one of {', '.join(among)}")
             if model != of:
                 continue
-        try:
-            found[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            found[name] = {"true": True, "false": False}.get(text.lower(), text)
-            if text[:1] == "[" and text[-1:] == "]":  # a list of bare words, as [device,hour]
-                found[name] = [word.strip().strip("'\"") for word in text[1:-1].split(",") if word.strip()]
+        found[name] = value_of(text)
     return found
 
 
-def lengths(text: str) -> list[int]:
-    """Parses "5,10,20" into [5, 10, 20]."""
+def value_of(text: str):
+    """Parses the value of a setting: a Python literal, true or false, bare words, or a list of them: [a,b]."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        pass
+    text = text.strip()
+    for first, last in ("[]", "()"):
+        if text.startswith(first) and text.endswith(last):
+            return [value_of(part) for part in _parts(text[1:-1])]
+    if text.startswith(("[", "(")) or text.endswith(("]", ")")):
+        raise InputError(f"{text}: must be a list in brackets, e.g. [a,b]")
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def _parts(text: str) -> list[str]:
+    """Splits "a, [b, c], 'd, e'" at the commas outside of brackets and quotes."""
+    parts, depth, quote = [""], 0, ""
+    for mark in text:
+        if quote:
+            quote = "" if mark == quote else quote
+        elif mark in "'\"" and not parts[-1].strip():
+            quote = mark
+        elif mark in "[(":
+            depth += 1
+        elif mark in "])":
+            depth -= 1
+        if mark == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += mark
+    return [part.strip() for part in parts if part.strip()]
+
+
+def lengths(text: str, most: int | None = None) -> list[int]:
+    """Parses "5,10,20" into [5, 10, 20]; most: the size of the catalogue."""
     try:
         found = [int(part) for part in text.split(",")]
     except ValueError:
         found = []
     if not found or min(found) < 1:
         raise InputError(f"--k {text}: must be whole numbers from 1, e.g. --k 5,10,20")
+    if most is not None and max(found) > most:
+        raise InputError(f"--k {text}: must be at most {most:,}, the size of the catalogue")
     return found
 
 

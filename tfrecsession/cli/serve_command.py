@@ -65,7 +65,11 @@ def serve(options) -> None:
     for name in ("poll", "threads", "max_batch", "max_rows", "max_queue", "max_request"):
         if getattr(options, name) is not None and not getattr(options, name) > 0:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)}: must be a number above 0")
-    from tfrecsession import serving
+    from tfrecsession.serving.served_folder import checked_folder
+
+    checked_folder(options.folder)
+
+    from tfrecsession import serving  # TensorFlow, after all checks
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("tfrecsession.serving").setLevel(logging.INFO)

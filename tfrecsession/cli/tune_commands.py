@@ -7,6 +7,7 @@ import logging
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from tfrecsession.cli import declared_models
 from tfrecsession.cli.output import console, print_choices, write_json
 from tfrecsession.cli.progress import lines_where_piped
 from tfrecsession.cli.run_commands import settings
@@ -50,17 +51,24 @@ def tune_command(commands, common):
 
 
 def tune(options) -> None:
-    from tfrecsession import batches, evaluation, presets, training
+    from tfrecsession import batches, presets
+    from tfrecsession.evaluation.study import check_search
     from tfrecsession.sessions.spans import parse_duration
 
+    declared_models.declared(options.model)
     logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of retraced graphs, but every trial has a new model
     fixed = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else None
     timeout = parse_duration(options.timeout, "timeout") / 1e6 if options.timeout else None
     out = options.out or f"tuned/{options.model}"
+    declared_models.settings_of(options.model, preset or {}, fixed)
     screen, data = console(options.json), batches.load(options.data)
+    check_search(data, options.metric, options.trials, out)
     if preset is None:
-        print_choices(screen, options.model, training.log_defaults(options.model, data, fixed))
+        print_choices(screen, options.model, declared_models.chosen_settings(options.model, fixed, data)[1])
+
+    from tfrecsession import evaluation  # TensorFlow, after all checks
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     searching = f"tuning {options.model}"
     with (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from tfrecsession import training
 from tfrecsession.batches import Data, Sessions
 from tfrecsession.evaluation import cost
+from tfrecsession.evaluation.compared_runs import Entry, fits
 from tfrecsession.evaluation.measures import Evaluation, fingerprint
 from tfrecsession.evaluation.protocol import VERSION, headline
 from tfrecsession.evaluation.ranking import evaluate
@@ -26,26 +26,14 @@ from tfrecsession.training.memory import PeakMemory
 WARM_UP = 5000  # sessions
 
 
-@dataclass
-class Entry:
-    """One row of a comparison: a model to fit here, or a run made elsewhere."""
-
-    label: str
-    kind: str  # the model's snake-case name
-    settings: dict  # all of them
-    seed: int
-    run: Path
-    ours: bool  # whether the comparison makes the run, and makes it again when data, settings or seed differ
-    defaults: dict = field(default_factory=dict)  # which settings follow the log, see `training.log_defaults`
-
-
 def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Evaluation]:
     """Returns a model's row and evaluation; reuses those in the folder `out` if they are up to date."""
     tell = partial(progress, entry.label)
-    if not _fits(entry, data):
+    if not fits(entry, data):
         tell("fitting", 0.0)
         epochs = _Epochs(partial(tell, "fitting"))
-        options = {"seed": entry.seed, "k": k, "overwrite": True, "callbacks": [epochs], "defaults": entry.defaults}
+        options = {"seed": entry.seed, "k": k, "overwrite": True, "callbacks": [epochs], "validate": False}
+        options["defaults"] = entry.defaults
         training.train(data, entry.kind, entry.run, entry.settings, **options)
     place = out / "scores" / entry.label
     if not _scored(entry, data, place, k):
@@ -61,7 +49,7 @@ def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Eval
 
 def finished(entry: Entry, data: Data, out: Path, k) -> bool:
     """Returns whether this row is up to date."""
-    return _fits(entry, data) and _scored(entry, data, out / "scores" / entry.label, k)
+    return fits(entry, data) and _scored(entry, data, out / "scores" / entry.label, k)
 
 
 def warm_up(data: Data, k) -> None:
@@ -76,17 +64,6 @@ def warm_up(data: Data, k) -> None:
     model.fit(data.train)
     if (few.values > 1).any() and len(few.values) > some:
         evaluate(model, Sessions(few, "test"), k, beyond_accuracy=True)
-
-
-def _fits(entry: Entry, data: Data) -> bool:
-    """Returns whether the run exists and has this data, settings and seed; runs made elsewhere always fit."""
-    if not entry.ours:
-        return True
-    if not (entry.run / "run.json").is_file():
-        return False
-    info = training.open_run(entry.run).info
-    wanted = {"model": entry.kind, "settings": entry.settings, "seed": entry.seed}
-    return info["data"]["fingerprint"] == data.fingerprint and wanted == {name: info[name] for name in wanted}
 
 
 def _scored(entry: Entry, data: Data, place: Path, k) -> bool:

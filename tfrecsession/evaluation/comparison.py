@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,20 +18,17 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfrecsession import training
 from tfrecsession.batches import Data
-from tfrecsession.errors import InputError
 from tfrecsession.evaluation.best_model_tests import against_the_best
 from tfrecsession.evaluation.bounds import ceiling, chance
-from tfrecsession.evaluation.compared_model import Entry, finished, row_of, warm_up
+from tfrecsession.evaluation.compared_model import finished, row_of, warm_up
+from tfrecsession.evaluation.compared_runs import check_kept, open_folder, requested
 from tfrecsession.evaluation.measures import Evaluation
 from tfrecsession.evaluation.protocol import dataset, headline, protocol
 from tfrecsession.evaluation.report import write_report
-from tfrecsession.staging import replace_file
+from tfrecsession.staging import one_line, replace_file
+from tfrecsession.training.recipe import chosen_settings
 from tfrecsession.version import __version__
-
-MARK = "comparison.json"  # a folder that holds one is a comparison
-LABEL = re.compile(r"\w[\w.+-]*")
 
 
 def nothing(label: str, stage: str, done: float | None = None) -> None:
@@ -53,8 +49,8 @@ def compare(
 ) -> dict:
     """Fits and evaluates models on one data set, and writes `results.json` and `report.html`.
 
-    Results that an earlier call with the same `out` finished are reused. A model is fitted again only if its settings
-    or seed have changed.
+    Results that an earlier call with the same `out` finished are reused, and further models are added to them. A run
+    with other settings or another seed is refused, and so is leaving out a k; nothing is replaced without `overwrite`.
 
         trs.evaluation.compare(data, ["popularity", "item_knn", "gru4rec"], "report/", k=(5, 10, 20))
 
@@ -74,19 +70,20 @@ def compare(
         The content of `results.json`.
 
     Raises:
-        InputError: an invalid model, label, setting or k; a run or folder made from other data.
+        InputError: an invalid model, label, setting or k; a run or folder made from other data; a run that would be
+            replaced (the message names what differs); the folder cannot be written, or the disk is full.
     """
     out, k = Path(out).expanduser().absolute(), tuple(dict.fromkeys(k))
-    entries = [_to_fit(word, settings or {}, seed, out, data) for word in models]
-    entries += [_finished_run(word, data) for word in runs]
-    _check(data, entries, settings or {}, k)
-    fresh = _open_folder(out, data, overwrite)
+    entries = requested(data, models, out, chosen_settings, settings=settings, runs=runs, k=k, seed=seed)
+    check_kept(data, entries, out, k, overwrite)
+    fresh = open_folder(out, data, overwrite)
     try:
         for entry in entries:
             progress(entry.label, "waiting", 0.0)
-        if not all(finished(entry, data, out, k) for entry in entries):
-            warm_up(data, k)
-        rows = {entry.label: row_of(entry, data, out, k, progress) for entry in entries}
+        with one_line(out):
+            if not all(finished(entry, data, out, k) for entry in entries):
+                warm_up(data, k)
+            rows = {entry.label: row_of(entry, data, out, k, progress) for entry in entries}
     except BaseException:
         if fresh and not any(out.glob("*/*")):
             shutil.rmtree(out)  # no run was finished, so there is nothing to resume
@@ -95,84 +92,6 @@ def compare(
     replace_file(out / "results.json", json.dumps(results, indent=2, ensure_ascii=False, default=float) + "\n")
     write_report(results, out / "report.html")
     return results
-
-
-# Requested rows ------------------------------------------------------------------------------------------------------
-
-
-def labelled(word: str) -> tuple[str, str]:
-    """Splits a labelled name: "small=gru4rec" -> ("small", "gru4rec"); "gru4rec" -> ("gru4rec", "gru4rec")."""
-    label, separator, name = word.partition("=")
-    return label.strip(), name.strip() if separator else label.strip()
-
-
-def _to_fit(word: str, settings: dict[str, dict], seed: int, out: Path, data: Data) -> Entry:
-    label, kind = labelled(word)
-    given = settings.get(label, {})
-    chosen, defaults = training.settings_of(kind, given, data=data), training.log_defaults(kind, data, given)
-    return Entry(label, kind, _plain(chosen), seed, out / "runs" / label, True, defaults)
-
-
-def _finished_run(word: str | Path, data: Data) -> Entry:
-    label, path = labelled(str(word))
-    run = training.open_run(path)
-    label = run.path.resolve().name if label == path else label
-    run_data = run.info["data"]["fingerprint"]
-    if run_data != data.fingerprint:
-        raise InputError(
-            f"run {run.path} was made from data {run_data}, but {data.path or 'this data set'} is {data.fingerprint}: "
-            "runs can be compared only on the data they were made from"
-        )
-    return Entry(label, run.info["model"], run.info["settings"], run.info["seed"], run.path, False)
-
-
-def _check(data: Data, entries: list[Entry], settings: dict, k) -> None:
-    """Refuses invalid input before hours are spent."""
-    if not entries:
-        raise InputError("nothing to compare: pass models (popularity,item_knn,gru4rec) or runs")
-    labels = [entry.label for entry in entries]
-    for label in labels:
-        if not LABEL.fullmatch(label):
-            raise InputError(f"label {label!r}: must consist of letters, digits, _ . + and -, as it names a folder")
-        if labels.count(label) > 1:
-            raise InputError(f"{label} is listed twice: label one of them, as in small={label}")
-    for label in settings:
-        if label not in labels:
-            raise InputError(f"settings for {label!r}, which is not compared: must be one of {', '.join(labels)}")
-    if not k:
-        raise InputError("k=(): must hold at least one list length, e.g. k=(5, 10, 20)")
-    for length in k:
-        if not isinstance(length, int | np.integer) or not 1 <= length <= len(data.items):
-            raise InputError(
-                f"k={length!r}: must be a whole number from 1 to the size of the catalogue, {len(data.items):,}"
-            )
-    if not data.test.scored_events:
-        raise InputError("the test split has no event to score: prepare the data with a longer test_span=")
-
-
-def _open_folder(out: Path, data: Data, overwrite: bool) -> bool:
-    """Prepares the folder `out`; returns whether it is new."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"{out}: exists and is not a folder: choose another name for out=")
-    if out.exists() and any(out.iterdir()):
-        known = next((out / name for name in (MARK, "results.json") if (out / name).is_file()), None)
-        if known is None:
-            raise InputError(f"{out}: is neither empty nor a comparison (no {MARK}): choose another name for out=")
-        folder_data = json.loads(known.read_text()).get("data")
-        if not overwrite:
-            if folder_data != data.fingerprint:
-                raise InputError(
-                    f"{out} compares models on data {folder_data}, but {data.path or 'this data set'} is "
-                    f"{data.fingerprint}: choose another name for out=, or start again with overwrite=True"
-                )
-            return False
-        shutil.rmtree(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot write there: {error.strerror}") from None
-    replace_file(out / MARK, json.dumps({"data": data.fingerprint, "tfrecsession": __version__}) + "\n")
-    return True
 
 
 # All rows ------------------------------------------------------------------------------------------------------------
@@ -199,8 +118,3 @@ def _results(data: Data, rows: dict[str, tuple[dict, Evaluation]], k, seed: int)
 def _scores(scored: Evaluation) -> dict:
     kept = {"metrics": scored.metrics, "events": scored.events, "seconds": round(scored.seconds, 3)}
     return {**kept, "intervals": scored.intervals, "slices": scored.slices}
-
-
-def _plain(settings: dict) -> dict:
-    """Returns settings as they are read back from JSON, so that they can be compared with stored ones."""
-    return json.loads(json.dumps(settings))

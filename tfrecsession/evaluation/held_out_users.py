@@ -41,6 +41,9 @@ class HeldOutUsers:
     held: list[np.ndarray] = field(repr=False)
     dropped: int = 0
 
+    def __repr__(self) -> str:
+        return f"<HeldOutUsers: {len(self.users):,} users held out, {self.dropped:,} dropped; {self.train!r}>"
+
 
 @dataclass
 class UserEvaluation:

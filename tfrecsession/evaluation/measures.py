@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from textwrap import wrap
 
 import numpy as np
 
@@ -50,6 +51,11 @@ class Evaluation:
     intervals: dict[str, list[float] | None] = field(default_factory=dict, repr=False)
     slices: dict[str, dict[str, dict]] = field(default_factory=dict, repr=False)
     fingerprint: str = ""
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value:.4f}" for name, value in self.metrics.items())
+        scored = f"<Evaluation of {self.events:,} events of {self.sessions:,} sessions in {self.seconds:.1f} s"
+        return "\n".join([scored, *wrap(values, 88, max_lines=8, initial_indent="  ", subsequent_indent="  ")]) + ">"
 
 
 def measure(

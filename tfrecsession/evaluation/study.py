@@ -5,17 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfrecsession.errors import InputError
 from tfrecsession.file_lock import lock
 from tfrecsession.recommender.search_space import Choice, Float, Int
+from tfrecsession.staging import check_parents, one_line
+
+if TYPE_CHECKING:
+    from tfrecsession.batches import Data
 
 FILE = "study.db"
+METRICS = ("recall", "mrr", "ndcg")  # names of `evaluation.metrics_of`
 
 
 class Study:
@@ -49,6 +57,7 @@ class Study:
         with _locked(out):
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             try:
+                new = not (out / FILE).exists()
                 pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=patience)
                 try:
                     # with our own connection: in a URL, parts of a folder name could be read as options
@@ -57,6 +66,10 @@ class Study:
                         storage=storage, study_name="tune", direction="maximize", load_if_exists=True, pruner=pruner
                     )
                 except Exception as error:
+                    if new:
+                        shutil.rmtree(out)  # there was nothing in it
+                        with one_line(out):
+                            raise
                     raise InputError(f"{out / FILE}: not a study that Optuna can open: {_line(error)}") from None
                 _bind(study, out, json.loads(json.dumps(bound, default=repr)))
                 for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
@@ -133,6 +146,39 @@ class Study:
         ]
 
 
+def check_search(data: Data, metric: str, trials: int, out: str | Path) -> int:
+    """Checks what a search needs, before TensorFlow is imported and the folder exists; returns the k of the metric.
+
+    Raises:
+        InputError: Optuna is missing, the data has no validation split, the metric is unknown, `trials` is below 1, or
+            `out` cannot hold a study.
+    """
+    if not data.validation.scored_events:
+        raise InputError(
+            f"{data.path or 'the data'} has no validation split to tune on: prepare it again with "
+            "validation_span='1d', or a share such as 10% if the log has no times"
+        )
+    name, _, text = metric.partition("@")
+    k = int(text) if text.isdecimal() else 0
+    if name not in METRICS or not 1 <= k <= len(data.items):
+        known = ", ".join(f"{known}@k" for known in METRICS)
+        raise InputError(
+            f"metric={metric!r}: must be one of {known}, with k from 1 to the catalogue's {len(data.items):,}"
+        )
+    if trials < 1:
+        raise InputError(f"trials={trials}: must be the total number of trials, at least 1")
+    if find_spec("optuna") is None:
+        raise InputError("tuning needs Optuna: pip install 'tfrecsession[tune]'")
+    _check_folder(Path(out).expanduser().absolute())
+    return k
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FILE).exists())):
+        raise InputError(f"{out}: exists and holds no study (no {FILE}): choose another out=")
+    check_parents(out / FILE)
+
+
 def _connect(out: Path) -> sqlite3.Connection:
     return sqlite3.connect(out / FILE, check_same_thread=False)
 
@@ -177,8 +223,7 @@ def _bind(study, out: Path, bound: dict) -> None:
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Creates the folder and locks it; the lock ends with the process."""
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FILE).exists())):
-        raise InputError(f"{out}: exists and holds no study (no {FILE}): choose another out=")
+    _check_folder(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         folder = os.open(out, os.O_RDONLY)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 import keras
 import numpy as np
@@ -20,10 +20,10 @@ import numpy as np
 from tfrecsession import training
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
-from tfrecsession.evaluation.measures import metrics_of
 from tfrecsession.evaluation.ranking import evaluate
-from tfrecsession.evaluation.study import Study
+from tfrecsession.evaluation.study import Study, check_search
 from tfrecsession.recommender.search_space import starting_at, walk
+from tfrecsession.staging import one_line, replace_file
 from tfrecsession.version import __version__
 
 
@@ -40,6 +40,13 @@ class Tuning:
 
     best: dict
     trials: list[dict]
+
+    def __repr__(self) -> str:
+        measured = self.best["measured"]
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.best["settings"].items())
+        best = f"{measured['metric']} {measured[measured['metric']]:.4f} in trial {measured['trial']}"
+        lines = wrap(settings, 88, max_lines=7, initial_indent="  ", subsequent_indent="  ")
+        return "\n".join([f"<Tuning of {self.best['model']}, {len(self.trials)} trials: {best}", *lines]) + ">"
 
 
 def tune(
@@ -87,14 +94,7 @@ def tune(
     out = Path(out).expanduser().absolute()
     fixed, report = settings or {}, progress or (lambda doing, trials: None)
     start = training.settings_of(model, preset or {}, fixed, data=None if preset else data)
-    if not data.validation.scored_events:
-        raise InputError(
-            f"{data.path or 'the data'} has no validation split to tune on: prepare it again with "
-            "validation_span='1d', or a share such as 10% if the log has no times"
-        )
-    k = length_of(metric, len(data.items))
-    if trials < 1:
-        raise InputError(f"trials={trials}: must be the total number of trials, at least 1")
+    k = check_search(data, metric, trials, out)
     space = {name: values for name, values in training.space_of(model).items() if name not in fixed}
     first = walk(space := starting_at(space, start), start, lambda name, values: start[name])
     if not first:
@@ -119,7 +119,7 @@ def tune(
         return evaluate(built, data.validation, [k], slices=False).metrics[metric]
 
     bound = {"data": data.fingerprint, "model": model, "metric": metric, "seed": seed, "start": start, "space": space}
-    with Study.open(out, bound, patience=start.get("epochs", 1) // 3) as study:
+    with one_line(out), Study.open(out, bound, patience=start.get("epochs", 1) // 3) as study:
         ran = False
         while len(done := study.trials()) < trials and not (ran and time.monotonic() > end):
             report(f"trial {len(done) + 1} of {trials}", done)
@@ -133,16 +133,6 @@ def tune(
             raise InputError(f"{out}: none of the {len(done)} trials has completed; the last: {done[-1]['error']}")
         _write_best(out, best)
         return Tuning(best, done)
-
-
-def length_of(metric: str, catalogue: int) -> int:
-    """Returns the k of "mrr@20"; for an unknown metric, raises an InputError that lists the metrics."""
-    _, _, text = metric.partition("@")
-    k = int(text) if text.isdecimal() else 0
-    if not 1 <= k <= catalogue or metric not in metrics_of(np.ones(1, int), [k]):
-        known = ", ".join(name.replace("@1", "@k") for name in metrics_of(np.ones(1, int), [1]))
-        raise InputError(f"metric={metric!r}: must be one of {known}, with k from 1 to the catalogue's {catalogue:,}")
-    return k
 
 
 def preset_of(trials: list[dict], bound: dict, data: Data) -> dict | None:
@@ -169,8 +159,5 @@ def preset_of(trials: list[dict], bound: dict, data: Data) -> dict | None:
 
 def _write_best(out: Path, best: dict | None) -> None:
     """Writes best.json atomically."""
-    if best is None:
-        return
-    partial = out / "best.json.partial"
-    partial.write_text(json.dumps(best, indent=2) + "\n")
-    os.replace(partial, out / "best.json")
+    if best is not None:
+        replace_file(out / "best.json", json.dumps(best, indent=2) + "\n")

@@ -1,7 +1,29 @@
 """Export of models as SavedModels that take and return item ids as strings."""
 
-from tfrecsession.export.item_table import read_item_table
-from tfrecsession.export.retrieval_index import retrieval_index
-from tfrecsession.export.saved_model import ask, card_of, newest_version, write_saved_model
+from typing import TYPE_CHECKING
 
-__all__ = ["ask", "card_of", "newest_version", "read_item_table", "retrieval_index", "write_saved_model"]
+from tfrecsession.lazy_names import lazy
+
+if TYPE_CHECKING:
+    from tfrecsession.export.item_table import read_item_table
+    from tfrecsession.export.retrieval import retrieval_index
+    from tfrecsession.export.saved_model import ask, write_saved_model
+    from tfrecsession.export.versions import card_of, newest_version
+
+_NAMES = {
+    "ask": "saved_model",
+    "card_of": "versions",
+    "newest_version": "versions",
+    "read_item_table": "item_table",
+    "retrieval_index": "retrieval",
+    "write_saved_model": "saved_model",
+}
+__all__ = [
+    "ask",
+    "card_of",
+    "newest_version",
+    "read_item_table",
+    "retrieval_index",
+    "write_saved_model",
+]
+__getattr__, __dir__ = lazy(__name__, _NAMES)

@@ -20,6 +20,7 @@ from tfrecsession.export.make_index import make_index
 from tfrecsession.export.readme import readme
 from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.export.signatures import ServedModel
+from tfrecsession.export.versions import newest_version
 from tfrecsession.export.warm_up import write_warm_up
 from tfrecsession.sessions.context_texts import context_texts
 from tfrecsession.staging import NO_ROOM, staged
@@ -177,34 +178,6 @@ def _save(served: ServedModel, folder: Path) -> None:
             if os.strerror(code) in str(error):
                 raise OSError(code, os.strerror(code)) from None
         raise
-
-
-def newest_version(path: str | Path) -> Path:
-    """Returns `path` if it is a SavedModel, else the highest numbered version in this folder.
-
-    Raises:
-        InputError: there is no SavedModel.
-    """
-    path = Path(path)
-    if (path / "saved_model.pb").is_file():
-        return path
-    versions = [folder for folder in path.glob("*") if folder.name.isdigit() and (folder / "saved_model.pb").is_file()]
-    if not versions:
-        raise InputError(
-            f"{path}: has no SavedModel; make one with model.export({str(path)!r})",
-            command_line=f"{path}: has no SavedModel; make one with `tfrecsession export RUN --out {path}`",
-        )
-    return max(versions, key=lambda folder: int(folder.name))
-
-
-def card_of(path: str | Path) -> dict:
-    """Returns the content of an export's `tfrecsession.json`; {} where there is none.
-
-    Raises:
-        InputError: there is no SavedModel.
-    """
-    file = newest_version(path) / "assets.extra" / "tfrecsession.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
 
 
 def ask(path: str | Path, histories, context=None, request=None) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.export.index import ExactIndex, in_blocks, share_of
-from tfrecsession.export.retrieval_index import recommenders_layers
+from tfrecsession.export.retrieval import recommenders_layers
 from tfrecsession.export.scann_ops import load_scann_ops
 from tfrecsession.layers.items.gather import serving
 

@@ -1,10 +1,7 @@
 """The models. A new one is a file here and a line in MODELS."""
 
-import difflib
-
 import tfrecsession.metrics
 import tfrecsession.optimizers  # registers what saved models are compiled with  # noqa: F401
-from tfrecsession.errors import InputError
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.two_tower import TwoTower
@@ -30,6 +27,7 @@ from tfrecsession.models.rules.sequential_rules import SequentialRules
 from tfrecsession.recommender.recommend import Recommendations
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.sequence_model import SequenceModel
+from tfrecsession.recommender.settings import checked_name
 from tfrecsession.recommender.streaming import Streaming
 
 MODELS = {
@@ -61,10 +59,7 @@ MODELS = {
 
 def by_name(name: str) -> type[Recommender]:
     """Returns the class of a model by its snake-case name; InputError lists the known names, nearest first."""
-    if name in MODELS:
-        return MODELS[name]
-    near = difflib.get_close_matches(name, MODELS, n=len(MODELS), cutoff=0.0)
-    raise InputError(f"no model is called {name!r}; there are: {', '.join(near)}")
+    return MODELS[checked_name(name, MODELS)]
 
 
 __all__ = [

@@ -11,7 +11,6 @@ from importlib.resources import files
 from pathlib import Path
 
 from tfrecsession.errors import InputError
-from tfrecsession.training import build, settings_of
 
 
 def names() -> list[str]:
@@ -34,7 +33,12 @@ def read(name: str, model: str | None = None) -> dict:
         raise InputError(
             f"no preset {name!r}; must be one of {', '.join(names()) or 'none'}, or the path of a .json file"
         )
-    preset = json.loads(file.read_text())
+    try:
+        preset = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"preset {name!r}: is not JSON ({error})") from None
+    if not isinstance(preset, dict) or not isinstance(preset.get("settings"), dict):
+        raise InputError(f'preset {name!r}: must be {{"model": NAME, "settings": {{...}}}}, as `tune` writes best.json')
     if model is not None and preset.get("model") != model:
         raise InputError(f"preset {name!r} is for {preset.get('model')}, not for {model}")
     return preset
@@ -42,5 +46,7 @@ def read(name: str, model: str | None = None) -> dict:
 
 def model(name: str, items, **settings):
     """Returns the compiled model of a preset for the vocabulary `items`; `settings` override those of the preset."""
+    from tfrecsession.training import build, settings_of  # imports TensorFlow, which reading a preset does not need
+
     preset = read(name)
     return build(preset["model"], items, settings_of(preset["model"], preset["settings"], settings))

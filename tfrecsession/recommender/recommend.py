@@ -32,6 +32,14 @@ class Recommendations(NamedTuple):
     items: np.ndarray
     scores: np.ndarray
 
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.items.shape))
+        rows = [
+            " ".join(f"{str(item)[:20]} ({score:.4g})" for item, score in zip(items[:3], scores[:3], strict=True))
+            for items, scores in zip(np.atleast_2d(self.items)[:4], np.atleast_2d(self.scores)[:4], strict=True)
+        ]
+        return "\n".join([f"<Recommendations [{shape}], best first", *(f"  {row} ..." for row in rows)]) + ">"
+
 
 def padded_rows(rows, empty=ZERO) -> np.ndarray:
     """Returns arrays of any lengths as one, [rows, longest], with `empty` behind each, in its type."""

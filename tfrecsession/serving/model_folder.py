@@ -12,9 +12,9 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tfrecsession.errors import InputError
 from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.serving.refusal import Refusal, reason
+from tfrecsession.serving.served_folder import checked_folder, number_of
 from tfrecsession.serving.signature import Signature
 from tfrecsession.serving.tensor_protos import warm_up
 
@@ -62,14 +62,7 @@ class ModelFolder:
     """
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder = Path(folder).expanduser().absolute()
-        if not self.folder.is_dir():
-            raise InputError(
-                f"{folder}: no such folder; create one with model.export('{folder}/NAME/1')",
-                command_line=f"{folder}: no such folder; create one with `tfrecsession export RUN --out {folder}/NAME`",
-            )
-        if any((version / "saved_model.pb").is_file() for version in self.folder.iterdir() if number_of(version)):
-            raise InputError(f"{folder}: holds the versions of one model; serve the folder above it")
+        self.folder = checked_folder(folder)
         self._seen: dict[tuple[str, int], frozenset] = {}  # the files at the last check
         self._versions: dict[str, dict[int, Version]] = {}  # replaced, never modified, so that readers need no lock
 
@@ -171,12 +164,6 @@ def card_of(folder: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return card if isinstance(card, dict) else {}
-
-
-def number_of(path: Path) -> int | None:
-    """Returns the version, from 1, that a folder's name is; None for any other name."""
-    text = path.name
-    return int(text) if text.isascii() and text.isdecimal() and text[0] != "0" and len(text) < 19 else None
 
 
 def files_of(folder: Path) -> frozenset:

@@ -43,6 +43,9 @@ class SessionArrays:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self):,} sessions, {self.events:,} events of {len(self.items):,} items>"
+
     @property
     def events(self) -> int:
         return len(self.values)
@@ -190,6 +193,10 @@ class PreparedSessions:
     test: SessionArrays
     info: dict
     path: Path | None = None
+
+    def __repr__(self) -> str:
+        counts = "\n".join(f"  {name:<10} {getattr(self, name)!r}" for name in SPLITS)
+        return f"<PreparedSessions {self.fingerprint}: {len(self.items):,} items\n{counts}>"
 
     @property
     def fingerprint(self) -> str:

@@ -48,6 +48,14 @@ class Items:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        first = ", ".join(
+            f"{shorten(repr(item), 24)} ({count:,})"
+            for item, count in zip(self.ids[:3].tolist(), self.counts[:3].tolist(), strict=True)
+        )
+        more = ", ..." if len(self) > 3 else ""
+        return f"<Items: {len(self):,} items, {self.counts.sum():,} events in training\n  {first or 'none'}{more}>"
+
     @property
     def size(self) -> int:
         """The rows of a table with a row for every id: N + 2."""
@@ -114,6 +122,11 @@ class Items:
     @cached_property
     def _names(self) -> np.ndarray:
         return np.concatenate([np.array(["", ""], dtype=object), self.ids])
+
+
+def shorten(text: str, width: int) -> str:
+    """Returns a text of at most `width` characters."""
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def make_vocabulary(train: ir.Table, names: ir.Table) -> ir.Table:

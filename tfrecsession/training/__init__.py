@@ -1,16 +1,39 @@
 """Training: recipes, runs, checkpoints, callbacks and workers."""
 
-from tfrecsession.training.checkpoint import Checkpoint
-from tfrecsession.training.cluster import strategy
-from tfrecsession.training.csv_log import CSVLog
-from tfrecsession.training.decay import LinearDecay
-from tfrecsession.training.growing import grow
-from tfrecsession.training.progress import Progress
-from tfrecsession.training.recipe import build, log_defaults, settings_of, space_of
-from tfrecsession.training.run import fit, open_run, train
-from tfrecsession.training.tensorboard import TensorBoard
-from tfrecsession.training.workers import fit_in_step
+from typing import TYPE_CHECKING
 
+from tfrecsession.lazy_names import lazy
+
+if TYPE_CHECKING:
+    from tfrecsession.training.checkpoint import Checkpoint
+    from tfrecsession.training.cluster import strategy
+    from tfrecsession.training.csv_log import CSVLog
+    from tfrecsession.training.decay import LinearDecay
+    from tfrecsession.training.growing import grow
+    from tfrecsession.training.progress import Progress
+    from tfrecsession.training.recipe import build, log_defaults, settings_of, space_of
+    from tfrecsession.training.run import fit, train
+    from tfrecsession.training.run_folder import open_run
+    from tfrecsession.training.tensorboard import TensorBoard
+    from tfrecsession.training.workers import fit_in_step
+
+_NAMES = {
+    "CSVLog": "csv_log",
+    "Checkpoint": "checkpoint",
+    "LinearDecay": "decay",
+    "Progress": "progress",
+    "TensorBoard": "tensorboard",
+    "build": "recipe",
+    "fit": "run",
+    "fit_in_step": "workers",
+    "grow": "growing",
+    "log_defaults": "recipe",
+    "open_run": "run_folder",
+    "settings_of": "recipe",
+    "space_of": "recipe",
+    "strategy": "cluster",
+    "train": "run",
+}
 __all__ = [
     "CSVLog",
     "Checkpoint",
@@ -28,3 +51,4 @@ __all__ = [
     "strategy",
     "train",
 ]
+__getattr__, __dir__ = lazy(__name__, _NAMES)

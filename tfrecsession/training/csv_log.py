@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 
+from tfrecsession.errors import InputError
 from tfrecsession.training.pace import Pace
 
 
@@ -58,6 +59,8 @@ class CSVLog(keras.callbacks.Callback):
         self.file.parent.mkdir(parents=True, exist_ok=True)
         text = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
         rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+        if text and not {"epoch", "batch"} <= set(text.partition("\n")[0].split(",")):
+            raise InputError(f"{self.file}: exists and is not the log of a training: choose another file")
         kept = [row for row in rows if (int(row["epoch"]), int(row["batch"])) <= (self._epoch + 1, batch)]
         self._columns = list(rows[0]) if kept else []
         self._write_all(kept)

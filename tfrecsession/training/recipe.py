@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 
 import keras
@@ -12,6 +11,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.models import by_name
 from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import made_in
+from tfrecsession.recommender.settings import NOT_SETTINGS, defaults_of_class, settings_of_class, space_of_class
 from tfrecsession.training.decay import DECAYS
 
 LOSSES = {
@@ -36,22 +36,6 @@ OPTIMIZERS = {
     ),
     "adam": lambda s: optimizers.LazyAdam(s["learning_rate"], epsilon=s["epsilon"], **_steps(s)),
 }
-NOT_SETTINGS = ("negatives", "users", "content")  # constructor arguments that are not settings
-# Settings of every training by gradient, beside the model's own.
-TRAINING = {
-    "sampler": "popularity",  # in_batch+popularity: a mixture; full: the full softmax over all items
-    "correction": "parts",  # the logQ correction of mixed samplers: parts or pooled
-    "mask_hits": True,
-    "regularization": 1.0,
-    "elu": 0.0,
-    "momentum": 0.0,
-    "epsilon": 1e-7,
-    "clipnorm": None,
-    "precision": None,  # mixed_bfloat16 or mixed_float16; None: Keras' policy, float32 by default
-    "accumulate": 1,  # batches per step of the optimizer
-    "decay": None,  # decay of the learning rate: linear, to 0 at the end of the last epoch
-    "score_dtype": None,
-}
 
 
 def settings_of(model: str, *given: dict, data=None) -> dict:
@@ -66,28 +50,18 @@ def settings_of(model: str, *given: dict, data=None) -> dict:
     Raises:
         InputError: a setting that neither the model nor its training has.
     """
-    known = defaults_of(model)
-    if data is not None:
-        known |= {name: choice["value"] for name, choice in log_defaults(model, data, *given).items()}
-    for settings in given:
-        for name in settings:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=len(known), cutoff=0.0)
-                raise InputError(f"{model} has no setting {name!r}; it has: {', '.join(near) or 'none'}")
-        known = {**known, **settings}
-    return known
+    log = None if data is None else data.statistics
+    return settings_of_class(model, by_name(model), *given, log=log)[0]
+
+
+def chosen_settings(model: str, given: dict, data) -> tuple[dict, dict]:
+    """Returns all settings of a training on `data`, and which of them follow its log, see `log_defaults`."""
+    return settings_of_class(model, by_name(model), given, log=data.statistics)
 
 
 def defaults_of(model: str) -> dict:
     """Returns the default of each setting: of the model's constructor, and of training by gradient."""
-    cls = by_name(model)
-    arguments = inspect.signature(cls.__init__).parameters
-    own = {
-        name: argument.default
-        for name, argument in arguments.items()
-        if argument.default is not inspect.Parameter.empty and name not in NOT_SETTINGS
-    }
-    return {**own, **({**TRAINING, **cls.learning.defaults} if cls.learning else {})}
+    return defaults_of_class(by_name(model))
 
 
 def log_defaults(model: str, data, *given: dict) -> dict[str, dict]:
@@ -97,8 +71,7 @@ def log_defaults(model: str, data, *given: dict) -> dict[str, dict]:
 
 def space_of(model: str) -> dict:
     """Returns the range of each setting that `tfrecsession tune` searches: the model's own, then those of training."""
-    cls = by_name(model)
-    return {**cls.search_space, **(cls.learning.space if cls.learning else {})}
+    return space_of_class(by_name(model))
 
 
 def build(model: str, items, settings: dict, k=(20,)):

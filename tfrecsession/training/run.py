@@ -17,14 +17,13 @@ import os
 import platform
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches import Data, load
+from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender, by_name
 from tfrecsession.sessions.options import bytes_of
@@ -36,9 +35,12 @@ from tfrecsession.training.decay import DECAYS
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
+from tfrecsession.training.run_folder import Run, check_other_run, open_run
 from tfrecsession.training.tensorboard import TensorBoard
 from tfrecsession.training.unfinished_run import folder_of, name_of, unfinished
 from tfrecsession.version import __version__
+
+__all__ = ["Run", "fit", "open_run", "train"]
 
 
 def train(
@@ -61,6 +63,7 @@ def train(
     start: str = "neighbours",
     gone: str = "keep",
     defaults: dict[str, dict] | None = None,
+    validate: bool = True,
 ) -> Recommender:
     """Trains a model and writes the run to `out`.
 
@@ -88,6 +91,8 @@ def train(
             with one worker. Settings of the architecture must be those of that run. None: a new model.
         start, gone: see `grow`.
         defaults: which of the settings follow the log and why, from `log_defaults`, for run.json.
+        validate: whether to score a model that is not trained by gradient on the validation split, for metrics.json;
+            others are scored there after each epoch.
 
     Raises:
         InputError: among others, the workers have different settings, or only one worker can train this model.
@@ -103,6 +108,9 @@ def train(
     agreed_settings = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
     if earlier:
         origin = agreed_settings["from"] = {"run": earlier.info.get("name"), "start": start, "gone": gone}
+    if cluster.worker_of(together) == 0:
+        described = {"model": model, "settings": settings, "seed": seed, "data": data.fingerprint}
+        check_other_run(out, described, overwrite)
     cluster.check_alike(together, {**agreed_settings, **settings, **_versions()})
     chief = cluster.worker_of(together) == 0
     with contextlib.ExitStack() as stack:
@@ -130,11 +138,14 @@ def train(
             history = fit(built, data, settings, seed, verbose if chief else 0, [*callbacks, *logs], **more)
             seconds = saved.seconds if saved else time.perf_counter() - began
         if chief:
+            validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
+            if not validated and validate and data.validation.scored_events:  # no model trained by gradient
+                validated = built.evaluate(data.validation, verbose=0, return_dict=True)
+                validated = {name: float(value) for name, value in validated.items() if "@" in name}
             built.save(run_folder / "model.keras")
             if (folder / "log.csv").exists():
                 shutil.copyfile(folder / "log.csv", run_folder / "log.csv")
             _write(run_folder / "history.json", history)
-            validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
             _write(
                 run_folder / "metrics.json",
                 {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated},
@@ -197,47 +208,6 @@ def fit(
     )
     history = checkpoint.history if checkpoint else fitted.history
     return {name: [float(value) for value in values] for name, values in history.items()}
-
-
-@dataclass
-class Run:
-    """A finished run."""
-
-    path: Path
-    info: dict  # the content of run.json
-
-    def model(self) -> Recommender:
-        return keras.models.load_model(self.path / "model.keras")
-
-    def data(self, path: str | Path | None = None) -> Data:
-        """Loads the data it was trained on, from the recorded path or from `path`.
-
-        Raises:
-            InputError: the path has other data.
-        """
-        trained_on = self.info["data"]
-        if path is None and trained_on["path"] is None:
-            message = f"{self.path} was trained on data held in memory: name its folder with "
-            raise InputError(f"{message}data(DIR)", command_line=f"{message}--data DIR")
-        data = load(path or trained_on["path"])
-        if data.fingerprint != trained_on["fingerprint"]:
-            message = (
-                f"{self.path} was trained on data {trained_on['fingerprint']}, but {data.path} is {data.fingerprint}: "
-                "name the right folder with"
-            )
-            raise InputError(f"{message} data(DIR), or train again", f"{message} --data DIR, or train again")
-        return data
-
-
-def open_run(path: str | Path) -> Run:
-    """Opens a run folder; raises InputError if `path` is none."""
-    path = Path(path)
-    if not (path / "run.json").is_file():
-        raise InputError(
-            f"{path} is not a run folder (no run.json): make one with trs.training.train(data, MODEL, {str(path)!r})",
-            f"{path} is not a run folder (no run.json): make one with `tfrecsession train DATA --out {path}`",
-        )
-    return Run(path, json.loads((path / "run.json").read_text()))
 
 
 def _versions() -> dict[str, str]:

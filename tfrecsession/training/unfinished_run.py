@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tfrecsession.errors import InputError
 from tfrecsession.file_lock import lock
+from tfrecsession.staging import replace_file
 from tfrecsession.training import snapshot
 
 
@@ -41,10 +42,10 @@ def unfinished(out: str | Path, afresh: bool = False) -> Iterator[Path]:
         if afresh or _finished(Path(out).expanduser(), folder):
             for number in snapshot.numbers(folder):
                 shutil.rmtree(folder / f"{snapshot.NAME}{number}")
-        if not snapshot.numbers(folder):
-            (folder / "run").write_text(uuid.uuid4().hex)
         ended = False
         try:
+            if not snapshot.numbers(folder):
+                replace_file(folder / "run", uuid.uuid4().hex)
             yield folder
             ended = True
         finally:

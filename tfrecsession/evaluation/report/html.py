@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from tfrecsession.evaluation.report import reading, wording
 from tfrecsession.evaluation.report.costs_table import COSTS, cost_cells
 from tfrecsession.evaluation.report.drawing import DARK, LIGHT, OTHER, series
 from tfrecsession.evaluation.report.figures import bias, cost, slice_figure, slice_table
-from tfrecsession.staging import replace_file
+from tfrecsession.staging import check_file, differences, replace_file
 
 TEMPLATE = "page.html.jinja"
+IDENTITY = re.compile(r'<meta name="comparison" content="([^"]*)">')
+HEAD = 100_000  # characters in which it stands
 PARTS = {  # slice -> title of its section, (axis label, its explanation), kind of chart
     "position": (
         "Recall@{k} by position in the session",
@@ -61,19 +65,63 @@ def read_results(path: str | Path) -> tuple[dict, Path]:
     return results, file
 
 
-def write_report(results: dict, path: str | Path) -> Path:
+def write_report(results: dict, path: str | Path, *, overwrite: bool = False) -> Path:
     """Writes the page atomically, as one file without references to others.
 
     Args:
         results: the return value of `compare`, or the content of `results.json`.
         path: the HTML file.
+        overwrite: whether to replace the report of another comparison.
 
     Raises:
-        InputError: Matplotlib or Jinja2 is missing.
+        InputError: Matplotlib or Jinja2 is missing, `path` is something else than a report or the report of another
+            comparison (the message names what differs), or it cannot be written.
     """
+    check_report(results, path, overwrite)
     page = render(results)
     replace_file(path, page)
     return Path(path)
+
+
+def check_report(results: dict, path: str | Path, overwrite: bool = False) -> None:
+    """Checks whether `write_report` may and can write to `path`; the arguments and errors are its own."""
+    check_file(path)
+    path = Path(path).expanduser()
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with open(path, encoding="utf-8", errors="replace") as file:
+        head = file.read(HEAD)
+    if "<!DOCTYPE html>" not in head:
+        raise InputError(f"{path}: exists and is not a report: choose another name")
+    if overwrite or _beside_its_results(path, results):
+        return
+    found = IDENTITY.search(head)
+    if not found:
+        raise InputError(f"{path}: exists and is not a report of this version: choose another name, or overwrite=True")
+    try:
+        held = json.loads(html.unescape(found[1]))
+    except ValueError:
+        held = {}
+    if differ := differences(held, identity(results)):
+        raise InputError(
+            f"{path}: is the report of another comparison ({differ}): choose another name, or replace it with "
+            "overwrite=True"
+        )
+
+
+def _beside_its_results(path: Path, results: dict) -> bool:
+    """Returns whether `path` is in the folder of these results, where it is the report of what the folder holds."""
+    try:
+        held = json.loads(path.with_name("results.json").read_text(encoding="utf-8"))
+        return identity(held) == identity(json.loads(json.dumps(results, default=str)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def identity(results: dict) -> dict:
+    """Returns what tells one comparison from another."""
+    models = {row["model"]: {"kind": row.get("kind"), **(row.get("settings") or {})} for row in results["models"]}
+    return {"data": results.get("data"), "seed": results.get("seed"), "k": results["protocol"].get("k"), **models}
 
 
 def render(results: dict) -> str:
@@ -98,6 +146,7 @@ def content(results: dict) -> dict:
         "light": LIGHT,
         "dark": DARK,
         "other": OTHER,
+        "identity": json.dumps(identity(results), default=str),
         "title": wording.title(results),
         "lead": wording.lead(results),
         "findings": wording.findings(results, rows, k),

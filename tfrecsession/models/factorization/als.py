@@ -11,7 +11,8 @@ from tfrecsession.batches.interactions import DUPLICATES, is_scale
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.matmul import products
-from tfrecsession.models.factorization import als_defaults, als_sweeps
+from tfrecsession.models.factorization import als_sweeps
+from tfrecsession.models.factorization.als_defaults import LOG_DEFAULTS
 from tfrecsession.models.factorization.als_fold_in import FoldInByLeastSquares
 from tfrecsession.models.factorization.als_targets import Observed, observe
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
@@ -94,7 +95,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
         "regularization": Float(0.0001, 1.0, log=True),
         "exponent": Float(0.0, 1.0),
     }
-    log_defaults = als_defaults.LOG_DEFAULTS
+    log_defaults = LOG_DEFAULTS
 
     def __init__(
         self,

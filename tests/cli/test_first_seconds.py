@@ -1,0 +1,204 @@
+"""Wrong arguments, paths and names are reported before TensorFlow is imported."""
+
+import inspect
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tfrecsession as trs
+from tfrecsession.cli import declared_models, main, run_commands
+from tfrecsession.evaluation import study
+from tfrecsession.models import MODELS
+from tfrecsession.recommender import settings
+
+RUN = """
+import contextlib, io, json, sys
+from tfrecsession.cli import main
+for line in json.load(sys.stdin):
+    error = io.StringIO()
+    with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()):
+        code = main(line.split())
+    heavy = [name for name in ("tensorflow", "keras") if name in sys.modules]
+    print(json.dumps([code, error.getvalue().strip().splitlines(), heavy]))
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a data set, and a run, a comparison and an export that only look like such."""
+    place = tmp_path_factory.mktemp("place")
+    assert main(["prepare", "synthetic:items=60,sessions=500,seed=1", "--out", f"{place}/data"]) == 0
+    data = trs.load(place / "data")
+    run = {"model": "item_knn", "settings": trs.training.settings_of("item_knn"), "seed": 0}
+    run |= {"data": {"path": f"{place}/data", "fingerprint": data.fingerprint}, "seconds": 1.0}
+    for folder in ("run", "compared/runs/item_knn"):
+        (place / folder).mkdir(parents=True)
+        (place / folder / "run.json").write_text(json.dumps(run))
+        (place / folder / "model.keras").write_text("none")
+    (place / "compared/comparison.json").write_text(json.dumps({"data": data.fingerprint}))
+    (place / "incomplete").mkdir()
+    (place / "incomplete/run.json").write_text(json.dumps(run))
+    (place / "saved/knn/1/assets.extra").mkdir(parents=True)
+    (place / "saved/knn/1/saved_model.pb").write_text("none")
+    (place / "saved/knn/1/assets.extra/tfrecsession.json").write_text('{"k": 7}')
+    (place / "file").write_text("a file")
+    return place
+
+
+LINES = [
+    ("recommend NO_SUCH_FOLDER item-1", "NO_SUCH_FOLDER: has no SavedModel"),
+    ("recommend run item-1", "it is a run: export it with `tfrecsession export run --out saved_models/run`"),
+    ("recommend compared item-1", "tfrecsession export compared/runs/item_knn --out saved_models/item_knn"),
+    ("recommend saved item-1", "name one of the models in it: saved/knn"),
+    ("recommend saved/knn item-1 --k 8", "--k 8: must be 1 to 7"),
+    ("export wrong/path --out x", "wrong/path is not a run folder (no run.json)"),
+    ("export saved/knn --out x", "it is an export, name the run"),
+    ("export run --out x --k 0", "--k 0"),
+    ("export run --out x --version 0", "--version 0"),
+    ("export run --out file", "cannot write there"),
+    ("export run --out saved/knn", "exclude_seen: None there, False now"),
+    ("export incomplete --out x", "no model.keras"),
+    ("train data --model grru4rec --out x", "no model is called 'grru4rec'; there are: gru4rec"),
+    ("train data --model gru4rec --set unitz=[100] --out x", "gru4rec has no setting 'unitz'; it has: units"),
+    ("train data --model gru4rec --set units --out x", "--set units: must be KEY=VALUE"),
+    ("train data --model gru4rec --preset gru4rec_yoochose --out x", "no preset 'gru4rec_yoochose'"),
+    ("train data --model gru4rec --k 0 --out x", "--k 0: must be whole numbers"),
+    ("train data --model gru4rec --k 5000 --out x", "--k 5000: must be at most"),
+    ("train data --model gru4rec --checkpoint 5x --out x", "--checkpoint 5x"),
+    ("train data --model gru4rec --data-memory much --out x", "much"),
+    ("train nodata --model gru4rec --out x", "nodata: no such folder"),
+    ("train run --model gru4rec --out x", "run: not a prepared data set"),
+    ("train data --model item_knn --out file", "exists and is not a folder"),
+    ("train data --model item_knn --out file/x", "file: Not a directory"),
+    ("train data --model item_knn --set neighbours=7 --out run", "neighbours: 100 there, 7 now"),
+    ("train data --model popularity --out run", "model: 'item_knn' there, 'popularity' now"),
+    ("train data --model item_knn --out run", "exists already, a run of the same settings"),
+    ("train data --model item_knn --out x --tensorboard file/x", "file: Not a directory"),
+    ("train data --model item_knn --out x --json data", "is a folder"),
+    ("train data --model item_knn --out x --json file/x.json", "file: Not a directory"),
+    ("train data --from norun --out x", "norun is not a run folder"),
+    ("evaluate nofolder", "nofolder is not a run folder"),
+    ("evaluate data", "it is a data set, train on it"),
+    ("evaluate compared", "name one of its runs: compared/runs/item_knn"),
+    ("evaluate run --k x", "--k x"),
+    ("evaluate run --data nodata", "nodata: no such folder"),
+    ("compare data --models popularity,itemknn --out x", "no model is called 'itemknn'; there are: item_knn"),
+    ("compare nodata --models popularity --out x", "nodata: no such folder"),
+    ("compare data --models item_knn --set item_knn.neighbors=5 --out x", "no setting 'neighbors'"),
+    ("compare data --models item_knn --out data", "is neither empty nor a comparison"),
+    ("compare data --models item_knn --out file/x", "file: Not a directory"),
+    ("compare data --models item_knn --seed 3 --out compared", "seed: 0 there, 3 now"),
+    ("compare data --models item_knn --runs norun --out x", "norun is not a run folder"),
+    ("tune data --model item_kn --out x", "no model is called 'item_kn'"),
+    ("tune data --model item_knn --metric map@20 --out x", "metric='map@20': must be one of recall@k"),
+    ("tune data --model item_knn --out data", "exists and holds no study"),
+    ("tune data --model item_knn --set shrink=1 --out x", "item_knn has no setting 'shrink'"),
+    ("serve nofolder", "nofolder: no such folder"),
+    ("serve saved/knn", "holds the versions of one model"),
+    ("report nofolder", "nofolder: no results.json"),
+    ("models grru4rec", "no model is called 'grru4rec'"),
+    ("describe nofolder", "nofolder: no such folder"),
+    ("prepare nolog.csv --out x", "nolog.csv"),
+    ("demo --out data", "is neither empty nor a demo"),
+]
+LIGHT = ["models", "models gru4rec", "describe data"]
+
+
+@pytest.fixture(scope="module")
+def outcomes(place):
+    """Returns line -> exit code, lines of stderr and the heavy modules imported so far, all from one process."""
+    before = sorted(place.rglob("*"))
+    lines = [*LIGHT, *(line for line, _ in LINES)]
+    words = {"input": json.dumps(lines), "capture_output": True, "text": True, "cwd": place}
+    done = subprocess.run([sys.executable, "-c", RUN], **words)
+    assert done.returncode == 0, done.stderr
+    assert sorted(place.rglob("*")) == before
+    return dict(zip(lines, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize(("line", "message"), LINES, ids=[line for line, _ in LINES])
+def test_a_wrong_word_is_one_line_without_tensorflow(outcomes, line, message):
+    code, errors, heavy = outcomes[line]
+    assert code == 2 and errors[-1].startswith("error: ") and message in errors[-1], errors
+    assert heavy == []
+
+
+@pytest.mark.parametrize("line", LIGHT)
+def test_commands_that_need_no_tensorflow(outcomes, line):
+    assert outcomes[line] == [0, [], []]
+
+
+def test_declared_models_equal_the_real_ones():
+    declared_models._declarations.cache_clear()
+    read = declared_models._declared()  # not the models themselves, which stand in where reading fails
+    assert list(read) == list(MODELS)
+    for name, model in MODELS.items():
+        cls = read[name]
+        assert cls is not model and cls.__name__ == model.__name__
+        assert inspect.getdoc(cls) == inspect.getdoc(model)
+        assert settings.defaults_of_class(cls) == trs.training.settings_of(name)
+        assert list(settings.defaults_of_class(cls)) == list(trs.training.settings_of(name))
+        assert settings.space_of_class(cls) == trs.training.space_of(name)
+        assert cls.learning == model.learning
+
+
+def test_a_source_that_cannot_be_read_is_imported(monkeypatch):
+    def unreadable():
+        raise NameError("search_space")
+
+    declared_models.declared_models.cache_clear()
+    monkeypatch.setattr(declared_models, "_declared", unreadable)
+    assert declared_models.declared("gru4rec") is MODELS["gru4rec"]
+    declared_models.declared_models.cache_clear()
+
+
+def test_the_metrics_of_a_search_are_those_of_an_evaluation():
+    assert {f"{name}@5" for name in study.METRICS} == set(trs.evaluation.metrics_of(np.ones(1, int), [5]))
+
+
+@pytest.mark.parametrize("package", ["batches", "recommender", "training", "evaluation", "export"])
+def test_lazy_names_are_what_their_package_says(package):
+    module = getattr(trs, package)
+    assert sorted(module.__all__) == sorted(module._NAMES) == sorted(dir(module))
+    for name in module.__all__:
+        assert getattr(module, name).__name__ == name or name == "Choice"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = module.nothing
+
+
+def test_a_function_is_not_hidden_by_a_module_of_its_name():
+    import tfrecsession.export.retrieval  # noqa: F401
+
+    assert callable(trs.export.retrieval_index)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[Description]", ["Description"]),
+        ("[title, brand]", ["title", "brand"]),
+        ("[a,[b,2],true]", ["a", ["b", 2], True]),
+        ("(a,b)", ["a", "b"]),
+        ("['a b',c d]", ["a b", "c d"]),
+        ("['a,b',c]", ["a,b", "c"]),
+        ("[100]", [100]),
+        ("[]", []),
+        ("a,b", "a,b"),
+        ("bpr_max", "bpr_max"),
+        ("False", False),
+        ("None", None),
+        ("1e-3", 1e-3),
+        ("", ""),
+    ],
+)
+def test_values_of_settings(text, value):
+    assert run_commands.settings([f"key={text}"]) == {"key": value}
+
+
+@pytest.mark.parametrize("text", ["[a", "a]", "[a,b"])
+def test_half_a_list_is_refused(text):
+    with pytest.raises(trs.InputError, match="must be a list in brackets"):
+        run_commands.settings([f"key={text}"])

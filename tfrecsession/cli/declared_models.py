@@ -1,0 +1,131 @@
+"""Names, settings and documentation of the models, read from their source files without importing TensorFlow.
+
+A declared class has the docstring, the class attributes and the constructor's signature of the real one, and stands
+for it in `inspect.signature`, `inspect.getdoc` and `recommender.settings`. What cannot be read this way is left to the
+real classes: `declared_models` then imports them, which takes seconds and gives the same answers.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from tfrecsession.errors import InputError
+from tfrecsession.recommender.settings import checked_name, defaults_of_class, settings_of_class
+
+REGISTRY = "tfrecsession.models"
+LIGHT = ("tfrecsession.errors", "tfrecsession.recommender.learning", "tfrecsession.recommender.search_space")
+CLASSES = "tfrecsession.recommender.", "tfrecsession.models."  # modules whose classes are read, others are not needed
+BASE = {"learning": None, "search_space": {}, "log_defaults": {}}  # of a class that declares and inherits none
+
+
+@cache
+def declared_models() -> Mapping[str, type]:
+    """Returns model name -> declared class, in the order of `tfrecsession.models.MODELS`."""
+    try:
+        return _declared()
+    except Exception:  # a form of source that is not understood here
+        return import_module(REGISTRY).MODELS
+
+
+def settings_of(model: str, *given: dict) -> dict:
+    """Returns what `tfrecsession.training.settings_of` returns, and raises its InputErrors."""
+    return settings_of_class(model, declared(model), *given)[0]
+
+
+def chosen_settings(model: str, given: dict, data) -> tuple[dict, dict]:
+    """Returns what `tfrecsession.training.recipe.chosen_settings` returns."""
+    return settings_of_class(model, declared(model), given, log=data.statistics)
+
+
+def defaults_of(model: str) -> dict:
+    """Returns what `tfrecsession.training.recipe.defaults_of` returns."""
+    return defaults_of_class(declared(model))
+
+
+def declared(model: str) -> type:
+    """Returns the declared class of a model; InputError lists the known names, nearest first."""
+    models = declared_models()
+    return models[checked_name(model, models)]
+
+
+def _declared() -> dict[str, type]:
+    names = _declarations(REGISTRY)
+    tree = _parsed(REGISTRY)
+    (registry,) = (node.value for node in tree.body if isinstance(node, ast.Assign) and _target(node) == "MODELS")
+    models = {ast.literal_eval(key): names[value.id] for key, value in zip(registry.keys, registry.values, strict=True)}
+    for model in models.values():
+        defaults_of_class(model), inspect.getdoc(model).strip()  # raises where something has not been read
+    return models
+
+
+@cache
+def _declarations(module: str) -> dict:
+    """Returns the classes and constants of a module, as far as they can be evaluated without its heavy imports."""
+    if module in LIGHT:
+        return vars(import_module(module))
+    names: dict = {}
+    if module.endswith("_defaults"):  # plain functions of the log's statistics
+        exec(compile(_parsed(module), module, "exec"), names)
+        return names
+    for node in _parsed(module).body:
+        if isinstance(node, ast.ImportFrom) and (node.module in LIGHT or f"{node.module}.".startswith(CLASSES)):
+            imported = _declarations(node.module)
+            names |= {alias.asname or alias.name: imported.get(alias.name) for alias in node.names}
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            _assign(node, names)
+        elif isinstance(node, ast.ClassDef):
+            names[node.name] = _class(node, names, module)
+    return names
+
+
+def _class(node: ast.ClassDef, names: dict, module: str) -> type:
+    bases = [names.get(ast.unparse(base)) for base in node.bases]
+    bases = tuple(base for base in bases if isinstance(base, type)) or (type("Base", (), BASE),)
+    body = {"__doc__": ast.get_docstring(node), "__module__": module}
+    for part in node.body:
+        if isinstance(part, ast.Assign) or isinstance(part, ast.AnnAssign) and part.value is not None:
+            _assign(part, names, body)
+        elif isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            stub = ast.Module([_signature(part)], [])
+            exec(compile(ast.fix_missing_locations(stub), module, "exec"), dict(names), body)
+    return type(node.name, bases, body)
+
+
+def _signature(function: ast.FunctionDef) -> ast.FunctionDef:
+    """Returns a function with the arguments of this one, without annotations, that does nothing."""
+    for argument in ast.walk(function.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    return ast.FunctionDef(function.name, function.args, [ast.Pass()], [], type_params=[])
+
+
+def _assign(node: ast.Assign | ast.AnnAssign, names: dict, into: dict | None = None) -> None:
+    """Evaluates an assignment, where the names in it are known."""
+    scope = {**names, **(into or {})}
+    target = _target(node)
+    (names if into is None else into).pop(target, None)
+    used = {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}
+    if used <= scope.keys() and all(scope[name] is not None for name in used):
+        value = eval(compile(ast.Expression(node.value), target, "eval"), scope)
+        (names if into is None else into)[target] = value
+    elif target in BASE:
+        raise InputError(f"{target}: cannot be read without its imports")
+
+
+def _target(node: ast.Assign | ast.AnnAssign) -> str:
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    return ast.unparse(target)
+
+
+@cache
+def _parsed(module: str) -> ast.Module:
+    parent, _, name = module.rpartition(".")
+    folder = Path(find_spec("tfrecsession").origin).parent.joinpath(*parent.split(".")[1:])
+    file = folder / name / "__init__.py"
+    return ast.parse((file if file.is_file() else folder / f"{name}.py").read_text(encoding="utf-8"))
