@@ -135,8 +135,8 @@ def test_padding_changes_nothing(contextual, exported, data):
     scores = [signature(**{name: tf.constant(v) for name, v in given.items()})["scores"] for given in (shorter, plain)]
     np.testing.assert_allclose(*scores, rtol=1e-5, atol=1e-6)
     for name, value, message in (
-        ("context_hour", [["25", "", "", ""]] * 5, "context_hour: is out of range: .* hours 0 to 23"),
-        ("context_gap", [["soon", "", "", ""]] * 5, "context_gap: must hold numbers"),
+        ("context_hour", [["25", "", "", ""], *[[""] * 4] * 4], "context_hour: is out of range: .* hours 0 to 23"),
+        ("context_gap", [["soon", "", "", ""], *[[""] * 4] * 4], "context_gap: must hold numbers"),
         ("context_hour", [[""] * 3 + ["1"]] * 5, "context_hour: has a value where items has none"),
         ("request_weekday", ["3"] * 2, "request_weekday: must have one row for each of items"),
         ("request_time", ["1e18"] * 5, "request_time: is out of range: times are seconds"),

@@ -37,7 +37,7 @@ class ContextInputs(tf.Module):
             for column in context.columns.values()
             for code, value in enumerate(column.values, 2)
         ]
-        texts, codes = zip(*values or [("", 1)], strict=True)  # a table must not be empty
+        texts, codes = zip(*(values or [("", 1)]), strict=True)  # a table cannot be empty
         initial = tf.lookup.KeyValueTensorInitializer(tf.constant(texts, tf.string), tf.constant(codes, tf.int64))
         self.codes = tf.lookup.StaticHashTable(initial, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ def grow(model: SequenceModel, newer: Data, start: str = "neighbours", gone: str
         grown.fit(newer.train.batches(rows=64, steps=16), validation_data=newer.validation, epochs=1)
 
     Items are matched by their ids in the log. A known item keeps its vectors (input and output), its bias, and its
-    state in a lazy optimizer; every other weight stays as it is. A new item starts from the vectors of similar items,
+    state in a lazy optimizer; every other weight stays as it is, and context is read as it was learned. A new item starts from the vectors of similar items,
     with the optimizer state of an untouched row. Item counts, and the negatives sampled by them, become those of the
     newer log. States that lanes carry start anew, and so do optimizers other than the lazy ones.
 
@@ -91,6 +92,9 @@ class Growth:
             kept = Items([*items.ids, *old.ids[row - 2]], np.pad(items.counts, (0, len(row))))
             kept.content = items.content_of(kept)
             items, before = kept, np.concatenate([before, row])
+        if model.context is not None:
+            items = copy.copy(items)
+            items.context_log = model.context  # codes stay as they were learned
         return cls(items, before, similar)
 
     @property
