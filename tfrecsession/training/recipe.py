@@ -15,7 +15,8 @@ from tfrecsession.recommender.mixed_precision import made_in
 from tfrecsession.training.decay import DECAYS
 
 LOSSES = {
-    "cross_entropy": lambda s: losses.CrossEntropy(logq=s["logq"]),
+    "cross_entropy": lambda s: losses.CrossEntropy(s["label_smoothing"], logq=s["logq"], top=s["top_negatives"]),
+    "gbce": lambda s: losses.GBCE(calibration=s["calibration"], top=s["top_negatives"]),
     "bpr": lambda s: losses.BPR(elu=s["elu"]),
     "bpr_max": lambda s: losses.BPRMax(regularization=s["regularization"], elu=s["elu"]),
     "top1": lambda s: losses.TOP1(regularization=s["regularization"], elu=s["elu"]),
@@ -44,6 +45,9 @@ TRAINING = {
     "mask_hits": True,
     "regularization": 1.0,
     "elu": 0.0,
+    "label_smoothing": 0.0,  # of the cross-entropy
+    "top_negatives": None,  # how many of the highest negatives count, of the cross-entropy and gbce
+    "calibration": 0.75,  # of gbce
     "momentum": 0.0,
     "epsilon": 1e-7,
     "clipnorm": None,
