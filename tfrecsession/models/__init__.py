@@ -5,6 +5,7 @@ import difflib
 import tfrecsession.metrics
 import tfrecsession.optimizers  # registers what saved models are compiled with  # noqa: F401
 from tfrecsession.errors import InputError
+from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.two_tower import TwoTower
@@ -52,6 +53,7 @@ MODELS = {
     "gru4rec": GRU4Rec,
     "narm": NARM,
     "sasrec": SASRec,
+    "core": CORE,
     "hrnn": HRNN,
     "min_gru": MinGRU,
     "lru": LRU,
@@ -69,6 +71,7 @@ def by_name(name: str) -> type[Recommender]:
 
 __all__ = [
     "ALS",
+    "CORE",
     "HRNN",
     "LRU",
     "MODELS",
