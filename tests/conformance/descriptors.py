@@ -153,6 +153,7 @@ ROWS = [
     Model("narm-raw", "narm", NARM_RAW, **WITH_DROPOUT, like="narm", cost="large"),
     Model("sasrec", **ATTENTION, represents=True, cost="large"),
     Model("sasrec-context", "sasrec", CONTEXT, **ATTENTION, like="sasrec", cost="large"),
+    Model("core", **ATTENTION, cost="large"),
     Model("sasrec-modern", "sasrec", MODERN, **ATTENTION, like="sasrec", cost="large"),
 ]
 TABLE = {row.name: row for row in ROWS}

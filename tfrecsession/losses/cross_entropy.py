@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
+from tfrecsession.errors import InputError
 from tfrecsession.losses.full_softmax import full_softmax
-from tfrecsession.losses.ranking_loss import RankingLoss, hide
+from tfrecsession.losses.ranking_loss import RankingLoss, hide, mean_of_kept
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -16,6 +17,11 @@ class CrossEntropy(RankingLoss):
     The second form needs neither a concatenation nor the paper's 1e-24 in the logarithm (arXiv 1706.03847, section 2).
     With logq=1 it is sampled softmax with the correction of Bengio and Senecal, the authors' choice for large data.
 
+    Args:
+        smoothing: share of the target's probability that is spread evenly over all compared items, itself included:
+            L + smoothing (r_i - mean of all r). 0: none.
+        logq, top: as in `RankingLoss`.
+
     Examples:
         >>> import numpy as np
         >>> scores = np.array([[2.0, 1.0, 0.0]])  # the target, two negatives
@@ -23,15 +29,36 @@ class CrossEntropy(RankingLoss):
         0.4076
     """
 
+    def __init__(self, smoothing=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= smoothing < 1:
+            raise InputError(f"smoothing={smoothing}: must be a number from 0 to below 1")
+        self.smoothing = smoothing
+
     def losses(self, hidden, targets, items, negatives=None, score_dtype=None):
         """As `RankingLoss.losses`; without negatives the full softmax, see `full_softmax`."""
         if negatives is not None:
             return super().losses(hidden, targets, items, negatives, score_dtype)
         vectors, biases = items.all_vectors()
-        return full_softmax(ops.cast(hidden, items.compute_dtype), vectors, targets, biases)
+        queries = ops.cast(items.query(hidden), items.compute_dtype)
+        losses = full_softmax(queries, vectors, targets, biases)
+        if not self.smoothing:
+            return losses
+        mean = ops.sum(ops.cast(queries, "float32") * ops.mean(vectors[2:], axis=0), axis=-1)  # (n,)
+        mean += 0.0 if biases is None else ops.mean(biases[2:])
+        return losses + self.smoothing * (ops.cast(items.score_each(hidden, targets), "float32") - mean)
 
     def compare(self, positive, negatives, keep=None):
-        return ops.softplus(log_sum_exp(hide(negatives, keep), ops.cast(positive, "float32")))
+        positive = ops.cast(positive, "float32")
+        losses = ops.softplus(log_sum_exp(hide(negatives, keep), positive))
+        if not self.smoothing:
+            return losses
+        kept = ops.sum(hide(ops.ones_like(negatives), keep, 0.0), axis=-1)
+        mean = (mean_of_kept(ops.cast(negatives, "float32"), keep) * kept + positive) / (kept + 1)
+        return losses + self.smoothing * (positive - mean)
+
+    def get_config(self):
+        return super().get_config() | {"smoothing": self.smoothing}
 
 
 def log_sum_exp(scores, origin):

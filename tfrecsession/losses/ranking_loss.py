@@ -36,14 +36,18 @@ class RankingLoss(keras.losses.Loss):
         logq: strength of the logQ correction: the model first subtracts logq * log Q(item) from every score, Q being
             the probability that the item is sampled as a negative. 0 is none, 1 makes the sampled softmax an unbiased
             estimate of the full one.
+        top: how many of the negatives with the highest scores count for a position (TRON, arXiv 2307.14906); None: all.
         reduction, name: as in `keras.losses.Loss`.
 
     Everything is computed in float32, whatever the dtype of the scores. A new loss is one file: a subclass with
     `compare`, and `get_config` for its own arguments.
     """
 
-    def __init__(self, logq=0.0, reduction="sum_over_batch_size", name=None):
+    def __init__(self, logq=0.0, top=None, reduction="sum_over_batch_size", name=None):
         super().__init__(name=name, reduction=reduction, dtype="float32")
+        if top is not None and (not isinstance(top, int) or isinstance(top, bool) or top < 1):
+            raise InputError(f"top={top!r}: must be a whole number of negatives, at least 1, or None")
+        self.top = top
         self.logq = logq
 
     def compare(self, positive, negatives, keep=None):
@@ -79,11 +83,11 @@ class RankingLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         counts = ops.not_equal(y_true, 0)
-        losses = self.compare(y_pred[..., 0], y_pred[..., 1:], keep=counts[..., 1:])
+        losses = self.compare(y_pred[..., 0], *highest(y_pred[..., 1:], counts[..., 1:], self.top))
         return ops.where(counts[..., 0], losses, 0.0)
 
     def get_config(self):
-        return super().get_config() | {"logq": self.logq}
+        return super().get_config() | {"logq": self.logq, "top": self.top}
 
 
 def activate(positive, negatives, keep, elu):
@@ -95,6 +99,15 @@ def activate(positive, negatives, keep, elu):
     if elu:
         positive, negatives = ops.elu(positive, elu), ops.elu(negatives, elu)
     return positive, hide(negatives, keep)
+
+
+def highest(negatives, keep, top):
+    """Returns the `top` highest of the negatives that count, [..., top], and which of these do; None: all, as given."""
+    if top is None or (negatives.shape[-1] is not None and top >= negatives.shape[-1]):
+        return negatives, keep
+    hidden = hide(negatives, keep)
+    best = tf.math.top_k(hidden, tf.minimum(top, tf.shape(hidden)[-1]), sorted=False).values
+    return best, None if keep is None else best > MASKED / 2
 
 
 def mean_of_kept(terms, keep):
@@ -139,7 +152,7 @@ def sampled_losses(loss, hidden, targets, drawn, items, negatives, score_dtype=N
     keep = negatives.keep(targets, drawn) if hits is None else Hits(hits)
     if hidden_cells is not None:
         keep = _hide_besides(keep, hidden_cells, tf.shape(negative))
-    return tf.cast(loss.compare(positive, negative, keep), tf.float32)
+    return tf.cast(loss.compare(positive, *highest(negative, keep, loss.top)), tf.float32)
 
 
 def _hide_besides(keep, cells, shape):

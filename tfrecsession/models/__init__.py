@@ -2,6 +2,7 @@
 
 import tfrecsession.metrics
 import tfrecsession.optimizers  # registers what saved models are compiled with  # noqa: F401
+from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.two_tower import TwoTower
@@ -50,6 +51,7 @@ MODELS = {
     "gru4rec": GRU4Rec,
     "narm": NARM,
     "sasrec": SASRec,
+    "core": CORE,
     "hrnn": HRNN,
     "min_gru": MinGRU,
     "lru": LRU,
@@ -64,6 +66,7 @@ def by_name(name: str) -> type[Recommender]:
 
 __all__ = [
     "ALS",
+    "CORE",
     "HRNN",
     "LRU",
     "MODELS",

@@ -48,6 +48,8 @@ class SequenceModel(Recommender):
             "both" or "latent_cross".
         context_dropout: share of the rows of training that hide all their context, and of the columns that hide their
             values, so that answers without context, or with a part of it, are good ones.
+        normalize, temperature: whether items score by the cosine of state and item vector over a temperature, see
+            `ItemEmbedding`.
     """
 
     learning = Learning(
@@ -66,10 +68,17 @@ class SequenceModel(Recommender):
             "request": (),
             "context_as": "concatenate",
             "context_dropout": 0.1,
+            "normalize": False,
+            "temperature": 0.07,
         },
         space={
-            "loss": Choice("cross_entropy", *MAXIMAL, when={"sampler": POPULAR}),
+            "normalize": Choice(False, True),
+            "temperature": Float(0.03, 0.3, log=True, when={"normalize": True}),
+            "loss": Choice("cross_entropy", *MAXIMAL, "gbce", when={"sampler": POPULAR}),
             "logq": Float(0.0, 1.0, when={"loss": "cross_entropy", "sampler": POPULAR}),
+            "label_smoothing": Float(0.0, 0.2, when={"loss": "cross_entropy"}),
+            "top_negatives": Choice(None, 100, 500, when={"loss": "cross_entropy", "sampler": POPULAR}),
+            "calibration": Float(0.0, 1.0, when={"loss": "gbce"}),
             "regularization": Float(0.0, 2.0, when={"loss": MAXIMAL}),
             "elu": Choice(0.0, 0.5, 1.0, when={"loss": MAXIMAL}),
             "negatives": Int(512, 4096, log=True, when={"sampler": POPULAR}),
@@ -82,7 +91,17 @@ class SequenceModel(Recommender):
             "momentum": Float(0.0, 0.7, when={"optimizer": "adagrad"}),
             "decay": Choice(None, "linear"),
         },
-        arguments=("score_dtype", "joined", "context", "request", "context_as", "context_dropout"),
+        losses=("cross_entropy", "bpr", "bpr_max", "top1", "top1_max", "gbce"),
+        arguments=(
+            "score_dtype",
+            "joined",
+            "context",
+            "request",
+            "context_as",
+            "context_dropout",
+            "normalize",
+            "temperature",
+        ),
         harmless=("negatives", "score_dtype", "context_dropout"),
         shares_rows=True,
         streams_from_disk=True,
@@ -104,6 +123,8 @@ class SequenceModel(Recommender):
         request=(),
         context_as: str = "concatenate",
         context_dropout: float = 0.1,
+        normalize: bool = False,
+        temperature: float | str = 0.07,
         **kwargs,
     ):
         check_choice("context_as", context_as, JOINS)
@@ -120,6 +141,7 @@ class SequenceModel(Recommender):
             negatives = Popularity(2048, alpha=0.5)
         self.negatives = negatives
         self.score_dtype = score_dtype
+        self.scoring = {"normalize": normalize, "temperature": temperature}  # arguments of `ItemEmbedding`
         self.context_as = context_as
         self.context_dropout = context_dropout
         self.context = context_of(context, request, self.items)
@@ -291,6 +313,7 @@ class SequenceModel(Recommender):
             "context": self.context.get_config() if self.context else (),
             "context_as": self.context_as,
             "context_dropout": self.context_dropout,
+            **self.scoring,
         }
 
 

@@ -21,6 +21,9 @@ TRAINING = {
     "mask_hits": True,
     "regularization": 1.0,
     "elu": 0.0,
+    "label_smoothing": 0.0,  # of the cross-entropy
+    "top_negatives": None,  # how many of the highest negatives count, of the cross-entropy and gbce
+    "calibration": 0.75,  # of gbce
     "momentum": 0.0,
     "epsilon": 1e-7,
     "clipnorm": None,

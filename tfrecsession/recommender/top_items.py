@@ -41,7 +41,7 @@ class TopItems:
 
     def queries(self, encoded):
         """Returns the vectors whose products with `score_vectors` are the scores: [n, dim] -> float32 [n, width]."""
-        encoded = tf.cast(encoded, tf.float32)
+        encoded = tf.cast(encoded if self.output_items is None else self.output_items.query(encoded), tf.float32)
         if self.score_vectors([0]).shape[1] > encoded.shape[1]:
             encoded = tf.pad(encoded, [[0, 0], [0, 1]], constant_values=1)  # (n, dim + 1)
         return encoded

@@ -15,7 +15,8 @@ from tfrecsession.recommender.settings import NOT_SETTINGS, defaults_of_class, s
 from tfrecsession.training.decay import DECAYS
 
 LOSSES = {
-    "cross_entropy": lambda s: losses.CrossEntropy(logq=s["logq"]),
+    "cross_entropy": lambda s: losses.CrossEntropy(s["label_smoothing"], logq=s["logq"], top=s["top_negatives"]),
+    "gbce": lambda s: losses.GBCE(calibration=s["calibration"], top=s["top_negatives"]),
     "bpr": lambda s: losses.BPR(elu=s["elu"]),
     "bpr_max": lambda s: losses.BPRMax(regularization=s["regularization"], elu=s["elu"]),
     "top1": lambda s: losses.TOP1(regularization=s["regularization"], elu=s["elu"]),

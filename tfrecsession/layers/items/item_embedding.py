@@ -1,5 +1,7 @@
 """The table of item vectors, read and scored at a cost that follows the rows touched."""
 
+import math
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -8,6 +10,9 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.item_scores import ItemScores
 from tfrecsession.layers.items.matmul import products
+
+LEARNED = "learned"
+START = 0.07  # the temperature of CORE and CLIP
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -27,14 +32,21 @@ class ItemEmbedding(ItemScores):
             size of the catalogue. `"glorot_uniform"` is what GRU4Rec's authors use (arXiv 1706.03847): uniform within
             sqrt(6 / (size + dim)), so that the vectors of a large catalogue start close to zero.
 
+        normalize: whether vectors and states count by their directions alone: score = cos(hidden, e_i) / temperature
+            (+ bias). Looked up as inputs, the vectors have length 1 too (NISER, arXiv 1909.04276; CORE, 2204.11067).
+        temperature: of normalized scores, above 0; "learned": trained, starting at 0.07.
+
     Raises:
-        InputError: `size` below 3 (no item) or `dim` below 1.
+        InputError: `size` below 3 (no item), `dim` below 1, or a temperature that is not above 0.
     """
 
     by_products = True
 
-    def __init__(self, size, dim, bias=False, initializer=None, **kwargs):
+    def __init__(self, size, dim, bias=False, initializer=None, normalize=False, temperature=START, **kwargs):
         super().__init__(**kwargs)
+        number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+        if temperature != LEARNED and not (number and 0 < temperature < float("inf")):
+            raise InputError(f"temperature={temperature!r}: must be a number above 0, or {LEARNED!r}")
         if size < 3:
             raise InputError(f"size={size}: must be at least 3, the rows of padding, the unknown item and one item")
         if dim < 1:
@@ -42,6 +54,8 @@ class ItemEmbedding(ItemScores):
         self.size = size
         self.dim = dim
         self.bias = bias
+        self.normalize = normalize
+        self.temperature = temperature
         self.initializer = keras.initializers.get(initializer or _unit_rows(dim))
         self.build()
 
@@ -55,10 +69,27 @@ class ItemEmbedding(ItemScores):
             self.biases = self.add_weight(
                 shape=(self.size,), initializer="zeros", dtype="float32", autocast=False, name="biases"
             )
+        self.log_scale = None
+        if self.normalize and self.temperature == LEARNED:
+            start = keras.initializers.Constant(-math.log(START))
+            self.log_scale = self.add_weight(
+                shape=(), initializer=start, dtype="float32", autocast=False, name="log_scale"
+            )
 
     def call(self, ids):
         """Gathers item vectors: ids int [...] -> [..., dim] in the compute dtype."""
         return self._rows(ids)
+
+    def query(self, hidden):
+        """Returns the vectors whose products with `vectors` are the scores: hidden, or its direction / temperature."""
+        if not self.normalize:
+            return hidden
+        if self.log_scale is None:
+            scale = 1 / self.temperature
+        else:  # at most 100, as in CLIP (arXiv 2103.00020)
+            scale = tf.exp(tf.minimum(tf.convert_to_tensor(self.log_scale), math.log(100.0)))
+        unit = tf.math.l2_normalize(tf.cast(hidden, tf.float32), axis=-1, epsilon=1e-12)
+        return tf.cast(unit * scale, self.compute_dtype)
 
     def score(self, hidden, ids, shift=None, dtype=None):
         """Scores the same items for every hidden vector.
@@ -76,11 +107,11 @@ class ItemEmbedding(ItemScores):
         offsets = _gather(self.biases, ids) if self.bias else None
         if shift is not None:
             offsets = shift if offsets is None else offsets + shift
-        return _product(hidden, _gather(self.table, ids), offsets, dtype or self.compute_dtype)
+        return _product(self.query(hidden), self._unit(_gather(self.table, ids)), offsets, dtype or self.compute_dtype)
 
     def score_each(self, hidden, ids):
         """Scores one item for each hidden vector: hidden [..., dim], ids int [...] -> [...], compute dtype."""
-        scores = ops.sum(ops.cast(hidden, self.compute_dtype) * self._rows(ids), axis=-1)  # (...)
+        scores = ops.sum(ops.cast(self.query(hidden), self.compute_dtype) * self._rows(ids), axis=-1)  # (...)
         return scores + ops.cast(_gather(self.biases, ids), scores.dtype) if self.bias else scores
 
     def score_all(self, hidden):
@@ -88,8 +119,8 @@ class ItemEmbedding(ItemScores):
 
         For the few vectors of a request: biases are added to the scores. `scorer` copies the table to avoid that.
         """
-        table = ops.cast(tf.convert_to_tensor(self.table.value), self.compute_dtype)
-        scores = products(ops.cast(hidden, self.compute_dtype), table)  # (n, size)
+        table = ops.cast(self._unit(tf.convert_to_tensor(self.table.value)), self.compute_dtype)
+        scores = products(ops.cast(self.query(hidden), self.compute_dtype), table)  # (n, size)
         return scores + ops.cast(self.biases.value, self.compute_dtype) if self.bias else scores
 
     def scorer(self):
@@ -97,19 +128,19 @@ class ItemEmbedding(ItemScores):
 
         After a sparse update, every read of a variable copies it.
         """
-        table = tf.convert_to_tensor(self.table.value)
+        table = self._unit(tf.convert_to_tensor(self.table.value))
         offsets = tf.convert_to_tensor(self.biases.value) if self.bias else None
         columns = ops.cast(_with_offsets(table, offsets), self.compute_dtype)  # (size, dim, or more with biases)
-        return lambda hidden: _matmul(_with_ones(ops.cast(hidden, self.compute_dtype), offsets), columns)
+        return lambda hidden: _matmul(_with_ones(ops.cast(self.query(hidden), self.compute_dtype), offsets), columns)
 
     def vectors(self, ids):
         """Gathers vectors: int [n] -> float32 [n, dim], with biases [n, dim + 1], the bias last."""
-        vectors = _gather(self.table, ids)  # (n, dim)
+        vectors = self._unit(_gather(self.table, ids))  # (n, dim)
         return tf.concat([vectors, _gather(self.biases, ids)[:, None]], axis=1) if self.bias else vectors
 
     def all_vectors(self):
         biases = tf.convert_to_tensor(self.biases.value) if self.bias else None
-        return tf.convert_to_tensor(self.table.value), biases
+        return self._unit(tf.convert_to_tensor(self.table.value)), biases
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.dim)
@@ -120,10 +151,15 @@ class ItemEmbedding(ItemScores):
             "dim": self.dim,
             "bias": self.bias,
             "initializer": keras.initializers.serialize(self.initializer),
+            "normalize": self.normalize,
+            "temperature": self.temperature,
         }
 
     def _rows(self, ids):
-        return ops.cast(_gather(self.table, ids), self.compute_dtype)
+        return ops.cast(self._unit(_gather(self.table, ids)), self.compute_dtype)
+
+    def _unit(self, vectors):
+        return tf.math.l2_normalize(vectors, axis=-1, epsilon=1e-12) if self.normalize else vectors
 
 
 def _gather(variable, ids):

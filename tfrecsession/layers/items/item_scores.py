@@ -19,6 +19,10 @@ class ItemScores(keras.layers.Layer):
 
     by_products = False
 
+    def query(self, hidden):
+        """Returns the vectors whose dot products with `vectors` are the scores: [..., dim] -> [..., dim]."""
+        return hidden
+
     def score_each(self, hidden, ids):
         """Scores one item for each vector: hidden [..., dim], ids int [...] -> [...]."""
         raise NotImplementedError(f"{type(self).__name__} does not define score_each")

@@ -90,7 +90,9 @@ class NARM(SequenceModel):
         self.initializer = initializer
 
         # Layers
-        self.output_items = ItemEmbedding(self.size, dim, bias=bias, initializer=initializer, name="items")
+        self.output_items = ItemEmbedding(
+            self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
+        )
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.recurrent = [
             SessionGRU(width, reset_after=reset_after, name=f"gru_{index}") for index, width in enumerate(units)

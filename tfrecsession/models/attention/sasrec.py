@@ -109,7 +109,9 @@ class SASRec(Streaming, SequenceModel):
         self.blocks = layers  # `layers` is Keras' list of all layers
 
         # Layers
-        self.output_items = ItemEmbedding(self.size, dim, bias=bias, initializer=initializer, name="items")
+        self.output_items = ItemEmbedding(
+            self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
+        )
         self.input_items = self.output_items
         self.transformer = SessionTransformer(
             dim,

@@ -123,7 +123,9 @@ class GRU4Rec(Streaming, SequenceModel):
         # Layers
         self.recurrent = [self._layer(index) for index in range(len(units))]
         dims = self.recurrent[-1].units
-        self.output_items = ItemEmbedding(self.size, dims, bias=True, initializer=initializer, name="items")
+        self.output_items = ItemEmbedding(
+            self.size, dims, bias=True, initializer=initializer, name="items", **self.scoring
+        )
         self.input_items = self.output_items
         if embedding != "tied":
             one_hot = CELLS[cell].gates * self.recurrent[0].units

@@ -128,7 +128,9 @@ class HRNN(UserStates, Streaming, SequenceModel):
         self.initializer = initializer
 
         # Layers
-        self.output_items = ItemEmbedding(self.size, units[-1], bias=True, initializer=initializer, name="items")
+        self.output_items = ItemEmbedding(
+            self.size, units[-1], bias=True, initializer=initializer, name="items", **self.scoring
+        )
         self.input_items, dims = self.output_items, units[-1]
         if embedding != "tied":
             dims = 3 * units[0] if embedding == "one_hot" else dim or units[0]

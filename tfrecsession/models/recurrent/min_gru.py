@@ -80,7 +80,9 @@ class MinGRU(Streaming, SequenceModel):
         self.initializer = initializer
 
         # Layers
-        self.output_items = ItemEmbedding(self.size, dim, bias=bias, initializer=initializer, name="items")
+        self.output_items = ItemEmbedding(
+            self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
+        )
         self.input_items = self.output_items
         recurrences = [SessionMinGRU(dim, name=f"min_gru_{number}") for number in range(layers)]
         self.blocks = LinearBlocks(recurrences, dim, expand, "silu", dropout, name="blocks")
