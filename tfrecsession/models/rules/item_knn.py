@@ -46,6 +46,9 @@ class ItemKNN(TableModel):
         "alpha": Float(0.0, 1.0),
         **TableModel.table_space,
     }
+    log_defaults = {  # chosen by benchmarks/defaults.py
+        "history": lambda log, given: ("linear", f"a session has {log.session_length:.1f} events on average"),
+    }
 
     def __init__(self, items, neighbours=100, shrinkage=20.0, alpha=0.5, history="last", window=20, **kwargs):
         # Arguments
