@@ -101,3 +101,9 @@ def test_votes_of_old_sessions_decay_as_items_go_stale():
     assert chosen("stan", "news", times=range(events)) == {"session_decay": 1.0}
     assert chosen("stan", "short", times=range(6)) == {"session_decay": None}
     assert chosen("stan", "news", times=range(events), timed=False) == {}  # its times number the rows
+
+
+def test_item_knn_reads_the_whole_of_a_short_session():
+    assert chosen("item_knn", "short") == {"history": "div", "alpha": 0.75}
+    assert chosen("item_knn", "short", {"history": "last"}) == {"alpha": 0.75}
+    assert chosen("item_knn", "long") == {"history": "linear"}  # 63 events

@@ -23,7 +23,7 @@ def _unobserved_weight(log):
 
 def _regularization(log):
     """Chooses less where sessions repeat items, which their vectors then have to remember."""
-    return 0.1 if log.repeats >= REPEATS else 0.3, f"{log.repeats:.0%} of the later events of a session repeat an item"
+    return 0.1 if log.repeats >= REPEATS else 0.3, f"sessions repeat an item in {log.repeats:.0%} of their later events"
 
 
 def _exponent(log):
