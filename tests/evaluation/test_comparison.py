@@ -64,7 +64,7 @@ def scores(results):
 
 def test_a_row_equals_evaluate(data, finished):
     _, results = finished
-    model = trs.models.ItemKNN(data.items)
+    model = trs.models.ItemKNN.for_data(data)
     model.fit(data.train)
     alone = evaluation.evaluate(model, data.test, (5, 10), beyond_accuracy=True, earlier=(data.train, data.validation))
     row = results["models"][1]
@@ -73,7 +73,8 @@ def test_a_row_equals_evaluate(data, finished):
     assert row["metrics"] == pytest.approx(alone.metrics)
     assert row["intervals"]["mrr@10"] == pytest.approx(alone.intervals["mrr@10"])
     assert row["slices"]["position"]["2"]["recall@10"] == pytest.approx(alone.slices["position"]["2"]["recall@10"])
-    assert row["settings"] == training.settings_of("item_knn")
+    assert row["settings"] == training.settings_of("item_knn", data=data)
+    assert row["defaults"] == training.log_defaults("item_knn", data)
 
 
 def test_costs_are_measured(finished):

@@ -66,11 +66,11 @@ def test_the_best_is_a_preset_that_repeats_what_was_measured(data, tmp_path):
     assert [path.name for path in sorted(out.iterdir())] == ["best.json", "study.db"]
 
 
-def test_the_first_trial_has_the_defaults_and_all_are_in_the_space(in_one_go):
+def test_the_first_trial_has_the_defaults_and_all_are_in_the_space(data, in_one_go):
     found = in_one_go
-    defaults, space = training.settings_of("item_knn"), training.space_of("item_knn")
+    defaults, space = training.settings_of("item_knn", data=data), training.space_of("item_knn")
     assert found.trials[0]["settings"] == {name: defaults[name] for name in found.trials[0]["settings"]}
-    assert set(found.trials[0]["settings"]) == {"neighbours", "shrinkage", "alpha", "history"}  # "last" has no window
+    assert set(found.trials[0]["settings"]) == {"neighbours", "shrinkage", "alpha", "history", "window"}
     assert [trial["trial"] for trial in found.trials] == list(range(1, 13))
     for trial in found.trials:
         assert all(space[name].holds(value) for name, value in trial["settings"].items())

@@ -17,6 +17,13 @@ LOGS = {
 }
 
 
+def chosen(model, log, given=None, **options):
+    """Returns setting -> value."""
+    sessions = sessions_of(LOGS[log], **options)
+    found = following(MODELS[model], Statistics(sessions.arrays, sessions.timed), given)
+    return {name: choice["value"] for name, choice in found.items()}
+
+
 @pytest.fixture
 def rule(monkeypatch):
     """Gives ItemKNN defaults that follow the log: `neighbours` always, `alpha` never."""
@@ -67,3 +74,36 @@ def test_settings_of_training_are_no_arguments_of_for_data(shop, monkeypatch):
 
 def test_a_log_without_events_has_the_fixed_defaults(rule):
     assert following(ItemKNN, Statistics(sessions_of([]).arrays)) == {}
+
+
+def test_als_weighs_unobserved_items_by_the_length_of_sessions_and_the_catalogue():
+    others = {"regularization": 0.3, "exponent": 0.3}
+    assert chosen("als", "short") == {"unobserved_weight": 0.57, **others}  # 2 * 2 events / 7 items
+    assert chosen("als", "long")["unobserved_weight"] == 1.0  # 2 * 63 / 7, at most 1
+    assert chosen("als", "repeats")["regularization"] == 0.1
+    assert chosen("als", "short", items=100_000)["unobserved_weight"] == 0.001  # at least
+    assert chosen("als", "short", {"unobserved_weight": 0.2}) == others
+    assert chosen("als", "short", {"explicit": True, "value": "rating"}) == {}
+
+
+def test_neighbours_follow_the_length_of_sessions():
+    more = {"neighbours": 500, "recent": 2500, "idf": 5.0}
+    assert chosen("vsknn", "short") == more  # with the fixed weightings
+    assert chosen("vsknn", "long") == {**more, "weighting": "linear", "score_weighting": "div"}
+    assert chosen("stan", "short", timed=False) == {}
+    assert chosen("stan", "repeats", timed=False) == {"position_decay": 10.0, "item_decay": 10.0}
+    assert chosen("vstan", "repeats", {"item_decay": 3.0}, timed=False) == {"position_decay": 10.0, "match_decay": 2.0}
+
+
+def test_votes_of_old_sessions_decay_as_items_go_stale():
+    events = sum(map(len, LOGS["news"]))
+    assert chosen("vstan", "news", times=range(events)) == {"session_decay": 1.0}
+    assert chosen("stan", "news", times=range(events)) == {"session_decay": 1.0}
+    assert chosen("stan", "short", times=range(6)) == {"session_decay": None}
+    assert chosen("stan", "news", times=range(events), timed=False) == {}  # its times number the rows
+
+
+def test_item_knn_reads_the_whole_of_a_short_session():
+    assert chosen("item_knn", "short") == {"history": "div", "alpha": 0.75}
+    assert chosen("item_knn", "short", {"history": "last"}) == {"alpha": 0.75}
+    assert chosen("item_knn", "long") == {"history": "linear"}  # 63 events

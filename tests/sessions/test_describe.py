@@ -54,3 +54,19 @@ def test_render_shows_what_prepare_and_describe_found(prepared):
 
     assert "sessions shorter than 2" in text(info) and info["fingerprint"] in text(info) and "Gini" not in text(info)
     assert "Gini 0.333" in text(describe(out)) and "9-16" in text(describe(out))
+    assert "Train: 4.5 events a session" in text(describe(out)) and "Train:" not in text(info)
+
+
+def test_describe_has_the_statistics_that_defaults_follow(prepared):
+    found = describe(prepared[0])["statistics"]
+    assert found == {  # of aaaa, aab, ab and abaaaaaaa, 10 seconds or less each, on four days
+        "sessions": 4,
+        "events": 18,
+        "items": 2,
+        "session_length": 4.5,
+        "events_per_item": 9.0,
+        "density": 0.875,  # 7 of 8 pairs
+        "repeats": 0.7857,  # 11 of the 14 events after the first
+        "turnover": 0.0,
+        "days": pytest.approx(3 + 8 / 86_400, abs=1e-4),
+    }

@@ -65,7 +65,7 @@ class Statistics:
     @cached_property
     def days(self) -> float | None:
         """Days from the first to the last event; None for a log without times."""
-        if not self._timed or not self.events:
+        if not self._timed or not self.events or "times" not in self._arrays.columns:
             return None
         times = self._arrays.column("times")
         return float(times.max() - times.min()) / DAY

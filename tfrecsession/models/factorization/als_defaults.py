@@ -8,6 +8,7 @@ from __future__ import annotations
 
 OUTWEIGHED = 2.0  # weight of all unobserved items of a session against that of its events
 LOWEST = 0.001
+REPEATS = 0.1  # share of repeats from which sessions repeat items
 
 
 def _of_implicit(rule):
@@ -21,7 +22,8 @@ def _unobserved_weight(log):
 
 
 def _regularization(log):
-    return 0.1, f"a session has {log.session_length:.1f} events on average"
+    """Chooses less where sessions repeat items, which their vectors then have to remember."""
+    return 0.1 if log.repeats >= REPEATS else 0.3, f"sessions repeat an item in {log.repeats:.0%} of their later events"
 
 
 def _exponent(log):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 LONG = 5.0  # mean events of a session from which sessions are long
 STALE = 0.3  # turnover from which items live shorter than the log is long, as news do
+LASTING = 0.05  # turnover up to which the catalogue stays
 
 
 def by_length(long, short=None):
@@ -17,10 +18,8 @@ def by_length(long, short=None):
 
 
 def session_decay(log, given):
-    """Chooses a day where items go stale."""
-    if log.days is None or log.turnover < STALE:
+    """Chooses a day where items go stale, and no decay where the catalogue stays."""
+    if log.days is None or LASTING < log.turnover < STALE:
         return None
-    return (
-        1.0,
-        f"items go stale, {log.turnover:.0%} of the newest events are on items that the older half of the log lacks",
-    )
+    newest = f"the older half of the log lacks the items of {log.turnover:.0%} of the newest events"
+    return (None, f"items last: {newest}") if log.turnover <= LASTING else (1.0, f"items go stale: {newest}")

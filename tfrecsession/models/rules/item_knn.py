@@ -12,6 +12,12 @@ from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
 from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Float
 
+LONG = 50.0  # mean events of a session from which `log_defaults` differ, chosen by benchmarks/defaults.py
+
+
+def _length(log) -> str:
+    return f"a session has {log.session_length:.1f} events on average"
+
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class ItemKNN(TableModel):
@@ -45,6 +51,10 @@ class ItemKNN(TableModel):
         "shrinkage": Float(0.0, 100.0),
         "alpha": Float(0.0, 1.0),
         **TableModel.table_space,
+    }
+    log_defaults = {
+        "history": lambda log, given: ("div" if log.session_length < LONG else "linear", _length(log)),
+        "alpha": lambda log, given: (0.75, _length(log)) if log.session_length < LONG else None,
     }
 
     def __init__(self, items, neighbours=100, shrinkage=20.0, alpha=0.5, history="last", window=20, **kwargs):
