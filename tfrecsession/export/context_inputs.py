@@ -11,6 +11,7 @@ from tfrecsession.sessions.context import FARTHEST, LATEST, VALUES, Context
 from tfrecsession.sessions.context_texts import input_name
 from tfrecsession.sessions.derived_context import SECOND, of_tensors
 
+ALIGNED = "has a value where items has none; it must be aligned with items"
 RANGES = "is out of range: times are seconds since 1970, gaps seconds, hours 0 to 23, weekdays 0 to 6, months 1 to 12"
 NUMBER = r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*"
 
@@ -73,7 +74,9 @@ class ContextInputs(tf.Module):
         """
         of_key = dict(zip(self.names, texts, strict=True))
         rows = tf.stack([tf.shape(text)[0] for text in texts])
-        self._check(rows == tf.shape(items)[0], list(self.names), "must have one row for each of items")
+        check = self._check(rows == tf.shape(items)[0], list(self.names), "must have one row for each of items")
+        with tf.control_dependencies([check]):
+            items = tf.identity(items)
         found = {}
         for side in ("context", "request"):
             keys = [key for key in self.names if key.startswith(side)]
@@ -83,10 +86,10 @@ class ContextInputs(tf.Module):
                 found |= self._encoded(dict(zip(keys, tf.unstack(stacked), strict=True)))
         return found
 
-    def _check(self, good, keys, message: str) -> None:
-        """Adds an assertion to the graph: all of bool [keys], or the message about the first input that is not."""
+    def _check(self, good, keys, message: str):
+        """Returns an assertion: all of bool [keys], or else the message about the first input that is not."""
         messages = tf.constant([f"{self.names[key]}: {message}" for key in keys])
-        tf.debugging.Assert(tf.reduce_all(good), [tf.gather(messages, tf.argmin(tf.cast(good, tf.int32)))])
+        return tf.debugging.Assert(tf.reduce_all(good), [tf.gather(messages, tf.argmin(tf.cast(good, tf.int32)))])
 
     def _stacked(self, items, columns, keys):
         """Returns columns of events in the shape of `items`, stripped: string [columns, n, events]."""
@@ -98,14 +101,14 @@ class ContextInputs(tf.Module):
             pads = [[[0, 0], [0, longest - tf.shape(column)[1]]] for column in columns]
             wide = tf.stack([tf.pad(column, pad) for column, pad in zip(columns, pads, strict=True)])
             beyond = tf.reduce_any(tf.strings.strip(wide[..., steps:]) != "", axis=[1, 2])
-            self._check(~beyond, keys, "has a value where items has none; it must be aligned with items")
-            return wide[..., :steps]
+            with tf.control_dependencies([self._check(~beyond, keys, ALIGNED)]):
+                return wide[..., :steps]
 
         stacked = tf.cond(tf.reduce_all(widths == steps), lambda: tf.stack(columns), aligned)
         stacked = tf.strings.strip(tf.ensure_shape(stacked, (len(columns), None, None)))
         beyond = tf.reduce_any((stacked != "") & (items == ""), axis=[1, 2])
-        self._check(~beyond, keys, "has a value where items has none; it must be aligned with items")
-        return stacked
+        with tf.control_dependencies([self._check(~beyond, keys, ALIGNED)]):
+            return tf.identity(stacked)
 
     def _encoded(self, texts: dict) -> dict:
         """Encodes the columns of one side: key -> string, all of one shape."""
@@ -126,8 +129,8 @@ class ContextInputs(tf.Module):
         text = tf.stack([texts[key] for key in numeric])  # (columns, n) or (columns, n, events)
         axes, known = list(range(1, text.shape.rank)), text != ""
         readable = tf.reduce_all(tf.strings.regex_full_match(text, NUMBER) | ~known, axis=axes)
-        self._check(readable, numeric, 'must hold numbers, "" where they are missing')
-        number = tf.strings.to_number(tf.where(known, text, "0"), tf.float64)
+        with tf.control_dependencies([self._check(readable, numeric, 'must hold numbers, "" where they are missing')]):
+            number = tf.strings.to_number(tf.where(known, text, "0"), tf.float64)
         ranges = [
             (-LATEST, LATEST) if kinds[key] == "time" else VALUES.get(kinds[key], (-math.inf, math.inf))
             for key in numeric
@@ -135,11 +138,8 @@ class ContextInputs(tf.Module):
         shape = [len(numeric)] + [1] * len(axes)
         least, most = (tf.reshape(tf.constant([r[i] for r in ranges], tf.float64), shape) for i in (0, 1))
         good = tf.reduce_all(~known | ((number >= least) & (number <= most)), axis=axes)
-        self._check(
-            good,
-            numeric,
-            RANGES,
-        )
+        with tf.control_dependencies([self._check(good, numeric, RANGES)]):
+            number = tf.identity(number)
         for key, value, is_known in zip(numeric, tf.unstack(number), tf.unstack(known), strict=True):
             found[key] = self._of_number(self.context.keys.get(key), value, is_known)
         return found

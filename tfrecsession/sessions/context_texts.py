@@ -36,7 +36,7 @@ def context_texts(
     Raises:
         InputError: a column that the model does not read, or a list of another length.
     """
-    known = [name for name in known if name.partition("_")[0] in SIDES]
+    known = sorted(name for name in known if name.partition("_")[0] in SIDES)
     longest = max(1, *lengths) if lengths else 1
     inputs = {
         name: [[""] * longest for _ in lengths] if name.startswith("context_") else [""] * len(lengths)

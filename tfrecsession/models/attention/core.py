@@ -52,7 +52,7 @@ class CORE(SequenceModel):
         harmless=("dropout", "item_dropout"),
     )
     search_space = {
-        "dim": Int(50, 200, log=True),
+        "dim": Choice(50, 100, 200),
         "layers": Int(0, 2),
         "dropout": Float(0.0, 0.6),
         "item_dropout": Float(0.0, 0.4),
