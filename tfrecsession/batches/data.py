@@ -283,7 +283,8 @@ def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0,
     Args:
         items, sessions, seed, days: arguments of the shop.
         options: further arguments of the shop (`users`, `loyal`, `follow`, ..., see `events.shop.shop.Shop`) and of
-            `prepare` (`drop_repeats`, `min_item_support`, `test_span`, ...).
+            `prepare` (`drop_repeats`, `min_item_support`, `test_span`, ...). `context=True` is the shop's context law,
+            with the columns `event` and `device`; names in `context` are those of `prepare`.
 
     Raises:
         InputError: an unknown option, or a value out of range.
@@ -297,7 +298,13 @@ def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0,
         nearest = get_close_matches(name, known, 1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         raise InputError(f"{name}={options[name]!r}: must be an argument of the shop or of prepare{hint}")
-    shop_options = {name: options.pop(name) for name in of_shop & options.keys()}
+    if isinstance(options.get("context"), bool):  # the shop's; names of columns are an option of prepare
+        context = options.pop("context")
+        options = {**({"context": "device", "event": "event"} if context else {}), **options}
+        shop_options = {"context": context}
+    else:
+        shop_options = {}
+    shop_options |= {name: options.pop(name) for name in (of_shop - {"context"}) & options.keys()}
     shop = Shop(items=items, sessions=sessions, seed=seed, days=days, **shop_options)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "shop"

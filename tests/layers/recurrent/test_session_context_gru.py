@@ -104,3 +104,9 @@ def test_a_new_session_knows_nothing_of_the_one_before():
 def test_config_round_trip():
     layer = keras.layers.deserialize(keras.layers.serialize(SessionContextGRU(7, reset_after=True)))
     assert (layer.units, layer.reset_after) == (7, True) and isinstance(layer, SessionContextGRU)
+
+
+def test_the_output_shape_is_known():
+    layer = layer_of(False)
+    shapes = {"starts_shape": (2, 6), "state_shape": (2, 4), "context_shape": (2, 6, 5)}
+    assert layer.compute_output_shape((2, 6, 3), **shapes) == ((2, 6, 4), (2, 4))

@@ -65,3 +65,6 @@ class SessionContextGRU(SessionGRU):
         else:
             recurrent = ops.matmul(reset * state, kernels[1]) * factor[:, two:]  # (rows, units)
         return state + update * (ops.tanh(projected[:, two:] + recurrent) - state)
+
+    def compute_output_shape(self, inputs_shape, starts_shape=None, state_shape=None, context_shape=None):
+        return super().compute_output_shape(inputs_shape)
