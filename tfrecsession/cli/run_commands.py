@@ -260,17 +260,6 @@ def evaluate(options) -> None:
             slices=not options.no_slices,
             earlier=[getattr(data, split) for split in before],
         )
-    step = f"evaluating {run.info['model']}"
-    with lines_where_piped(screen, step) as tell:
-        scored = evaluation.evaluate(
-            run.model(),
-            getattr(data, options.split),
-            lengths(options.k),
-            progress=True if screen.is_terminal else partial(tell, step),
-            beyond_accuracy=True,
-            slices=not options.no_slices,
-            earlier=[getattr(data, split) for split in before],
-        )
     where = f"{scored.events:,} events of {scored.sessions:,} sessions of {options.split}"
     screen.print(f"{options.run_folder}: {run.info['model']} on {where}", markup=False)
     screen.print(evaluation_table(scored))
