@@ -204,7 +204,8 @@ def ci(machine, **environment):
     return done.stdout.splitlines(), done.returncode
 
 
-CI = pytest.mark.skipif(not (shutil.which("bash") and shutil.which("timeout")), reason="bash or timeout is not installed")
+TOOLS_OF_CI = all(shutil.which(name) for name in ("bash", "timeout"))
+CI = pytest.mark.skipif(not TOOLS_OF_CI, reason="bash or timeout is not installed")
 
 
 @CI
