@@ -181,6 +181,7 @@ def _checked_training(options, grown: dict):
     `grown` gets the run to continue from.
     """
     from tfrecsession import batches, presets
+    from tfrecsession.training.newest import check_finetuning
     from tfrecsession.training.run_folder import check_other_run, open_run
 
     lengths(options.k)
@@ -199,6 +200,7 @@ def _checked_training(options, grown: dict):
     if options.earlier is None and options.preset is None:  # others are complete
         chosen, defaults = declared_models.chosen_settings(options.model, given, data)
     defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
+    check_finetuning(chosen, data, options.data_memory)
     k = lengths(options.k, len(data.items))
     if options.data_memory is not None:
         from tfrecsession.sessions.options import bytes_of
