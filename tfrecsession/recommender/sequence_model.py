@@ -232,6 +232,10 @@ class SequenceModel(Recommender):
         shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory, "context": self.context}
         return sessions.batches(**shape, seed=seed, one_target=self.reads.one_target, by_user=self.reads.by_user)
 
+    def newest_batches(self, sessions, is_newest, settings: dict, seed: int):
+        """Returns batches as `training_batches` does, of the sessions where `is_newest`, bool [sessions], is true."""
+        return self.training_batches(sessions.only(is_newest), settings, seed)
+
     def training_loss(self, encoded, targets, weight=None):
         """Returns the weighted mean loss of the known targets, and the sum of their weights, by default their number.
 
