@@ -94,7 +94,6 @@ LINEAR = {
     "small": {**SEQUENCES["small"], "dim": 32, "learning_rate": 0.01},
     "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
 }
-IN_CONTEXT = WITH_DROPOUT | {"ceiling": {**WITH_DROPOUT["ceiling"], "epochs": 12}}
 MODERN = {"style": "modern", "positions": "learned", "heads": 2, "layers": 1}
 DIV = {"history": "div"}
 ALL_PAIRS = {"loss": "all_pairs", "dim": 16}
@@ -147,7 +146,7 @@ ROWS = [
     Model("hrnn-context", "hrnn", {**CONTEXT, "context_as": "both"}, **WITH_DROPOUT, like="hrnn", cost="large"),
     Model("min_gru", **LINEAR),
     Model("lru", **LINEAR),
-    Model("contextual_gru", settings=CONTEXT, **IN_CONTEXT, represents=True),
+    Model("contextual_gru", settings=CONTEXT, **SEQUENCES, represents=True),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
