@@ -1,11 +1,12 @@
 """Contextual GRU: the three places of context, each by its equation and switched apart."""
 
+import keras
 import numpy as np
 import pytest
 
 import tfrecsession as trs
 from tests.numpy_reference import sigmoid
-from tfrecsession import InputError
+from tfrecsession import InputError, evaluation, training
 
 CONTEXT = {"context": ["gap", "hour"], "request": ["weekday"]}
 
@@ -121,3 +122,23 @@ def test_every_layer_of_a_stack_reads_context(data):
 def test_bad_arguments(data, settings, message):
     with pytest.raises(InputError, match=message):
         model_of(data, **settings)
+
+
+@pytest.mark.slow
+def test_it_beats_every_ranking_that_cannot_see_context():
+    """On the shop with a context law; a GRU without context stays below that ceiling."""
+    shop = trs.synthetic_sessions(items=60, sessions=12_000, seed=5, cart=0.3, late=0.0, context=True)
+    known, blind = (
+        evaluation.ceiling(shop.info["shop"], shop.test, context=seen).metrics["mrr@20"] for seen in (True, False)
+    )
+    found = {}
+    for name, own in (
+        ("contextual_gru", {"context": ["event", "device", "hour"], "context_dropout": 0.0}),
+        ("gru4rec", {}),
+    ):
+        keras.utils.set_random_seed(0)
+        settings = training.settings_of(name, {"epochs": 10, "rows": 32, "negatives": 59, "dropout": 0.2, **own})
+        model = training.build(name, shop.items, settings)
+        training.fit(model, shop, settings, seed=0)
+        found[name] = evaluation.evaluate(model, shop.test).metrics["mrr@20"]
+    assert found["gru4rec"] < blind < found["contextual_gru"] < known
