@@ -115,6 +115,8 @@ class NARM(SequenceModel):
         return self.with_request(self._decoded(states, local, training), batch, training)  # (rows, steps, dim)
 
     def encode_last(self, batch, length):
+        if self.repeat_head is not None:  # it reads the encoding of every step
+            return super().encode_last(batch, length)
         states = self._states(batch)  # (rows, steps, units)
         state = tf.gather(states, tf.maximum(length - 1, 0), batch_dims=1)  # (rows, units)
         hidden = self._decoded(state, self.local.last(states, length))  # (rows, dim)
