@@ -181,6 +181,7 @@ def _checked_training(options, grown: dict):
     `grown` gets the run to continue from.
     """
     from tfrecsession import batches, presets
+    from tfrecsession.training.newest import check_finetuning
     from tfrecsession.training.run_folder import check_other_run, open_run
 
     lengths(options.k)
@@ -199,6 +200,7 @@ def _checked_training(options, grown: dict):
     if options.earlier is None and options.preset is None:  # others are complete
         chosen, defaults = declared_models.chosen_settings(options.model, given, data)
     defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
+    check_finetuning(chosen, data, options.data_memory)
     k = lengths(options.k, len(data.items))
     if options.data_memory is not None:
         from tfrecsession.sessions.options import bytes_of
@@ -255,17 +257,6 @@ def evaluate(options) -> None:
             run.model(),
             getattr(data, options.split),
             k,
-            progress=True if screen.is_terminal else partial(tell, step),
-            beyond_accuracy=True,
-            slices=not options.no_slices,
-            earlier=[getattr(data, split) for split in before],
-        )
-    step = f"evaluating {run.info['model']}"
-    with lines_where_piped(screen, step) as tell:
-        scored = evaluation.evaluate(
-            run.model(),
-            getattr(data, options.split),
-            lengths(options.k),
             progress=True if screen.is_terminal else partial(tell, step),
             beyond_accuracy=True,
             slices=not options.no_slices,

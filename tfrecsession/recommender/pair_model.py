@@ -62,6 +62,14 @@ class PairModel:
     def training_batches(self, sessions, settings: dict, seed: int):
         return self.triples_of(sessions, settings["rows"], seed)
 
+    def newest_batches(self, sessions, is_newest, settings: dict, seed: int):
+        """Returns batches of the pairs that occur in the sessions where `is_newest`, bool [sessions], is true.
+
+        Their values are those of the whole log.
+        """
+        pairs = self.triples_of(sessions, settings["rows"], seed).interactions
+        return triples(pairs, settings["rows"], seed=seed, only=pairs.occurring(sessions, is_newest))
+
     def take(self, interactions: Interactions) -> None:
         """Creates one row per user, or checks that the existing rows belong to these users."""
         self.check_vocabulary(interactions.items)
