@@ -81,7 +81,8 @@ class SequenceModel(Recommender):
         space={
             "normalize": Choice(False, True),
             "temperature": Float(0.03, 0.3, log=True, when={"normalize": True}),
-            "loss": Choice("cross_entropy", *MAXIMAL, "gbce", when={"sampler": POPULAR}),
+            # not where `repeats` is given as True: only cross-entropy can learn it
+            "loss": Choice("cross_entropy", *MAXIMAL, "gbce", when={"sampler": POPULAR, "repeats": False}),
             "logq": Float(0.0, 1.0, when={"loss": "cross_entropy", "sampler": POPULAR}),
             "repeats": Choice(False, True, when={"loss": "cross_entropy"}),
             "label_smoothing": Float(0.0, 0.2, when={"loss": "cross_entropy", "repeats": False}),
