@@ -46,7 +46,7 @@ class ContextualGRU(Streaming, SequenceModel):
         reset_after: see `SessionGRU`.
         lanes: see `GRU4Rec`.
         initializer: of the item tables, see `ItemEmbedding`.
-        negatives, score_dtype, joined, context, request, context_dropout: see `SequenceModel`.
+        negatives, score_dtype, joined, context, request, context_dropout, repeats, repeat_window: see `SequenceModel`.
 
     Raises:
         InputError: an argument out of its range, or context that neither input nor dynamics read.
