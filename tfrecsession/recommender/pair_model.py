@@ -27,7 +27,8 @@ class PairModel:
         """Trains like Keras' `fit`.
 
         Args:
-            x: `data.train`, its `Interactions`, or `batches.triples` of them.
+            x: `data.train`, its `Interactions`, or `batches.triples` of them. A pair of a split that is `weighted`
+                counts as much as the heaviest of its events.
             rows: pairs in a batch, where x is no dataset yet.
             seed: of the shuffling, likewise.
             callbacks: as in `Recommender.fit`.
@@ -55,6 +56,13 @@ class PairModel:
             if not hasattr(sessions, "offsets"):
                 raise InputError("x: must hold users and items, as in fit(data.train), to learn a factorization")
             self.check_vocabulary(sessions.items)
+            if sessions.weights is not None:
+                if sample_weight is not None:
+                    raise InputError("sample_weight: must be None beside data.train.weighted(...)")
+                heaviest = {"duplicates": "max", "event_weights": sessions.weights.example}
+                sample_weight = Interactions.of(sessions, **heaviest).weights
+                if not (sample_weight > 0).any():
+                    raise InputError("x: no event of a known item has a weight above 0: there is nothing to train on")
             duplicates = self.duplicates if self.rating else "sum"
             x = Interactions.of(sessions, value=self.rating, duplicates=duplicates, scale=self.scale)
         return triples(x, rows, seed=seed, sample_weight=sample_weight)

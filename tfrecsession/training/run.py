@@ -24,8 +24,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches import Data
+from tfrecsession.batches.event_weights import event_types, is_of_types
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender, by_name
+from tfrecsession.recommender.settings import weights_of
 from tfrecsession.sessions.options import bytes_of
 from tfrecsession.staging import staged
 from tfrecsession.training import cluster, growing, workers
@@ -139,8 +141,9 @@ def train(
             seconds = saved.seconds if saved else time.perf_counter() - began
         if chief:
             validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
-            if not validated and validate and data.validation.scored_events:  # no model trained by gradient
-                validated = built.evaluate(data.validation, verbose=0, return_dict=True)
+            validation = _validation(type(built), data, settings)
+            if not validated and validate and validation:  # no model trained by gradient
+                validated = built.evaluate(validation, verbose=0, return_dict=True)
                 validated = {name: float(value) for name, value in validated.items() if "@" in name}
             built.save(run_folder / "model.keras")
             if (folder / "log.csv").exists():
@@ -183,12 +186,13 @@ def fit(
     data_memory: int | None = None,
 ) -> dict[str, list]:
     """Fits a compiled model by its settings, from its checkpoint on, and returns the history as plain numbers."""
+    train = data.train.weighted(**weights_of(type(model), settings))
     if "epochs" not in settings:  # not trained by gradient
-        model.fit(data.train)
+        model.fit(train)
         return {}
     streamed = {} if data_memory is None else {"memory": data_memory}
-    batches = model.training_batches(data.train, settings, seed, **streamed)
-    validation = data.validation if data.validation.scored_events else None
+    batches = model.training_batches(train, settings, seed, **streamed)
+    validation = _validation(type(model), data, settings)
     decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
     callbacks, initial_epoch = [*decay, *callbacks, *([Progress()] if verbose else [])], 0
     if checkpoint:
@@ -208,6 +212,21 @@ def fit(
     )
     history = checkpoint.history if checkpoint else fitted.history
     return {name: [float(value) for value in values] for name, values in history.items()}
+
+
+def _validation(cls: type, data: Data, settings: dict):
+    """Returns the validation split, with the target events of the settings; None where there is nothing to score."""
+    validation = data.validation
+    types = weights_of(cls, settings).get("target_events")
+    if types is None or not validation.scored_events:
+        return validation if validation.scored_events else None
+    types = event_types("target_events", types)
+    is_target = is_of_types(validation, types)
+    is_target[validation.offsets[:-1]] = False  # the first event of a session is never scored
+    if not is_target.any():
+        return None
+    occurring = [name for name in types if is_of_types(validation, [name]).any()]
+    return validation.weighted(target_events=occurring)
 
 
 def _versions() -> dict[str, str]:
