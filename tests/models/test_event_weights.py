@@ -116,9 +116,8 @@ def test_a_pair_of_a_factorization_counts_as_its_heaviest_event():
     model = trs.models.MatrixFactorization(ITEMS, dim=4)
     model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.BPR())
     (batch,) = model.triples_of(train, rows=4).as_numpy_iterator()
-    pairs = {
-        (int(user), int(item)): float(weight) for user, item, weight in zip(*map(batch.get, ("user", "item", "weight")))
-    }
+    columns = (batch[name].tolist() for name in ("user", "item", "weight"))
+    pairs = {(user, item): weight for user, item, weight in zip(*columns, strict=True)}
     assert pairs == {(0, 2): 5.0, (0, 3): 1.0, (1, 2): 1.0, (1, 4): 1.0}
     with pytest.raises(InputError, match="sample_weight: must be None beside"):
         model.fit(train, sample_weight=np.ones(len(Interactions.of(train).values)), verbose=0)

@@ -136,9 +136,9 @@ def event_types(argument: str, types) -> tuple[str, ...]:
     """
     if isinstance(types, str):
         types = [part.strip() for part in types.split(",") if part.strip()]
-    if isinstance(types, list | tuple | set | frozenset | np.ndarray) and len(types):
-        if all(isinstance(name, str | int | np.integer) and not isinstance(name, bool) for name in types):
-            return tuple(dict.fromkeys(str(name) for name in types))
+    is_list = isinstance(types, list | tuple | set | frozenset | np.ndarray) and len(types) > 0
+    if is_list and all(isinstance(name, str | int | np.integer) and not isinstance(name, bool) for name in types):
+        return tuple(dict.fromkeys(str(name) for name in types))
     raise InputError(f"{argument}={types!r}: must be a list of event types, e.g. ['purchase']")
 
 

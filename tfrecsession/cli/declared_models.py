@@ -26,7 +26,7 @@ BASE = {
     "search_space": {},
     "log_defaults": {},
     "weighs_events": False,
-}  # of a class that declares and inherits none
+}  # of a class that declares none
 
 
 @cache

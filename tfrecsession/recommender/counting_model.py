@@ -56,8 +56,8 @@ class CountingModel(Recommender):
             raise InputError(f"x: must be data.train or its batches, {type(self).__name__} counts whole sessions")
         if sessions.weighing is not None and not self.weighs_events:
             raise InputError(
-                f"x: must be data.train without weighted(...), {type(self).__name__} counts every event once; networks, "
-                "factorizations, rules, item_knn and popularity honour weights"
+                f"x: must be data.train without weighted(...), {type(self).__name__} counts every event once; "
+                "networks, factorizations, rules, item_knn and popularity honour weights"
             )
         return sessions
 
