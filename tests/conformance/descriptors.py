@@ -146,6 +146,7 @@ ROWS = [
     Model("hrnn-context", "hrnn", {**CONTEXT, "context_as": "both"}, **WITH_DROPOUT, like="hrnn", cost="large"),
     Model("min_gru", **LINEAR),
     Model("lru", **LINEAR),
+    Model("contextual_gru", settings=CONTEXT, **WITH_DROPOUT, represents=True),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),

@@ -104,6 +104,16 @@ class Interactions:
     def __repr__(self) -> str:
         return f"<{len(self):,} users, {len(self.values):,} pairs, {len(self.items):,} items>"
 
+    def occurring(self, sessions: Sessions, chosen: np.ndarray) -> np.ndarray:
+        """Returns which pairs occur in the sessions where `chosen`, bool [sessions], is true: bool [pairs].
+
+        sessions: those that the interactions are of.
+        """
+        size, lengths = self.items.size, np.diff(sessions.offsets)
+        user = np.repeat(self.of_session, lengths)
+        found = (user * size + sessions.values)[np.repeat(chosen, lengths)]
+        return np.isin(np.repeat(np.arange(len(self)), np.diff(self.offsets)) * size + self.values, found)
+
     def check_scale(self, scale: tuple[float, float], value: str) -> None:
         """Refuses weights outside of a scale, as `of` does; `value` is their name in the message."""
 

@@ -22,7 +22,7 @@ COLUMNS = {
 
 
 def triples(
-    interactions: Interactions, rows: int = 1024, *, shuffle: bool = True, seed: int = 0, sample_weight=None
+    interactions: Interactions, rows: int = 1024, *, shuffle: bool = True, seed: int = 0, sample_weight=None, only=None
 ) -> Batches:
     """Returns every pair of a user and an item once an epoch, in batches of static shape `[rows]`.
 
@@ -33,6 +33,7 @@ def triples(
         rows: pairs in a batch.
         shuffle: whether to mix the pairs, differently in each epoch, always the same under one `seed`.
         sample_weight: float [pairs], how often each pair of `interactions` counts, in their order; None: once.
+        only: bool [pairs], the pairs of an epoch; None: all. `user_pairs` and `item_pairs` count all pairs.
 
     Returns:
         A dataset of dicts of the arrays of COLUMNS; its attribute `interactions` is the argument.
@@ -52,11 +53,13 @@ def triples(
     # at least the smallest number: a user whose pairs all have weight 0 is divided by it
     user_pairs = np.maximum(np.bincount(user, counted, minlength=len(per_user)), TINY)
     item_pairs = np.maximum(np.bincount(interactions.values, counted, minlength=interactions.items.size), TINY)
+    chosen = np.arange(pairs) if only is None else np.flatnonzero(only)
+    pairs = len(chosen)
     batches = -(-pairs // rows)
     chunk = max(1, PAIRS_A_CHUNK // rows)
 
     def chunks(epoch, first):
-        order = np.random.default_rng([seed, epoch]).permutation(pairs) if shuffle else np.arange(pairs)
+        order = np.random.default_rng([seed, epoch]).permutation(chosen) if shuffle else chosen
         for begin in range(first * chunk * rows, pairs, chunk * rows):
             pair = order[begin : begin + chunk * rows]
             count, filling = len(pair), -len(pair) % rows

@@ -182,6 +182,7 @@ def _checked_training(options, grown: dict):
     """
     from tfrecsession import batches, presets
     from tfrecsession.recommender.settings import weights_of
+    from tfrecsession.training.newest import check_finetuning
     from tfrecsession.training.run_folder import check_other_run, open_run
 
     lengths(options.k)
@@ -201,6 +202,7 @@ def _checked_training(options, grown: dict):
         chosen, defaults = declared_models.chosen_settings(options.model, given, data)
     defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
     data.train.weighted(**weights_of(declared_models.declared(options.model), chosen))  # checks them
+    check_finetuning(chosen, data, options.data_memory)
     k = lengths(options.k, len(data.items))
     if options.data_memory is not None:
         from tfrecsession.sessions.options import bytes_of

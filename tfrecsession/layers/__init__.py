@@ -13,6 +13,7 @@ from tfrecsession.layers.recurrent.discounted_mean import DiscountedMean
 from tfrecsession.layers.recurrent.linear_blocks import LinearBlocks
 from tfrecsession.layers.recurrent.linear_scan import linear_scan
 from tfrecsession.layers.recurrent.session_bidirectional import SessionBidirectional
+from tfrecsession.layers.recurrent.session_context_gru import SessionContextGRU
 from tfrecsession.layers.recurrent.session_gru import SessionGRU
 from tfrecsession.layers.recurrent.session_hierarchy import SessionHierarchy
 from tfrecsession.layers.recurrent.session_lru import SessionLRU
@@ -46,6 +47,7 @@ __all__ = [
     "Past",
     "SessionAttention",
     "SessionBidirectional",
+    "SessionContextGRU",
     "SessionGRU",
     "SessionHierarchy",
     "SessionLSTM",

@@ -59,8 +59,7 @@ class PairModel:
             if sessions.weights is not None:
                 if sample_weight is not None:
                     raise InputError("sample_weight: must be None beside data.train.weighted(...)")
-                heaviest = {"duplicates": "max", "event_weights": sessions.weights.example}
-                sample_weight = Interactions.of(sessions, **heaviest).weights
+                sample_weight = self.pair_weights(sessions)
                 if not (sample_weight > 0).any():
                     raise InputError("x: no event of a known item has a weight above 0: there is nothing to train on")
             duplicates = self.duplicates if self.rating else "sum"
@@ -69,6 +68,21 @@ class PairModel:
 
     def training_batches(self, sessions, settings: dict, seed: int):
         return self.triples_of(sessions, settings["rows"], seed)
+
+    def newest_batches(self, sessions, is_newest, settings: dict, seed: int):
+        """Returns batches of the pairs that occur in the sessions where `is_newest`, bool [sessions], is true.
+
+        Their values are those of the whole log.
+        """
+        pairs = self.triples_of(sessions, settings["rows"], seed).interactions
+        only, weights = pairs.occurring(sessions, is_newest), self.pair_weights(sessions)
+        return triples(pairs, settings["rows"], seed=seed, only=only, sample_weight=weights)
+
+    def pair_weights(self, sessions):
+        """Returns the weight of the heaviest event of every pair, float32 [pairs]; None: every pair counts once."""
+        if sessions.weights is None:
+            return None
+        return Interactions.of(sessions, duplicates="max", event_weights=sessions.weights.example).weights
 
     def take(self, interactions: Interactions) -> None:
         """Creates one row per user, or checks that the existing rows belong to these users."""

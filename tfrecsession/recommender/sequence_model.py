@@ -109,6 +109,7 @@ class SequenceModel(Recommender):
         half_precision=True,
     )
 
+    joins = JOINS  # what `context_as` may be
     event_input = request_input = None  # the layers that read context and request, `EventInput`
     keeps_input_width = False  # whether the input vectors must keep their width when context joins them
     carried = ()  # a weight [lanes, width] per layer, which carries the state from batch to batch
@@ -127,7 +128,7 @@ class SequenceModel(Recommender):
         temperature: float | str = 0.07,
         **kwargs,
     ):
-        check_choice("context_as", context_as, JOINS)
+        check_choice("context_as", context_as, self.joins)
         check_number("context_dropout", context_dropout, 0, 1)
         super().__init__(items, **kwargs)
         if joined and self.reads.users:
@@ -176,7 +177,12 @@ class SequenceModel(Recommender):
             return None
         name = {"context": "event_input", "request": "request_input"}[side]
         keep_width = side == "request" or self.keeps_input_width
-        return EventInput(columns, side, self.context_as, self.context_dropout, keep_width=keep_width, name=name)
+        join = self.context_join(side)
+        return EventInput(columns, side, join, self.context_dropout, keep_width=keep_width, name=name)
+
+    def context_join(self, side: str):
+        """Returns how the columns of "context" or "request" join vectors, see `EventInput`."""
+        return self.context_as
 
     def with_context(self, vectors, batch, training: bool = False):
         """Joins the context of the input events to their vectors, [rows, steps, dim] -> [rows, steps, dim or more]."""
@@ -225,6 +231,10 @@ class SequenceModel(Recommender):
             return sessions.batches(rows=lanes, steps=settings["steps"], carry=True, memory=memory, **order)
         shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory, "context": self.context}
         return sessions.batches(**shape, seed=seed, one_target=self.reads.one_target, by_user=self.reads.by_user)
+
+    def newest_batches(self, sessions, is_newest, settings: dict, seed: int):
+        """Returns batches as `training_batches` does, of the sessions where `is_newest`, bool [sessions], is true."""
+        return self.training_batches(sessions.only(is_newest), settings, seed)
 
     def training_loss(self, encoded, targets, weight=None):
         """Returns the weighted mean loss of the known targets, and the sum of their weights, by default their number.

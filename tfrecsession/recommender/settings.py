@@ -31,6 +31,9 @@ TRAINING = {
     "accumulate": 1,  # batches per step of the optimizer
     "decay": None,  # decay of the learning rate: linear, to 0 at the end of the last epoch
     "score_dtype": None,
+    "finetune_days": None,  # further epochs over the sessions that start in the last days of train; fractions allowed
+    "finetune_epochs": 2,
+    "finetune_rate": None,  # their learning rate; None: learning_rate
 }
 
 # Settings of models that weigh events, the arguments of `Sessions.weighted`: networks, and counted models that say so.

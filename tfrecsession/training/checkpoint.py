@@ -85,9 +85,14 @@ class Checkpoint(keras.callbacks.Callback):
     def seconds(self) -> float:
         return self._earlier + time.perf_counter() - self._began
 
-    def remaining(self, batches):
-        """Returns the rest of `batches`, for `fit`; they come from `data.train.batches(...)` or `batches.triples`."""
-        return starting_at(batches, self.epoch, self.batch) if self._saved else batches
+    def remaining(self, batches, begin: int = 0):
+        """Returns the rest of `batches`, for `fit`; they come from `data.train.batches(...)` or `batches.triples`.
+
+        begin: the epoch that they begin with, where a training continues with other batches.
+        """
+        if self._saved and self.epoch >= begin:
+            return starting_at(batches, self.epoch, self.batch)
+        return starting_at(batches, begin) if begin else batches
 
     # Callback methods -------------------------------------------------------------------------------------------------
 
@@ -128,6 +133,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._restore()  # no epoch was left to train
+        self._earlier, self._began = self.seconds, time.perf_counter()  # a further fit adds to it
+
+    def save(self, epoch: int) -> None:
+        """Saves the state after a training of `epoch` epochs, for a later step that must not repeat it."""
+        self._save(epoch, 0)
 
     # Saving and restoring ---------------------------------------------------------------------------------------------
 

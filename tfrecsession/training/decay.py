@@ -15,7 +15,7 @@ class LinearDecay(keras.callbacks.Callback):
     """
 
     def on_train_begin(self, logs=None):
-        self.learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.learning_rate = rate_of(self.model.optimizer)
         self.epoch = 0
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -27,6 +27,27 @@ class LinearDecay(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.model.optimizer.learning_rate = self.learning_rate  # a further fit starts from the initial rate
+
+
+class FixedRate(keras.callbacks.Callback):
+    """A learning rate of this `fit` alone; `afterwards` the optimizer has another one.
+
+    None: the rate is `afterwards` during `fit` too.
+    """
+
+    def __init__(self, rate: float | None, afterwards: float):
+        super().__init__()
+        self.rate, self.afterwards = afterwards if rate is None else rate, afterwards
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer.learning_rate = self.rate
+
+    def on_train_end(self, logs=None):
+        self.model.optimizer.learning_rate = self.afterwards
+
+
+def rate_of(optimizer) -> float:
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
 DECAYS = {"linear": LinearDecay}

@@ -24,17 +24,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches import Data
+from tfrecsession.batches.epochs import starting_at
 from tfrecsession.batches.event_weights import event_types, is_of_types
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender, by_name
 from tfrecsession.recommender.settings import weights_of
 from tfrecsession.sessions.options import bytes_of
+from tfrecsession.sessions.spans import iso
 from tfrecsession.staging import staged
 from tfrecsession.training import cluster, growing, workers
 from tfrecsession.training.checkpoint import Checkpoint
 from tfrecsession.training.csv_log import CSVLog
-from tfrecsession.training.decay import DECAYS
+from tfrecsession.training.decay import DECAYS, FixedRate, rate_of
 from tfrecsession.training.memory import PeakMemory
+from tfrecsession.training.newest import Newest, check_finetuning
 from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
 from tfrecsession.training.run_folder import Run, check_other_run, open_run
@@ -107,6 +110,7 @@ def train(
         learning = by_name(model).learning
         if not (learning and learning.streams_from_disk):
             raise InputError(f"data_memory={data_memory}: {model} needs all training data at once; leave it out")
+    newest = check_finetuning(settings, data, data_memory)
     agreed_settings = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
     if earlier:
         origin = agreed_settings["from"] = {"run": earlier.info.get("name"), "start": start, "gone": gone}
@@ -168,7 +172,8 @@ def train(
                     **({"from": {**origin, "path": str(grow_from), **growth.counts}} if growth else {}),
                     "seconds": seconds,
                     "memory": memory.growth,  # bytes, at the peak of building and fitting
-                    "events": int(data.train.scored_events * settings.get("epochs", 1)),
+                    "events": _events_seen(data, settings, newest),
+                    **({"finetune": _described(newest, settings)} if newest else {}),
                 },
             )
     cluster.wait_for_all(together)  # a worker that left while the chief writes would count as lost
@@ -185,32 +190,52 @@ def fit(
     checkpoint: Checkpoint | None = None,
     data_memory: int | None = None,
 ) -> dict[str, list]:
-    """Fits a compiled model by its settings, from its checkpoint on, and returns the history as plain numbers."""
+    """Fits a compiled model by its settings, from its checkpoint on, and returns the history as plain numbers.
+
+    With `finetune_days` further epochs over the newest sessions follow those over all sessions.
+    """
     train = data.train.weighted(**weights_of(type(model), settings))
     if "epochs" not in settings:  # not trained by gradient
         model.fit(train)
         return {}
-    streamed = {} if data_memory is None else {"memory": data_memory}
-    batches = model.training_batches(train, settings, seed, **streamed)
+    newest = check_finetuning(settings, data, data_memory)
     validation = _validation(type(model), data, settings)
-    decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
-    callbacks, initial_epoch = [*decay, *callbacks, *([Progress()] if verbose else [])], 0
-    if checkpoint:
-        batches, initial_epoch = checkpoint.remaining(batches), checkpoint.epoch
-        # logs write before the checkpoint is saved: resuming removes a row too many, but cannot add a missing one
-        logs, others = ([call for call in callbacks if isinstance(call, CSVLog) is log] for log in (True, False))
-        callbacks = [*logs, checkpoint, *others]
     several = model.distribute_strategy.num_replicas_in_sync > 1
-    fitted = (workers.fit_in_step if several else type(model).fit)(
-        model,
-        batches,
-        validation_data=validation,
-        epochs=settings["epochs"],
-        initial_epoch=initial_epoch,
-        verbose=0,
-        callbacks=callbacks,
-    )
-    history = checkpoint.history if checkpoint else fitted.history
+    rate, epochs = rate_of(model.optimizer), settings["epochs"]
+    callbacks = [*callbacks, *([Progress()] if verbose else [])]
+    histories = []
+
+    def fit_epochs(batches, begin: int, end: int, rates: list) -> None:
+        calls, initial_epoch = [*rates, *callbacks], begin
+        if checkpoint:
+            batches, initial_epoch = checkpoint.remaining(batches, begin), max(checkpoint.epoch, begin)
+            # logs write before the checkpoint is saved: resuming removes a row too many, but cannot add a missing one
+            logs, others = ([call for call in calls if isinstance(call, CSVLog) is log] for log in (True, False))
+            calls = [*logs, checkpoint, *others]
+        elif begin:
+            batches = starting_at(batches, begin)
+        fitted = (workers.fit_in_step if several else type(model).fit)(
+            model,
+            batches,
+            validation_data=validation,
+            epochs=end,
+            initial_epoch=initial_epoch,
+            verbose=0,
+            callbacks=calls,
+        )
+        histories.append(fitted.history)
+
+    if newest is None or checkpoint is None or checkpoint.epoch < epochs:
+        streamed = {} if data_memory is None else {"memory": data_memory}
+        decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
+        fit_epochs(model.training_batches(train, settings, seed, **streamed), 0, epochs, decay)
+    if newest is not None:
+        if verbose:
+            print(f"fine-tuning on {newest}")
+        batches = model.newest_batches(train, newest.sessions, settings, seed)
+        fixed = [FixedRate(settings.get("finetune_rate"), rate)]
+        fit_epochs(batches, epochs, epochs + settings["finetune_epochs"], fixed)
+    history = checkpoint.history if checkpoint else _end_to_end(histories)
     return {name: [float(value) for value in values] for name, values in history.items()}
 
 
@@ -227,6 +252,31 @@ def _validation(cls: type, data: Data, settings: dict):
         return None
     occurring = [name for name in types if is_of_types(validation, [name]).any()]
     return validation.weighted(target_events=occurring)
+
+
+def _end_to_end(histories: list[dict]) -> dict[str, list]:
+    """Joins the histories of several calls of `fit`."""
+    joined: dict[str, list] = {}
+    for history in histories:
+        for name, values in history.items():
+            joined.setdefault(name, []).extend(values)
+    return joined
+
+
+def _events_seen(data: Data, settings: dict, newest: Newest | None) -> int:
+    """Returns how many targets a training sees, each counted in every epoch."""
+    finetuned = newest.targets * settings["finetune_epochs"] if newest else 0
+    return int(data.train.scored_events * settings.get("epochs", 1) + finetuned)
+
+
+def _described(newest: Newest, settings: dict) -> dict:
+    """Describes the fine-tuning for run.json."""
+    return {
+        "since": iso(newest.since),
+        "sessions": int(newest.sessions.sum()),
+        "events": newest.targets,
+        "epochs": settings["finetune_epochs"],
+    }
 
 
 def _versions() -> dict[str, str]:

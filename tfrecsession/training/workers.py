@@ -95,7 +95,9 @@ def fit_in_step(model: SequenceModel, batches: tf.data.Dataset, validation_data=
         )
     shares = _shares(model._batches(batches), together)
     patch_keras_fit(model)
-    separate_dropout_seeds(model, worker_of(together))
+    if not getattr(model, "_has_own_seeds", False):
+        separate_dropout_seeds(model, worker_of(together))
+        model._has_own_seeds = True
     after = [ValidateOnChief(validation_data)] if validation_data is not None else []
     with lost_workers():
         return model.fit(shares, callbacks=[*after, *callbacks], **options)
