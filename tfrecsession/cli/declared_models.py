@@ -23,7 +23,12 @@ from tfrecsession.recommender.settings import checked_name, defaults_of_class, s
 REGISTRY = "tfrecsession.models"
 LIGHT = ("tfrecsession.errors", "tfrecsession.recommender.learning", "tfrecsession.recommender.search_space")
 CLASSES = "tfrecsession.recommender.", "tfrecsession.models."  # modules whose classes are read, others are not needed
-BASE = {"learning": None, "search_space": {}, "log_defaults": {}}  # of a class that declares and inherits none
+BASE = {
+    "learning": None,
+    "search_space": {},
+    "log_defaults": {},
+    "weighs_events": False,
+}  # of a class that declares none
 
 
 @cache
