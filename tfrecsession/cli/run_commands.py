@@ -185,7 +185,7 @@ def _checked_training(options, grown: dict):
     from tfrecsession.training.newest import check_finetuning
     from tfrecsession.training.run_folder import check_other_run, open_run
 
-    lengths(options.k)
+    k = lengths(options.k)
     earlier_settings, defaults = {}, {}
     if options.earlier is not None:
         info = open_run(options.earlier).info
@@ -203,7 +203,6 @@ def _checked_training(options, grown: dict):
     defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
     data.train.weighted(**weights_of(declared_models.declared(options.model), chosen))  # checks them
     check_finetuning(chosen, data, options.data_memory)
-    k = lengths(options.k, len(data.items))
     if options.data_memory is not None:
         from tfrecsession.sessions.options import bytes_of
 
@@ -525,16 +524,14 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def lengths(text: str, most: int | None = None) -> list[int]:
-    """Parses "5,10,20" into [5, 10, 20]; most: the size of the catalogue."""
+def lengths(text: str) -> list[int]:
+    """Parses "5,10,20" into [5, 10, 20]."""
     try:
         found = [int(part) for part in text.split(",")]
     except ValueError:
         found = []
     if not found or min(found) < 1:
         raise InputError(f"--k {text}: must be whole numbers from 1, e.g. --k 5,10,20")
-    if most is not None and max(found) > most:
-        raise InputError(f"--k {text}: must be at most {most:,}, the size of the catalogue")
     return found
 
 

@@ -42,7 +42,7 @@ from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
 from tfrecsession.training.run_folder import Run, check_other_run, open_run
 from tfrecsession.training.tensorboard import TensorBoard
-from tfrecsession.training.unfinished_run import folder_of, name_of, unfinished
+from tfrecsession.training.unfinished_run import folder_of, name_of, remove_if_finished, unfinished
 from tfrecsession.version import __version__
 
 __all__ = ["Run", "fit", "open_run", "train"]
@@ -116,6 +116,7 @@ def train(
         origin = agreed_settings["from"] = {"run": earlier.info.get("name"), "start": start, "gone": gone}
     if cluster.worker_of(together) == 0:
         described = {"model": model, "settings": settings, "seed": seed, "data": data.fingerprint}
+        remove_if_finished(out)
         check_other_run(out, described, overwrite)
     cluster.check_alike(together, {**agreed_settings, **settings, **_versions()})
     chief = cluster.worker_of(together) == 0
