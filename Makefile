@@ -36,8 +36,8 @@ test: environment  ## run the tests, except the slow ones
 test-all: environment  ## run all tests
 	$(BIN)/python -m pytest $(WORKERS)
 
-conformance: environment  ## check the promises of one model a family
-	TFRECSESSION_CONFORMANCE=representatives $(BIN)/python -m pytest -m "not slow" $(WORKERS) tests/conformance tests/test_quiet.py
+conformance: environment  ## check the promises of four models, in a few minutes
+	TFRECSESSION_CONFORMANCE=few $(BIN)/python -m pytest -m "not slow and not long" $(WORKERS) tests/conformance tests/test_quiet.py
 
 lint: environment  ## check with ruff
 	$(BIN)/ruff check .

@@ -153,10 +153,10 @@ def test_tune_and_train_with_the_best_settings(place, tmp_path, monkeypatch, cap
     [
         (
             ["tune", "{place}/data", "--model", "item_knn", "--metric", "map", "--out", "{tmp}/x"],
-            "metric='map': must be one",
+            "--metric map: must be one",
         ),
         (["tune", "{place}/data", "--model", "item_knn", "--timeout", "2", "--out", "{tmp}/x"], "--timeout 2: must"),
-        (["tune", "{place}/data", "--model", "item_knn", "--trials", "0", "--out", "{tmp}/x"], "trials=0"),
+        (["tune", "{place}/data", "--model", "item_knn", "--trials", "0", "--out", "{tmp}/x"], "--trials 0"),
         (["tune", "{place}/data", "--model", "popularity", "--out", "{tmp}/x"], "nothing to tune"),
         (["train", "{place}/data", "--model", "gru5rec", "--out", "{tmp}/x"], "gru4rec"),
         (["train", "{place}/data", "--model", "gru4rec", "--out", "{tmp}/x", "--set", "depth=3"], "no setting 'depth'"),
@@ -171,7 +171,10 @@ def test_tune_and_train_with_the_best_settings(place, tmp_path, monkeypatch, cap
         (["evaluate", "{place}/run", "--data", "{tmp}/nowhere"], "nowhere"),
         (["export", "{place}/run", "--out", "{place}/saved/gru4rec"], "--overwrite"),
         (["export", "{place}/run", "--out", "{tmp}/x", "--k", "5000"], "catalogue"),
-        (["export", "{place}/run", "--out", "{tmp}/x", "--index", "exact-bf16", "--target-recall", "2"], "target_rec"),
+        (
+            ["export", "{place}/run", "--out", "{tmp}/x", "--index", "exact-bf16", "--target-recall", "2"],
+            "--target-recall 2.0",
+        ),
         (["recommend", "{tmp}/nowhere", "item-1"], "SavedModel"),
         (["recommend", "{place}/saved/gru4rec", "item-1", "--k", "8"], "--k 8"),
         (["compare", "{place}/data", "--models", "popularity,grubrec", "--out", "{tmp}/x"], "grubrec"),

@@ -13,6 +13,7 @@ from tfrecsession.cli import declared_models, main, run_commands
 from tfrecsession.evaluation import study
 from tfrecsession.models import MODELS
 from tfrecsession.recommender import settings
+from tfrecsession.recommender.log_defaults import following
 
 RUN = """
 import contextlib, io, json, sys
@@ -32,7 +33,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("place")
     assert main(["prepare", "synthetic:items=60,sessions=500,seed=1", "--out", f"{place}/data"]) == 0
     data = trs.load(place / "data")
-    run = {"model": "item_knn", "settings": trs.training.settings_of("item_knn"), "seed": 0}
+    run = {"model": "item_knn", "settings": trs.training.settings_of("item_knn", data=data), "seed": 0}
     run |= {"data": {"path": f"{place}/data", "fingerprint": data.fingerprint}, "seconds": 1.0}
     for folder in ("run", "compared/runs/item_knn"):
         (place / folder).mkdir(parents=True)
@@ -93,7 +94,7 @@ LINES = [
     ("compare data --models item_knn --seed 3 --out compared", "seed: 0 there, 3 now"),
     ("compare data --models item_knn --runs norun --out x", "norun is not a run folder"),
     ("tune data --model item_kn --out x", "no model is called 'item_kn'"),
-    ("tune data --model item_knn --metric map@20 --out x", "metric='map@20': must be one of recall@k"),
+    ("tune data --model item_knn --metric map@20 --out x", "map@20: must be one of recall@k"),
     ("tune data --model item_knn --out data", "exists and holds no study"),
     ("tune data --model item_knn --set shrink=1 --out x", "item_knn has no setting 'shrink'"),
     ("serve nofolder", "nofolder: no such folder"),
@@ -131,7 +132,7 @@ def test_commands_that_need_no_tensorflow(outcomes, line):
     assert outcomes[line] == [0, [], []]
 
 
-def test_declared_models_equal_the_real_ones():
+def test_declared_models_equal_the_real_ones(shop):
     declared_models._declarations.cache_clear()
     read = declared_models._declared()  # not the models themselves, which stand in where reading fails
     assert list(read) == list(MODELS)
@@ -143,6 +144,8 @@ def test_declared_models_equal_the_real_ones():
         assert list(settings.defaults_of_class(cls)) == list(trs.training.settings_of(name))
         assert settings.space_of_class(cls) == trs.training.space_of(name)
         assert cls.learning == model.learning
+        assert list(cls.log_defaults) == list(model.log_defaults)
+        assert following(cls, shop.statistics) == following(model, shop.statistics)
 
 
 def test_a_source_that_cannot_be_read_is_imported(monkeypatch):

@@ -6,7 +6,8 @@ import pytest
 
 import tfrecsession as trs
 from tfrecsession.cli import main
-from tfrecsession.models import GRU4Rec, ItemKNN
+from tfrecsession.cli.declared_models import declared
+from tfrecsession.models import MODELS
 
 REASON = "the test says so"
 QUICK = ["--set", "units=[4]", "--set", "rows=16", "--set", "steps=8", "--set", "negatives=16"]
@@ -21,8 +22,15 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def rules(monkeypatch):
-    monkeypatch.setattr(ItemKNN, "log_defaults", {"neighbours": lambda log, given: (30, REASON)})
-    monkeypatch.setattr(GRU4Rec, "log_defaults", {"epochs": lambda log, given: (2, REASON)})
+    follow(monkeypatch, "item_knn", neighbours=(30, REASON))
+    follow(monkeypatch, "gru4rec", epochs=(2, REASON))
+
+
+def follow(monkeypatch, model, **choices):
+    """Sets what follows the log, in the class and in what the command line reads of it."""
+    rules = {name: lambda log, given, choice=choice: choice for name, choice in choices.items()}
+    for cls in (MODELS[model], declared(model)):
+        monkeypatch.setattr(cls, "log_defaults", rules)
 
 
 def info_of(run):
@@ -63,7 +71,7 @@ def test_a_grown_model_keeps_its_settings(data, tmp_path, monkeypatch):
     words = ["--epochs", "1", *QUICK]
     assert main(["train", data, "--model", "gru4rec", "--out", f"{tmp_path}/run", *QUICK]) == 0
     assert info_of(tmp_path / "run")["defaults"]["epochs"]["value"] == 2
-    monkeypatch.setattr(GRU4Rec, "log_defaults", {"epochs": lambda log, given: (3, "the log is newer")})
+    follow(monkeypatch, "gru4rec", epochs=(3, "the log is newer"))
     assert main(["train", data, "--from", f"{tmp_path}/run", "--out", f"{tmp_path}/grown"]) == 0
     grown = info_of(tmp_path / "grown")
     assert grown["settings"] == info_of(tmp_path / "run")["settings"]

@@ -104,6 +104,7 @@ RESIDUAL = {"units": [64, 64], "residual": True, "embedding": "separate"}
 JOINED = {"joined": True, "lanes": 16}
 BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
+REPEATS = {"repeats": True}
 CONTEXT = {"context": ["gap", "hour", "position"], "request": ["gap", "weekday"]}
 NARM_RAW = {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}
 
@@ -141,11 +142,13 @@ ROWS = [
     Model("gru4rec-joined", "gru4rec", JOINED, **WITH_DROPOUT, represents=True, cost="large"),
     Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **WITH_DROPOUT, cost="large"),
     Model("gru4rec-context", "gru4rec", CONTEXT, **WITH_DROPOUT, represents=True),
+    Model("gru4rec-repeats", "gru4rec", REPEATS, **WITH_DROPOUT, represents=True),
     Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
     Model("hrnn-context", "hrnn", {**CONTEXT, "context_as": "both"}, **WITH_DROPOUT, like="hrnn", cost="large"),
     Model("min_gru", **LINEAR),
     Model("lru", **LINEAR),
+    Model("contextual_gru", settings=CONTEXT, **SEQUENCES, represents=True),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),

@@ -26,7 +26,7 @@ LOSSES = [
 
 def batches_of(model, data, **options):
     """Returns small batches of the train split, as the model reads them."""
-    options |= {"one_target": model.reads.one_target, "by_user": model.reads.by_user}
+    options |= {"one_target": model.reads.one_target, "by_user": model.reads.by_user, "context": model.context}
     return data.train.batches(rows=model_rows(model), steps=6, seed=1, **options)
 
 
@@ -62,7 +62,8 @@ def test_summary_and_count_params_before_and_after_fit(name, built, fitted, data
 
 def test_predict_returns_the_states_of_splits_batches_and_lists(name, fitted, data):
     model = fitted(name)
-    batch, _ = next(iter(data.validation.batches(one_target=model.reads.one_target, by_user=model.reads.by_user)))
+    reads = {"one_target": model.reads.one_target, "by_user": model.reads.by_user, "context": model.context}
+    batch, _ = next(iter(data.validation.batches(**reads)))
     states = model.predict(batch, verbose=0, batch_size=1000)
     np.testing.assert_allclose(states, np.asarray(model.encode(batch)), rtol=1e-4, atol=1e-5)
     assert "not scores" in type(model).predict.__doc__
@@ -74,11 +75,11 @@ def test_evaluate_takes_splits_batches_and_lists(name, fitted, data):
     model = fitted(name)
     names = {metric.name for metric in model.ranking_metrics}
     model.compile(model.optimizer, model.ranking_loss, metrics=[*model.ranking_metrics[:0], "recall@20"])
-    reads = {"one_target": model.reads.one_target, "by_user": model.reads.by_user}
+    reads = {"one_target": model.reads.one_target, "by_user": model.reads.by_user, "context": model.context}
     of_split = model.evaluate(data.test, verbose=0, return_dict=True)
     assert of_split == pytest.approx(model.evaluate(data.test.batches(**reads), verbose=0, return_dict=True), rel=1e-5)
     assert of_split["recall@20"] > 0
-    if not model.reads.by_user:  # lists have no users
+    if not (model.reads.by_user or model.context):  # lists have no users and no times
         lists = [data.items.decode(data.test[session]).tolist() for session in range(len(data.test))]
         assert of_split["recall@20"] == pytest.approx(
             model.evaluate(lists, verbose=0, return_dict=True)["recall@20"], abs=1e-6

@@ -37,7 +37,7 @@ def changed(*commits, names=(), **options):
 
 @pytest.fixture(autouse=True)
 def all_that_changed(monkeypatch):
-    """Selects what changed lately also in `make conformance`."""
+    """Selects as `make test` also in `make conformance`."""
     monkeypatch.delenv("TFRECSESSION_CONFORMANCE", raising=False)
 
 
@@ -138,6 +138,6 @@ def test_in_a_repository_the_newest_day_and_the_working_tree(monkeypatch, tmp_pa
     assert further() == set()
 
 
-def test_without_what_changed_lately(monkeypatch):
-    monkeypatch.setenv("TFRECSESSION_CONFORMANCE", "representatives")
-    assert selection.selected() == selection.representatives(ROWS)
+def test_a_few_models_alone(monkeypatch):
+    monkeypatch.setenv("TFRECSESSION_CONFORMANCE", "few")
+    assert selection.selected() == selection.FEW < set(TABLE)

@@ -57,7 +57,8 @@ def test_a_thousand_clicks_equal_the_replay(recurrent, fitted, data):
         answers.append(best)
     for row in range(3):
         best_of(data, expected[row], [best.items[row] for best in answers], [best.scores[row] for best in answers])
-    assert state[:, -1].tolist() == [(data.items.encode(clicks) > 1).sum() for clicks in (first, second, third)]
+    events = state[:, model.state_width].tolist()
+    assert events == [(data.items.encode(clicks) > 1).sum() for clicks in (first, second, third)]
 
 
 def test_an_answer_is_that_of_recommend(recurrent, fitted, data):

@@ -7,6 +7,8 @@ from tfrecsession import InputError, presets, training
 from tfrecsession.models import MODELS, SequenceModel
 from tfrecsession.recommender.search_space import Choice, Float, Int, starting_at, walk
 
+STARTING = {"loss": {"repeats"}}  # settings that a range compares by the value that the search starts from
+
 
 def ranges(space):
     """Returns every (name, range), alternatives one by one."""
@@ -47,7 +49,8 @@ def test_a_range_depends_on_known_settings_that_come_before(model):
     for name, alternatives in space.items():
         for _, declared in ranges({name: alternatives}):
             assert set(declared.when) <= all_settings
-            assert not set(declared.when) & set(space) - before, f"{name} stands above the setting it depends on"
+            below = set(declared.when) & set(space) - before
+            assert below <= STARTING.get(name, set()), f"{name} stands above the setting it depends on"
         before.add(name)
 
 
@@ -132,3 +135,18 @@ def test_a_start_outside_of_the_space_widens_it():
     for name, value in {"rate": 0.0, "dropout": None, "rows": 8.5}.items():
         with pytest.raises(InputError, match=f"{name}={value}: .*fix it with settings={{'{name}': {value}}}"):
             starting_at(space, {**start, name: value})
+
+
+def test_a_search_that_starts_from_repeats_keeps_the_loss_that_learns_them():
+    """Every setting that is drawn can be trained together."""
+    space, rng = training.space_of("gru4rec"), np.random.default_rng(0)
+
+    def draw(name, range_):
+        return range_.options[rng.integers(len(range_.options))] if isinstance(range_, Choice) else range_.low
+
+    for given in ({"repeats": True}, {"loss": "bpr_max"}, {}):
+        settings, free = training.settings_of("gru4rec", given), {n: r for n, r in space.items() if n not in given}
+        found = [{**settings, **walk(free, settings, draw)} for _ in range(60)]
+        assert all(one["loss"] == "cross_entropy" for one in found if one["repeats"])
+        assert not any(one["repeats"] and one["label_smoothing"] > 0 for one in found)
+        assert any(one["repeats"] for one in found) == (given != {"loss": "bpr_max"})

@@ -137,7 +137,7 @@ def test_a_configuration_holds_all_of_it():
             {"context": ["devise"]},
             r"context: 'devise' must be one of device, times_seen, gap, .*did you mean 'device'",
         ),
-        ({"context": ["weather"]}, "prepare the log with --context weather"),
+        ({"context": ["weather"]}, "prepare the log with context='weather'"),
         ({"request": ["event"]}, r"request: 'event' must be one of"),
         ({"context": [3]}, r"context=\[3\]: must be a list of names"),
         ({"context": ["device", "device"]}, "must name each column once"),
@@ -162,7 +162,7 @@ def test_the_type_of_the_event_to_be_predicted_is_no_request():
 
 def test_a_newer_log_must_have_the_columns():
     context = learned(log_of(device=objects(*"abcabc"), price=np.arange(6.0)), ["device", "price"])
-    with pytest.raises(InputError, match="no column 'device', which the model reads: prepare it with --context device"):
+    with pytest.raises(InputError, match="no column 'device', which the model reads: prepare it with context='device'"):
         log_of(price=np.arange(6.0)).encoded(context)
     with pytest.raises(InputError, match="column 'price' must hold numbers, as in training: .*cheap"):
         log_of(device=objects(*"abcabc"), price=objects("1", "2.5", "cheap", None, "", "3")).encoded(context)
@@ -210,5 +210,5 @@ def test_of_a_data_set(tmp_path):
     assert (context.context, context.request, context.time_zone) == (("device", "hour"), ("gap",), "Asia/Tokyo")
     assert trs.Context.of(data, ["device"], time_zone="Europe/Berlin").time_zone == "Europe/Berlin"
     assert set(data.test.encoded(context)) == {"context/device", "context/hour", "request/gap"}
-    with pytest.raises(InputError, match="--time-zone Moon/Base: must be the name of a time zone"):
+    with pytest.raises(InputError, match="time_zone='Moon/Base': must be the name of a time zone"):
         trs.prepare(tmp_path / "log.csv", tmp_path / "other", time_zone="Moon/Base", **options)

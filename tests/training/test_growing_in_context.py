@@ -33,7 +33,7 @@ def test_codes_stay_as_they_were_learned():
         np.testing.assert_array_equal(grown.event_input.table, model.event_input.table)
         training.fit(grown, newer, settings)
     assert newer.items.context_log.learn(["device"]).columns["device"].values == ("pc", "watch")
-    with pytest.raises(InputError, match="no column 'device', which the model reads: prepare it with --context device"):
+    with pytest.raises(InputError, match="no column 'device', which the model reads: prepare it with context='device'"):
         training.fit(model, data_of(log, None), settings)
 
 

@@ -124,7 +124,7 @@ def test_overwrite_starts_afresh(data, broken):
 def test_a_training_that_replaces_a_run_can_be_resumed(data, broken):
     broken.mkdir()
     (broken / "run.json").write_text("{}")
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(InputError, match="overwrite=True"):
         training.train(data, "gru4rec", broken, TINY, **OPTIONS)
     seen = Seen()
     training.train(data, "gru4rec", broken, TINY, **OPTIONS, overwrite=True, resume=True, callbacks=[seen])

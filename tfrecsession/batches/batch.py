@@ -9,7 +9,7 @@ A batch is a flat dict of arrays or tensors, each `[rows, steps]`:
     user          int32, the user
     context/NAME  a column of the log, of the input event: int32 codes or float32, see `sessions.context.Context`
     request/NAME  a column of the event to be predicted, as far as it is known when the recommendation is requested
-    weight        float32, how much the target counts
+    weight        float32, how much the target counts; 0 where there is none
 
 Sessions stand end to end in a row. The targets of a batch are int32 of the same shape, 0 where there is none.
 """
@@ -69,7 +69,7 @@ def batch_of(items, position, segment, visit=None, columns: dict | None = None) 
 
     Args:
         items, position, segment, visit: see the module; `visit=None` for sessions that stand alone.
-        columns: "context/NAME" or "request/NAME" -> values.
+        columns: "context/NAME", "request/NAME" or "weight" -> values.
     """
     batch = {"items": items, "position": position, "segment": segment}
     if visit is not None:
@@ -77,22 +77,24 @@ def batch_of(items, position, segment, visit=None, columns: dict | None = None) 
     return {**batch, **(columns or {})}
 
 
-def dtypes(visits: bool = False, context=None) -> dict[str, type]:
+def dtypes(visits: bool = False, context=None, weighted: bool = False) -> dict[str, type]:
     """Returns the keys of a batch, in their order, and their NumPy types.
 
     Args:
         visits: whether it has the key `visit`.
         context: the `Context` of its columns; None: it has none.
+        weighted: whether it has the key `weight`.
     """
     keys = dict.fromkeys(batch_of(None, None, None, True if visits else None), np.int32)
-    return keys | {key: column.dtype for key, column in (context.keys if context else {}).items()}
+    keys |= {key: column.dtype for key, column in (context.keys if context else {}).items()}
+    return keys | ({"weight": np.float32} if weighted else {})
 
 
-def spec(shape: tuple, visits: bool = False, context=None):
+def spec(shape: tuple, visits: bool = False, context=None, weighted: bool = False):
     """Returns the TensorSpecs of a batch and of its int32 targets, of `shape` each; the rest as in `dtypes`."""
     import tensorflow as tf  # reading a data set does not need it
 
-    batch = {key: tf.TensorSpec(shape, tf.as_dtype(dtype)) for key, dtype in dtypes(visits, context).items()}
+    batch = {key: tf.TensorSpec(shape, tf.as_dtype(dtype)) for key, dtype in dtypes(visits, context, weighted).items()}
     return batch, tf.TensorSpec(shape, tf.int32)
 
 

@@ -18,21 +18,40 @@ def known_events(sessions: Sessions) -> tuple[np.ndarray, np.ndarray]:
     return sessions.values[known], before[sessions.offsets]
 
 
-def session_items(sessions: Sessions, size: int):
-    """Counts every item in every session: SciPy CSR float32 [sessions, size], ids rising in a row."""
+def session_items(sessions: Sessions, size: int, targets: bool = False):
+    """Counts every item in every session: SciPy CSR float32 [sessions, size], ids rising in a row.
+
+    A weighted event counts so many times. With `targets` only the target events count, by the weight of their session
+    too: the product of the transposed counts of all events and of those is the weighted co-occurrence.
+    """
     values, offsets = known_events(sessions)
-    counts = sparse.csr_matrix((np.ones(len(values), np.float32), values, offsets), (len(sessions), size))
+    counted = np.ones(len(values), np.float32)
+    if sessions.weights is not None:
+        weights = sessions.weights.example if targets else sessions.weights.event
+        counted = weights[sessions.values > 1].astype(np.float32)
+    counts = sparse.csr_matrix((counted, values, offsets), (len(sessions), size))
     counts.sum_duplicates()
+    counts.eliminate_zeros()
     return counts
+
+
+def supports(sessions: Sessions, size: int, targets: bool = False) -> np.ndarray:
+    """float64 [size]: the events of every item, by their weights; with `targets` of the target events alone."""
+    weights = None
+    if sessions.weights is not None:
+        weights = sessions.weights.example if targets else sessions.weights.event * sessions.weights.session
+    return np.bincount(sessions.values, weights, minlength=size) * (np.arange(size) > 1)
 
 
 def successions(sessions: Sessions, size: int, weights: np.ndarray):
     """Sums weights over the ordered pairs of items in a session: SciPy CSR float64 [size, size].
 
     Entry (a, b) is the sum of weights[distance - 1] over all pairs of an event a and a later event b of one session
-    that are 1 to len(weights) events apart. Events of unknown items are removed before distances are counted.
+    that are 1 to len(weights) events apart. Events of unknown items are removed before distances are counted. In
+    weighted sessions a pair counts as much as its later event, the target.
     """
     values, offsets = known_events(sessions)
+    example = None if sessions.weights is None else sessions.weights.example[sessions.values > 1]
     session = np.repeat(np.arange(len(sessions)), np.diff(offsets))
     total = sparse.csr_matrix((size, size))
     for distance, weight in enumerate(weights, 1):
@@ -40,7 +59,9 @@ def successions(sessions: Sessions, size: int, weights: np.ndarray):
         if not len(first):
             break  # no session is longer
         pairs = (values[first], values[first + distance])
-        total = total + sparse.csr_matrix((np.full(len(first), weight), pairs), (size, size))
+        each = np.full(len(first), weight) if example is None else weight * example[first + distance]
+        total = total + sparse.csr_matrix((each, pairs), (size, size))
+    total.eliminate_zeros()
     return total
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cached_property
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrecsession.batches.event_weights import Weighing, Weights
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.context import Context, ContextLog
 from tfrecsession.sessions.statistics import Statistics
@@ -29,7 +32,10 @@ class Sessions:
         role: "train", "validation" or "test".
         timed: whether the log has times; otherwise its events are in order, and `times` numbers the rows of a file.
         earlier: the splits before this one, oldest first, with the earlier sessions of its users.
+        weighing: how its events are weighed, see `weighted`; None: each counts once.
     """
+
+    weighing: Weighing | None = None
 
     def __init__(self, arrays: SessionArrays, role: str, timed: bool = True, earlier: tuple[Sessions, ...] = ()):
         self.arrays = arrays
@@ -37,7 +43,7 @@ class Sessions:
         self.role = role
         self.timed = timed
         self.earlier = tuple(earlier)
-        self._encoded = None
+        self._encoded = self._weights = None
 
     @property
     def values(self) -> np.ndarray:
@@ -87,6 +93,49 @@ class Sessions:
             self._encoded = context, context.encode(self.column, names, self.offsets, self.timed)
         return self._encoded[1]
 
+    def weighted(
+        self,
+        event_weights: Mapping[str, float] | None = None,
+        *,
+        weight: str | None = None,
+        session_decay: float | None = None,
+        target_events: Iterable[str] | None = None,
+    ) -> Sessions:
+        """Returns this split with weights of its events, for `model.fit`.
+
+            model.fit(data.train.weighted({"purchase": 5, "cart": 2}, session_decay=30))
+
+        A training example counts as much as its target, the event to be predicted; all events stay inputs. The weights
+        of the arguments are multiplied. They replace earlier ones. The key `weight` of the batches holds them; an event
+        of weight 0 is no target. The guide has a table of the models that honour them.
+
+        Args:
+            event_weights: event type -> weight; other types count 1.
+            weight: a column of numbers of at least 0, such as a dwell time.
+            session_decay: days after which a session counts 1/e: exp(-age / session_decay). The age is the time from
+                the session's last event to the last one of the split.
+            target_events: the event types that are targets; None: all.
+
+        Raises:
+            InputError: an argument of another form, an event type or a column that the split does not have, or a weight
+                that is below 0 or missing.
+        """
+        if all(value is None for value in (event_weights, weight, session_decay, target_events)):
+            return self if self.weighing is None else self._with(None)
+        return self._with(Weighing(event_weights, weight, session_decay, target_events).bound(self))
+
+    def _with(self, weighing: Weighing | None) -> Sessions:
+        found = copy.copy(self)
+        found.weighing, found._weights = weighing, None
+        return found
+
+    @property
+    def weights(self) -> Weights | None:
+        """The weights of the events, computed at their first use; None: each counts once."""
+        if self.weighing is not None and self._weights is None:
+            self._weights = self.weighing.weights(self.column, self.offsets)
+        return self._weights
+
     def only(self, kept: np.ndarray) -> Sessions:
         """Selects the sessions where `kept`, bool [sessions], is true; the `earlier` splits stay whole."""
         lengths = np.diff(self.offsets)
@@ -98,7 +147,7 @@ class Sessions:
             columns[name] = column[kept_events if len(column) == len(kept_events) else kept]
         offsets = np.concatenate([[0], np.cumsum(lengths[kept])])
         arrays = SessionArrays(self.items, self.values[kept_events], offsets, columns)
-        return Sessions(arrays, self.role, self.timed, self.earlier)
+        return Sessions(arrays, self.role, self.timed, self.earlier)._with(self.weighing)
 
     def batches(
         self,
@@ -157,11 +206,15 @@ class Sessions:
             if not hasattr(self.arrays, "read_shard"):
                 raise InputError(f"memory={memory!r}: must be left out: these sessions are in memory already")
             options |= {"one_target": one_target, "shard": shard, "context": context, "timed": self.timed}
+            options["weighing"] = self.weighing
             dataset = streamed(self.arrays, memory, rows, steps, **options)
         elif by_user:
             dataset = self._batches_by_user(rows, steps, carry, one_target, every_event, by_user, context, options)
         else:
-            encoded = datasets.Encoded(context, self.encoded(context))
+            columns = self.encoded(context)
+            if self.weighing is not None:
+                columns = {**columns, "weight": self.weights.example.astype(np.float32)}
+            encoded = datasets.Encoded(context, columns)
             if every_event:
                 dataset = datasets.every_event(self.values, self.offsets, one_target=one_target, encoded=encoded)
             elif carry:
@@ -186,7 +239,11 @@ class Sessions:
         if one_target:
             raise InputError("by_user, one_target: must not both be set: a prefix by itself has no earlier sessions")
         users = UserSequences.of(self, self.earlier if every_event else (), joined=by_user == "joined")
-        encoded = datasets.Encoded(context, users.encoded(context))
+        columns = users.encoded(context)
+        if self.weighing is not None:
+            weights = self.weights.example.astype(np.float32)
+            columns["weight"] = np.where(users.event >= 0, weights[users.event], np.float32(0))
+        encoded = datasets.Encoded(context, columns)
         if every_event:
             return datasets.every_event_of_users(users, encoded=encoded)
         if users.overlapping:
@@ -283,7 +340,8 @@ def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0,
     Args:
         items, sessions, seed, days: arguments of the shop.
         options: further arguments of the shop (`users`, `loyal`, `follow`, ..., see `events.shop.shop.Shop`) and of
-            `prepare` (`drop_repeats`, `min_item_support`, `test_span`, ...).
+            `prepare` (`drop_repeats`, `min_item_support`, `test_span`, ...). `context=True` is the shop's context law,
+            with the columns `event` and `device`; names in `context` are those of `prepare`.
 
     Raises:
         InputError: an unknown option, or a value out of range.
@@ -297,7 +355,13 @@ def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0,
         nearest = get_close_matches(name, known, 1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         raise InputError(f"{name}={options[name]!r}: must be an argument of the shop or of prepare{hint}")
-    shop_options = {name: options.pop(name) for name in of_shop & options.keys()}
+    if isinstance(options.get("context"), bool):  # the shop's; names of columns are an option of prepare
+        context = options.pop("context")
+        options = {**({"context": "device", "event": "event"} if context else {}), **options}
+        shop_options = {"context": context}
+    else:
+        shop_options = {}
+    shop_options |= {name: options.pop(name) for name in (of_shop - {"context"}) & options.keys()}
     shop = Shop(items=items, sessions=sessions, seed=seed, days=days, **shop_options)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "shop"

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfrecsession.batches import lanes, layout
 from tfrecsession.batches.batch import spec
 from tfrecsession.batches.epochs import Batches, ahead, in_epochs
+from tfrecsession.batches.event_weights import ZERO
 from tfrecsession.batches.packing import pack, rows_needed
 from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.errors import InputError
@@ -19,10 +20,21 @@ NOTHING = "no session has two events or more: there is nothing to train on"
 
 
 class Encoded(NamedTuple):
-    """The context of the events of a log: a `Context`, and "context/NAME" or "request/NAME" -> values [events]."""
+    """The columns of the events of a log: a `Context`, and the key of a batch -> values [events].
+
+    The keys are "context/NAME", "request/NAME" and, of weighted events, "weight".
+    """
 
     context: object = None
     columns: dict = {}
+
+    @property
+    def weighted(self) -> bool:
+        return "weight" in self.columns
+
+    def spec(self, shape: tuple, visits: bool = False):
+        """Returns the specs of a batch and its targets, see `batch.spec`."""
+        return spec(shape, visits, self.context, self.weighted)
 
 
 NONE = Encoded()
@@ -50,13 +62,16 @@ def packed(
         shuffle: whether to mix sessions and rows, differently in each epoch, always the same under one `seed`.
         long: how to shorten a session of more than `steps` steps: "newest" keeps its last ones, "split" cuts it up.
         one_target: whether to lay out every prefix of every session by itself, with one target after its last step.
-        encoded: the context of the events.
+        encoded: the context and the weights of the events.
 
     Raises:
         InputError: a shape or `long` that is not allowed, or no session has a target.
     """
     pieces = cutting(rows, steps, long, one_target)(offsets, steps)
     _check_not_empty(pieces)
+    if encoded.weighted:
+        pieces = layout.with_targets(pieces, encoded.columns["weight"], one_target)
+        _check_not_empty(pieces, ZERO)
     layout_of = partial(layout.packed_rows, values, pieces, last_only=one_target)
     return _dealt(pieces, layout_of, rows, steps, shuffle, seed, encoded=encoded)
 
@@ -168,9 +183,9 @@ def _once(layouts, events: int, visits: bool = False, encoded: Encoded = NONE) -
 
     def elements():
         for laid in layouts():
-            yield laid.batch_with(encoded.columns), laid.targets
+            yield laid.element_with(encoded.columns)
 
-    signature = spec((None, None), visits, encoded.context)
+    signature = encoded.spec((None, None), visits)
     dataset = tf.data.Dataset.from_generator(elements, output_signature=signature)
     if events < 10_000_000:  # known for the progress bar where counting is cheap
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(sum(1 for _ in layouts())))
@@ -202,10 +217,10 @@ def _dealt(
             full = -(-(end - begin) // rows) * rows
             laid = layout_of(packing, begin, end, steps, full)
             shape = (full // rows, rows, steps)
-            batch = laid.batch_with(encoded.columns)
-            yield {name: array.reshape(shape) for name, array in batch.items()}, laid.targets.reshape(shape)
+            batch, targets = laid.element_with(encoded.columns)
+            yield {name: array.reshape(shape) for name, array in batch.items()}, targets.reshape(shape)
 
-    return in_epochs(chunks, spec((None, rows, steps), visits, encoded.context), batches, chunk)
+    return in_epochs(chunks, encoded.spec((None, rows, steps), visits), batches, chunk)
 
 
 def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False, encoded: Encoded = NONE):
@@ -219,18 +234,19 @@ def _in_lanes(windows, total: int, rows: int, steps: int, visits: bool = False, 
     def chunks(epoch, first):
         for window, laid in enumerate(windows(epoch, first, chunk * steps), first):
             count = min(batches - window * chunk, chunk)
+            batch, targets = laid.element_with(encoded.columns)
             stacked = {
                 name: array.reshape(rows, -1, steps).transpose(1, 0, 2)[:count]
-                for name, array in (*laid.batch_with(encoded.columns).items(), ("targets", laid.targets))
+                for name, array in (*batch.items(), ("targets", targets))
             }
             yield stacked, stacked.pop("targets")
 
-    return in_epochs(chunks, spec((None, rows, steps), visits, encoded.context), batches, chunk)
+    return in_epochs(chunks, encoded.spec((None, rows, steps), visits), batches, chunk)
 
 
-def _check_not_empty(pieces: layout.Pieces) -> None:
+def _check_not_empty(pieces: layout.Pieces, message: str = NOTHING) -> None:
     if not len(pieces.lengths):
-        raise InputError(NOTHING)
+        raise InputError(message)
 
 
 def _check_shape(rows: int, steps: int) -> None:

@@ -48,6 +48,7 @@ class Interactions:
         duplicates: str = "sum",
         people: str = "user",
         scale: tuple[float, float] | None = None,
+        event_weights: np.ndarray | None = None,
     ) -> Interactions:
         """Collects the events of every user; unknown items are skipped.
 
@@ -59,6 +60,7 @@ class Interactions:
             people: the column that names the users, one value per session. A session without a name, and every session
                 of a log without users, is a user of its own, called "session:" and its name.
             scale: the (lowest, highest) `value` allowed, for known and unknown items; None: any.
+            event_weights: float [events], by which the weights are multiplied; None: 1.
 
         Raises:
             InputError: a column that is missing, not numeric, not finite or outside of the scale, or an unknown value
@@ -78,6 +80,8 @@ class Interactions:
                 return f"is event {index} of session {session + 1}, of {users[of_session[session]]!r}, on {item!r}"
 
             check_scale(weights, scale, where, value)
+        if event_weights is not None:
+            weights = weights * event_weights
         known = items >= FIRST
         user = np.repeat(of_session, np.diff(sessions.offsets))[known]
         key = user * sessions.items.size + items[known]

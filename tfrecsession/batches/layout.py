@@ -41,16 +41,21 @@ class Layout(NamedTuple):
         """Returns the batch with columns of the events.
 
         Args:
-            columns: "context/NAME" or "request/NAME" -> [events], the value of each event itself. The one is read from
-                the input event of a step, the other from its target; without one it is missing: 0, or NaN.
+            columns: "context/NAME", "request/NAME" or "weight" -> [events], the value of each event itself. Context is
+                read from the input event of a step, the others from its target; without one it is missing: 0, or NaN.
         """
         read = {}
         for key, values in columns.items():
-            of_request = key.startswith("request/")
-            index, has = (self.event, self.targets > 0) if of_request else (self.source, self.segment > 0)
-            missing = values.dtype.type(np.nan if values.dtype.kind == "f" else 0)
+            of_target = not key.startswith("context/")
+            index, has = (self.event, self.targets > 0) if of_target else (self.source, self.segment > 0)
+            missing = values.dtype.type(np.nan if values.dtype.kind == "f" and key != "weight" else 0)
             read[key] = np.where(has, values[index], missing) if len(values) else np.full(has.shape, missing)
         return batch_of(self.items, self.position, self.segment, self.visit, read)
+
+    def element_with(self, columns: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Returns the batch, as `batch_with` does, and the targets; an event of weight 0 is no target."""
+        batch = self.batch_with(columns)
+        return batch, np.where(batch["weight"] > 0, self.targets, 0) if "weight" in batch else self.targets
 
 
 def whole(offsets: np.ndarray) -> Pieces:
@@ -82,6 +87,15 @@ def prefixes(offsets: np.ndarray, steps: int | None = None) -> Pieces:
     upto = ranges(np.ones_like(lengths), lengths)  # 1, 2, ... in every session
     cut = upto if steps is None else np.minimum(upto, steps)
     return Pieces(np.repeat(starts, lengths) + upto - cut, cut)
+
+
+def with_targets(pieces: Pieces, weight: np.ndarray, last_only: bool = False) -> Pieces:
+    """Returns the pieces with a target of weight above 0; weight: float [events]."""
+    starts, lengths = pieces
+    before = np.concatenate([[0], np.cumsum(weight > 0)])
+    end = starts + lengths + 1
+    kept = before[end] > before[end - 1 if last_only else starts + 1]
+    return Pieces(starts[kept], lengths[kept])
 
 
 def packed_rows(

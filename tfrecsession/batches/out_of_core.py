@@ -43,6 +43,7 @@ def streamed(
     shard: tuple[int, int] = (0, 1),
     context=None,
     timed: bool = True,
+    weighing=None,
 ) -> tf.data.Dataset:
     """Returns batches as `datasets.packed` does, every session once an epoch, from files.
 
@@ -57,13 +58,14 @@ def streamed(
             worker with less data gets empty ones at the end. The joint batches of n workers differ from those of one.
         context: the `Context` of the batches; a column of it takes 4 bytes an event.
         timed: whether the log has times.
+        weighing: the `Weighing` of the events; the weight takes 4 bytes an event.
 
     Raises:
         InputError: `memory` is too little for the largest shard (the message names the minimum), a file is missing or
             damaged, or there are fewer shards than workers.
     """
     cut = datasets.cutting(rows, steps, long, one_target)
-    stream = _Stream(arrays, bytes_of(memory), steps, cut, shuffle, seed, one_target, context, timed)
+    stream = _Stream(arrays, bytes_of(memory), steps, cut, shuffle, seed, one_target, context, timed, weighing)
     return stream.batches(rows, *shard)
 
 
@@ -73,7 +75,7 @@ class _Shard(NamedTuple):
     events: int
     pieces: int
     rows: int
-    columns: int = 0  # of context
+    columns: int = 0  # of context, and the weight
 
     @property
     def held(self) -> int:
@@ -93,7 +95,7 @@ class _Window(NamedTuple):
     pieces: layout.Pieces  # int32 [pieces], row by row
     splits: np.ndarray  # int64 [rows + 1]
     order: np.ndarray  # int64 [rows]
-    columns: dict[str, np.ndarray]  # the context of the events, [events] each
+    columns: dict[str, np.ndarray]  # the context and the weight of the events, [events] each
 
     def ordered_rows(self, first: int, last: int, steps: int, last_only: bool) -> layout.Layout:
         """Lays out the rows `order[first:last]`."""
@@ -113,22 +115,24 @@ class _Stream:
         shuffle: bool,
         seed: int,
         last_only: bool,
-        context,
-        timed: bool,
+        context=None,
+        timed: bool = True,
+        weighing=None,
     ):
         self.arrays, self.steps, self.cut = arrays, steps, cut
         self.shuffle, self.seed, self.last_only = shuffle, seed, last_only
-        self.context, self.timed = context, timed
-        columns = len(context.keys) if context else 0
-        self.shards = []
+        self.context, self.timed, self.weighing = context, timed, weighing
+        columns = (len(context.keys) if context else 0) + (weighing is not None)
+        self.shards, first = [], 0
         for part, group in arrays.shards:
             values, offsets = arrays.read_shard(part, group)
-            pieces = cut(offsets, steps)
+            pieces = self._cut(offsets, self._weights(part, group, offsets, first))
+            first += len(offsets) - 1
             rows = rows_needed(pieces.lengths, steps)
             self.shards.append(_Shard(part, group, len(values), len(pieces.lengths), rows, columns))
         arrays.check_events(sum(shard.events for shard in self.shards))
         if not sum(shard.rows for shard in self.shards):
-            raise InputError(datasets.NOTHING)
+            raise InputError(datasets.NOTHING if weighing is None else datasets.ZERO)
         reading = max(shard.read for shard in self.shards)
         least = reading + 2 * max(shard.held for shard in self.shards)
         if memory < least:
@@ -161,7 +165,7 @@ class _Stream:
                 )
             return self.batches(rows // workers, worker, workers)
 
-        return in_epochs(chunks, spec((None, rows, self.steps), False, self.context), number, chunk, of_worker)
+        return in_epochs(chunks, self._kinds(spec, (None, rows, self.steps)), number, chunk, of_worker)
 
     def _dealt(self, count: int) -> list[list[_Shard]]:
         """Returns the shards of each worker, balanced by rows: the largest first, to the worker with the fewest."""
@@ -188,14 +192,15 @@ class _Stream:
             while first < len(window.order):
                 last = min(first + size - at % size, len(window.order))
                 laid = window.ordered_rows(first, last, self.steps, self.last_only)
-                held.append({**laid.batch_with(window.columns), "targets": laid.targets})
+                batch, targets = laid.element_with(window.columns)
+                held.append({**batch, "targets": targets})
                 first, at = last, at + last - first
                 if at % size == 0:
                     yield stacked()
             del window  # before the window after the next one is read
         while held or at < batches * rows:
             shape = min(size - at % size, batches * rows - at), self.steps
-            kinds = {**dtypes(False, self.context), "targets": np.int32}
+            kinds = {**self._kinds(dtypes), "targets": np.int32}
             held.append({name: np.zeros(shape, kind) for name, kind in kinds.items()})
             at += shape[0]
             yield stacked()
@@ -234,8 +239,9 @@ class _Stream:
         values = np.empty(sum(shard.events for shard in shards), np.int32)
         starts, lengths = np.empty((2, sum(shard.pieces for shard in shards)), np.int32)
         splits = np.zeros(sum(shard.rows for shard in shards) + 1, np.int64)
-        keys = self.context.keys if self.context else {}
-        columns = {key: np.empty(len(values), column.dtype) for key, column in keys.items()}
+        kinds = {key: column.dtype for key, column in self.context.keys.items()} if self.context else {}
+        kinds |= {"weight": np.float32} if self.weighing else {}
+        columns = {key: np.empty(len(values), kind) for key, kind in kinds.items()}
         event = piece = row = 0
         for shard in shards:
             read, pieces, encoded = self._read(shard.part, shard.group)
@@ -261,4 +267,26 @@ class _Stream:
                 return self.arrays.read_column(part, group, name)
 
             encoded = self.context.encode(read, self.arrays.columns, offsets, self.timed)
-        return values, self.cut(offsets, self.steps), encoded
+        weights = self._weights(part, group, offsets)
+        if weights is not None:
+            encoded["weight"] = weights
+        return values, self._cut(offsets, weights), encoded
+
+    def _cut(self, offsets: np.ndarray, weights: np.ndarray | None) -> layout.Pieces:
+        """Returns the pieces of a shard, of weighted events those with a target of weight above 0."""
+        pieces = self.cut(offsets, self.steps)
+        return pieces if weights is None else layout.with_targets(pieces, weights, self.last_only)
+
+    def _weights(self, part: Path, group: int, offsets: np.ndarray, first: int = 0) -> np.ndarray | None:
+        """Returns the weights of the events of a shard, float32 [events]; `first`: its first session, for errors."""
+        if self.weighing is None:
+            return None
+
+        def read(name):
+            return self.arrays.read_column(part, group, name)
+
+        return self.weighing.weights(read, offsets, first).example.astype(np.float32)
+
+    def _kinds(self, of, *shape):
+        """Returns what `batch.dtypes` or `batch.spec` returns of the batches."""
+        return of(*shape, visits=False, context=self.context, weighted=self.weighing is not None)

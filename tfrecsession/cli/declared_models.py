@@ -8,6 +8,8 @@ real classes: `declared_models` then imports them, which takes seconds and gives
 from __future__ import annotations
 
 import ast
+import builtins
+import contextlib
 import inspect
 from collections.abc import Mapping
 from functools import cache
@@ -21,7 +23,12 @@ from tfrecsession.recommender.settings import checked_name, defaults_of_class, s
 REGISTRY = "tfrecsession.models"
 LIGHT = ("tfrecsession.errors", "tfrecsession.recommender.learning", "tfrecsession.recommender.search_space")
 CLASSES = "tfrecsession.recommender.", "tfrecsession.models."  # modules whose classes are read, others are not needed
-BASE = {"learning": None, "search_space": {}, "log_defaults": {}}  # of a class that declares and inherits none
+BASE = {
+    "learning": None,
+    "search_space": {},
+    "log_defaults": {},
+    "weighs_events": False,
+}  # of a class that declares none
 
 
 @cache
@@ -79,6 +86,9 @@ def _declarations(module: str) -> dict:
             names |= {alias.asname or alias.name: imported.get(alias.name) for alias in node.names}
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             _assign(node, names)
+        elif isinstance(node, ast.FunctionDef):  # a declaration may call it, as a default that follows the log does
+            with contextlib.suppress(NameError):  # raised by a decorator or a default that needs the heavy imports
+                exec(compile(ast.Module([_annotated_by_nothing(node)], []), module, "exec"), names)
         elif isinstance(node, ast.ClassDef):
             names[node.name] = _class(node, names, module)
     return names
@@ -97,11 +107,18 @@ def _class(node: ast.ClassDef, names: dict, module: str) -> type:
     return type(node.name, bases, body)
 
 
-def _signature(function: ast.FunctionDef) -> ast.FunctionDef:
-    """Returns a function with the arguments of this one, without annotations, that does nothing."""
+def _annotated_by_nothing(function: ast.FunctionDef) -> ast.FunctionDef:
+    """Removes the annotations of a function, which may need the heavy imports."""
+    function.returns = None
     for argument in ast.walk(function.args):
         if isinstance(argument, ast.arg):
             argument.annotation = None
+    return function
+
+
+def _signature(function: ast.FunctionDef) -> ast.FunctionDef:
+    """Returns a function with the arguments of this one, without annotations, that does nothing."""
+    _annotated_by_nothing(function)
     return ast.FunctionDef(function.name, function.args, [ast.Pass()], [], type_params=[])
 
 
@@ -110,12 +127,20 @@ def _assign(node: ast.Assign | ast.AnnAssign, names: dict, into: dict | None = N
     scope = {**names, **(into or {})}
     target = _target(node)
     (names if into is None else into).pop(target, None)
-    used = {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}
+    used = _free_names(node.value)
     if used <= scope.keys() and all(scope[name] is not None for name in used):
         value = eval(compile(ast.Expression(node.value), target, "eval"), scope)
         (names if into is None else into)[target] = value
     elif target in BASE:
         raise InputError(f"{target}: cannot be read without its imports")
+
+
+def _free_names(expression: ast.expr) -> set[str]:
+    """Returns the names that must be known to evaluate an expression: no builtins, no variables of its own."""
+    names = [part for part in ast.walk(expression) if isinstance(part, ast.Name)]
+    own = {name.id for name in names if isinstance(name.ctx, ast.Store)}  # of comprehensions
+    own |= {part.arg for part in ast.walk(expression) if isinstance(part, ast.arg)}  # of lambdas
+    return {name.id for name in names} - own - set(dir(builtins))
 
 
 def _target(node: ast.Assign | ast.AnnAssign) -> str:

@@ -199,11 +199,12 @@ def _checked_training(options, grown: dict):
     `grown` gets the run to continue from.
     """
     from tfrecsession import batches, presets
+    from tfrecsession.recommender.settings import weights_of
     from tfrecsession.training.newest import check_finetuning
     from tfrecsession.training.refit import check_refit
     from tfrecsession.training.run_folder import check_other_run, open_run
 
-    lengths(options.k)
+    k = lengths(options.k)
     earlier_settings, defaults = {}, {}
     if options.earlier is not None:
         info = open_run(options.earlier).info
@@ -219,10 +220,10 @@ def _checked_training(options, grown: dict):
     if options.earlier is None and options.preset is None:  # others are complete
         chosen, defaults = declared_models.chosen_settings(options.model, given, data)
     defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
+    data.train.weighted(**weights_of(declared_models.declared(options.model), chosen))  # checks them
     check_finetuning(chosen, data, options.data_memory)
     if options.refit:
         check_refit(data, options.data_memory)
-    k = lengths(options.k, len(data.items))
     if options.data_memory is not None:
         from tfrecsession.sessions.options import bytes_of
 
@@ -255,6 +256,9 @@ def evaluate_command(commands, common):
     )
     command.add_argument("--k", default="5,10,20", metavar="K,K", help="list lengths to report (default: 5,10,20)")
     command.add_argument(
+        "--events", metavar="A,B", help="score only events of these types, e.g. purchase; all are input (default: all)"
+    )
+    command.add_argument(
         "--no-slices", action="store_true", help="skip the metrics by slice (position, history length, ...)"
     )
     command.set_defaults(run=evaluate)
@@ -267,6 +271,12 @@ def evaluate(options) -> None:
     run.check()
     k = lengths(options.k)
     data = run.data(options.data)
+    events = None
+    if options.events is not None:
+        from tfrecsession.batches.event_weights import check_types, event_types
+
+        events = event_types("events", options.events)
+        check_types(getattr(data, options.split), {"events": events})
 
     from tfrecsession import evaluation  # TensorFlow, after all checks
 
@@ -281,9 +291,11 @@ def evaluate(options) -> None:
             progress=True if screen.is_terminal else partial(tell, step),
             beyond_accuracy=True,
             slices=not options.no_slices,
+            events=events,
             earlier=[getattr(data, split) for split in before],
         )
     where = f"{scored.events:,} events of {scored.sessions:,} sessions of {options.split}"
+    where += "" if events is None else f", targets {', '.join(events)} only"
     screen.print(f"{options.run_folder}: {run.info['model']} on {where}", markup=False)
     screen.print(evaluation_table(scored))
     if options.split == "validation" and "refit" in run.info:
@@ -292,6 +304,8 @@ def evaluate(options) -> None:
         screen.print(slices_table(scored.slices))
     screen.print(f"{NOTES} Ranking took {scored.seconds:.1f} s.")
     result = result_of(run.info["model"], data, scored)
+    if events is not None:
+        result["event_types"] = list(events)
     write_json({**result, "split": options.split, "run": options.run_folder}, options.json)
 
 
@@ -533,16 +547,14 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def lengths(text: str, most: int | None = None) -> list[int]:
-    """Parses "5,10,20" into [5, 10, 20]; most: the size of the catalogue."""
+def lengths(text: str) -> list[int]:
+    """Parses "5,10,20" into [5, 10, 20]."""
     try:
         found = [int(part) for part in text.split(",")]
     except ValueError:
         found = []
     if not found or min(found) < 1:
         raise InputError(f"--k {text}: must be whole numbers from 1, e.g. --k 5,10,20")
-    if most is not None and max(found) > most:
-        raise InputError(f"--k {text}: must be at most {most:,}, the size of the catalogue")
     return found
 
 

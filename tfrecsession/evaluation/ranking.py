@@ -9,6 +9,7 @@ import numpy as np
 from rich.progress import Progress
 
 from tfrecsession.batches import Sessions, layout
+from tfrecsession.batches.event_weights import check_types, event_types, is_of_types
 from tfrecsession.batches.packing import ranges
 from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.errors import InputError
@@ -25,6 +26,7 @@ def evaluate(
     progress: bool | Callable[[float], None] = False,
     beyond_accuracy: bool = False,
     slices: bool = True,
+    events: Iterable[str] | None = None,
     earlier: Iterable[Sessions] | None = None,
     draws: int = 1000,
     seed: int = 0,
@@ -42,6 +44,7 @@ def evaluate(
             popularity, Gini, novelty (`metrics/beyond_accuracy.py` defines them). Takes longer, and
             4 * events * max(k) bytes.
         slices: also score subsets of the events (`trs.evaluation.slicings` defines them).
+        events: event types, such as ["purchase"]: only events of these are targets; all are input. None: all.
         earlier: the splits before this one. Models that remember users and the slice by history length need them.
             None: `sessions.earlier`, as the data set has them.
         draws: number of bootstrap draws for the intervals; 0: no intervals.
@@ -49,7 +52,7 @@ def evaluate(
 
     Raises:
         InputError: `model` or `sessions` is of another kind; the sessions have another vocabulary or no event to score,
-            no target was seen in training, or a k is not in 1..catalogue.
+            or not one of `events`, no target was seen in training, or a k is not in 1..catalogue.
     """
     check_model(model)
     _check_split(sessions)
@@ -57,12 +60,20 @@ def evaluate(
     k = _checked(model, k)
     values, offsets = sessions.values, sessions.offsets
     pieces = layout.whole(offsets)
-    events = ranges(pieces.starts, pieces.lengths) + 1
-    if not len(events):
+    event = ranges(pieces.starts, pieces.lengths) + 1
+    if not len(event):
         raise InputError(f"the {sessions.role} split has no event to score: prepare the data with a longer span for it")
-    if not (values[events] > 1).any():
+    if events is not None:
+        types = event_types("events", events)
+        check_types(sessions, {"events": types})
+        event = event[is_of_types(sessions, types)[event]]
+        if not len(event):
+            raise InputError(
+                f"events={list(types)!r}: the {sessions.role} split has no such event after the first of its session"
+            )
+    if not (values[event] > 1).any():
         raise InputError(
-            f"the {sessions.role} split has {len(events):,} events to score, but training has seen the item of none: "
+            f"the {sessions.role} split has {len(event):,} events to score, but training has seen the item of none: "
             "the splits come from different logs, or their item ids are written differently"
         )
     start = time.perf_counter()
@@ -75,24 +86,25 @@ def evaluate(
         if not sessions.timed and sessions.role != "train":  # row numbers restart: the split follows train
             columns.pop("context/times", None)
     alike = every if model.reads.users or columns else layout.first_alike(values, offsets)
-    scored = alike == every  # the others get the rank of the event that equals them
+    scored = np.zeros(len(values), bool)
+    scored[alike[event]] = True  # the others get the rank of the event that equals them
     number = np.cumsum(scored) - 1
     ranks = np.zeros(number[-1] + 1, np.int32)
     lists = np.zeros((len(ranks), max(k) if beyond_accuracy else 0), np.int32)
     with Progress(disable=progress is not True, transient=True) as bar:
-        task = bar.add_task(f"evaluating {model.name}", total=int(scored[events].sum()))
-        for batch, targets, event in _batches(model, sessions, earlier, scored, columns):
+        task = bar.add_task(f"evaluating {model.name}", total=int(scored.sum()))
+        for batch, targets, index in _batches(model, sessions, earlier, scored, columns):
             there = targets > 0
-            place = number[event[there]]
+            place = number[index[there]]
             ranks[place], lists[place] = model.target_ranks(batch, targets, lists.shape[1])
             bar.advance(task, int(there.sum()))
             if callable(progress):
                 progress(bar.tasks[0].completed / bar.tasks[0].total)
     seconds = time.perf_counter() - start
-    place = number[alike[events]]
+    place = number[alike[event]]
     found = measure(
         sessions,
-        events,
+        event,
         ranks[place],
         k,
         lists=lists[place] if beyond_accuracy else None,
@@ -110,7 +122,8 @@ def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray
     """Yields a batch, its targets, and the targets' indices among the events of the split, -1 where there is none."""
     if model.reads.users:
         sequences = UserSequences.of(sessions, earlier, joined=model.reads.users == "joined")
-        layouts, into = sequences.every_event(sequences.scored()), sequences.event
+        of_events = sequences.scored()
+        layouts, into = sequences.every_event(of_events & scored[sequences.event]), sequences.event
         if model.context:
             columns = sequences.encoded(model.context)
         else:
@@ -128,6 +141,11 @@ def _check_split(sessions) -> None:
         of_batches = isinstance(getattr(sessions, "sessions", None), Sessions)
         hint = ", without batches(...)" if of_batches else ""
         raise InputError(f"sessions: must be a split, such as data.test{hint}, not {type(sessions).__name__}")
+    if sessions.weighing is not None:
+        raise InputError(
+            "sessions: must be a split without weighted(...), every event counts once; choose some by events=[...], or "
+            "use model.evaluate(...) with weighted_metrics"
+        )
 
 
 def _checked(model: Recommender, k) -> tuple[int, ...]:

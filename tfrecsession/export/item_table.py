@@ -31,12 +31,15 @@ def write_item_table(items: Items, path: Path, content=None) -> None:
     Args:
         items: the catalogue.
         path: the file to write.
-        content: a table (pyarrow, pandas, a dict of columns) with the column `item`; None: `items.content`.
+        content: a table (pyarrow, pandas, a dict of columns) with the column `item`, or the path of one, see
+            `read_item_table`; None: `items.content`.
 
     Raises:
         InputError: `content` is not such a table, or has no title or image column.
     """
     given = content is not None
+    if isinstance(content, str | Path):
+        content = read_item_table(content)
     if given:
         content = content_table(content, "content")
         names = ", ".join(content.column_names)

@@ -7,12 +7,14 @@ from tfrecsession.layers.fold_in import FoldIn, first_of_its_session, fold_in
 from tfrecsession.layers.items.item_embedding import ItemEmbedding
 from tfrecsession.layers.items.item_tower import Combined, ItemTower
 from tfrecsession.layers.items.past_items import Past, mean_of
+from tfrecsession.layers.items.repeat_head import RepeatHead
 from tfrecsession.layers.items.user_embedding import UserEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
 from tfrecsession.layers.recurrent.discounted_mean import DiscountedMean
 from tfrecsession.layers.recurrent.linear_blocks import LinearBlocks
 from tfrecsession.layers.recurrent.linear_scan import linear_scan
 from tfrecsession.layers.recurrent.session_bidirectional import SessionBidirectional
+from tfrecsession.layers.recurrent.session_context_gru import SessionContextGRU
 from tfrecsession.layers.recurrent.session_gru import SessionGRU
 from tfrecsession.layers.recurrent.session_hierarchy import SessionHierarchy
 from tfrecsession.layers.recurrent.session_lru import SessionLRU
@@ -44,8 +46,10 @@ __all__ = [
     "LinearBlocks",
     "NeighbourTable",
     "Past",
+    "RepeatHead",
     "SessionAttention",
     "SessionBidirectional",
+    "SessionContextGRU",
     "SessionGRU",
     "SessionHierarchy",
     "SessionLSTM",

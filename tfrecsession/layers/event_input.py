@@ -23,6 +23,7 @@ class EventInput(keras.layers.Layer):
         multiply       x * (1 + C c)
         both           [x * (1 + C c) ; c], or with keep_width x * (1 + C c) + A c
         latent_cross   x * (1 + c), with c as wide as x
+        None           x; c is for other layers
 
     "concatenate", "multiply" and "both" are those of Smirnova and Vasile (arXiv 1706.07684), where the product is
     x * C c, which starts near zero; "latent_cross" is that of Beutel et al. (WSDM 2018). C and A begin with zeros and
@@ -33,7 +34,7 @@ class EventInput(keras.layers.Layer):
         columns: (name, codes, hidden) of each column: the count of its codes, 0 for a number, and the code of a value
             that dropout hides: 1, unknown, or 0, missing.
         side: "context" or "request", the keys of the batch that are read.
-        join: one of the four.
+        join: one of the four, or None.
         dropout: in training, the share of rows whose columns are all missing, and the share of columns whose values are
             hidden in a row.
         width: of c; None: follows the number of codes.
@@ -60,8 +61,8 @@ class EventInput(keras.layers.Layer):
         widths = [max(2, round(1.6 * codes**0.56)) for _, codes in self.coded]
         return self.width or min(WIDEST, sum(widths) + 2 * len(self.numbers))
 
-    def build(self, input_shape):
-        dim = int(input_shape[-1])
+    def build(self, vectors_shape, batch_shape=None):
+        dim = int(vectors_shape[-1])
         cross = self.join == "latent_cross"
         width = dim if cross else self.vector_width
         normal = keras.initializers.RandomNormal(stddev=0.01 if cross else 0.1)
@@ -85,18 +86,23 @@ class EventInput(keras.layers.Layer):
             self.projection = self.add_weight(name="projection", shape=(width, dim), initializer="zeros")  # A
         self.built = True
 
-    def call(self, vectors, batch, training=False):
+    def call(self, vectors, batch, training=False, return_context=False):
         """Joins context to vectors.
 
         Args:
             vectors: float [rows, steps, dim].
             batch: a batch with the columns of this side, int32 or float32 [rows, steps] each.
             training: whether dropout acts.
+            return_context: whether c, float [rows, steps, width], is returned too.
 
         Returns:
             float [rows, steps, dim], or with concatenation, unless `keep_width`, [rows, steps, dim + width].
         """
         c = self.encode(batch, training)  # (rows, steps, width)
+        joined = vectors if self.join is None else self._joined(vectors, c)
+        return (joined, c) if return_context else joined
+
+    def _joined(self, vectors, c):
         if self.join == "latent_cross":
             return vectors * (1 + c)
         if self.join in ("multiply", "both"):

@@ -5,7 +5,7 @@ from keras import ops
 
 from tfrecsession.errors import InputError
 from tfrecsession.losses.full_softmax import full_softmax
-from tfrecsession.losses.ranking_loss import RankingLoss, hide, mean_of_kept
+from tfrecsession.losses.ranking_loss import RankingLoss, hide, mean_of_kept, scores_of_negatives
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -47,6 +47,30 @@ class CrossEntropy(RankingLoss):
         mean = ops.sum(ops.cast(queries, "float32") * ops.mean(vectors[2:], axis=0), axis=-1)  # (n,)
         mean += 0.0 if biases is None else ops.mean(biases[2:])
         return losses + self.smoothing * (ops.cast(items.score_each(hidden, targets), "float32") - mean)
+
+    def log_probabilities(self, hidden, targets, items, negatives=None, score_dtype=None):
+        """Estimates the log of each target's share of the full softmax, for losses that mix it with other shares.
+
+            log p = r_i - log(exp(r_i) + sum_j exp(r_j - logq log n_j))
+
+        n_j is how often the item is expected in the draw. With logq=1 the sum is an unbiased estimate of all other
+        items, and the target, which is not sampled, stands for itself (arXiv 2507.09331). `losses` has the same
+        minimum, but its value depends on how often the target is sampled. `smoothing` takes no part.
+
+        Args:
+            hidden, targets, items, negatives, score_dtype: as in `losses`.
+
+        Returns:
+            float32 [n].
+        """
+        if negatives is None:
+            vectors, biases = items.all_vectors()
+            return -full_softmax(ops.cast(items.query(hidden), items.compute_dtype), vectors, targets, biases)
+        drawn = negatives.draw(targets)
+        positive = ops.cast(items.score_each(hidden, targets), "float32")
+        shift = -self.logq * negatives.log_expected(drawn, targets) if self.logq else None
+        scores, keep = scores_of_negatives(self, hidden, targets, drawn, items, negatives, shift, score_dtype)
+        return -ops.softplus(log_sum_exp(hide(scores, keep), positive))
 
     def compare(self, positive, negatives, keep=None):
         positive = ops.cast(positive, "float32")

@@ -147,12 +147,25 @@ def sampled_losses(loss, hidden, targets, drawn, items, negatives, score_dtype=N
         of_targets, of_drawn = negatives.log_q(targets, drawn)
         positive -= loss.logq * of_targets
         shift = -loss.logq * of_drawn
+    scores = scores_of_negatives(loss, hidden, targets, drawn, items, negatives, shift, score_dtype, hidden_cells)
+    return tf.cast(loss.compare(positive, *scores), tf.float32)
+
+
+def scores_of_negatives(
+    loss, hidden, targets, drawn, items, negatives, shift=None, score_dtype=None, hidden_cells=None
+):
+    """Returns the scores of the negatives that count, float32 [n, count], and `keep`, see `RankingLoss.compare`.
+
+    Args:
+        shift: float32 [count], added to the score of each negative; None: nothing.
+        loss, hidden, targets, drawn, items, negatives, score_dtype, hidden_cells: as in `sampled_losses`.
+    """
     negative = tf.cast(items.score(hidden, drawn, shift, score_dtype), tf.float32)
     hits = negatives.hits(targets, drawn)
     keep = negatives.keep(targets, drawn) if hits is None else Hits(hits)
     if hidden_cells is not None:
         keep = _hide_besides(keep, hidden_cells, tf.shape(negative))
-    return tf.cast(loss.compare(positive, *highest(negative, keep, loss.top)), tf.float32)
+    return highest(negative, keep, loss.top)
 
 
 def _hide_besides(keep, cells, shape):

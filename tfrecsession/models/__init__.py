@@ -17,6 +17,7 @@ from tfrecsession.models.neighbours.vstan import VSTAN
 from tfrecsession.models.popularity.popularity import Popularity
 from tfrecsession.models.popularity.random_order import Random
 from tfrecsession.models.popularity.session_popularity import SessionPopularity
+from tfrecsession.models.recurrent.contextual_gru import ContextualGRU
 from tfrecsession.models.recurrent.gru4rec import GRU4Rec
 from tfrecsession.models.recurrent.hrnn import HRNN
 from tfrecsession.models.recurrent.lru import LRU
@@ -55,6 +56,7 @@ MODELS = {
     "hrnn": HRNN,
     "min_gru": MinGRU,
     "lru": LRU,
+    "contextual_gru": ContextualGRU,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
 
@@ -84,6 +86,7 @@ __all__ = [
     "SASRec",
     "SLIST",
     "AssociationRules",
+    "ContextualGRU",
     "MarkovChain",
     "MatrixFactorization",
     "MinGRU",

@@ -82,27 +82,20 @@ class Mixture(Negatives):
         """Returns log P(a random column holds the item), where every sampler has a fixed count."""
         if self.count is None:
             raise InputError("ids: with InBatch the probability depends on the step's targets; call log_q instead")
-        return self._log_expected(ids, None) - ops.log(float(self.count))
+        return self.log_expected(ids, None) - ops.log(float(self.count))
 
     def log_weight(self, ids):
         return self.log_probability(ids)
 
     def log_q(self, targets, negatives):
         if self.correction == "pooled":
-            return self._log_expected(targets, targets), self._log_expected(negatives, targets)
+            return self.log_expected(targets, targets), self.log_expected(negatives, targets)
         target_sampler = next((part for part in self.draws if isinstance(part, InBatch)), self.draws[0])
         columns = zip(self.draws, self._split(negatives), strict=True)
         return target_sampler.log_weight(targets), ops.concatenate([part.log_weight(ids) for part, ids in columns])
 
-    def _log_expected(self, ids, targets):
-        """Returns the log of how many columns are expected to hold each id."""
-        parts = []
-        for part in self.draws:
-            count = (
-                part.count if part.count is not None else ops.maximum(ops.sum(ops.cast(targets > 1, "float32")), 1.0)
-            )
-            parts.append(part.log_probability(ids) + ops.log(ops.cast(count, "float32")))
-        return ops.logsumexp(ops.stack(parts), axis=0)
+    def log_expected(self, ids, targets=None):
+        return ops.logsumexp(ops.stack([part.log_expected(ids, targets) for part in self.draws]), axis=0)
 
     def _split(self, negatives):
         """Splits the columns by sampler."""

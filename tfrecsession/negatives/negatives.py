@@ -74,6 +74,14 @@ class Negatives(keras.layers.Layer):
         """Returns what logQ subtracts from the scores of targets [...] and of one draw [count]: float32 alike."""
         return self.log_probability(targets), self.log_probability(negatives)
 
+    def log_expected(self, ids, targets=None):
+        """Returns the log of how often each id is expected in a draw: ids int [...] -> float32 [...].
+
+        `targets` int [...] are the step's, for samplers that reuse them.
+        """
+        count = ops.maximum(ops.sum(ops.cast(targets > 1, "float32")), 1.0) if self.count is None else self.count
+        return self.log_probability(ids) + ops.log(ops.cast(count, "float32"))
+
     def keep(self, targets, negatives):
         """Returns which negatives count for which target: targets [...], negatives [count] -> bool [..., count].
 

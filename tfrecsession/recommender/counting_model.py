@@ -28,7 +28,7 @@ class CountingModel(Recommender):
 
         Args:
             x: `data.train`, or its batches.
-            *args, **kwargs: as in Keras; weights are refused.
+            *args, **kwargs: as in Keras; weights are refused, see `Sessions.weighted`.
 
         Raises:
             InputError: x is not a split, or `sample_weight` or `class_weight`.
@@ -49,11 +49,16 @@ class CountingModel(Recommender):
             if kwargs.get(name) is not None:
                 raise InputError(
                     f"{name}: must be None, {type(self).__name__} counts every event once; see its settings for "
-                    "weights of its own, and drop events from the log to leave them out"
+                    "weights of its own, `data.train.weighted(...)`, and drop events from the log to leave them out"
                 )
         sessions = x if isinstance(x, Sessions) else getattr(x, "sessions", None)
         if sessions is None:
             raise InputError(f"x: must be data.train or its batches, {type(self).__name__} counts whole sessions")
+        if sessions.weighing is not None and not self.weighs_events:
+            raise InputError(
+                f"x: must be data.train without weighted(...), {type(self).__name__} counts every event once; "
+                "networks, factorizations, rules, item_knn and popularity honour weights"
+            )
         return sessions
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):

@@ -27,7 +27,8 @@ class PairModel:
         """Trains like Keras' `fit`.
 
         Args:
-            x: `data.train`, its `Interactions`, or `batches.triples` of them.
+            x: `data.train`, its `Interactions`, or `batches.triples` of them. A pair of a split that is `weighted`
+                counts as much as the heaviest of its events.
             rows: pairs in a batch, where x is no dataset yet.
             seed: of the shuffling, likewise.
             callbacks: as in `Recommender.fit`.
@@ -55,6 +56,12 @@ class PairModel:
             if not hasattr(sessions, "offsets"):
                 raise InputError("x: must hold users and items, as in fit(data.train), to learn a factorization")
             self.check_vocabulary(sessions.items)
+            if sessions.weights is not None:
+                if sample_weight is not None:
+                    raise InputError("sample_weight: must be None beside data.train.weighted(...)")
+                sample_weight = self.pair_weights(sessions)
+                if not (sample_weight > 0).any():
+                    raise InputError("x: no event of a known item has a weight above 0: there is nothing to train on")
             duplicates = self.duplicates if self.rating else "sum"
             x = Interactions.of(sessions, value=self.rating, duplicates=duplicates, scale=self.scale)
         return triples(x, rows, seed=seed, sample_weight=sample_weight)
@@ -68,7 +75,14 @@ class PairModel:
         Their values are those of the whole log.
         """
         pairs = self.triples_of(sessions, settings["rows"], seed).interactions
-        return triples(pairs, settings["rows"], seed=seed, only=pairs.occurring(sessions, is_newest))
+        only, weights = pairs.occurring(sessions, is_newest), self.pair_weights(sessions)
+        return triples(pairs, settings["rows"], seed=seed, only=only, sample_weight=weights)
+
+    def pair_weights(self, sessions):
+        """Returns the weight of the heaviest event of every pair, float32 [pairs]; None: every pair counts once."""
+        if sessions.weights is None:
+            return None
+        return Interactions.of(sessions, duplicates="max", event_weights=sessions.weights.example).weights
 
     def take(self, interactions: Interactions) -> None:
         """Creates one row per user, or checks that the existing rows belong to these users."""

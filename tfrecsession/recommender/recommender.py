@@ -34,6 +34,7 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
     context = None  # the `Context` of these columns, where the model has learned one
     learning: Learning | None = None  # how it is trained by gradient; None: it is counted
     training_state = ()  # variables that training changes besides Keras' weights
+    weighs_events = False  # whether a counted model honours `Sessions.weighted`; those trained by gradient do
     fitted = False  # whether `fit` was called, also before the model was saved
     longest_history = 1000  # newest items of a history that an export reads by default
     search_space: dict = {}  # setting -> range for `tfrecsession tune`, see `tfrecsession.recommender.search_space`

@@ -9,8 +9,9 @@
 
 A range contains the setting's default: the search starts from the defaults. `when` maps other settings to the value,
 or the tuple of values, that they must have for this one to be searched; otherwise it keeps its value. The space is
-walked from its first line to its last, so a searched setting stands above those that depend on it. Where the range
-itself depends on another setting, a tuple gives alternatives of one type; the first that applies counts.
+walked from its first line to its last, so a searched setting stands above those that depend on it; one that stands
+below is compared by its starting value. Where the range itself depends on another setting, a tuple gives alternatives
+of one type; the first that applies counts.
 """
 
 from __future__ import annotations

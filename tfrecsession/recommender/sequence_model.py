@@ -12,9 +12,10 @@ import tensorflow as tf
 from tfrecsession.batches.epochs import input_errors_of
 from tfrecsession.errors import InputError
 from tfrecsession.layers.event_input import JOINS, EventInput
+from tfrecsession.layers.items.repeat_head import LARGEST_ID, RepeatHead
 from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
-from tfrecsession.recommender.arguments import check_choice, check_number, refuse
+from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
 from tfrecsession.recommender.in_context import context_of
 from tfrecsession.recommender.keras_contract import unpacked
 from tfrecsession.recommender.learning import Learning
@@ -50,6 +51,10 @@ class SequenceModel(Recommender):
             values, so that answers without context, or with a part of it, are good ones.
         normalize, temperature: whether items score by the cosine of state and item vector over a temperature, see
             `ItemEmbedding`.
+        repeats: whether a `RepeatHead` mixes the scores with the items of the session so far, for logs whose sessions
+            return to their items (`data.statistics` has the share). Scores are then log probabilities, and the loss
+            must be `CrossEntropy` without smoothing.
+        repeat_window: the newest events of the session that can be repeated.
     """
 
     learning = Learning(
@@ -70,13 +75,17 @@ class SequenceModel(Recommender):
             "context_dropout": 0.1,
             "normalize": False,
             "temperature": 0.07,
+            "repeats": False,
+            "repeat_window": 64,
         },
         space={
             "normalize": Choice(False, True),
             "temperature": Float(0.03, 0.3, log=True, when={"normalize": True}),
-            "loss": Choice("cross_entropy", *MAXIMAL, "gbce", when={"sampler": POPULAR}),
+            # not where `repeats` is given as True: only cross-entropy can learn it
+            "loss": Choice("cross_entropy", *MAXIMAL, "gbce", when={"sampler": POPULAR, "repeats": False}),
             "logq": Float(0.0, 1.0, when={"loss": "cross_entropy", "sampler": POPULAR}),
-            "label_smoothing": Float(0.0, 0.2, when={"loss": "cross_entropy"}),
+            "repeats": Choice(False, True, when={"loss": "cross_entropy"}),
+            "label_smoothing": Float(0.0, 0.2, when={"loss": "cross_entropy", "repeats": False}),
             "top_negatives": Choice(None, 100, 500, when={"loss": "cross_entropy", "sampler": POPULAR}),
             "calibration": Float(0.0, 1.0, when={"loss": "gbce"}),
             "regularization": Float(0.0, 2.0, when={"loss": MAXIMAL}),
@@ -101,6 +110,8 @@ class SequenceModel(Recommender):
             "context_dropout",
             "normalize",
             "temperature",
+            "repeats",
+            "repeat_window",
         ),
         harmless=("negatives", "score_dtype", "context_dropout"),
         shares_rows=True,
@@ -109,7 +120,9 @@ class SequenceModel(Recommender):
         half_precision=True,
     )
 
+    joins = JOINS  # what `context_as` may be
     event_input = request_input = None  # the layers that read context and request, `EventInput`
+    repeat_head = None  # the layer that mixes the scores with the items of the session
     keeps_input_width = False  # whether the input vectors must keep their width when context joins them
     carried = ()  # a weight [lanes, width] per layer, which carries the state from batch to batch
 
@@ -125,9 +138,13 @@ class SequenceModel(Recommender):
         context_dropout: float = 0.1,
         normalize: bool = False,
         temperature: float | str = 0.07,
+        repeats: bool = False,
+        repeat_window: int = 64,
         **kwargs,
     ):
-        check_choice("context_as", context_as, JOINS)
+        check_choice("repeats", repeats, (False, True))
+        check_whole("repeat_window", repeat_window)
+        check_choice("context_as", context_as, self.joins)
         check_number("context_dropout", context_dropout, 0, 1)
         super().__init__(items, **kwargs)
         if joined and self.reads.users:
@@ -142,6 +159,12 @@ class SequenceModel(Recommender):
         self.negatives = negatives
         self.score_dtype = score_dtype
         self.scoring = {"normalize": normalize, "temperature": temperature}  # arguments of `ItemEmbedding`
+        self.repeats = bool(repeats)
+        self.repeat_window = repeat_window
+        if repeats:
+            if self.size > LARGEST_ID:
+                refuse("repeats", repeats, f"False for {self.size - 2:,} items, it holds ids below {LARGEST_ID:,}")
+            self.repeat_head = RepeatHead(repeat_window, name="repeat_head")
         self.context_as = context_as
         self.context_dropout = context_dropout
         self.context = context_of(context, request, self.items)
@@ -176,15 +199,52 @@ class SequenceModel(Recommender):
             return None
         name = {"context": "event_input", "request": "request_input"}[side]
         keep_width = side == "request" or self.keeps_input_width
-        return EventInput(columns, side, self.context_as, self.context_dropout, keep_width=keep_width, name=name)
+        join = self.context_join(side)
+        return EventInput(columns, side, join, self.context_dropout, keep_width=keep_width, name=name)
+
+    def context_join(self, side: str):
+        """Returns how the columns of "context" or "request" join vectors, see `EventInput`."""
+        return self.context_as
 
     def with_context(self, vectors, batch, training: bool = False):
         """Joins the context of the input events to their vectors, [rows, steps, dim] -> [rows, steps, dim or more]."""
         return vectors if self.event_input is None else self.event_input(vectors, batch, training=training)
 
     def with_request(self, hidden, batch, training: bool = False):
+        """Joins what is known of the requests, and may be repeated, to the states: [rows, steps, dim] -> the encoding.
+
+        The encoding is as wide as the states; with `repeats` it is what `RepeatHead` returns.
+        """
+        scored = self.in_request(hidden, batch, training)
+        if self.repeat_head is None:
+            return scored
+        return self.repeat_head(scored, hidden, batch["items"], batch["position"])
+
+    def in_request(self, hidden, batch, training: bool = False):
         """Joins what is known of the requests to the states that are scored, [rows, steps, dim] -> the same."""
         return hidden if self.request_input is None else self.request_input(hidden, batch, training=training)
+
+    def score_all(self, encoded):
+        return self.scorer_of(super().score_all)(encoded)
+
+    def scorer(self):
+        return self.scorer_of(super().scorer())
+
+    def scorer_of(self, score):
+        """Returns a function that scores encodings, from one that scores states: [n, dim] -> [n, size]."""
+        head = self.repeat_head
+        return score if head is None else lambda encoded: head.mixed(score(head.split(encoded)[0]), encoded)
+
+    def cells_of_an_event(self, batch):
+        return 0 if self.repeat_head is None else 2 * self.repeat_window**2
+
+    @property
+    def scores_by_products(self):
+        return self.repeat_head is None and super().scores_by_products
+
+    @property
+    def finds_similar_items(self):
+        return super().scores_by_products
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         if not isinstance(loss, RankingLoss):
@@ -193,6 +253,12 @@ class SequenceModel(Recommender):
             raise InputError(
                 "negatives=None: must be a sampler, e.g. trs.negatives.Popularity(2048, alpha=0.5); "
                 f"{type(loss).__name__} needs a sampler, and the full softmax needs CrossEntropy()"
+            )
+        if self.repeats and (not isinstance(loss, CrossEntropy) or loss.smoothing):
+            smoothed = f"CrossEntropy(smoothing={loss.smoothing:g})" if isinstance(loss, CrossEntropy) else None
+            raise InputError(
+                f"repeats=True: must be False with {smoothed or type(loss).__name__ + '()'}; a mixture with the items "
+                "of the session learns from CrossEntropy() without smoothing alone"
             )
         if not self.built:
             self.build()  # a model whose constructor does not
@@ -243,7 +309,13 @@ class SequenceModel(Recommender):
             weight = tf.reshape(tf.cast(weight, tf.float32), [-1])  # (rows * steps,)
             targets = tf.where(weight > 0, targets, 0)  # not a negative for other events either
         hidden = tf.reshape(encoded, [-1, encoded.shape[-1]])  # (rows * steps, dim)
-        each = self.output_items.losses(hidden, targets, self.ranking_loss, self.negatives, self.score_dtype)
+        if self.repeat_head is None:
+            each = self.output_items.losses(hidden, targets, self.ranking_loss, self.negatives, self.score_dtype)
+        else:
+            states, compared = self.repeat_head.split(hidden)[0], (self.output_items, self.negatives, self.score_dtype)
+            states = tf.cast(states, self.compute_dtype)  # (rows * steps, dim)
+            log_fresh = self.ranking_loss.log_probabilities(states, targets, *compared)
+            each = self.repeat_head.losses(log_fresh, hidden, targets)
         is_known = targets > 1
         # tf.where, not a product: the undefined loss of an empty cell may be NaN
         each = tf.where(is_known, each, 0.0)
@@ -318,6 +390,8 @@ class SequenceModel(Recommender):
             "context_as": self.context_as,
             "context_dropout": self.context_dropout,
             **self.scoring,
+            "repeats": self.repeats,
+            "repeat_window": self.repeat_window,
         }
 
 

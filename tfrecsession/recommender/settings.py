@@ -36,6 +36,14 @@ TRAINING = {
     "finetune_rate": None,  # their learning rate; None: learning_rate
 }
 
+# Settings of models that weigh events, the arguments of `Sessions.weighted`: networks, and counted models that say so.
+WEIGHTS = {
+    "event_weights": None,  # event type -> weight
+    "weight": None,  # a column of numbers
+    "session_decay": None,  # days after which a session counts 1/e
+    "target_events": None,  # the event types that are targets
+}
+
 
 def checked_name(name: str, known: Iterable[str]) -> str:
     """Returns the snake-case name of a model; InputError lists the known names, nearest first."""
@@ -54,7 +62,18 @@ def defaults_of_class(cls: type) -> dict:
         for name, argument in arguments.items()
         if argument.default is not inspect.Parameter.empty and name not in NOT_SETTINGS
     }
-    return {**own, **({**TRAINING, **cls.learning.defaults} if cls.learning else {})}
+    training = {**TRAINING, **cls.learning.defaults} if cls.learning else {}
+    return {**own, **training, **(WEIGHTS if weighs_events(cls) else {})}
+
+
+def weighs_events(cls: type) -> bool:
+    """Returns whether a model class has the settings WEIGHTS."""
+    return bool(cls.learning or cls.weighs_events)
+
+
+def weights_of(cls: type, settings: dict) -> dict:
+    """Returns the arguments of `Sessions.weighted` among the settings of a model class."""
+    return {name: settings.get(name) for name in WEIGHTS} if weighs_events(cls) else {}
 
 
 def space_of_class(cls: type) -> dict:

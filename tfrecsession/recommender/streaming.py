@@ -38,7 +38,8 @@ class Streaming:
     in its constructor. The state of `advance` is `[all states of the model | events so far]`, float32
     `[rows, state_width + 1]`: zeros before the first event, then the same as after a replay of the whole session. Only
     events with a known item count. The state does not contain the items. A model that reads gaps also keeps the time of
-    the last event, in three parts that float32 holds exactly.
+    the last event, in three parts that float32 holds exactly. With `repeats`, keys and items of the newest
+    `repeat_window` events stand before the number of events.
     """
 
     state_width = 0  # of all states of the model together; 0: it cannot continue from a state
@@ -109,8 +110,13 @@ class Streaming:
 
     @property
     def session_width(self) -> int:
-        """The width of the state of `advance`: all states of the model, the count of events, and of their last time."""
-        return self.state_width + 1 + time_width(self.context)
+        """The width of the state of `advance`: all states of the model, what may be repeated, count and last time."""
+        return self.events_at + 1 + time_width(self.context)
+
+    @property
+    def events_at(self) -> int:
+        """The column of the state of `advance` that holds the number of events."""
+        return self.state_width + (0 if self.repeat_head is None else self.repeat_head.state_width)
 
     def advance_ids(self, ids, state, k: int, exclude_seen: bool = False, given: dict | None = None):
         """Advances tensors by one event.
@@ -125,8 +131,8 @@ class Streaming:
             int32 and float32 [rows, k], and the new state.
         """
         state = checked_state(state, tf.shape(ids)[0], self.session_width)
-        width = self.state_width
-        before, events, time = state[:, :width], state[:, width : width + 1], state[:, width + 1 :]
+        widths = [self.state_width, self.events_at - self.state_width, 1, time_width(self.context)]
+        before, kept, events, time = tf.split(state, widths, axis=1)
         known = ids[:, None] > 1  # (rows, 1)
         seen = tf.cast(events[:, 0], tf.int32)  # (rows,)
         last = joined_time(time) if time.shape[1] else tf.zeros_like(seen, tf.int64)  # (rows,)
@@ -135,10 +141,13 @@ class Streaming:
         after = tf.where(known, self.encode_from(batch, before)[1], before)
         events += tf.cast(known, tf.float32)
         clicked = tf.stack([tf.range(tf.shape(ids)[0]), ids], axis=1) if exclude_seen else None  # (rows, 2)
-        hidden = self.with_request(self.encode_state(after)[:, None], batch)[:, 0]  # (rows, dim)
+        last_state = self.encode_state(after)  # (rows, dim)
+        hidden = self.in_request(last_state[:, None], batch)[:, 0]  # (rows, dim)
+        if self.repeat_head is not None:
+            hidden, kept = self.repeat_head.advance(hidden, last_state, ids, kept)
         best, scores = self.find(hidden, events[:, 0] > 0, k, clicked)
         time = [split_time(last)] if time.shape[1] else []
-        return best, scores, tf.concat([after, events, *time], axis=1)  # (rows, session_width)
+        return best, scores, tf.concat([after, kept, events, *time], axis=1)  # (rows, session_width)
 
     def initial_state(self, rows: int = 1) -> np.ndarray:
         """Returns the state of sessions without an event yet: float32 zeros [rows, session_width]."""

@@ -79,14 +79,14 @@ class UserStates:
         return tf.where(length[:, None] > 0, ended, user_state)
 
     def start_session(self, user_state):
-        """Returns the state for a session's first `advance`: float32 [n, user_width] -> [n, state_width + 1]."""
+        """Returns the state for a session's first `advance`: float32 [n, user_width] -> [n, session_width]."""
         state = self.state_from_user(user_state)
         return tf.pad(state, [[0, 0], [0, self.session_width - self.state_width]])  # (n, session_width): no events yet
 
     def finish_session(self, state):
         """Returns the user state after a session, float32 [n, user_width], given the state of its last `advance`."""
         ended = self.end_session(state[:, : self.state_width])[:, : self.user_width]
-        events = state[:, self.state_width : self.state_width + 1]
+        events = state[:, self.events_at : self.events_at + 1]
         return tf.where(events > 0, ended, state[:, : self.user_width])
 
     def _encode_session(self, ids, user_state):

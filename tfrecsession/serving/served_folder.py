@@ -16,7 +16,10 @@ def checked_folder(folder: str | os.PathLike) -> Path:
     """
     path = Path(folder).expanduser().absolute()
     if not path.is_dir():
-        raise InputError(f"{folder}: no such folder; create one with `tfrecsession export RUN --out {folder}/NAME`")
+        raise InputError(
+            f"{folder}: no such folder; create one with model.export('{folder}/NAME/1')",
+            command_line=f"{folder}: no such folder; create one with `tfrecsession export RUN --out {folder}/NAME`",
+        )
     if any((version / "saved_model.pb").is_file() for version in path.iterdir() if number_of(version)):
         raise InputError(f"{folder}: holds the versions of one model; serve the folder above it")
     return path

@@ -145,7 +145,7 @@ class Context:
         if self.needs_times:
             if not timed or "times" not in names:
                 kind = next(column.kind for column in self.columns.values() if column.kind in TIMED)
-                raise InputError(f"{kind}: needs the times of the events: prepare the log with --time NAME")
+                raise InputError(f"{kind}: needs the times of the events: prepare the log with time=NAME")
             time = np.asarray(read("times"), np.int64)
             before = np.concatenate([np.zeros(min(events, 1), np.int64), time[:-1]])
             before[starts == np.arange(events)] = 0
@@ -156,7 +156,7 @@ class Context:
                 continue
             if name not in names:
                 raise InputError(
-                    f"context: the log has no column {name!r}, which the model reads: prepare it with --context {name}"
+                    f"context: the log has no column {name!r}, which the model reads: prepare it with context={name!r}"
                 )
             if column.kind == "number":
                 encoded[name] = column.scaled(_numbers(read(name), name))
@@ -299,12 +299,12 @@ class ContextLog:
             if name in SIZES and kind is None:
                 if name in TIMED and not self.sessions.timed:
                     raise InputError(
-                        f"{argument}: {name!r} needs the times of the events: prepare the log with --time NAME"
+                        f"{argument}: {name!r} needs the times of the events: prepare the log with time=NAME"
                     )
                 return Column(name, name)
             known = [*available, *(name for name in SIZES if name not in available)]
             near = difflib.get_close_matches(name, known, 1)
-            keep = "--event COLUMN" if name == "event" else f"--context {name}"
+            keep = "event=COLUMN" if name == "event" else f"context={name!r}"
             hint = f"; did you mean {near[0]!r}?" if near else f"; to keep it, prepare the log with {keep}"
             raise InputError(f"{argument}: {name!r} must be one of {', '.join(known)}{hint}")
         values = np.asarray(self.sessions.column(name))

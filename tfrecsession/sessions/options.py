@@ -66,10 +66,7 @@ class Options:
         if self.unknown_items not in (None, "drop", "keep"):
             raise InputError(f"unknown_items={self.unknown_items!r}: choose drop or keep")
         check_quote(self.quote)
-        try:
-            zone_table(self.time_zone)
-        except InputError as error:
-            raise InputError(f"--time-zone {self.time_zone}: {str(error).partition(': ')[2]}") from None
+        zone_table(self.time_zone)
         if given and self.test_span is not None:
             raise InputError("test_span= and test_input= exclude each other: the test sessions are given")
         options = replace(

@@ -26,8 +26,10 @@ import tensorflow as tf
 
 from tfrecsession.batches import Data
 from tfrecsession.batches.epochs import starting_at
+from tfrecsession.batches.event_weights import event_types, is_of_types
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender, by_name
+from tfrecsession.recommender.settings import weights_of
 from tfrecsession.sessions.options import bytes_of
 from tfrecsession.sessions.spans import iso
 from tfrecsession.staging import staged
@@ -42,7 +44,7 @@ from tfrecsession.training.recipe import build
 from tfrecsession.training.refit import check_refit, with_validation
 from tfrecsession.training.run_folder import Run, check_other_run, open_run
 from tfrecsession.training.tensorboard import TensorBoard
-from tfrecsession.training.unfinished_run import REFIT, folder_of, name_of, unfinished
+from tfrecsession.training.unfinished_run import REFIT, folder_of, name_of, remove_if_finished, unfinished
 from tfrecsession.version import __version__
 
 __all__ = ["Run", "fit", "open_run", "train"]
@@ -122,6 +124,7 @@ def train(
         origin = agreed_settings["from"] = {"run": earlier.info.get("name"), "start": start, "gone": gone}
     if cluster.worker_of(together) == 0:
         described = {"model": model, "settings": settings, "seed": seed, "data": data.fingerprint}
+        remove_if_finished(out)
         check_other_run(out, described, overwrite)
     cluster.check_alike(together, {**agreed_settings, **settings, "refit": refit, **_versions()})
     chief = cluster.worker_of(together) == 0
@@ -154,8 +157,9 @@ def train(
             history = fit(built, data, settings, seed, verbose if chief else 0, [*callbacks, *logs], **more)
             seconds = saved.seconds if saved else time.perf_counter() - began
             validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
-            if chief and not validated and validate and data.validation.scored_events:  # no model trained by gradient
-                validated = built.evaluate(data.validation, verbose=0, return_dict=True)
+            validation = _validation(type(built), data, settings)
+            if chief and not validated and validate and validation:  # no model trained by gradient
+                validated = built.evaluate(validation, verbose=0, return_dict=True)
                 validated = {name: float(value) for name, value in validated.items() if "@" in name}
             refitted, events = {}, _events_seen(data, settings, newest)
             if refit:
@@ -225,11 +229,12 @@ def fit(
 
     With `finetune_days` further epochs over the newest sessions follow those over all sessions.
     """
+    train = data.train.weighted(**weights_of(type(model), settings))
     if "epochs" not in settings:  # not trained by gradient
-        model.fit(data.train)
+        model.fit(train)
         return {}
     newest = check_finetuning(settings, data, data_memory)
-    validation = data.validation if data.validation.scored_events else None
+    validation = _validation(type(model), data, settings)
     several = model.distribute_strategy.num_replicas_in_sync > 1
     rate, epochs = rate_of(model.optimizer), settings["epochs"]
     callbacks = [*callbacks, *([Progress()] if verbose else [])]
@@ -258,11 +263,11 @@ def fit(
     if newest is None or checkpoint is None or checkpoint.epoch < epochs:
         streamed = {} if data_memory is None else {"memory": data_memory}
         decay = [DECAYS[settings["decay"]]()] if settings["decay"] else []
-        fit_epochs(model.training_batches(data.train, settings, seed, **streamed), 0, epochs, decay)
+        fit_epochs(model.training_batches(train, settings, seed, **streamed), 0, epochs, decay)
     if newest is not None:
         if verbose:
             print(f"fine-tuning on {newest}")
-        batches = model.newest_batches(data.train, newest.sessions, settings, seed)
+        batches = model.newest_batches(train, newest.sessions, settings, seed)
         fixed = [FixedRate(settings.get("finetune_rate"), rate)]
         fit_epochs(batches, epochs, epochs + settings["finetune_epochs"], fixed)
     history = checkpoint.history if checkpoint else _end_to_end(histories)
@@ -296,6 +301,21 @@ def _updates(model: Recommender) -> int:
 def _epochs(settings: dict) -> int:
     """Returns the number of epochs over all sessions and the newest ones."""
     return settings["epochs"] + (settings["finetune_epochs"] if settings.get("finetune_days") is not None else 0)
+
+
+def _validation(cls: type, data: Data, settings: dict):
+    """Returns the validation split, with the target events of the settings; None where there is nothing to score."""
+    validation = data.validation
+    types = weights_of(cls, settings).get("target_events")
+    if types is None or not validation.scored_events:
+        return validation if validation.scored_events else None
+    types = event_types("target_events", types)
+    is_target = is_of_types(validation, types)
+    is_target[validation.offsets[:-1]] = False  # the first event of a session is never scored
+    if not is_target.any():
+        return None
+    occurring = [name for name in types if is_of_types(validation, [name]).any()]
+    return validation.weighted(target_events=occurring)
 
 
 def _end_to_end(histories: list[dict]) -> dict[str, list]:

@@ -56,6 +56,13 @@ def unfinished(out: str | Path, afresh: bool = False) -> Iterator[Path]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_if_finished(out: str | Path) -> None:
+    """Removes `OUT.unfinished` where its training has ended, but was killed before it could remove the folder."""
+    if _finished(Path(out).expanduser(), folder_of(out)):
+        with unfinished(out):
+            pass
+
+
 def folder_of(out: str | Path) -> Path:
     out = Path(out).expanduser().absolute()
     return out.with_name(f"{out.name}.unfinished")

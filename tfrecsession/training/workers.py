@@ -80,7 +80,7 @@ def fit_in_step(model: SequenceModel, batches: tf.data.Dataset, validation_data=
         WorkerLost: another worker has gone.
     """
     together, replicas = model.distribute_strategy, model.distribute_strategy.num_replicas_in_sync
-    validation_data = model._batches(validation_data)
+    validation_data = model._batches(validation_data, optional=True)
     if replicas == 1:
         return model.fit(batches, validation_data=validation_data, callbacks=list(callbacks), **options)
     if model.carried:

@@ -19,6 +19,8 @@ class Law(Catalogue):
     follow: float
     taste: float
     loyal: float
+    cart: float
+    context: bool
 
     @property
     def wide(self) -> float:

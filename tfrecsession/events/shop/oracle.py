@@ -6,8 +6,9 @@ are loyal, the user (whose own cluster is u), item j comes next with
     p(j) = rate(j) * weight(j) + led(j)
 
 where rate is `inside` for the items of c, `loyal` for those of u and `outside` for all others. led is nonzero only for
-the at most 8 successors of i that are alive on d. No ranking from the same history has a higher expected Recall@k than
-the ranking by p.
+the at most 8 successors of i that are alive on d. In a shop with context (`context.py`) rate and led also depend on the
+state, and i itself may be purchased next, which counts as led; for a belief over states they are means. No ranking from
+the same history has a higher expected Recall@k than the ranking by p.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.shop.catalogue import SUCCESSOR_WEIGHTS, Day
+from tfrecsession.events.shop.context import BUYING, LEAVING, ROTATED, check_states
 from tfrecsession.events.shop.law import Law
 
 BLOCK = 1 << 14  # events processed at a time
@@ -47,8 +49,8 @@ class _BlockLaw(NamedTuple):
     outside: np.ndarray  # float64 [events]
     own: np.ndarray  # int64 [events]: the user's cluster; -1: none, or the same cluster
     loyal: np.ndarray  # float64 [events]
-    successors: np.ndarray  # int32 [events, 8]
-    led: np.ndarray  # float64 [events, 8]: 0 for a successor that is not alive or not known
+    successors: np.ndarray  # int [events, 8], in context [events, 9] with the current item
+    led: np.ndarray  # float64, of the same shape: 0 for a successor that is not alive or not known
 
     def rate(self, cluster: np.ndarray) -> np.ndarray:
         """Returns the rate of items of these clusters, [events] or [events, n]."""
@@ -68,7 +70,9 @@ class Oracle:
     In all methods `first` and `current` are int [events] item indices (`shop.index(names)`) of the session's first
     event and of the event before the target, as in the log (unknown items included). `day` is the day the session
     began (`shop.day(time of the first event)`). `user` is int [events], the user's number in the log, required if
-    users are loyal. All raise an InputError for a first item that was not yet sold, or if `user` is missing.
+    users are loyal. `belief` is what is known of the state of the event before the target, required in a shop with
+    context: int [events] states (`context.states_of`), or float64 [events, states] beliefs (`context.Beliefs`). All
+    raise an InputError for a first item that was not yet sold, or if `user` or `belief` is missing.
     """
 
     def __init__(self, shop: Law, known: np.ndarray | None = None):
@@ -79,14 +83,14 @@ class Oracle:
         self._by_weight = np.argsort(-shop.weight, kind="stable")
         self._by_cluster = self._by_weight[np.argsort(shop.cluster[self._by_weight], kind="stable")]
 
-    def ranks(self, first, current, day, target, k: int = 20, user=None) -> np.ndarray:
+    def ranks(self, first, current, day, target, k: int = 20, user=None, belief=None) -> np.ndarray:
         """int64 [events]: how many known items are at least as probable as the target, itself included.
 
         Ranks over k, and those of targets that are not known or not yet sold, are k + 1.
         """
         target = np.asarray(target, np.int64)
         ranks = np.empty(len(target), np.int64)
-        for rows, known_items, law in self._blocks(first, current, day, user):
+        for rows, known_items, law in self._blocks(first, current, day, user, belief):
             ranks[rows] = self._exact_ranks(known_items, law, target[rows])
         possible = self.known[target] & (self.shop.birth[target] <= np.asarray(day))
         return np.where(possible, np.minimum(ranks, k + 1), k + 1)
@@ -112,14 +116,14 @@ class Oracle:
         lifted = (law.led > 0) & (alone + law.led >= bar[:, None]) & (alone < bar[:, None])
         return inside + outside + lifted.sum(1)
 
-    def top_mass(self, first, current, day, k: int = 20, user=None) -> np.ndarray:
+    def top_mass(self, first, current, day, k: int = 20, user=None, belief=None) -> np.ndarray:
         """float64 [events]: the best expected Recall@k, given that the target is known.
 
         The k largest p(next) of known items over the sum of all. They are among the successors, the k most popular
         of the clusters and the k most popular of the shop: any other item has k that are at least as probable.
         """
         best = np.empty(len(np.asarray(first)))
-        for rows, known_items, law in self._blocks(first, current, day, user):
+        for rows, known_items, law in self._blocks(first, current, day, user, belief):
             far = np.broadcast_to(known_items.by_weight[:k], (len(rows), len(known_items.by_weight[:k])))
             elsewhere = self.shop.cluster[far]
             items, valid = [far], [(elsewhere != law.cluster[:, None]) & (elsewhere != law.own[:, None])]
@@ -139,10 +143,10 @@ class Oracle:
             best[rows] = top / self._mass(known_items, law)
         return best
 
-    def probabilities(self, first, current, day, user=None) -> np.ndarray:
+    def probabilities(self, first, current, day, user=None, belief=None) -> np.ndarray:
         """float64 [events, items]: p(next) of every item, given that it is known. For small shops."""
         table = np.zeros((len(np.asarray(first)), self.shop.items))
-        for rows, known_items, law in self._blocks(first, current, day, user):
+        for rows, known_items, law in self._blocks(first, current, day, user, belief):
             alive = known_items.by_weight
             rate = law.rate(np.tile(self.shop.cluster[alive], (len(rows), 1)))
             table[rows[:, None], alive] = rate * self.shop.weight[alive]
@@ -162,7 +166,7 @@ class Oracle:
         own = np.where(law.own < 0, 0.0, known_items.cluster_mass[law.own])
         return law.led.sum(1) + law.inside * near + law.loyal * own + law.outside * (known_items.mass - near - own)
 
-    def _blocks(self, first, current, day, user) -> Iterator[tuple[np.ndarray, _KnownItems, _BlockLaw]]:
+    def _blocks(self, first, current, day, user, belief) -> Iterator[tuple[np.ndarray, _KnownItems, _BlockLaw]]:
         """Yields row numbers, known items and law of the events, day by day."""
         first, current, day = (np.asarray(values, np.int64) for values in (first, current, day))
         if (self.shop.birth[first] > day).any():
@@ -171,12 +175,17 @@ class Oracle:
         if self.shop.loyal and user is None:
             raise InputError(f"user=None: must be int [events], because the users of {self.shop.spec} are loyal")
         own = self.shop.own_cluster(user) if self.shop.loyal else np.full(len(first), -1)
+        if self.shop.context:
+            belief = check_states(self.shop, belief, len(first))
         for number in np.unique(day):
             known_items = self._known_items(number)
             popularity = self.shop.popularity(number)
             rows = np.flatnonzero(day == number)
             for block in np.split(rows, range(BLOCK, len(rows), BLOCK)):
-                yield block, known_items, self._law(popularity, first[block], current[block], own[block])
+                law = self._law(popularity, first[block], current[block], own[block])
+                if self.shop.context:
+                    law = self._law_in_context(popularity, law, current[block], belief[block])
+                yield block, known_items, law
 
     def _known_items(self, day: int) -> _KnownItems:
         """Returns the known items that are sold on a day."""
@@ -203,6 +212,20 @@ class Oracle:
         own = np.where(has_own & (own != cluster), own, -1)
         loyal = shop.loyal / np.where(own < 0, 1.0, popularity.cluster_weight[own]) + outside
         return _BlockLaw(cluster, inside, outside, own, loyal, successors, led)
+
+    def _law_in_context(self, popularity: Day, law: _BlockLaw, current: np.ndarray, belief: np.ndarray) -> _BlockLaw:
+        """Returns the law of events in context: current int64 [events], belief float64 [events, states]."""
+        shop = self.shop
+        buys, leaves = belief @ BUYING, belief @ LEAVING  # float64 [events]
+        usual, away = 1 - buys - leaves, leaves / popularity.weight
+        alive = shop.birth[law.successors] <= popularity.number  # (events, 8)
+        total = alive @ ROTATED.T  # (events, states)
+        scaled = belief * (1 - BUYING - LEAVING) / np.where(total > 0, total, 1.0)  # (events, states)
+        led = shop.follow * alive * (scaled @ ROTATED)  # (events, 8)
+        successors = np.column_stack([law.successors, current])  # (events, 9)
+        led = np.column_stack([led, buys]) * np.append(self.known, False)[successors]
+        inside, outside, loyal = (usual * rate + away for rate in (law.inside, law.outside, law.loyal))
+        return _BlockLaw(law.cluster, inside, outside, law.own, loyal, successors, led)
 
 
 def _prefix(weight, low, high, rate, bar) -> np.ndarray:

@@ -11,7 +11,8 @@ the taste of the whole session, so a model can observe it. From item `i`, on the
 
 The user's own cluster is sampled uniformly, independent of all else. The first item of a session reveals nothing of it;
 the loyal steps do, one by one. With `loyal` above 0 (default: 0), a model that remembers the user knows it at the start
-of a session. p(next | first, i, d, user) is known in closed form: `walks.py` samples from it, `oracle.py` ranks by it,
+of a session. With `context=True`, part of the day, device and event type change what comes next, see `context.py`.
+p(next | first, i, d, user) is known in closed form: `walks.py` samples from it, `oracle.py` ranks by it,
 and `catalogue.py` has the items.
 """
 
@@ -30,6 +31,7 @@ import pyarrow.parquet as pq
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.shop.catalogue import NEVER, Day, stream
+from tfrecsession.events.shop.context import DEVICES, HOURLY, states_of
 from tfrecsession.events.shop.law import Law
 from tfrecsession.events.shop.oracle import Oracle
 from tfrecsession.events.shop.walks import Walks
@@ -47,8 +49,6 @@ SCHEMA = pa.schema(
         ("event", pa.string()),
     ]
 )
-# Visits by hour of the day, UTC: a quiet night, a lunch bump, a busy evening.
-HOURLY = [3, 2, 1, 1, 1, 2, 4, 6, 8, 9, 10, 11, 12, 11, 10, 10, 11, 12, 14, 16, 17, 15, 10, 6]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,10 @@ class Shop(Law):
         home: probability that a session follows its user's lasting taste.
         follow, taste, loyal: probabilities of the law; together at most 1.
         cart, purchase: shares of the events that are not views.
+        context: whether the part of the day in which a session starts, its device (a further column, `device`) and the
+            type of event change what comes next: the first two, which successors are followed most; after a cart the
+            item is purchased with probability 0.6; after a purchase any item comes with probability 0.8. `cart` is
+            then the share among events that are no purchases, and `purchase` is not read.
 
     Raises:
         InputError: arguments out of range.
@@ -98,6 +102,7 @@ class Shop(Law):
     loyal: float = 0.0
     cart: float = 0.08
     purchase: float = 0.03
+    context: bool = False
 
     def __post_init__(self):
         for name, least in {"items": 4, "sessions": 1, "seed": 0, "days": 1, "users": 1}.items():
@@ -118,6 +123,10 @@ class Shop(Law):
             if sum(shares) > 1 + 1e-9:
                 values = ", ".join(f"{name}={share}" for name, share in zip(names, shares, strict=True))
                 raise InputError(f"synthetic: {' + '.join(names)} must not exceed 1; lower one of {values}")
+        if not isinstance(self.context, bool):
+            raise InputError(f"synthetic: context={self.context!r} must be True or False")
+        if self.context and self.purchase != type(self).purchase:
+            raise InputError(f"synthetic: purchase={self.purchase} is not read with context=True; set cart")
         try:
             datetime.strptime(self.start, "%Y-%m-%d")
         except ValueError:
@@ -128,7 +137,7 @@ class Shop(Law):
     @classmethod
     def from_spec(cls, spec: str) -> Shop:
         """Returns the shop of a spec such as `synthetic:items=1000,sessions=5000,seed=1`, else raises InputError."""
-        kinds = {"int": int, "int | None": int, "float": float, "str": str}
+        kinds = {"int": int, "int | None": int, "float": float, "str": str, "bool": _truth}
         known = {field.name: kinds[field.type] for field in fields(cls)}
         keys = f"(known keys: {', '.join(known)})"
         arguments = {}
@@ -142,8 +151,8 @@ class Shop(Law):
                 raise InputError(f"{spec!r}: {key} is given twice")
             try:
                 arguments[key] = known[key](text)
-            except ValueError:
-                kind = "a whole number" if known[key] is int else "a number"
+            except (ValueError, KeyError):
+                kind = {int: "a whole number", _truth: "true or false"}.get(known[key], "a number")
                 raise InputError(f"{spec!r}: {key} must be {kind}, not {text!r} {keys}") from None
         return cls(**arguments)
 
@@ -172,15 +181,19 @@ class Shop(Law):
     def reader(self) -> pa.RecordBatchReader:
         """Returns the log as a stream, generated as it is read, in bounded memory.
 
-        Columns session int64, user int64, item string, time int64 (microseconds since 1970-01-01 UTC), event string.
-        Sessions are ordered and numbered by their start. The events of a session are consecutive, in strictly rising
-        time. Sessions overlap, so the rows as a whole are not in time order.
+        Columns session int64, user int64, item string, time int64 (microseconds since 1970-01-01 UTC), event string;
+        with `context=True` also device string. Sessions are ordered and numbered by their start. The events of a
+        session are consecutive, in strictly rising time. Sessions overlap, so the rows as a whole are not in order.
         """
-        return pa.RecordBatchReader.from_batches(SCHEMA, self._batches())
+        return pa.RecordBatchReader.from_batches(self._schema, self._batches())
+
+    @property
+    def _schema(self) -> pa.Schema:
+        return SCHEMA.append(pa.field("device", pa.string())) if self.context else SCHEMA
 
     def write_parquet(self, path) -> None:
         """Writes the log to a Parquet file, batch by batch."""
-        with pq.ParquetWriter(path, SCHEMA) as writer:
+        with pq.ParquetWriter(path, self._schema) as writer:
             for batch in self._batches():
                 writer.write_batch(batch)
 
@@ -210,7 +223,11 @@ class Shop(Law):
         lengths = 2 + np.searchsorted(_length_law(), generator.random(len(session)), side="right")
         ends = np.cumsum(lengths)
         user = np.floor(generator.random(len(session)) ** 2 * self.users).astype(np.int64)
-        item = walks.items(generator, day, user, lengths, ends - lengths)
+        rotation = None
+        if self.context:
+            device = (generator.random(len(session)) < 0.5).astype(np.int64)
+            rotation = states_of((began - self._origin) % DAY // (DAY // 24), device, 0) // 3
+        item, kind = walks.items(generator, day, user, lengths, ends - lengths, rotation)
         steps = _quantiles(_step_law(), generator.random(ends[-1], np.float32))
         clock = np.cumsum(steps)
         time = clock + np.repeat(began - clock[ends - lengths], lengths)
@@ -221,9 +238,16 @@ class Shop(Law):
             pa.array(np.repeat(user, lengths)),
             self.names.take(pa.array(item)),
             pa.array(time),
-            pa.array(EVENTS).take(pa.array(event)),
+            pa.array(EVENTS).take(pa.array(event if kind is None else kind)),
         ]
-        return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+        if self.context:
+            columns.append(pa.array(DEVICES).take(pa.array(np.repeat(device, lengths))))
+        return pa.RecordBatch.from_arrays(columns, schema=self._schema)
+
+
+def _truth(text: str) -> bool:
+    """Reads "true" or "false"."""
+    return {"true": True, "false": False}[text.lower()]
 
 
 @cache

@@ -33,7 +33,7 @@ class CORE(SequenceModel):
         dropout: share of each part's output in the blocks set to zero in training.
         item_dropout: share of the vectors of the session's items set to zero in training.
         initializer: of the item table, see `ItemEmbedding`.
-        negatives, score_dtype, joined, context, request, temperature: see `SequenceModel`.
+        negatives, score_dtype, joined, context, request, temperature, repeats, repeat_window: see `SequenceModel`.
 
     Raises:
         InputError: an argument out of its range, or `normalize=False`.

@@ -37,7 +37,8 @@ class NARM(SequenceModel):
         reset_after: see `SessionGRU`.
         bias: whether every item has a bias; the paper has none.
         initializer: of the item table, see `ItemEmbedding`.
-        negatives, score_dtype, joined, context, request, context_as, context_dropout: see `SequenceModel`.
+        negatives, score_dtype, joined, context, request, context_as, context_dropout, repeats,
+            repeat_window: see `SequenceModel`.
 
     Raises:
         InputError: an argument out of its range.
@@ -115,6 +116,8 @@ class NARM(SequenceModel):
         return self.with_request(self._decoded(states, local, training), batch, training)  # (rows, steps, dim)
 
     def encode_last(self, batch, length):
+        if self.repeat_head is not None:  # it reads the encoding of every step
+            return super().encode_last(batch, length)
         states = self._states(batch)  # (rows, steps, units)
         state = tf.gather(states, tf.maximum(length - 1, 0), batch_dims=1)  # (rows, units)
         hidden = self._decoded(state, self.local.last(states, length))  # (rows, dim)

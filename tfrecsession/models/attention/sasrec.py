@@ -42,7 +42,7 @@ class SASRec(Streaming, SequenceModel):
         dropout: share of the input and of each part's output set to zero in training.
         bias: whether every item has a bias.
         initializer: of the item table, see `ItemEmbedding`.
-        negatives, score_dtype, joined, context, request: see `SequenceModel`.
+        negatives, score_dtype, joined, context, request, repeats, repeat_window: see `SequenceModel`.
 
     Raises:
         InputError: an argument out of its range, or `heads` that do not divide `dim`.

@@ -14,7 +14,7 @@ from tfrecsession.layers.items.matmul import products
 from tfrecsession.models.factorization import als_sweeps
 from tfrecsession.models.factorization.als_defaults import LOG_DEFAULTS
 from tfrecsession.models.factorization.als_fold_in import FoldInByLeastSquares
-from tfrecsession.models.factorization.als_targets import Observed, observe
+from tfrecsession.models.factorization.als_targets import Observed, interactions_of, observe
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.keras_contract import maximizing
@@ -88,6 +88,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
     """
 
     # Declarations
+    weighs_events = True
     scores_by_products = True
     search_space = {
         "factors": Int(16, 512, log=True),
@@ -198,8 +199,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
             raise InputError("validation_data: needs metrics, as in compile(metrics=[Recall(20)])")
         self.check_vocabulary(sessions.items)
         epochs = initial_epoch + self.sweeps if epochs is None else epochs
-        duplicates = self.duplicates or ("last" if self.explicit else "sum")
-        interactions = Interactions.of(sessions, value=self.value, duplicates=duplicates, scale=self.scale)
+        interactions = interactions_of(sessions, self)
         observed = observe(interactions, self)
         callbacks = keras.callbacks.CallbackList(
             callbacks, add_history=True, add_progbar=bool(verbose), verbose=verbose, epochs=epochs, steps=2, model=self

@@ -29,6 +29,26 @@ class Observed:
     item_bias: np.ndarray | None = None
 
 
+def interactions_of(sessions, model) -> Interactions:
+    """Returns the pairs of a split, with the weights of its events, that `model`, an ALS, is fitted to.
+
+    Raises:
+        InputError: the split is weighted and the model cannot honour it, or as in `Interactions.of`.
+    """
+    weights = None
+    if sessions.weights is not None:
+        weights = sessions.weights.example
+        if model.explicit:
+            raise InputError("x: must be data.train without weighted(...): explicit=True counts every rating once")
+        if model.alpha is None and not np.isin(weights, (0, 1)).all():
+            raise InputError(
+                "alpha=None: must be a number beside weights of events, such as 1: it is the confidence per weight, "
+                "without which every seen pair counts the same"
+            )
+    duplicates = model.duplicates or ("last" if model.explicit else "sum")
+    return Interactions.of(sessions, value=model.value, duplicates=duplicates, scale=model.scale, event_weights=weights)
+
+
 def observe(interactions: Interactions, model) -> Observed:
     """Returns what `model`, an ALS, is fitted to.
 

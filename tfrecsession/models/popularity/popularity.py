@@ -38,6 +38,7 @@ class Popularity(CountingModel):
     """
 
     # Declarations
+    weighs_events = True
     search_space = {}
 
     def __init__(self, items, days=None, half_life=None, **kwargs):
@@ -57,11 +58,11 @@ class Popularity(CountingModel):
     # Training
 
     def count(self, sessions):
-        weights = np.ones(sessions.events)
+        weights = np.ones(sessions.events) if sessions.weights is None else sessions.weights.example
         if self.days is not None:
-            weights *= age_in_days(sessions, "days") < self.days
+            weights = weights * (age_in_days(sessions, "days") < self.days)
         if self.half_life is not None:
-            weights *= 0.5 ** (age_in_days(sessions, "half_life") / self.half_life)
+            weights = weights * 0.5 ** (age_in_days(sessions, "half_life") / self.half_life)
         support = np.bincount(sessions.values, weights, minlength=self.size)  # (events,) -> (size,)
         self.support.assign(support * (np.arange(self.size) > 1))
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from scipy import sparse
 
-from tfrecsession.batches.co_occurrence import session_items
+from tfrecsession.batches.co_occurrence import session_items, supports
 from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
 
 
@@ -41,9 +41,13 @@ class AssociationRules(TableModel):
     def blocks(self, sessions):
         by_session = session_items(sessions, self.size)  # (sessions, size)
         by_item = by_session.T.tocsr()  # (size, sessions)
-        support = np.asarray(by_session.sum(axis=0)).ravel()  # (size,)
+        weighted = sessions.weights is not None
+        if weighted:
+            by_session = session_items(sessions, self.size, targets=True)  # (sessions, size)
+        support = supports(sessions, self.size, targets=True)  # (size,)
         for first in range(0, self.size, BLOCK):
             rows = np.arange(first, min(first + BLOCK, self.size))
             itself = sparse.csr_matrix((support[rows], (rows - first, rows)), (len(rows), self.size))  # (rows, size)
             # c events of an item in a session make c * c pairs, c of them an event with itself
-            yield by_item[rows] @ by_session - itself  # (rows, size)
+            pairs = by_item[rows] @ by_session - itself  # (rows, size)
+            yield pairs.maximum(0) if weighted else pairs  # an event of a weight below 1 makes no pair with itself

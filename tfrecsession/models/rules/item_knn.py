@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from scipy import sparse
 
-from tfrecsession.batches.co_occurrence import session_items
+from tfrecsession.batches.co_occurrence import session_items, supports
 from tfrecsession.events.id_texts import texts
 from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
 from tfrecsession.recommender.arguments import check_number
@@ -70,9 +70,12 @@ class ItemKNN(TableModel):
     def blocks(self, sessions):
         by_session = session_items(sessions, self.size)  # (sessions, size)
         by_item = by_session.T.tocsr()  # (size, sessions)
-        support = np.asarray(by_session.sum(axis=0)).ravel() + self.shrinkage  # (size,)
+        if sessions.weights is not None:
+            by_session = session_items(sessions, self.size, targets=True)  # (sessions, size)
+        support = supports(sessions, self.size) + self.shrinkage  # (size,)
+        of_targets = supports(sessions, self.size, targets=True) + self.shrinkage  # (size,)
         with np.errstate(divide="ignore"):
-            row_norm, column_norm = support**-self.alpha, support ** (self.alpha - 1)
+            row_norm, column_norm = support**-self.alpha, of_targets ** (self.alpha - 1)
         for first in range(0, self.size, BLOCK):
             block = (by_item[first : first + BLOCK] @ by_session).tocoo()  # (rows, size)
             row, column = block.row + first, block.col  # (pairs,)

@@ -32,6 +32,7 @@ class TableModel(CountingModel):
     """
 
     # Declarations
+    weighs_events = True
     table_space = {
         "neighbours": Int(20, 1000, log=True),
         "history": Choice("last", *DECAYED),
