@@ -43,11 +43,11 @@ class Updates(keras.callbacks.Callback):
 @pytest.mark.parametrize(
     ("times", "days", "expected"),
     [
-        ([0.1, 0.2, 1.1, 1.2, 2.1, 2.2], 1, [False, False, True]),
+        ([0.1, 0.2, 1.1, 1.2, 2.1, 2.2], 0.9, [False, False, True]),
         ([0.1, 0.2, 1.1, 1.2, 2.1, 2.2], 1.2, [False, True, True]),
         ([0.1, 0.2, 1.1, 1.2, 2.1, 2.2], 0.1, [False, False, True]),
         ([0.1, 0.2, 1.1, 1.2, 2.1, 2.2], 100, [True, True, True]),
-        ([0.1, 2.2, 1.1, 1.2, 2.1, 2.2], 1, [False, False, True]),  # a session starts with its first event
+        ([0.1, 9.0, 1.1, 1.2, 2.1, 2.2], 0.9, [False, False, True]),  # one session goes on for days
         ([0, 0, 1, 1, 2, 2], 1, [False, False, True]),  # dates: the last one
         ([0, 0, 1, 1, 2, 2], 2, [False, True, True]),
     ],
@@ -60,7 +60,8 @@ def test_the_newest_sessions_start_in_the_last_days(times, days, expected):
 def test_only_the_newest_sessions_are_seen_in_the_further_epochs(data):
     model, settings = settings_of("packed", **NEWEST)
     times = np.asarray(data.train.column("times"))
-    newest = np.flatnonzero(times[data.train.offsets[:-1]] >= times.max() - 1.5 * DAY)
+    starts = times[data.train.offsets[:-1]]
+    newest = np.flatnonzero(starts >= starts.max() - 1.5 * DAY)
     assert 0 < len(newest) < len(data.train)
     built = training.build(model, data.items, settings)
     seen = []
@@ -158,7 +159,6 @@ class Dies(keras.callbacks.Callback):
         ({"finetune_days": 1, "finetune_rate": -1}, "finetune_rate=-1: must be a learning rate above 0"),
         ({"finetune_rate": 0.1}, "finetune_rate=0.1: must come with finetune_days"),
         ({"finetune_epochs": 3}, "finetune_epochs=3: must come with finetune_days"),
-        ({"finetune_days": 1e-7}, "finetune_days=1e-07: no session of two events starts since"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message, data, tmp_path):
@@ -173,6 +173,11 @@ def test_a_log_without_times_is_refused(data, tmp_path):
         training.train(untimed, *_packed(tmp_path, {"finetune_days": 1}))
     with pytest.raises(InputError, match="finetune_days=1: needs all training data at once"):
         training.train(data, *_packed(tmp_path, {"finetune_days": 1}), data_memory="1GB")
+
+
+def test_single_events_alone_are_refused():
+    with pytest.raises(InputError, match="finetune_days=1: no session of two events starts since 1970-01-02T00:28:48Z"):
+        Newest.of(sessions_of([[2, 3], [4]], times=[0.1, 0.2, 2.02]), 1)
 
 
 def test_counted_models_have_no_such_setting():

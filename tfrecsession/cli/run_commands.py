@@ -82,6 +82,12 @@ def train_command(commands, common):
         help="stream the training data from disk and hold at most SIZE of it, e.g. 512MB (default: load all)",
     )
 
+    training.add_argument(
+        "--refit",
+        action="store_true",
+        help="fit the model again on train and validation together, once it is scored on validation",
+    )
+
     workers = command.add_argument_group("several workers")
     workers.add_argument(
         "--workers",
@@ -151,6 +157,7 @@ def train(options) -> int | None:
             strategy=strategy,
             data_memory=options.data_memory,
             defaults=defaults,
+            refit=options.refit,
             **grown,
         )
     if not launch.is_chief():
@@ -168,9 +175,20 @@ def train(options) -> int | None:
         screen.print(metrics_table([row], "on the validation split"))
     else:
         screen.print(f"{options.data} has no validation split: nothing was scored; `tfrecsession evaluate` scores test")
+    if refit := run.get("refit"):
+        screen.print(refit_line(refit))
     screen.print(f"{options.out}: {options.model}, trained in {run['seconds']:.1f} s")
     write_json(result, options.json)
     return None
+
+
+def refit_line(refit: dict) -> str:
+    """Returns the line that says on what a model was fitted again."""
+    line = f"fitted again on train and validation: {refit['sessions']:,} sessions, {refit['events']:,} events"
+    if "epochs" in refit:
+        before, now = (1000 * refit["updates_per_event"][name] for name in ("before", "refit"))
+        line += f", {refit['epochs']} epochs, {now:.2f} updates per 1,000 events ({before:.2f} before)"
+    return line
 
 
 def _checked_training(options, grown: dict):
@@ -183,6 +201,7 @@ def _checked_training(options, grown: dict):
     from tfrecsession import batches, presets
     from tfrecsession.recommender.settings import weights_of
     from tfrecsession.training.newest import check_finetuning
+    from tfrecsession.training.refit import check_refit
     from tfrecsession.training.run_folder import check_other_run, open_run
 
     k = lengths(options.k)
@@ -203,6 +222,8 @@ def _checked_training(options, grown: dict):
     defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
     data.train.weighted(**weights_of(declared_models.declared(options.model), chosen))  # checks them
     check_finetuning(chosen, data, options.data_memory)
+    if options.refit:
+        check_refit(data, options.data_memory)
     if options.data_memory is not None:
         from tfrecsession.sessions.options import bytes_of
 
@@ -277,6 +298,8 @@ def evaluate(options) -> None:
     where += "" if events is None else f", targets {', '.join(events)} only"
     screen.print(f"{options.run_folder}: {run.info['model']} on {where}", markup=False)
     screen.print(evaluation_table(scored))
+    if options.split == "validation" and "refit" in run.info:
+        screen.print("note: this run was fitted again with validation included; its metrics.json is from before")
     if scored.slices:
         screen.print(slices_table(scored.slices))
     screen.print(f"{NOTES} Ranking took {scored.seconds:.1f} s.")

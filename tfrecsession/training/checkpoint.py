@@ -137,7 +137,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def save(self, epoch: int) -> None:
         """Saves the state after a training of `epoch` epochs, for a later step that must not repeat it."""
-        self._save(epoch, 0)
+        if self.epoch != epoch:
+            self._save(epoch, 0)
 
     # Saving and restoring ---------------------------------------------------------------------------------------------
 

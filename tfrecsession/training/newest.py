@@ -29,9 +29,10 @@ class Newest:
 
     @classmethod
     def of(cls, sessions: Sessions, days: float) -> Newest:
-        """Selects the sessions that start in the last `days` of the log, which ends with its last event.
+        """Selects the sessions that start in the last `days` before the start of the last session.
 
-        A log whose times are dates ends with its last date, so that 1 is that date.
+        The last event is no measure: one long session may go on for days. In a log whose times are dates 1 is the last
+        date.
 
         Raises:
             InputError: the log has no times, or none of these sessions has two events.
@@ -42,9 +43,10 @@ class Newest:
                 "prepare the log with its column of times"
             )
         times = np.asarray(sessions.column("times")).astype(np.int64)
-        end = int(times.max()) + (DAY if not (times % DAY).any() else 0)
+        starts = times[sessions.offsets[:-1]]
+        end = int(starts.max()) + (DAY if not (times % DAY).any() else 0)
         since = end - round(days * DAY)
-        newest = times[sessions.offsets[:-1]] >= since
+        newest = starts >= since
         targets = int(np.maximum(np.diff(sessions.offsets)[newest] - 1, 0).sum())
         if not targets:
             raise InputError(

@@ -5,6 +5,7 @@ RUN/history.json    loss and validation metrics, epoch by epoch
 RUN/log.csv         the same with learning rate and events per second, written during training
 RUN/metrics.json    metrics on the validation split, where there is one
 RUN/model.keras     the trained model
+RUN/refit_log.csv   as log.csv, of the model that was fitted again on train and validation, where there is one
 
 Until the training has ended, RUN.unfinished holds its last checkpoint, and log.csv.
 """
@@ -40,9 +41,10 @@ from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.newest import Newest, check_finetuning
 from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
+from tfrecsession.training.refit import check_refit, with_validation
 from tfrecsession.training.run_folder import Run, check_other_run, open_run
 from tfrecsession.training.tensorboard import TensorBoard
-from tfrecsession.training.unfinished_run import folder_of, name_of, remove_if_finished, unfinished
+from tfrecsession.training.unfinished_run import REFIT, folder_of, name_of, remove_if_finished, unfinished
 from tfrecsession.version import __version__
 
 __all__ = ["Run", "fit", "open_run", "train"]
@@ -69,6 +71,7 @@ def train(
     gone: str = "keep",
     defaults: dict[str, dict] | None = None,
     validate: bool = True,
+    refit: bool = False,
 ) -> Recommender:
     """Trains a model and writes the run to `out`.
 
@@ -98,6 +101,9 @@ def train(
         defaults: which of the settings follow the log and why, from `log_defaults`, for run.json.
         validate: whether to score a model that is not trained by gradient on the validation split, for metrics.json;
             others are scored there after each epoch.
+        refit: whether to fit a new model, with the same settings and seed, on train and validation together once the
+            metrics on validation are known; the run then holds this model. It is trained for as many epochs as the
+            first, so that an event gets as many updates. The vocabulary stays that of train.
 
     Raises:
         InputError: among others, the workers have different settings, or only one worker can train this model.
@@ -111,6 +117,8 @@ def train(
         if not (learning and learning.streams_from_disk):
             raise InputError(f"data_memory={data_memory}: {model} needs all training data at once; leave it out")
     newest = check_finetuning(settings, data, data_memory)
+    if refit:
+        check_refit(data, data_memory)
     agreed_settings = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
     if earlier:
         origin = agreed_settings["from"] = {"run": earlier.info.get("name"), "start": start, "gone": gone}
@@ -118,7 +126,7 @@ def train(
         described = {"model": model, "settings": settings, "seed": seed, "data": data.fingerprint}
         remove_if_finished(out)
         check_other_run(out, described, overwrite)
-    cluster.check_alike(together, {**agreed_settings, **settings, **_versions()})
+    cluster.check_alike(together, {**agreed_settings, **settings, "refit": refit, **_versions()})
     chief = cluster.worker_of(together) == 0
     with contextlib.ExitStack() as stack:
         folder = folder_of(out)
@@ -127,32 +135,57 @@ def train(
             run_folder = stack.enter_context(staged(out, marker="run.json", overwrite=overwrite))
         cluster.wait_for_all(together)  # before any of them looks for a checkpoint
         keras.utils.set_random_seed(seed)
-        saved = None
+        saved, about = None, {**agreed_settings, **{f"setting {name}": value for name, value in settings.items()}}
         if checkpoint is not None and "epochs" in settings:
-            about = {**agreed_settings, **{f"setting {name}": value for name, value in settings.items()}}
             saved = Checkpoint(folder, checkpoint, about, together)
         if saved and (saved.epoch or saved.batch) and verbose and chief:
             print(f"{out}: going on after {saved.epoch} epochs and {saved.batch} batches")
         with PeakMemory() as memory:
             growth = earlier and growing.Growth.of(trained := earlier.model(), data, start, gone)
-            with together.scope():
-                built = build(model, growth.items if growth else data.items, settings, k)
-            if growth:
-                growth.carry(trained, built)
-            began = time.perf_counter()
+
+            def new_model() -> Recommender:
+                with together.scope():
+                    built = build(model, growth.items if growth else data.items, settings, k)
+                if growth:
+                    growth.carry(trained, built)
+                return built
+
+            built, began = new_model(), time.perf_counter()
+            earlier_updates = _updates(built)
             logs = [CSVLog(folder / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])] if chief else []
             more = {"checkpoint": saved, "data_memory": data_memory}
             history = fit(built, data, settings, seed, verbose if chief else 0, [*callbacks, *logs], **more)
             seconds = saved.seconds if saved else time.perf_counter() - began
-        if chief:
             validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
             validation = _validation(type(built), data, settings)
-            if not validated and validate and validation:  # no model trained by gradient
+            if chief and not validated and validate and validation:  # no model trained by gradient
                 validated = built.evaluate(validation, verbose=0, return_dict=True)
                 validated = {name: float(value) for name, value in validated.items() if "@" in name}
+            refitted, events = {}, _events_seen(data, settings, newest)
+            if refit:
+                if saved and together.num_replicas_in_sync == 1:
+                    saved.save(_epochs(settings))  # not to be repeated if the refit is interrupted
+                updates = _updates(built) - earlier_updates
+                if verbose and chief:
+                    print("fitting again on train and validation")
+                keras.utils.set_random_seed(seed)
+                built = new_model()
+                if saved:
+                    saved = Checkpoint(folder / REFIT, checkpoint, {**about, "refit": True}, together)
+                shown = [call for call in callbacks if isinstance(call, Progress)]
+                shown += [CSVLog(folder / REFIT / "log.csv")] if chief else []
+                refitted = _refit(built, data, settings, seed, history, shown, saved, verbose if chief else 0)
+                if "epochs" in settings:
+                    per_event = [updates / events, (_updates(built) - earlier_updates) / refitted["seen"]]
+                    refitted["updates_per_event"] = dict(zip(("before", "refit"), per_event, strict=True))
+                    events += refitted.pop("seen")
+                seconds += refitted["seconds"]
+        if chief:
             built.save(run_folder / "model.keras")
             if (folder / "log.csv").exists():
                 shutil.copyfile(folder / "log.csv", run_folder / "log.csv")
+            if (folder / REFIT / "log.csv").exists():
+                shutil.copyfile(folder / REFIT / "log.csv", run_folder / "refit_log.csv")
             _write(run_folder / "history.json", history)
             _write(
                 run_folder / "metrics.json",
@@ -173,8 +206,9 @@ def train(
                     **({"from": {**origin, "path": str(grow_from), **growth.counts}} if growth else {}),
                     "seconds": seconds,
                     "memory": memory.growth,  # bytes, at the peak of building and fitting
-                    "events": _events_seen(data, settings, newest),
+                    "events": events,
                     **({"finetune": _described(newest, settings)} if newest else {}),
+                    **({"refit": refitted} if refit else {}),
                 },
             )
     cluster.wait_for_all(together)  # a worker that left while the chief writes would count as lost
@@ -238,6 +272,35 @@ def fit(
         fit_epochs(batches, epochs, epochs + settings["finetune_epochs"], fixed)
     history = checkpoint.history if checkpoint else _end_to_end(histories)
     return {name: [float(value) for value in values] for name, values in history.items()}
+
+
+def _refit(built, data: Data, settings: dict, seed: int, history: dict, callbacks, saved, verbose) -> dict:
+    """Fits a new model on train and validation together, and describes it for run.json.
+
+    It trains for as many epochs as the first model did, which callbacks may have stopped early. An epoch of the larger
+    data has more updates, and an event is in as many of them. The newest part is that of train and validation.
+    """
+    both, described = with_validation(data)
+    newest = check_finetuning(settings, both)
+    if "epochs" in settings:
+        further = settings["finetune_epochs"] if newest else 0
+        epochs = min(settings["epochs"], max(len(next(iter(history.values()), ())) - further, 1))
+        settings = {**settings, "epochs": epochs}
+        described |= {"epochs": epochs, "seen": _events_seen(both, settings, newest)}
+    began = time.perf_counter()
+    fit(built, both, settings, seed, verbose, callbacks, saved)
+    described["seconds"] = saved.seconds if saved else time.perf_counter() - began
+    return described | ({"finetune": _described(newest, settings)} if newest else {})
+
+
+def _updates(model: Recommender) -> int:
+    """Returns the number of updates that the optimizer has made."""
+    return int(model.optimizer.iterations) if model.learning else 0
+
+
+def _epochs(settings: dict) -> int:
+    """Returns the number of epochs over all sessions and the newest ones."""
+    return settings["epochs"] + (settings["finetune_epochs"] if settings.get("finetune_days") is not None else 0)
 
 
 def _validation(cls: type, data: Data, settings: dict):

@@ -14,6 +14,8 @@ from tfrecsession.file_lock import lock
 from tfrecsession.staging import replace_file
 from tfrecsession.training import snapshot
 
+REFIT = "refit"  # folder of the checkpoints of the second fit, on train and validation
+
 
 @contextlib.contextmanager
 def unfinished(out: str | Path, afresh: bool = False) -> Iterator[Path]:
@@ -42,6 +44,7 @@ def unfinished(out: str | Path, afresh: bool = False) -> Iterator[Path]:
         if afresh or _finished(Path(out).expanduser(), folder):
             for number in snapshot.numbers(folder):
                 shutil.rmtree(folder / f"{snapshot.NAME}{number}")
+            shutil.rmtree(folder / REFIT, ignore_errors=True)
         ended = False
         try:
             if not snapshot.numbers(folder):
