@@ -95,7 +95,7 @@ def run_make(words):
     if len(words) > 1:
         assert main([*command, "--epochs", "1"]) == 0, words
     else:
-        assert command == ["demo"]
+        assert command == ["demo", "--overwrite"]
 
 
 def check_install(words):

@@ -262,7 +262,7 @@ def test_the_command_trains_from_a_run(folder, older, newer, capsys):
         (["--from", "{folder}/run", "--set", "joined=True"], "joined=True: must be False, with which "),
         (["--from", "{folder}/run", "--model", "narm"], "--model narm: must be gru4rec, the model of "),
         (["--from", "{folder}/run", "--workers", "2"], "--from: a run is continued by one worker"),
-        (["--from", "{folder}/run", "--start", "content"], "start='content'"),
+        (["--from", "{folder}/run", "--start", "content"], "--start content"),
         (["--from", "{folder}/nowhere"], "nowhere is not a run folder"),
         (["--model", "gru4rec", "--start", "mean"], "--start: must come with --from RUN"),
         ([], "--model: must be given"),

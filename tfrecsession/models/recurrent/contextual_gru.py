@@ -65,8 +65,8 @@ class ContextualGRU(Streaming, SequenceModel):
     search_space = {
         "units": Choice([100], [200], [400]),
         "dynamics": Choice(False, True),
-        "context_as": Choice(*JOINS),
-        "request_as": Choice(*JOINS),
+        "context_as": Choice("concatenate", "multiply", "both", "latent_cross"),
+        "request_as": Choice("concatenate", "multiply", "both", "latent_cross"),
         "embedding_dropout": Float(0.0, 0.5),
         "dropout": Float(0.0, 0.6),
     }
