@@ -65,9 +65,7 @@ def train_command(commands, common):
     )
 
     training = command.add_argument_group("training")
-    training.add_argument(
-        "--k", default="20", metavar="K,K", help="list lengths to report on validation, e.g. 5,10,20 (default: 20)"
-    )
+    training.add_argument("--k", metavar="K,K", help="list lengths to report on validation, e.g. 5,10,20 (default: 20)")
     training.add_argument(
         "--checkpoint",
         default="auto",
@@ -204,7 +202,7 @@ def _checked_training(options, grown: dict):
     from tfrecsession.training.refit import check_refit
     from tfrecsession.training.run_folder import check_other_run, open_run
 
-    k = lengths(options.k)
+    k = lengths(options.k or "20")
     earlier_settings, defaults = {}, {}
     if options.earlier is not None:
         info = open_run(options.earlier).info
@@ -221,6 +219,8 @@ def _checked_training(options, grown: dict):
         chosen, defaults = declared_models.chosen_settings(options.model, given, data)
     defaults = {name: choice for name, choice in defaults.items() if name not in {**preset, **given}}
     data.train.weighted(**weights_of(declared_models.declared(options.model), chosen))  # checks them
+    if options.k is not None and max(k) > len(data.items):
+        raise InputError(f"--k {options.k}: must be at most {len(data.items):,}, the size of the catalogue")
     check_finetuning(chosen, data, options.data_memory)
     if options.refit:
         check_refit(data, options.data_memory)

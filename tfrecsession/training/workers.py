@@ -8,6 +8,7 @@ update. So they hold the same weights after every step: those of one worker afte
 from __future__ import annotations
 
 import warnings
+import weakref
 
 import keras
 import numpy as np
@@ -18,6 +19,8 @@ from tfrecsession.errors import InputError
 from tfrecsession.models import SequenceModel, by_name
 from tfrecsession.negatives import InBatch, Negatives
 from tfrecsession.training.cluster import across, gathered, lost_workers, placed, worker_of, workers_of
+
+SEPARATED = weakref.WeakSet()  # models whose dropout differs by worker: fine-tuning fits a model twice
 
 
 def suited(
@@ -95,9 +98,9 @@ def fit_in_step(model: SequenceModel, batches: tf.data.Dataset, validation_data=
         )
     shares = _shares(model._batches(batches), together)
     patch_keras_fit(model)
-    if not getattr(model, "_has_own_seeds", False):
+    if model not in SEPARATED:
         separate_dropout_seeds(model, worker_of(together))
-        model._has_own_seeds = True
+        SEPARATED.add(model)
     after = [ValidateOnChief(validation_data)] if validation_data is not None else []
     with lost_workers():
         return model.fit(shares, callbacks=[*after, *callbacks], **options)
