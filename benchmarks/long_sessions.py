@@ -44,8 +44,11 @@ def write_log(path: str, events: int) -> None:
 def measure(folder: str, name: str) -> None:
     """Fits and evaluates a model with its default settings, and prints a JSON object after each of the two."""
     resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_BYTES, LIMIT_BYTES))
+    import keras
+
     import tfrecsession as trs
 
+    keras.utils.set_random_seed(0)
     data = trs.load(folder)
     model = trs.training.build(name, data.items, chosen := trs.training.settings_of(name, _epochs(trs, name)), [20])
     start = time.perf_counter()

@@ -126,7 +126,7 @@ def test_pieces_without_a_target_are_left_out(data):
         ({"event_weights": "cart"}, "event_weights: the weight of 'cart' must be a number"),
         ({"target_events": []}, r"target_events=\[\]: must be a list of event types"),
         ({"target_events": 3}, r"target_events=3: must be a list of event types"),
-        ({"weight": "stay"}, "weight='stay': must be a column of the events.*dwell.*--context stay"),
+        ({"weight": "stay"}, "weight='stay': must be a column of the events.*dwell.*context='stay'"),
         ({"weight": "dwel"}, "did you mean 'dwell'"),
         ({"weight": "user"}, "weight='user': must be a column of the events"),
         ({"weight": "event"}, "weight='event': must be a column of numbers"),
@@ -154,7 +154,7 @@ def test_a_weight_that_is_none_is_named_with_its_event(value, shown):
 def test_a_log_without_types_or_times():
     train = split([[2, 3]])
     for arguments in ({"event_weights": {"buy": 2}}, {"target_events": ["buy"]}):
-        with pytest.raises(InputError, match="the log has no event types: prepare it with --event COLUMN"):
+        with pytest.raises(InputError, match="the log has no event types: prepare it with event=COLUMN"):
             train.weighted(**arguments)
     with pytest.raises(InputError, match="session_decay=2: needs the times of the events"):
         train.weighted(session_decay=2)

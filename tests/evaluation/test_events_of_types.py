@@ -47,5 +47,5 @@ def test_bad_events(data):
         with pytest.raises(InputError, match=message):
             trs.evaluation.evaluate(model, sessions, **arguments)
     plain = trs.synthetic_sessions(items=40, sessions=800, seed=1)
-    with pytest.raises(InputError, match="events: the log has no event types: prepare it with --event COLUMN"):
+    with pytest.raises(InputError, match="events: the log has no event types: prepare it with event=COLUMN"):
         trs.evaluation.evaluate(fitted("popularity", plain), plain.test, events=["cart"])

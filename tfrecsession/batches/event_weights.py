@@ -66,14 +66,14 @@ class Weighing:
         columns = [name for name in sessions.arrays.columns if name not in NOT_CONTEXT]
         if self.weight is not None and self.weight not in columns:
             near = difflib.get_close_matches(self.weight, columns, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"to keep it, prepare the log with --context {self.weight}"
+            hint = f"did you mean {near[0]!r}?" if near else f"to keep it, prepare the log with context={self.weight!r}"
             known = ", ".join(columns) or "none"
             raise InputError(f"weight={self.weight!r}: must be a column of the events, which are: {known}; {hint}")
         if self.session_decay is not None:
             if not sessions.timed or "times" not in sessions.arrays.columns:
                 raise InputError(
                     f"session_decay={self.session_decay:g}: needs the times of the events: leave it out, or prepare "
-                    "the log with --time NAME"
+                    "the log with time=NAME"
                 )
             self.newest = max((int(times.max(initial=0)) for times in _parts(sessions, "times")), default=0)
         return self
@@ -151,7 +151,7 @@ def check_types(sessions, given: dict) -> None:
     if not given:
         return
     if "event" not in sessions.arrays.columns:
-        raise InputError(f"{next(iter(given))}: the log has no event types: prepare it with --event COLUMN")
+        raise InputError(f"{next(iter(given))}: the log has no event types: prepare it with event=COLUMN")
     counts: dict = {}
     for part in _parts(sessions, "event"):
         for entry in pc.value_counts(pa.array(part).cast(pa.string()).drop_null()).to_pylist():

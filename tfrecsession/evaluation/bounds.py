@@ -79,8 +79,8 @@ def _states(shop: Shop, sessions: Sessions, shop_index: np.ndarray, times: np.nd
     offsets, has = sessions.offsets, {"event", "device"} <= set(sessions.arrays.columns)
     if context and not has:
         raise InputError(
-            "context=True: the data set must have the columns event and device: prepare it with --event event "
-            "--context device"
+            "context=True: the data set must have the columns event and device: prepare it with "
+            "event='event', context='device'"
         )
     starts = offsets[:-1][np.diff(offsets) > 0]
     if has and context is not False:

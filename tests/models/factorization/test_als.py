@@ -436,7 +436,7 @@ def test_pairs_of_weight_zero_are_unseen():
 
 
 def test_invalid_data_and_lists_are_refused(known):
-    with pytest.raises(InputError, match=r"as in fit\(data.train\)"):
+    with pytest.raises(InputError, match="x: must be data.train or its batches"):
         known.fit([[1]])
     with pytest.raises(InputError, match="users: must be a list of ids.*not 'u0'"):
         known.recommend_users("u0", k=1)
