@@ -15,11 +15,6 @@ def exports(shop, tmp_path_factory):
         np.random.seed(version)
         model = trs.models.GRU4Rec(shop.items, units=[8], negatives=trs.negatives.Popularity(8))
         model.export(folder / "gru4rec" / str(version), k=5)
-    context = {"context": ["gap", "hour"], "request": ["hour"]}
-    model = trs.models.GRU4Rec(shop.items, units=[8], negatives=trs.negatives.Popularity(8), **context)
-    for weight in model.trainable_variables:  # C and A begin with zeros
-        weight.assign(np.random.default_rng(len(weight.shape)).normal(size=weight.shape))
-    model.export(folder / "in_context" / "1", k=5)
     return folder
 
 

@@ -11,12 +11,32 @@ from tfrecsession import InputError
 START = 1_700_000_000
 
 
+@pytest.fixture(scope="module")
+def folder(shop, tmp_path_factory):
+    """A folder of two models: gru4rec reads no context, in_context does."""
+    folder = tmp_path_factory.mktemp("in_context")
+    model = trs.models.GRU4Rec(shop.items, units=[8], negatives=trs.negatives.Popularity(8))
+    model.export(folder / "gru4rec" / "1", k=5)
+    context = {"context": ["gap", "hour"], "request": ["hour"]}
+    model = trs.models.GRU4Rec(shop.items, units=[8], negatives=trs.negatives.Popularity(8), **context)
+    for weight in model.trainable_variables:  # C and A begin with zeros
+        weight.assign(np.random.default_rng(len(weight.shape)).normal(size=weight.shape))
+    model.export(folder / "in_context" / "1", k=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    with trs.serving.Server(folder, rest_port=0, grpc_port=0) as running:
+        yield running
+
+
 @pytest.fixture(params=["rest", "grpc"])
 def client(request, server):
     return trs.serving.Client(server.url if request.param == "rest" else f"grpc://{server.grpc_address}")
 
 
-def test_answers_with_without_and_with_partly_missing_context(client, exports, shop):
+def test_answers_with_without_and_with_partly_missing_context(client, folder, shop):
     ids = shop.items.ids.tolist()
     histories = [ids[:3], [], [ids[9], "no-such-item"]]
     moment = datetime.datetime.fromtimestamp(START, datetime.UTC)
@@ -29,7 +49,7 @@ def test_answers_with_without_and_with_partly_missing_context(client, exports, s
     ]
     scores = []
     for context in given:
-        items, expected = trs.export.ask(exports / "in_context", histories, **context)
+        items, expected = trs.export.ask(folder / "in_context", histories, **context)
         answer = client.recommend("in_context", histories, **context)
         assert answer.items.tolist() == items.tolist()
         np.testing.assert_allclose(answer.scores, expected, rtol=1e-5)

@@ -227,7 +227,7 @@ def test_a_running_session_is_used_and_left_alone(spark, tmp_path):
     for master, conf in (("local[3]", None), (None, {"spark.ui.enabled": "true"})):
         with pytest.raises(InputError, match="a Spark session is running in this process"):
             prepare(frame, tmp_path / "out", spark_master=master, spark_conf=conf, **options)
-    with pytest.raises(InputError, match='engine="spark"'):
+    with pytest.raises(InputError, match="engine='spark'"):
         prepare(frame, tmp_path / "out", test_span="50%")
     assert prepare(frame, tmp_path / "out", **options)["items"] == 2
     assert spark.conf.getAll == before
