@@ -57,7 +57,7 @@ def test_a_thousand_clicks_equal_the_replay(recurrent, fitted, data):
         answers.append(best)
     for row in range(3):
         best_of(data, expected[row], [best.items[row] for best in answers], [best.scores[row] for best in answers])
-    events = state[:, model.state_width].tolist()
+    events = state[:, model.events_at].tolist()
     assert events == [(data.items.encode(clicks) > 1).sum() for clicks in (first, second, third)]
 
 

@@ -87,7 +87,7 @@ class SessionTransformer(keras.layers.Layer):
     def state_width(self) -> int:
         return self.blocks * 2 * (self.window - 1) * self.units + self.units + 1
 
-    def build(self, input_shape, *_):
+    def build(self, inputs_shape, position_shape=None, state_shape=None):
         shape = (None, None, self.units)
         layers = [
             *sum(self.norms, []),

@@ -46,7 +46,7 @@ class LinearBlocks(keras.layers.Layer):
         self.widths = [layer.state_width for layer in self.recurrences]
         self.state_width = sum(self.widths) + units
 
-    def build(self, input_shape, *_):
+    def build(self, inputs_shape, starts_shape=None, state_shape=None):
         shape = (None, None, self.units)
         for layer in [*self.recurrences, *self.norms, *self.forward_norms, *self.inner, self.last_norm]:
             layer.build(shape)

@@ -36,8 +36,8 @@ class SessionLRU(keras.layers.Layer):
         self.channels = channels or units
         self.state_width = 2 * self.channels
 
-    def build(self, input_shape, *_):
-        channels, width = self.channels, input_shape[-1]
+    def build(self, inputs_shape, starts_shape=None, state_shape=None):
+        channels, width = self.channels, inputs_shape[-1]
 
         def weight(name, shape, initializer):
             # autocast would round what stands in an exponent

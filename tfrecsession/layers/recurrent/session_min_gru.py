@@ -28,13 +28,13 @@ class SessionMinGRU(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = self.state_width = units
 
-    def build(self, input_shape, *_):
+    def build(self, inputs_shape, starts_shape=None, state_shape=None):
         glorot = keras.initializers.GlorotUniform()
 
         def both(shape, dtype=None):  # each gate apart
             return ops.concatenate([glorot((shape[0], self.units), dtype=dtype) for _ in range(2)], axis=1)
 
-        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], 2 * self.units), initializer=both)
+        self.kernel = self.add_weight(name="kernel", shape=(inputs_shape[-1], 2 * self.units), initializer=both)
         self.bias = self.add_weight(name="bias", shape=(2 * self.units,), initializer="zeros")
         self.built = True
 
