@@ -203,7 +203,7 @@ class SessionTransformer(keras.layers.Layer):
         return tf.concat([kept, last, tf.cast(count, tf.float32)[:, None]], axis=1)  # (rows, state_width)
 
     def compute_output_shape(self, inputs_shape, position_shape=None, state_shape=None):
-        return inputs_shape, state_shape
+        return inputs_shape if state_shape is None else (inputs_shape, state_shape)
 
     def get_config(self):
         return super().get_config() | {
