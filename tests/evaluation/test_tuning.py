@@ -216,6 +216,7 @@ def test_the_search_starts_at_the_preset(data, tmp_path, hill):
     found = tune(data, "item_knn", tmp_path / "s", trials=1, preset=start, settings={"alpha": 0.3})
     expected = {"neighbours": 100, "shrinkage": 300.0, "history": "mean", "window": 3}  # outside the range of the model
     assert found.trials[0]["settings"] == expected
+    expected |= dict.fromkeys(("event_weights", "weight", "session_decay", "target_events"))
     assert found.best["settings"] == {**expected, "alpha": 0.3}
 
 

@@ -295,7 +295,9 @@ def _refit(built, data: Data, settings: dict, seed: int, history: dict, callback
 
 def _updates(model: Recommender) -> int:
     """Returns the number of updates that the optimizer has made."""
-    return int(model.optimizer.iterations.value.numpy()) if model.learning else 0  # also of several workers
+    return (
+        int(tf.convert_to_tensor(model.optimizer.iterations).numpy()) if model.learning else 0
+    )  # also of several workers
 
 
 def _epochs(settings: dict) -> int:

@@ -25,7 +25,7 @@ class Run:
 
     def __repr__(self) -> str:
         info = self.info
-        settings = ", ".join(f"{name}={value!r}" for name, value in info["settings"].items())
+        settings = ", ".join(f"{name}={value!r}" for name, value in info["settings"].items() if value is not None)
         lines = [
             f"<run {shorten(str(self.path), 60, placeholder='...')}: {info['model']}, seed {info['seed']}",
             f"  data {info['data']['fingerprint']}, {info.get('events', 0):,} events in {info.get('seconds', 0):.1f} s",

@@ -37,8 +37,8 @@ class NARM(SequenceModel):
         reset_after: see `SessionGRU`.
         bias: whether every item has a bias; the paper has none.
         initializer: of the item table, see `ItemEmbedding`.
-        negatives, score_dtype, joined, context, request, context_as, context_dropout, repeats,
-            repeat_window: see `SequenceModel`.
+        negatives: see `SequenceModel`, as for score_dtype, joined, context, request, context_as, context_dropout,
+            repeats and repeat_window.
 
     Raises:
         InputError: an argument out of its range.

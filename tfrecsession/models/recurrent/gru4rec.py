@@ -51,8 +51,8 @@ class GRU4Rec(Streaming, SequenceModel):
         lanes: rows of session-parallel batches (`data.train.batches(rows=lanes, steps=1, carry=True)`), whose state is
             carried from batch to batch as a constant; None: every batch starts afresh.
         initializer: of the item tables, see `ItemEmbedding`; the authors' is "glorot_uniform".
-        negatives, score_dtype, joined, context, request, context_as, context_dropout, repeats,
-            repeat_window: see `SequenceModel`.
+        negatives: see `SequenceModel`, as for score_dtype, joined, context, request, context_as, context_dropout,
+            repeats and repeat_window.
 
     Raises:
         InputError: an argument out of its range, `embedding_dropout` with one_hot, `residual` with layers of several

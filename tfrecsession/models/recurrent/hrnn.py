@@ -49,8 +49,8 @@ class HRNN(UserStates, Streaming, SequenceModel):
         lanes: rows of user-parallel batches (`data.train.batches(rows=lanes, steps=20, by_user=True, carry=True)`),
             whose state is carried from batch to batch as a constant; None: every batch starts afresh.
         initializer: of the item tables, see `ItemEmbedding`; the authors' is "glorot_uniform".
-        negatives, score_dtype, context, request, context_as, context_dropout, repeats,
-            repeat_window: see `SequenceModel`.
+        negatives: see `SequenceModel`, as for score_dtype, context, request, context_as, context_dropout,
+            repeats and repeat_window.
 
     Raises:
         InputError: an argument out of its range, or `embedding_dropout` with one_hot.
