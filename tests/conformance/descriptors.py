@@ -162,7 +162,7 @@ ROWS = [
 TABLE = {row.name: row for row in ROWS}
 
 
-# What the tests ask of a model: the one place that knows the package's flags -----------------------------------------
+# Questions of the tests about a model: the one place that knows the package's flags ----------------------------------
 
 
 def reads_both_ends(model) -> bool:

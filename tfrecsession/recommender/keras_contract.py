@@ -325,7 +325,7 @@ def maximizing(callbacks, model):
     """
     names = {metric.name for metric in model._learning.metrics + model._learning.weighted} if model.compiled else set()
     names |= {f"weighted_{name}" for name in names}
-    for callback in getattr(callbacks, "callbacks", callbacks) or []:
+    for callback in keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or []):
         is_auto = getattr(callback, "mode", None) == "auto" and getattr(callback, "monitor_op", None) is None
         if is_auto and str(getattr(callback, "monitor", "")).removeprefix("val_") in names:
             callback.mode = "max"

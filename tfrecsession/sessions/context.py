@@ -44,7 +44,7 @@ class Column(NamedTuple):
 
     @property
     def dtype(self) -> type:
-        """Of its values in a batch: codes, or standardized numbers, NaN where they are missing."""
+        """The type of its values in a batch: codes, or standardized numbers, NaN where they are missing."""
         return np.float32 if self.kind == "number" else np.int32
 
     @property
