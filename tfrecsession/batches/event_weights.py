@@ -78,13 +78,20 @@ class Weighing:
             self.newest = max((int(times.max(initial=0)) for times in _parts(sessions, "times")), default=0)
         return self
 
-    def weights(self, read: Callable[[str], np.ndarray], offsets: np.ndarray, first: int = 0) -> Weights:
+    def weights(
+        self,
+        read: Callable[[str], np.ndarray],
+        offsets: np.ndarray,
+        first: int = 0,
+        counted: np.ndarray | None = None,
+    ) -> Weights:
         """Returns the weights of events.
 
         Args:
             read: name of a column -> its values, [events].
             offsets: int64 [sessions + 1], where each session starts.
             first: the index of the first session in its split, for errors.
+            counted: bool [events], those that need a number in the weight column; the others get 0. None: all.
 
         Raises:
             InputError: a value of the weight column is not a number of at least 0.
@@ -100,15 +107,15 @@ class Weighing:
             if self.target_events is not None:
                 target = np.array([*(name in self.target_events for name in names), False], np.float64)[index]
         if self.weight is not None:
-            event = event * self._column(read(self.weight), offsets, first)
+            event = event * self._column(read(self.weight), offsets, first, counted)
         if self.session_decay is not None:
             times = np.asarray(read("times"), np.int64)
             lengths = np.diff(offsets)
             end = times[np.maximum(offsets[1:] - 1, 0)] if events else np.zeros(len(lengths), np.int64)
-            session = np.repeat(np.exp((end - self.newest) / (DAY * self.session_decay)), lengths)
+            session = np.repeat(np.exp(np.minimum(end - self.newest, 0) / (DAY * self.session_decay)), lengths)
         return Weights(event, session, target)
 
-    def _column(self, values, offsets: np.ndarray, first: int) -> np.ndarray:
+    def _column(self, values, offsets: np.ndarray, first: int, counted: np.ndarray | None = None) -> np.ndarray:
         """Returns the numbers of the weight column, float64 [events]."""
         try:
             values = pa.array(values, from_pandas=True)
@@ -117,6 +124,8 @@ class Weighing:
             numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
         except (pa.ArrowException, TypeError) as error:
             raise InputError(f"weight={self.weight!r}: must be a column of numbers ({error})") from None
+        if counted is not None and not np.all(counted):
+            numbers = np.where(counted, numbers, 0.0)
         wrong = np.flatnonzero(~((numbers >= 0) & (numbers < np.inf)))
         if len(wrong):
             session = int(np.searchsorted(offsets, wrong[0], side="right")) - 1

@@ -78,6 +78,12 @@ def prepare_command(commands, common):
         metavar="CHAR|none",
         help='mark of quoted fields of CSV and TSV; none: the file has no quotes (default: ")',
     )
+    reading.add_argument(
+        "--itemless",
+        choices=["keep", "drop"],
+        help="events without an item, such as searches: keep them as steps that models with context read, or drop them "
+        "(default: they are bad rows)",
+    )
     cleaning = command.add_argument_group("sessions")
     cleaning.add_argument(
         "--gap",

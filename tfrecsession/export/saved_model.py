@@ -187,7 +187,8 @@ def ask(path: str | Path, histories, context=None, request=None) -> tuple[np.nda
 
     Args:
         path: a SavedModel, or a folder of versions, of which the highest is used.
-        histories: lists of item ids, oldest first, in any form that `recommend` takes.
+        histories: lists of item ids, oldest first, in any form that `recommend` takes; with context, None is an
+            event without an item.
         context: column -> for each history a list with a value for each event.
         request: column -> a value for each history.
 
@@ -198,7 +199,8 @@ def ask(path: str | Path, histories, context=None, request=None) -> tuple[np.nda
         InputError: there is no SavedModel, its ScaNN index cannot be loaded here, a value is not an id, or context that
             the model does not read.
     """
-    histories = text_lists(histories, "histories")
+    histories = text_lists(histories, "histories", missing=bool(context or request))
+    histories = [["" if item is None else item for item in history] for history in histories]
     path = newest_version(path)
     load_ops_of(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()), path)
     loaded = tf.saved_model.load(str(path))

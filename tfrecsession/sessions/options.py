@@ -53,6 +53,7 @@ class Options:
     time_format: str | None = None
     max_session_length: int | None = None
     time_zone: str | None = None
+    itemless: str | None = None
 
     def checked(self) -> Options:
         """Returns the options with all defaults that do not depend on the log; raises InputError for invalid values."""
@@ -65,6 +66,8 @@ class Options:
             raise InputError(f"split_by={self.split_by!r}: choose start or end")
         if self.unknown_items not in (None, "drop", "keep"):
             raise InputError(f"unknown_items={self.unknown_items!r}: choose drop or keep")
+        if self.itemless not in (None, "drop", "keep"):
+            raise InputError(f"itemless={self.itemless!r}: choose drop or keep")
         check_quote(self.quote)
         zone_table(self.time_zone)
         if given and self.test_span is not None:
@@ -138,7 +141,8 @@ class Options:
             "unknown_items keep_duplicates"
         )
         longest = {} if self.max_session_length is None else {"max_session_length": self.max_session_length}
-        return {name: getattr(self, name) for name in names.split()} | longest
+        itemless = {"itemless": "keep"} if self.itemless == "keep" else {}
+        return {name: getattr(self, name) for name in names.split()} | longest | itemless
 
 
 def _at_least_one(count: int | None, argument: str, default: int | None) -> int | None:
