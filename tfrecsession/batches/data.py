@@ -130,7 +130,8 @@ class Sessions:
 
         Args:
             event_weights: event type -> weight; other types count 1.
-            weight: a column of numbers of at least 0, such as a dwell time.
+            weight: a column of numbers of at least 0, such as a dwell time, or an SQL expression of the columns of an
+                event: "case when event = 'purchase' then price / 10 else 1 end".
             session_decay: days after which a session counts 1/e: exp(-age / session_decay). The age is the time from
                 the session's last event to the last one of the split.
             target_events: the event types that are targets; None: all.

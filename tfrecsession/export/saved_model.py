@@ -141,6 +141,7 @@ def write_saved_model(
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
             **({"user_width": model.user_width} if "user_states" in model.abilities else {}),
             **({"context": served.context_inputs.card()} if "context" in model.abilities else {}),
+            **({"itemless": True} if model.context is not None and model.context.itemless else {}),
             **(about or {}),
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
