@@ -143,16 +143,16 @@ def of_users(ids, session, columns: dict | None = None) -> dict:
     """Returns the batch of users, a row each: their sessions end to end.
 
     Args:
-        ids: int32 [users, steps], known items, 0 or 1 behind the last one.
+        ids: int32 [users, steps], known items or NO_ITEM, 0 or 1 behind the last one.
         session: int32 [users, steps], the session of each event, rising; -1 behind the last one.
         columns: as in `of_histories`.
     """
     import tensorflow as tf
 
-    mask = tf.cast(ids > 1, tf.int32)
+    mask = tf.cast((ids > 1) | (ids == NO_ITEM), tf.int32)
     first = tf.pad(session[:, 1:] != session[:, :-1], [[0, 0], [1, 0]], constant_values=True)
     segment = tf.cumsum(tf.cast(first, tf.int32), axis=1) * mask
     began = tf.argsort(tf.cast(~first, tf.int32), axis=1, stable=True)  # the first steps, session by session
     began = tf.gather(began, tf.maximum(segment - 1, 0), batch_dims=1)
     position = (tf.range(tf.shape(ids)[1]) - began) * mask
-    return batch_of(ids * mask, position, segment, tf.maximum(segment - 1, 0), columns)
+    return batch_of(tf.maximum(ids, 0) * mask, position, segment, tf.maximum(segment - 1, 0), columns)

@@ -172,3 +172,12 @@ class ContextInputs(tf.Module):
         along = [key for key in given if key.startswith("context/")]
         ids, *arrays = newest(tables.longest, (ids > 1) | (ids == NO_ITEM), ids, *(given[key] for key in along))
         return ids, given | dict(zip(along, arrays, strict=True))
+
+    def history_of_sessions(self, tables, items, sessions, texts) -> tuple:
+        """Returns ids and sessions of the newest events, see `VocabularyTables`, and the context given with them."""
+        text = "sessions must have the shape of items: the session number of each event"
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), text)]):
+            ids, given = self.ids(tables, items, texts)
+        along = [key for key in given if key.startswith("context/")]
+        ids, sessions, *arrays = newest(tables.longest, ids != 0, ids, sessions, *(given[key] for key in along))
+        return ids, sessions, given | dict(zip(along, arrays, strict=True))
