@@ -91,7 +91,7 @@ class Growth:
             left[:2], left[before[before >= 0]] = False, False
             row = np.flatnonzero(left)
             kept = Items([*items.ids, *old.ids[row - 2]], np.pad(items.counts, (0, len(row))))
-            kept.content = items.content_of(kept)
+            kept.content, kept.tensors = items.content_of(kept), items.tensors_of(kept)
             items, before = kept, np.concatenate([before, row])
         if model.context is not None:
             items = copy.copy(items)
