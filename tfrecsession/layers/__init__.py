@@ -4,6 +4,8 @@ from tfrecsession.layers.attention.session_attention import SessionAttention
 from tfrecsession.layers.attention.session_transformer import SessionTransformer
 from tfrecsession.layers.event_input import EventInput
 from tfrecsession.layers.fold_in import FoldIn, first_of_its_session, fold_in
+from tfrecsession.layers.items.content_items import ContentItems
+from tfrecsession.layers.items.item_content import ContentEncoder, ItemContent
 from tfrecsession.layers.items.item_embedding import ItemEmbedding
 from tfrecsession.layers.items.item_tower import Combined, ItemTower
 from tfrecsession.layers.items.past_items import Past, mean_of
@@ -38,9 +40,12 @@ from tfrecsession.layers.session_window import (
 __all__ = [
     "STEP_DECAYS",
     "Combined",
+    "ContentEncoder",
+    "ContentItems",
     "DiscountedMean",
     "EventInput",
     "FoldIn",
+    "ItemContent",
     "ItemEmbedding",
     "ItemTower",
     "LinearBlocks",
