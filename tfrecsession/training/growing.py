@@ -179,8 +179,9 @@ def _listed(value):
 
 
 def _learned(model) -> list:
-    """Returns the learned weights: not the item counts, the samplers' tables, or the states that lanes carry."""
-    other = [model.item_counts, *model.carried, *(model.negatives.weights if model.negatives else ())]
+    """Returns the learned weights: not counts of items, the samplers' tables, or the states that lanes carry."""
+    counted = [] if model.trend_head is None else [model.trend_head.counts, model.trend_head.now]
+    other = [model.item_counts, *model.carried, *counted, *(model.negatives.weights if model.negatives else ())]
     known = {id(variable) for variable in other}
     return [variable for variable in model.weights if id(variable) not in known]
 
