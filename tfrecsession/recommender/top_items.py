@@ -19,6 +19,7 @@ class TopItems:
     """
 
     output_items: ItemScores | None = None  # scores the items, where a model has such a layer
+    trend_head = None  # the layer that adds what each item's recent events say, `TrendHead`
 
     @property
     def scores_by_products(self) -> bool:

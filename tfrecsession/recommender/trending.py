@@ -24,7 +24,6 @@ class Trending:
     all see update 0, the end of that log: in validation, evaluation, recommendations and exports.
     """
 
-    trend_head: TrendHead | None = None
     _counted = _timed = None  # the arrays that were counted, and the columns of batches whose sessions see updates
 
     def set_trend(self, half_lives, every) -> None:
