@@ -46,6 +46,7 @@ class PlaceAttributes(keras.layers.Layer):
         self.category_table = self.add_weight(
             name="category_table", shape=(MOST + 2, CATEGORY_WIDTH), initializer=_neutral_first
         )
+        self.seed_generator = keras.random.SeedGenerator()  # of what `trips` hides in training
         self.built = True
 
     def take(self, places: Places) -> None:

@@ -137,7 +137,6 @@ class LocationSequences(Trips, Streaming, SequenceModel):
                 units[-1], use_bias=False, kernel_initializer="zeros", name="output_features"
             )
             self.output_features.build((None, self.feature_width(dim)))
-            self.trip_seed = keras.random.SeedGenerator()
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.output_dropout = keras.layers.Dropout(dropout)
         self.keep_states([*self.recurrent, self.places])

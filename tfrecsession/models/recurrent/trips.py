@@ -92,7 +92,7 @@ class Trips:
         last = over(tf.math.unsorted_segment_max, tf.where(goes_on, step, 0))
         stays = tf.where(goes_on, self.places.stay(items), 0.0)
         hours = over(tf.math.unsorted_segment_sum, stays)
-        chance = tf.gather(keras.random.uniform((runs, 3), seed=self.trip_seed), run)
+        chance = tf.gather(keras.random.uniform((runs, 3), seed=self.places.seed_generator), run)
         used, has_end, has_hours = (chance[..., 0] < self.trips, chance[..., 1] >= HIDDEN, chance[..., 2] >= HIDDEN)
         start = tf.where(used, tf.gather(items, begin, batch_dims=1), 0)
         end = tf.where(used & has_end, tf.gather(targets, last, batch_dims=1), 0)
