@@ -106,6 +106,7 @@ BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
 REPEATS = {"repeats": True}
 CONTEXT = {"context": ["gap", "hour", "position"], "request": ["gap", "weekday"]}
+TRIPS = {"cell": "rnn", "units": [32, 32], "trips": 0.5}
 NARM_RAW = {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}
 
 ROWS = [
@@ -149,6 +150,8 @@ ROWS = [
     Model("min_gru", **LINEAR, cost="large"),
     Model("lru", **LINEAR, cost="large"),
     Model("contextual_gru", settings=CONTEXT, **SEQUENCES, represents=True, cost="large"),
+    Model("location_sequences", settings=CONTEXT, **WITH_DROPOUT, cost="large"),
+    Model("location_sequences-rnn", "location_sequences", TRIPS, **WITH_DROPOUT, like="location_sequences", cost="large"),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),

@@ -20,6 +20,7 @@ from tfrecsession.models.popularity.session_popularity import SessionPopularity
 from tfrecsession.models.recurrent.contextual_gru import ContextualGRU
 from tfrecsession.models.recurrent.gru4rec import GRU4Rec
 from tfrecsession.models.recurrent.hrnn import HRNN
+from tfrecsession.models.recurrent.location_sequences import LocationSequences
 from tfrecsession.models.recurrent.lru import LRU
 from tfrecsession.models.recurrent.min_gru import MinGRU
 from tfrecsession.models.rules.association_rules import AssociationRules
@@ -57,6 +58,7 @@ MODELS = {
     "min_gru": MinGRU,
     "lru": LRU,
     "contextual_gru": ContextualGRU,
+    "location_sequences": LocationSequences,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
 
@@ -87,6 +89,7 @@ __all__ = [
     "SLIST",
     "AssociationRules",
     "ContextualGRU",
+    "LocationSequences",
     "MarkovChain",
     "MatrixFactorization",
     "MinGRU",
