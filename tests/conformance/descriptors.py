@@ -151,7 +151,9 @@ ROWS = [
     Model("lru", **LINEAR, cost="large"),
     Model("contextual_gru", settings=CONTEXT, **SEQUENCES, represents=True, cost="large"),
     Model("location_sequences", settings=CONTEXT, **WITH_DROPOUT, cost="large"),
-    Model("location_sequences-rnn", "location_sequences", TRIPS, **WITH_DROPOUT, like="location_sequences", cost="large"),
+    Model(
+        "location_sequences-rnn", "location_sequences", TRIPS, **WITH_DROPOUT, like="location_sequences", cost="large"
+    ),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),

@@ -117,7 +117,9 @@ def update_counts(path: str | os.PathLike, events, columns=None, *, in_place: bo
     if trend is None or not file.is_file():
         raise InputError(f"{version}: has no counts to update: export a model with a trend, e.g. trend=[0.25, 1, 7]")
     if card.get("index") == "scann":
-        raise InputError(f"{version}: its ScaNN index holds the counts of its export: export again, or use another index")
+        raise InputError(
+            f"{version}: its ScaNN index holds the counts of its export: export again, or use another index"
+        )
     if not in_place and not version.name.isdecimal():
         raise InputError(f"{version}: its name must be the number of a version, or use in_place=True")
     names = version / "assets" / VOCABULARY
@@ -158,4 +160,3 @@ def packed(now: int, counts: np.ndarray) -> bytes:
 def unpacked(content: bytes, half_lives: int) -> tuple[int, np.ndarray]:
     """Returns the time of the counts, in microseconds since 1970, and float32 [size, half-lives]."""
     return int(np.frombuffer(content[:TIME], "<i8")[0]), np.frombuffer(content[TIME:], "<f4").reshape(-1, half_lives)
-
