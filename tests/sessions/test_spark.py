@@ -392,6 +392,26 @@ def test_null_values_agree(kind, tmp_path, spark):
         assert first["steps"] == second["steps"]
 
 
+@pytest.mark.parametrize("itemless", ["keep", "drop"])
+def test_events_without_an_item_agree(itemless, tmp_path, spark):
+    log = pa.table(
+        {
+            "session": [f"s{index // 6}" for index in range(96)],
+            "item": [[None, "a", "NA", "b", "a", None][index % 6] for index in range(96)],
+            "time": [1_700_000_000 + 7_200 * (index // 6) + index % 6 // 2 for index in range(96)],
+            "words": [[f"w{index % 5}", None, "w", None, None, "w"][index % 6] for index in range(96)],
+        }
+    )
+    for_duckdb, for_spark = as_source(log, "parquet", tmp_path, "log", spark)
+    options = {"itemless": itemless, "context": "words", "min_item_support": 1, "max_session_length": 5}
+    options |= {"test_span": "10%", "validation_span": "10%"}
+    first = prepare(for_duckdb, tmp_path / "duckdb", **options)
+    second = prepare(for_spark, tmp_path / "spark", engine="spark", spark=spark, **options)
+    assert (first["splits"]["train"].get("itemless_events", 0) > 0) == (itemless == "keep")
+    assert first["fingerprint"] == second["fingerprint"]
+    assert (first["steps"], first["splits"]) == (second["steps"], second["splits"])
+
+
 def test_files_without_quotes_agree(tmp_path, spark):
     titles = ["song", '"Heroes', 'the 12"', "song"]
     rows = [f"u{index // 4}\t{'ab'[index % 2]}\t{1_700_000_000 + 20_000 * (index // 4) + index}" for index in range(48)]

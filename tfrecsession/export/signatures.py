@@ -196,8 +196,8 @@ def recommending_in_context(model, served: ServedModel, options: Options) -> dic
     def advance_in_context(items, state, *texts):
         """Adds one event to each session like `advance`, in context: a value for each event and each request, see
         `recommend_in_context`."""
-        ids = tables.ids(items)
-        best, scores, after = model.advance_ids(ids, state, k, exclude_seen, inputs.given(items, texts))
+        ids, given = inputs.ids(tables, items, texts)
+        best, scores, after = model.advance_ids(ids, state, k, exclude_seen, given)
         return tables.answer(best, scores) | {"state": after}
 
     return found | {"advance_in_context": advance_in_context}
