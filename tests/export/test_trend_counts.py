@@ -28,7 +28,7 @@ def fitted(shop):
     settings = training.settings_of("gru4rec", SETTINGS)
     model = training.build("gru4rec", shop.items, settings)
     training.fit(model, shop, settings)
-    model.trend_head.kernel.assign([0.8, 0.5])
+    model.trend_head.kernel.assign([0.8, 0.5, -2.0])
     return model
 
 
@@ -69,7 +69,7 @@ def test_an_export_answers_as_the_model(fitted, export, shop):
     assert items == expected.items.tolist()
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=1e-5)
     card = json.loads((export / "assets.extra" / "tfrecsession.json").read_text())["trend"]
-    assert card["half_lives"] == [0.25, 2] and card["weights"] == pytest.approx([0.8, 0.5])
+    assert card["half_lives"] == [0.25, 2] and card["weights"] == pytest.approx([0.8, 0.5]) and card["new"] == -2
     signatures = tf.saved_model.load(str(export)).signatures
     query = signatures["encode"](items=strings([histories_of(shop)[0]]))["vector"].numpy()
     vectors = signatures["encode_items"](items=tf.constant(expected.items[0].tolist()))["vector"].numpy()
