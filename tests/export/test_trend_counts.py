@@ -47,7 +47,7 @@ def answer(path, shop):
 
 
 def newer_log(model, shop, days=1.5):
-    """Returns a table of events after the counts of the model: an item that was rare, an unknown one, and an old one."""
+    """Returns a table of events after the counts of the model: a rare item, an unknown one, and an old event."""
     now, rare = int(model.trend_head.now.numpy()), shop.items.ids[-1]
     times = [*(now + np.arange(50) * int(days * DAY / 50)), now + 5, now - DAY]
     items = [*[rare] * 50, "never-seen", shop.items.ids[0]]

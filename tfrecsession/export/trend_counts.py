@@ -1,8 +1,8 @@
 """The item counts of an export with a trend: one small file, which replaces them without training or export.
 
-    assets/item_counts.bin    int64 time of the counts, in microseconds since 1970; float32 [size, half-lives], row by row
+    assets/item_counts.bin    int64, the time of the counts in microseconds since 1970; then float32 [size, half-lives]
 
-Both are little-endian. The SavedModel computes the term of each item from this file when it is loaded.
+Numbers are little-endian, the counts row by row. The SavedModel computes the term of each item from this file when it is loaded.
 """
 
 from __future__ import annotations
@@ -118,9 +118,7 @@ def update_counts(path: str | os.PathLike, events, columns=None, *, in_place: bo
     if trend is None or not file.is_file():
         raise InputError(f"{version}: has no counts to update: export a model with a trend, e.g. trend=[0.25, 1, 7]")
     if card.get("index") == "scann":
-        raise InputError(
-            f"{version}: its index scann holds the counts of its export: export again, or use another index"
-        )
+        raise InputError(f"{version}: its index scann holds the counts of its export: export again, with another index")
     if not in_place and not version.name.isdecimal():
         raise InputError(f"{version}: its name must be the number of a version, or use in_place=True")
     names = version / "assets" / VOCABULARY

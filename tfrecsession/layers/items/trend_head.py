@@ -36,11 +36,11 @@ class TrendHead(keras.layers.Layer):
 
         s(i, t) = sum over half-lives h of w_h log(1 + c_h(i, t)) + w_new [i has no event before t]
 
-    The last weight keeps items that appear after the last update apart from those whose events are long ago: a trained
-    model knows none of the first kind. c_h(i, t) counts the events of item i before t, each with weight 2^(-age / half-life). Counts change at updates
+    c_h(i, t) counts the events of item i before t, each with weight 2^(-age / half-life). Counts change at updates
     alone, see `tfrecsession.sessions.item_trends`: a session sees those of the last update before its start, so that
     neither its own events nor later ones count. Updates are numbered: 0 is the end of the log that was counted, lower
-    numbers come before it. w is trained and starts at 0. Everything is computed in float32.
+    numbers come before it. The last weight keeps items that appear after the last update apart from those whose events
+    are long ago: a trained model knows none of the first kind. w starts at 0. Everything is computed in float32.
 
     Args:
         size: rows of the item tables.
