@@ -2,7 +2,8 @@
 
     assets/item_counts.bin    int64, the time of the counts in microseconds since 1970; then float32 [size, half-lives]
 
-Numbers are little-endian, the counts row by row. The SavedModel computes the term of each item from this file when it is loaded.
+Numbers are little-endian, the counts row by row. The SavedModel computes the term of each item from this file when it
+is loaded.
 """
 
 from __future__ import annotations
