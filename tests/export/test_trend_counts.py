@@ -28,7 +28,7 @@ def fitted(shop):
     settings = training.settings_of("gru4rec", SETTINGS)
     model = training.build("gru4rec", shop.items, settings)
     training.fit(model, shop, settings)
-    model.trend_head.kernel.assign([0.8, 0.5])
+    model.trend_head.kernel.assign([0.8, 0.5, -2.0])
     return model
 
 
@@ -47,7 +47,7 @@ def answer(path, shop):
 
 
 def newer_log(model, shop, days=1.5):
-    """Returns a table of events after the counts of the model: of a rare item, an unknown one, and an old event."""
+    """Returns a table of events after the counts of the model: a rare item, an unknown one, and an old event."""
     now, rare = int(model.trend_head.now.numpy()), shop.items.ids[-1]
     times = [*(now + np.arange(50) * int(days * DAY / 50)), now + 5, now - DAY]
     items = [*[rare] * 50, "never-seen", shop.items.ids[0]]
@@ -69,7 +69,7 @@ def test_an_export_answers_as_the_model(fitted, export, shop):
     assert items == expected.items.tolist()
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=1e-5)
     card = json.loads((export / "assets.extra" / "tfrecsession.json").read_text())["trend"]
-    assert card["half_lives"] == [0.25, 2] and card["weights"] == pytest.approx([0.8, 0.5])
+    assert card["half_lives"] == [0.25, 2] and card["weights"] == pytest.approx([0.8, 0.5]) and card["new"] == -2
     signatures = tf.saved_model.load(str(export)).signatures
     query = signatures["encode"](items=strings([histories_of(shop)[0]]))["vector"].numpy()
     vectors = signatures["encode_items"](items=tf.constant(expected.items[0].tolist()))["vector"].numpy()

@@ -162,7 +162,9 @@ class Sessions:
         """Selects the sessions where `kept`, bool [sessions], is true; the `earlier` splits stay whole."""
         if self.whole is not None:
             arrays = ItemEvents(self.whole.only(kept).arrays)
-            return Sessions(arrays, self.role, self.timed, self.earlier)._with(self.weighing)
+            found = Sessions(arrays, self.role, self.timed, self.earlier)._with(self.weighing)
+            found.parent = self.parent or self
+            return found
         lengths = np.diff(self.offsets)
         kept_events = np.repeat(kept, lengths)
         columns = {}

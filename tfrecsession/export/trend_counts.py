@@ -1,8 +1,9 @@
 """The item counts of an export with a trend: one small file, which replaces them without training or export.
 
-    assets/item_counts.bin    int64 time of the counts, microseconds since 1970; float32 [size, half-lives], row by row
+    assets/item_counts.bin    int64, the time of the counts in microseconds since 1970; then float32 [size, half-lives]
 
-Both are little-endian. The SavedModel computes the term of each item from this file when it is loaded.
+Numbers are little-endian, the counts row by row. The SavedModel computes the term of each item from this file when it
+is loaded.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tensorflow as tf
 from tfrecsession.errors import InputError
 from tfrecsession.events import read_events
 from tfrecsession.export.versions import newest_version, read_card
+from tfrecsession.layers.items.trend_head import weighed
 from tfrecsession.sessions.item_trends import advanced
 from tfrecsession.sessions.spans import iso
 from tfrecsession.staging import one_line, staged
@@ -65,14 +67,14 @@ class _Reader(tf.saved_model.experimental.TrackableResource):
     def _initialize(self):
         content = tf.io.read_file(self.file.asset_path)
         counts = tf.io.decode_raw(tf.strings.substr(content, TIME, -1), tf.float32)
-        counts = tf.reshape(counts, [*self.values.shape, *self.kernel.shape])  # (size, half-lives)
-        self.values.assign(tf.linalg.matvec(tf.math.log1p(counts), tf.constant(self.kernel)))
+        counts = tf.reshape(counts, [*self.values.shape, len(self.kernel) - 1])  # (size, half-lives)
+        self.values.assign(weighed(counts, tf.constant(self.kernel)))
 
 
 def card_of(head) -> dict:
     """Returns the entry "trend" of an export's `tfrecsession.json`."""
-    weights = [float(weight) for weight in head.kernel.numpy()]
-    return {"half_lives": list(head.half_lives), "weights": weights, "until": iso(int(head.now.numpy()))}
+    *weights, new = map(float, head.kernel.numpy())
+    return {"half_lives": list(head.half_lives), "weights": weights, "new": new, "until": iso(int(head.now.numpy()))}
 
 
 class Updated(NamedTuple):
@@ -117,9 +119,7 @@ def update_counts(path: str | os.PathLike, events, columns=None, *, in_place: bo
     if trend is None or not file.is_file():
         raise InputError(f"{version}: has no counts to update: export a model with a trend, e.g. trend=[0.25, 1, 7]")
     if card.get("index") == "scann":
-        raise InputError(
-            f"{version}: its ScaNN index holds the counts of its export: export again, or use another index"
-        )
+        raise InputError(f"{version}: its index scann holds the counts of its export: export again, with another index")
     if not in_place and not version.name.isdecimal():
         raise InputError(f"{version}: its name must be the number of a version, or use in_place=True")
     names = version / "assets" / VOCABULARY

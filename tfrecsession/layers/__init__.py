@@ -10,6 +10,7 @@ from tfrecsession.layers.items.item_embedding import ItemEmbedding
 from tfrecsession.layers.items.item_tower import Combined, ItemTower
 from tfrecsession.layers.items.past_items import Past, mean_of
 from tfrecsession.layers.items.repeat_head import RepeatHead
+from tfrecsession.layers.items.trend_head import TrendHead
 from tfrecsession.layers.items.user_embedding import UserEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
 from tfrecsession.layers.place_attributes import PlaceAttributes
@@ -68,6 +69,7 @@ __all__ = [
     "SessionRNN",
     "SessionRecurrent",
     "SessionTransformer",
+    "TrendHead",
     "UserEmbedding",
     "first_of_its_session",
     "fold_in",

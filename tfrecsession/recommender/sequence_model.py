@@ -103,6 +103,7 @@ class SequenceModel(Trending, ReadsContent, Recommender):
             "loss": Choice("cross_entropy", *MAXIMAL, "gbce", when={"sampler": POPULAR, "repeats": False}),
             "logq": Float(0.0, 1.0, when={"loss": "cross_entropy", "sampler": POPULAR}),
             "repeats": Choice(False, True, when={"loss": "cross_entropy"}),
+            "trend": Choice([], [0.25, 1, 7], [0.04, 0.25, 1, 7]),
             "label_smoothing": Float(0.0, 0.2, when={"loss": "cross_entropy", "repeats": False}),
             "top_negatives": Choice(None, 100, 500, when={"loss": "cross_entropy", "sampler": POPULAR}),
             "calibration": Float(0.0, 1.0, when={"loss": "gbce"}),
@@ -141,6 +142,7 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         streams_from_disk=True,
         grows=True,
         half_precision=True,
+        timed=("trend",),
     )
 
     joins = JOINS  # what `context_as` may be

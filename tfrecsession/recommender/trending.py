@@ -13,7 +13,7 @@ from tfrecsession.batches.batch import UPDATE
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.trend_head import TrendHead, TrendItems
 from tfrecsession.recommender.arguments import refuse
-from tfrecsession.sessions.item_trends import TrendLog, advanced, chunks_of, end_of
+from tfrecsession.sessions.item_trends import TrendLog, advanced, check_times, chunks_of, end_of
 
 
 class Trending:
@@ -205,15 +205,6 @@ class Timed:
         """Encodes the events of a log, see `Context.encode`."""
         encoded = self.context.encode(read, names, offsets, timed) if self.context else {}
         return encoded | {UPDATE: self.updates.of_sessions(read("times"), offsets)}
-
-
-def check_times(sessions, argument: str) -> None:
-    """Raises InputError if the log of these sessions has no times."""
-    if not sessions.timed or "times" not in sessions.arrays.columns:
-        raise InputError(
-            f"{argument}: needs the times of the events, and this log has none: leave it out, or prepare the log with "
-            "its column of times"
-        )
 
 
 def is_positive(number) -> bool:

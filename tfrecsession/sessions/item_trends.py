@@ -148,3 +148,12 @@ def advanced(counts: np.ndarray, now: int, ids: np.ndarray, times: np.ndarray, h
     found = counts * 0.5 ** ((end - now) / DAY / half_lives)
     found += np.stack([np.bincount(ids[added], column, len(counts)) for column in weights.T], axis=1)
     return found.astype(np.float32), end, int(added.sum())
+
+
+def check_times(sessions, argument: str) -> None:
+    """Raises InputError if the log of these sessions has no times."""
+    if not sessions.timed or "times" not in sessions.arrays.columns:
+        raise InputError(
+            f"{argument}: needs the times of the events, and this log has none: leave it out, or prepare the log with "
+            "its column of times"
+        )

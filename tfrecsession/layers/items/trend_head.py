@@ -34,12 +34,13 @@ def served_trend(terms):
 class TrendHead(keras.layers.Layer):
     """A term of the scores that knows which items are clicked these days.
 
-        s(i, t) = sum over half-lives h of w_h log(1 + c_h(i, t))
+        s(i, t) = sum over half-lives h of w_h log(1 + c_h(i, t)) + w_new [i has no event before t]
 
     c_h(i, t) counts the events of item i before t, each with weight 2^(-age / half-life). Counts change at updates
     alone, see `tfrecsession.sessions.item_trends`: a session sees those of the last update before its start, so that
     neither its own events nor later ones count. Updates are numbered: 0 is the end of the log that was counted, lower
-    numbers come before it. w is trained and starts at 0. Everything is computed in float32.
+    numbers come before it. The last weight keeps items that appear after the last update apart from those whose events
+    are long ago: a trained model knows none of the first kind. w starts at 0. Everything is computed in float32.
 
     Args:
         size: rows of the item tables.
@@ -55,7 +56,8 @@ class TrendHead(keras.layers.Layer):
         self.width = None  # of the states that are scored
         counts = len(self.half_lives)
         fixed = {"initializer": "zeros", "trainable": False, "autocast": False}
-        self.kernel = self.add_weight(name="kernel", shape=(counts,), initializer="zeros", dtype="float32")  # w
+        # w, the last one that of new items
+        self.kernel = self.add_weight(name="kernel", shape=(counts + 1,), initializer="zeros", dtype="float32")
         self.counts = self.add_weight(name="counts", shape=(size, counts), dtype="float32", **fixed)  # at update 0
         self.now = self.add_weight(name="now", shape=(), dtype="int64", **fixed)  # microseconds since 1970
         # The log, for the counts at other updates than 0; not saved with a model.
@@ -111,10 +113,10 @@ class TrendHead(keras.layers.Layer):
     def _decay(self, updates):
         """Returns the share of the counts that is left after this many updates: int64 [...] -> [..., half-lives]."""
         days = tf.cast(tf.maximum(updates, 0), tf.float32) * self.every
-        return 0.5 ** (days[..., None] / tf.constant(self.half_lives, tf.float32))
+        return tf.exp(days[..., None] * (-np.log(2) / np.array(self.half_lives)).astype(np.float32))
 
     def _weighed(self, counts):
-        return tf.linalg.matvec(tf.math.log1p(counts), tf.convert_to_tensor(self.kernel))
+        return weighed(counts, tf.convert_to_tensor(self.kernel))
 
     # Scores ----------------------------------------------------------------------------------------------------------
 
@@ -141,6 +143,12 @@ class TrendHead(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | {"size": self.size, "half_lives": list(self.half_lives), "every": self.every}
+
+
+def weighed(counts, kernel):
+    """Returns the term of a `TrendHead`: counts [..., half-lives] and its weights [half-lives + 1] -> float32 [...]."""
+    is_new = tf.cast(tf.reduce_all(counts == 0, axis=-1), tf.float32)
+    return tf.linalg.matvec(tf.math.log1p(counts), kernel[:-1]) + kernel[-1] * is_new
 
 
 class TrendItems:
@@ -180,4 +188,7 @@ class TrendItems:
     def score(self, hidden, ids, shift=None, dtype=None):
         scores = self.items.score(hidden, ids, shift, dtype)  # (n, m)
         terms = tf.cast(self.head.term_at(ids, self.few[:, None]), scores.dtype)  # (updates, m)
-        return scores + (terms if self.row is None else tf.gather(terms, self.row))
+        if self.row is None:
+            return scores + terms
+        # a product, whose gradient is one too, costs less than a gather
+        return scores + tf.matmul(tf.one_hot(self.row, tf.size(self.few), dtype=scores.dtype), terms)
