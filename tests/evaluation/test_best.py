@@ -15,7 +15,7 @@ from tfrecsession.evaluation.search import best_model, halving
 from tfrecsession.evaluation.search.candidates import Candidates
 from tfrecsession.evaluation.search.halving import Halving
 from tfrecsession.evaluation.search.ledger import FILE, Ledger
-from tfrecsession.evaluation.search.trials import newest, sampled, shares_of
+from tfrecsession.evaluation.search.samples import newest, sampled, shares_of
 from tfrecsession.models import by_name
 
 
@@ -107,6 +107,18 @@ def test_the_budget_is_kept_with_a_reserve_for_the_end(data, tmp_path):
     assert len(again.results) > len(search.results)
     nothing, _ = searched(data, tmp_path / "no", Hill(), budget=0.0)
     assert [result["model"] for result in nothing.results] == ["popularity"] and "gru4rec" in nothing.left_out
+
+
+def test_a_usable_model_is_fitted_even_if_it_takes_a_little_longer(data, tmp_path):
+    slow = Hill()
+
+    def run(candidate, share, *rest):
+        result = slow(candidate, share, *rest)
+        slowly = {"seconds": 30.0 * share, "fit_seconds": 30.0 * share}
+        return {**result, **slowly} if candidate.model != "popularity" else result
+
+    search, _ = searched(data, tmp_path / "s", run, budget=61.0)
+    assert search.best()["model"] != "popularity" and not search.best()["network"]
 
 
 def test_limits_leave_out_what_is_too_slow(data, tmp_path):

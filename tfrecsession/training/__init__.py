@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tfrecsession.training.growing import grow
     from tfrecsession.training.progress import Progress
     from tfrecsession.training.recipe import build, log_defaults, settings_of, space_of
-    from tfrecsession.training.refitted import refit_run
+    from tfrecsession.training.refitting import refit_run
     from tfrecsession.training.run import fit, train
     from tfrecsession.training.run_folder import open_run
     from tfrecsession.training.tensorboard import TensorBoard
@@ -32,7 +32,7 @@ _NAMES = {
     "grow": "growing",
     "log_defaults": "recipe",
     "open_run": "run_folder",
-    "refit_run": "refitted",
+    "refit_run": "refitting",
     "settings_of": "recipe",
     "space_of": "recipe",
     "strategy": "cluster",

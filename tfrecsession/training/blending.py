@@ -19,7 +19,7 @@ from tfrecsession.staging import staged
 from tfrecsession.training.held_out import with_held_out
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.refit import check_refit, with_validation
-from tfrecsession.training.refitted import fitted_again
+from tfrecsession.training.refitting import fitted_again
 from tfrecsession.training.run import versions
 from tfrecsession.training.run_folder import Run, check_other_run, open_run
 

@@ -21,11 +21,14 @@ from tfrecsession.evaluation.search.candidates import Candidates
 from tfrecsession.evaluation.search.halving import Halving
 from tfrecsession.evaluation.search.ledger import FILE, Ledger, locked
 from tfrecsession.evaluation.search.report import why, write_search_report
-from tfrecsession.evaluation.search.trials import Trials, shares_of
+from tfrecsession.evaluation.search.samples import shares_of
+from tfrecsession.evaluation.search.trials import Trials
 from tfrecsession.models import by_name
 from tfrecsession.staging import one_line, replace_file
 from tfrecsession.training.held_out import with_held_out
 from tfrecsession.version import __version__
+
+DENSE = ((3600, 16_000), (900, 8000), (0, 4000))  # from seconds of the budget on: items in the inverse of SLIST
 
 
 def best(
@@ -108,6 +111,7 @@ def best(
                 lambda model, settings: training.settings_of(model, settings, data=data),
                 training.space_of,
                 lambda model: by_name(model).learning is not None,
+                dense=next(items for least, items in DENSE if given.budget >= least),
             ),
             trials.run,
             shares_of(part),

@@ -26,7 +26,6 @@ COUNTED = (  # those that most often win come first
 )
 NETWORKS = ("gru4rec", "sasrec")
 REPEATS = 0.02  # share of repeated items from which the repeat head is tried
-DENSE = 8000  # items in the inverse of SLIST, which needs 8 * DENSE^2 bytes and time of DENSE^3
 KEPT = 0.5  # share of the settings that a sampled candidate has from the best one of its model
 
 
@@ -57,11 +56,19 @@ class Candidates:
         settings_of: (model, given settings) -> all settings.
         space_of: model -> its search space.
         is_network: model -> whether it is trained by gradient.
+        dense: items in the inverse of SLIST on larger catalogues; it needs 8 dense^2 bytes, and time of dense^3.
     """
 
     def __init__(
-        self, data: Data, models: Iterable[str] | None, settings_of: Callable, space_of: Callable, is_network: Callable
+        self,
+        data: Data,
+        models: Iterable[str] | None,
+        settings_of: Callable,
+        space_of: Callable,
+        is_network: Callable,
+        dense: int = 4000,
     ):
+        self.dense = dense
         self.data, self.settings_of, self.space_of, self.is_network = data, settings_of, space_of, is_network
         self.models = (*COUNTED, *NETWORKS) if models is None else tuple(dict.fromkeys(models))
 
@@ -110,8 +117,8 @@ class Candidates:
 
     def _fitting(self, model: str) -> dict:
         """Returns settings that bound the memory of a model on a large catalogue."""
-        large = model == "slist" and len(self.data.items) > DENSE
-        return {"dense_items": DENSE} if large else {}
+        large = model == "slist" and len(self.data.items) > self.dense
+        return {"dense_items": self.dense} if large else {}
 
 
 def _drawn(values, random):

@@ -7,6 +7,7 @@ from math import ceil
 
 from tfrecsession.evaluation.search.candidates import Candidate, Candidates
 from tfrecsession.evaluation.search.ledger import Ledger
+from tfrecsession.evaluation.search.samples import SCORED, SCREENED
 
 KEEP = 3  # one of so many candidates goes on to the next share
 ROUNDS = 40
@@ -18,6 +19,9 @@ MEMBERS = 3  # of a blend
 BLENDING = 4.0  # scorings of a member that a blend costs
 AGAIN = 1.2  # the cost of a fit on train and validation, relative to the first one
 FIRST = 0.5  # of the budget, the most that the first round of counted models takes
+SCREENING = 0.2  # of the budget, the most that a network is trained on a part of train
+OVER = 0.5  # of the budget, the most by which the first model besides popularity may exceed it
+LAST = 3  # candidates that are tried then
 END = 10.0  # seconds of the end beside fitting and scoring
 
 
@@ -69,7 +73,8 @@ class Halving:
             self.round(self._next(number // 2, network), FIRST if number == 0 else 1.0)
             idle = 0 if len(self.results) > tried else idle + 1
             if idle == 2:
-                return
+                break
+        self.ensure()
 
     def _next(self, number: int, network: bool) -> list[Candidate]:
         if number == 0:
@@ -85,13 +90,14 @@ class Halving:
         sampled = self.candidates.sampled(worth, SAMPLES[network], [self.seed, number, int(network)])
         return [candidate for candidate in sampled if candidate.key not in known]
 
-    def round(self, candidates: list[Candidate], most: float = 1.0) -> None:
-        """Runs one round; `most`: the share of the budget after which no trial of it starts."""
-        for share in self.shares:
-            found = []
+    def round(self, candidates: list[Candidate], until: float = 1.0) -> None:
+        """Runs one round; `until`: the share of the budget after which it starts no trial, each share has its part."""
+        began, end = self.ledger.spent, until * self.ledger.budget
+        for step, share in enumerate(self.shares, start=1):
+            limit, found = began + (end - began) * step / len(self.shares), []
             for candidate in candidates:
-                paid = self._paid(candidate, share)
-                if paid is None or self.ledger.spent > most * self.ledger.budget:
+                paid = None if self.ledger.spent > limit else self._paid(candidate, share)
+                if paid is None:
                     self.left_out.append(candidate.model)
                     continue
                 result = self.trial(paid, share)
@@ -99,6 +105,19 @@ class Halving:
                     found.append((result, candidate))
             found.sort(key=lambda pair: _order(pair[0]))
             candidates = [candidate for _, candidate in found[: ceil(len(found) / KEEP)]]
+
+    def ensure(self) -> None:
+        """Fits a counted candidate on all of train where nothing but popularity was, a little over the budget."""
+        if any(result["model"] != "popularity" for result in self.in_full()):
+            return
+        tried = {result["key"] for result in self.results if result["share"] == 1}
+        known = [r for r in self.results if r["state"] == "complete" and not r["network"] and r["key"] not in tried]
+        for result in sorted(known, key=_order)[:LAST]:
+            candidate = self._candidate(result)
+            if self._expected(candidate, 1.0) <= max(self.ledger.left, OVER * self.ledger.budget):
+                self.trial(candidate, 1.0)
+                if any(found["key"] == candidate.key for found in self.in_full()):
+                    return
 
     def trial(self, candidate: Candidate, share: float) -> dict:
         """Runs a trial, or reads it from the ledger."""
@@ -113,6 +132,7 @@ class Halving:
             tell()
             best = max((result["value"] for result in self.complete(share)), default=0.0)
             seconds = max(self.ledger.left - self.reserve(), 1.0)
+            seconds = seconds if share == 1 else min(seconds, SCREENING * self.ledger.budget)
             return self.run(candidate, share, best, seconds, tell)
 
         described = {"key": candidate.key, "model": candidate.model, "settings": candidate.settings, "share": share}
@@ -181,19 +201,24 @@ class Halving:
         return candidate if affordable >= epochs else candidate.but(epochs=affordable)
 
     def _expected(self, candidate: Candidate, share: float) -> float:
-        """Returns the seconds that a trial is expected to take, by those of its model, or of other networks."""
+        """Returns the seconds that a trial is expected to take, by those of its model, or of other networks.
+
+        Those on another share are scaled: the fit with the share and the epochs, scoring with the events scored.
+        """
         epochs = candidate.settings.get("epochs", 1)
-        known = [result for result in self.results if result["model"] == candidate.model and "value" in result]
-        same = [result for result in known if result["share"] == share]
-        known = same or known or [result for result in self.results if candidate.network and result["network"]]
-        costs = [
-            result["seconds"] / max(result["share"] * (result.get("epochs") or 1), 1e-9)
-            for result in known
-            if "value" in result
-        ]
-        if costs:
-            return share * epochs * sum(costs) / len(costs)
-        return share * epochs * self.events / RATE if candidate.network else 0.0
+        measured = [result for result in self.results if "fit_seconds" in result]
+        known = [result for result in measured if result["model"] == candidate.model]
+        known = [result for result in known if result["share"] == share] or known
+        known = known or [result for result in measured if candidate.network and result["network"]]
+        if not known:
+            return share * epochs * self.events / RATE if candidate.network else 0.0
+        costs = []
+        for result in known:
+            fit, scoring = result["fit_seconds"], result.get("score_seconds", 0.0)
+            more = share * epochs / (result["share"] * (result.get("epochs") or 1))
+            scored = SCORED / SCREENED if result["share"] < share == 1 else 1.0
+            costs.append(fit * more + scoring * scored + max(result["seconds"] - fit - scoring, 0.0))
+        return sum(costs) / len(costs)
 
     @staticmethod
     def _candidate(result: dict) -> Candidate:
