@@ -316,11 +316,15 @@ def test_a_setting_without_a_value(tmp_path, capsys):
     [
         ("csv", {"where": "price > 0 AND item <> 'x'", "order": "step"}),
         ("csv", {"where": "price > 0", "time_format": "%m/%d/%Y %I:%M:%S %p", "max_session_length": 2}),
-        ("csv", {"columns": ("session", "item", "time", "step", "price"), "where": "PRICE >= 0.5"}),
+        pytest.param(
+            "csv",
+            {"columns": ("session", "item", "time", "step", "price"), "where": "PRICE >= 0.5"},
+            marks=pytest.mark.slow,
+        ),
         ("parquet", {"where": "price > 0 AND step IN (0, 2, 1)", "order": "step"}),
-        ("frame", {"where": "price > 0", "order": "step"}),
-        ("parts", {"where": "price > 0", "order": "step"}),
-        ("pattern", {"where": "price > 0"}),
+        pytest.param("frame", {"where": "price > 0", "order": "step"}, marks=pytest.mark.slow),
+        pytest.param("parts", {"where": "price > 0", "order": "step"}, marks=pytest.mark.slow),
+        pytest.param("pattern", {"where": "price > 0"}, marks=pytest.mark.slow),
     ],
 )
 def test_conditions_sort_keys_and_forms_of_times_agree(kind, options, tmp_path, spark):
@@ -366,7 +370,9 @@ def test_a_row_per_session_is_read_by_duckdb_for_spark(tmp_path, spark):
         prepare(spark.createDataFrame(log), tmp_path / "x", engine="spark", spark=spark)
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet", "frame"])
+@pytest.mark.parametrize(
+    "kind", ["csv", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("parquet", "frame"))]
+)
 def test_null_values_agree(kind, tmp_path, spark):
     users = ["ann", "NA", "\\N", "0.0", " ", "nan", "bob"]
     log = pa.table(

@@ -11,6 +11,7 @@ A batch is a flat dict of arrays or tensors, each `[rows, steps]`:
     context/NAME  a column of the log, of the input event: int32 codes or float32, see `sessions.context.Context`
     request/NAME  a column of the event to be predicted, as far as it is known when the recommendation is requested
     weight        float32, how much the target counts; 0 where there is none
+    update        int32, the update of item counts that the session sees, see `sessions.item_trends`; 0: the last one
 
 Sessions stand end to end in a row. The targets of a batch are int32 of the same shape, 0 where there is none.
 """
@@ -25,6 +26,7 @@ from tfrecsession.errors import InputError
 
 USERS = (None, "visits", "joined", "ids")
 TARGETS = ("every_step", "last_step")
+UPDATE = "update"
 NO_ITEM = -1  # the id of an event without an item in the histories of requests; 0 there is padding
 
 

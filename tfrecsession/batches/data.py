@@ -33,9 +33,11 @@ class Sessions:
         timed: whether the log has times; otherwise its events are in order, and `times` numbers the rows of a file.
         earlier: the splits before this one, oldest first, with the earlier sessions of its users.
         weighing: how its events are weighed, see `weighted`; None: each counts once.
+        parent: the split that `only` took these sessions from; None: they are a split themselves.
     """
 
     weighing: Weighing | None = None
+    parent: Sessions | None = None
 
     def __init__(self, arrays: SessionArrays, role: str, timed: bool = True, earlier: tuple[Sessions, ...] = ()):
         self.arrays = arrays
@@ -160,7 +162,9 @@ class Sessions:
         """Selects the sessions where `kept`, bool [sessions], is true; the `earlier` splits stay whole."""
         if self.whole is not None:
             arrays = ItemEvents(self.whole.only(kept).arrays)
-            return Sessions(arrays, self.role, self.timed, self.earlier)._with(self.weighing)
+            found = Sessions(arrays, self.role, self.timed, self.earlier)._with(self.weighing)
+            found.parent = self.parent or self
+            return found
         lengths = np.diff(self.offsets)
         kept_events = np.repeat(kept, lengths)
         columns = {}
@@ -170,7 +174,9 @@ class Sessions:
             columns[name] = column[kept_events if len(column) == len(kept_events) else kept]
         offsets = np.concatenate([[0], np.cumsum(lengths[kept])])
         arrays = SessionArrays(self.items, self.values[kept_events], offsets, columns)
-        return Sessions(arrays, self.role, self.timed, self.earlier)._with(self.weighing)
+        found = Sessions(arrays, self.role, self.timed, self.earlier)._with(self.weighing)
+        found.parent = self.parent or self
+        return found
 
     def batches(
         self,

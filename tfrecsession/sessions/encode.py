@@ -26,7 +26,7 @@ def encode_split(split: Split, vocabulary: ir.Table, unknown: str, length: int, 
 def _encoded(split: Split, vocabulary: ir.Table, unknown: str, length: int, db: ScratchDatabase) -> Split:
     names, step_counts = split.log.names["item"], split.step_counts
     if split.name == "train":
-        _record(split, db.count(vocabulary), db)
+        _record(split, db.count(vocabulary.filter(vocabulary["count"] > 0)), db)
         return replace(split, events=encode_events(split.log.events, names, vocabulary, "drop"))
 
     step_counts.begin(f"items unknown in training: {split.name}")

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrecsession.errors import InputError
+from tfrecsession.sessions.item_columns import read_tensors
 from tfrecsession.sessions.vocabulary import PADDING, Items
 
 MARK = "dataset.json"  # a folder that holds one is a prepared data set
@@ -278,7 +279,8 @@ def read_prepared(path: str | os.PathLike) -> PreparedSessions:
     if len(table) != info["items"]:
         raise InputError(f"{path}: {len(table):,} items instead of {info['items']:,}: prepare the data set again")
     content = table.drop_columns(["item", "count"]) if info.get("content") else None
-    items = Items(_flat(table["item"].combine_chunks()), table["count"].to_numpy(), content)
+    tensors = read_tensors(path, info.get("tensors", {}))
+    items = Items(_flat(table["item"].combine_chunks()), table["count"].to_numpy(), content, tensors)
     splits = {name: StoredSessions(items, path / name, info["splits"][name]) for name in SPLITS}
     if any(info["splits"][name].get("itemless_events") for name in SPLITS):
         splits = {name: ItemEvents(split) for name, split in splits.items()}

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tfrecsession.sessions.coded_log import CONTEXT, Log
 from tfrecsession.sessions.digest import Digest
+from tfrecsession.sessions.item_columns import ItemContents, column_report, read_tensors, write_tensors
 from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.split import Split
 from tfrecsession.sessions.vocabulary import UNKNOWN
@@ -25,29 +26,50 @@ ROWS = 1 << 16  # sessions in a Parquet row group
 class DatasetWriter:
     """Writer of `items.parquet` and the splits in `folder`.
 
-    schema: the columns of the splits. content: the types of the item columns beyond id, item and count. digest: over
-    all values written.
+    schema: the columns of the splits. content: the types of the item columns beyond id, item and count. tensors: the
+    item columns that lie beside the item table, `item_columns`: what all item columns hold, as in `dataset.json`, both
+    empty without an item table. digest: over all values written.
     """
 
     def __init__(self, folder: Path, log: Log, db: ScratchDatabase):
         self.folder, self.db = folder, db
         self.schema = _schema(log)
         self.content = pa.schema([])
+        self.tensors: dict[str, dict] = {}
+        self.item_columns: dict[str, dict] = {}
         self.digest = Digest()
 
-    def write_items(self, vocabulary: ir.Table, content: pa.Table | None) -> int:
+    def write_items(self, vocabulary: ir.Table, content: pa.Table | None, contents: ItemContents | None = None) -> int:
         """Writes a row per item, by id: `id` int32, `item`, `count` int64 (events in training), content columns.
+
+        content: columns of items that came with the log. contents: those of an item table, which replace them.
 
         Returns the number of items.
         """
         items = vocabulary.order_by("id").select("id", "item", "count").to_pyarrow()
-        if content is not None:
+        if contents is not None:
+            items = self._with_contents(items, contents)
+        elif content is not None:
             content = content.take(pc.index_in(items["item"], content["item"])).drop_columns("item")
             self.content = content.schema
             for name in content.column_names:
                 items = items.append_column(content.schema.field(name), content[name])
         self._write(items, "items", self.folder / "items.parquet")
         return len(items)
+
+    def _with_contents(self, items: pa.Table, contents: ItemContents) -> pa.Table:
+        rows = contents.rows(items["item"].to_pylist())
+        table = contents.table(rows)
+        self.content = table.schema
+        for name in table.column_names:
+            items = items.append_column(table.schema.field(name), table[name])
+        self.tensors = write_tensors(contents, rows, self.folder)
+        tensors = read_tensors(self.folder, self.tensors)
+        for name, tensor in tensors.items():
+            for first in range(0, len(rows), BLOCK):
+                self.digest.update(f"tensors/{name}", pa.array(tensor.values[first : first + BLOCK].reshape(-1)))
+        self.item_columns = column_report(contents, rows, tensors)
+        return items
 
     def write_split(self, split: Split) -> dict:
         """Writes a row per session, by start and name, as NAME/part-00000.parquet ...; no sessions: one empty part.
