@@ -362,8 +362,7 @@ def load(path: str | Path) -> Data:
     for role in ("train", "validation", "test"):
         splits[role] = Sessions(getattr(prepared, role), role, timed, earlier=tuple(splits.values()))
     time_zone = prepared.info["options"].get("time_zone")
-    train = splits["train"].whole or splits["train"]
-    prepared.items.context_log = ContextLog(train, prepared.info["schema"], time_zone)
+    prepared.items.context_log = ContextLog(splits["train"], prepared.info["schema"], time_zone)
     return Data(items=prepared.items, info=prepared.info, path=str(path), **splits)
 
 

@@ -274,6 +274,7 @@ class ContextLog:
 
     def __init__(self, sessions, schema: Mapping[str, str], time_zone: str | None = None):
         self.sessions, self.schema, self.time_zone = sessions, schema, time_zone
+        self._read = sessions.whole or sessions  # with events that have no item, whose context is learned too
 
     def learn(self, context=(), request=(), time_zone: str | None = None) -> Context:
         """Learns the columns of a `Context`.
@@ -295,17 +296,17 @@ class ContextLog:
                 if chosen.setdefault(column.name, column) != column:
                     raise InputError(f"{argument}: {column.name!r} must be of one kind on both sides")
                 sides[-1].append(column.name)
-        itemless = bool((np.asarray(self.sessions.values) == 0).any())
+        itemless = bool((np.asarray(self._read.values) == 0).any())
         return Context(chosen.values(), *sides, time_zone or self.time_zone, itemless)
 
     def _column(self, argument: str, given: str) -> Column:
-        available = [name for name in self.sessions.arrays.columns if name not in NOT_CONTEXT]
+        available = [name for name in self._read.arrays.columns if name not in NOT_CONTEXT]
         name, kind = given, None
         if given not in available and given.rpartition(":")[2] in KINDS:
             name, _, kind = given.rpartition(":")
         if name not in available:
             if name in SIZES and kind is None:
-                if name in TIMED and not self.sessions.timed:
+                if name in TIMED and not self._read.timed:
                     raise InputError(
                         f"{argument}: {name!r} needs the times of the events: prepare the log with time=NAME"
                     )
@@ -315,7 +316,7 @@ class ContextLog:
             keep = "event=COLUMN" if name == "event" else f"context={name!r}"
             hint = f"; did you mean {near[0]!r}?" if near else f"; to keep it, prepare the log with {keep}"
             raise InputError(f"{argument}: {name!r} must be one of {', '.join(known)}{hint}")
-        values = np.asarray(self.sessions.column(name))
+        values = np.asarray(self._read.column(name))
         whole = values.dtype.kind in "iu" or "int" in self.schema.get(name, "")
         if values.dtype.kind not in "iufbO":
             raise InputError(f"{argument}: column {name!r} holds {values.dtype}; must be texts or numbers")
