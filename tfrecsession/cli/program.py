@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     from tfrecsession.cli import (
         blend_commands,
         compare_commands,
+        counts_command,
         data_commands,
         demo,
         list_models,
@@ -85,8 +86,17 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     common.add_argument("--json", metavar="FILE", help="also write the result as JSON to FILE ('-': standard output)")
-    groups = (data_commands, list_models, run_commands, tune_commands, compare_commands, blend_commands)
-    groups += (serve_command, demo)
+    groups = (
+        data_commands,
+        list_models,
+        run_commands,
+        tune_commands,
+        compare_commands,
+        blend_commands,
+        counts_command,
+        serve_command,
+        demo,
+    )
     for add in (command for group in groups for command in group.COMMANDS):
         add(commands, common)
     return top

@@ -295,9 +295,9 @@ def _refit(built, data: Data, settings: dict, seed: int, history: dict, callback
 
 def _updates(model: Recommender) -> int:
     """Returns the number of updates that the optimizer has made."""
-    return (
-        int(tf.convert_to_tensor(model.optimizer.iterations).numpy()) if model.learning else 0
-    )  # also of several workers
+    if not model.learning:
+        return 0
+    return int(tf.convert_to_tensor(model.optimizer.iterations).numpy())  # as a tensor: several workers mirror it
 
 
 def _epochs(settings: dict) -> int:
