@@ -65,6 +65,7 @@ def with_options(text: str, command: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     from tfrecsession.cli import (
+        add_items_command,
         compare_commands,
         data_commands,
         demo,
@@ -84,7 +85,8 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     common.add_argument("--json", metavar="FILE", help="also write the result as JSON to FILE ('-': standard output)")
-    groups = (data_commands, list_models, run_commands, tune_commands, compare_commands, serve_command, demo)
+    groups = (data_commands, list_models, run_commands, add_items_command, tune_commands, compare_commands)
+    groups = (*groups, serve_command, demo)
     for add in (command for group in groups for command in group.COMMANDS):
         add(commands, common)
     return top

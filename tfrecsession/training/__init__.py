@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tfrecsession.lazy_names import lazy
 
 if TYPE_CHECKING:
+    from tfrecsession.training.adding_items import add_items
     from tfrecsession.training.checkpoint import Checkpoint
     from tfrecsession.training.cluster import strategy
     from tfrecsession.training.csv_log import CSVLog
@@ -23,6 +24,7 @@ _NAMES = {
     "LinearDecay": "decay",
     "Progress": "progress",
     "TensorBoard": "tensorboard",
+    "add_items": "adding_items",
     "build": "recipe",
     "fit": "run",
     "fit_in_step": "workers",
@@ -40,6 +42,7 @@ __all__ = [
     "LinearDecay",
     "Progress",
     "TensorBoard",
+    "add_items",
     "build",
     "fit",
     "fit_in_step",
