@@ -78,6 +78,12 @@ def prepare_command(commands, common):
         metavar="CHAR|none",
         help='mark of quoted fields of CSV and TSV; none: the file has no quotes (default: ")',
     )
+    reading.add_argument(
+        "--itemless",
+        choices=["keep", "drop"],
+        help="events without an item, such as searches: keep them as steps that models with context read, or drop them "
+        "(default: they are bad rows)",
+    )
     items = command.add_argument_group("content of the items", "They need --items.")
     items.add_argument("--items", metavar="TABLE", help="table of items: CSV, TSV, JSON Lines or Parquet")
     items.add_argument("--items-key", metavar="COLUMN", help="its column of item ids (default: that of the log)")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tfrecsession.export.item_table import read_item_table
     from tfrecsession.export.retrieval import retrieval_index
     from tfrecsession.export.saved_model import ask, write_saved_model
+    from tfrecsession.export.trend_counts import update_counts
     from tfrecsession.export.versions import card_of, newest_version
 
 _NAMES = {
@@ -18,6 +19,7 @@ _NAMES = {
     "newest_version": "versions",
     "read_item_table": "item_table",
     "retrieval_index": "retrieval",
+    "update_counts": "trend_counts",
     "write_saved_model": "saved_model",
 }
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "newest_version",
     "read_item_table",
     "retrieval_index",
+    "update_counts",
     "write_saved_model",
 ]
 __getattr__, __dir__ = lazy(__name__, _NAMES)

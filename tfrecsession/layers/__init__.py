@@ -10,11 +10,14 @@ from tfrecsession.layers.items.item_embedding import ItemEmbedding
 from tfrecsession.layers.items.item_tower import Combined, ItemTower
 from tfrecsession.layers.items.past_items import Past, mean_of
 from tfrecsession.layers.items.repeat_head import RepeatHead
+from tfrecsession.layers.items.trend_head import TrendHead
 from tfrecsession.layers.items.user_embedding import UserEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
+from tfrecsession.layers.place_attributes import PlaceAttributes
 from tfrecsession.layers.recurrent.discounted_mean import DiscountedMean
 from tfrecsession.layers.recurrent.linear_blocks import LinearBlocks
 from tfrecsession.layers.recurrent.linear_scan import linear_scan
+from tfrecsession.layers.recurrent.session_attributes import SessionAttributeLSTM, SessionAttributeRNN
 from tfrecsession.layers.recurrent.session_bidirectional import SessionBidirectional
 from tfrecsession.layers.recurrent.session_context_gru import SessionContextGRU
 from tfrecsession.layers.recurrent.session_gru import SessionGRU
@@ -51,8 +54,11 @@ __all__ = [
     "LinearBlocks",
     "NeighbourTable",
     "Past",
+    "PlaceAttributes",
     "RepeatHead",
     "SessionAttention",
+    "SessionAttributeLSTM",
+    "SessionAttributeRNN",
     "SessionBidirectional",
     "SessionContextGRU",
     "SessionGRU",
@@ -63,6 +69,7 @@ __all__ = [
     "SessionRNN",
     "SessionRecurrent",
     "SessionTransformer",
+    "TrendHead",
     "UserEmbedding",
     "first_of_its_session",
     "fold_in",

@@ -44,6 +44,23 @@ def context_of(context, request, items) -> Context | None:
     return items.context_log.learn(context, request)
 
 
+def speaking(context: Context | None, given: dict, is_step):
+    """Returns which events without an item count as steps: those of which the request gives any context.
+
+    Args:
+        context: of the model; None, or one that has not learned from such events: none counts.
+        given: as in `columns_of_histories`.
+        is_step: bool [rows, steps] or [rows], the events without an item.
+    """
+    if context is None or not context.itemless:
+        return tf.zeros_like(is_step)
+    speaks = tf.zeros_like(is_step)
+    for key, values in given.items():
+        if key.startswith("context/"):
+            speaks |= ~tf.math.is_nan(values) if values.dtype.is_floating else values != 0
+    return is_step & speaks
+
+
 def missing_column(context: Context, key: str, shape):
     """Returns a column of missing values, [*shape]."""
     column = context.keys[key]

@@ -61,6 +61,7 @@ def _fingerprint(options: Options, schema: dict[str, str], content: str) -> str:
 def _described(split: dict, timed: bool) -> dict:
     times = {name: iso(split[name]) if timed and split[name] is not None else None for name in ("first", "last")}
     names = ("sessions", "events", "items", "scored_events", "unknown_events", "parts")
+    names += ("itemless_events",) if "itemless_events" in split else ()
     return {name: split[name] for name in names} | times
 
 

@@ -60,6 +60,7 @@ class Options:
     items_encoding: str | None = None
     content: object = None  # after `checked`: "NAME" or "NAME:KIND" each
     unseen_items: str | None = None
+    itemless: str | None = None
 
     def checked(self) -> Options:
         """Returns the options with all defaults that do not depend on the log; raises InputError for invalid values."""
@@ -80,6 +81,8 @@ class Options:
                 raise InputError(f"{name}={getattr(self, name)!r}: needs an item table, given as items=TABLE")
         if self.unseen_items == "add" and self.engine == "spark":
             raise InputError("unseen_items='add': must be 'leave' with engine='spark'")
+        if self.itemless not in (None, "drop", "keep"):
+            raise InputError(f"itemless={self.itemless!r}: choose drop or keep")
         check_quote(self.quote)
         zone_table(self.time_zone)
         if given and self.test_span is not None:
@@ -155,7 +158,8 @@ class Options:
         )
         longest = {} if self.max_session_length is None else {"max_session_length": self.max_session_length}
         added = {"unseen_items": "add"} if self.unseen_items == "add" else {}
-        return {name: getattr(self, name) for name in names.split()} | longest | added
+        itemless = {"itemless": "keep"} if self.itemless == "keep" else {}
+        return {name: getattr(self, name) for name in names.split()} | longest | added | itemless
 
 
 def _at_least_one(count: int | None, argument: str, default: int | None) -> int | None:

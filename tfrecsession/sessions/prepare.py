@@ -21,7 +21,13 @@ from tfrecsession.sessions import notes
 from tfrecsession.sessions.coded_log import Log, code
 from tfrecsession.sessions.content_kinds import checked_content
 from tfrecsession.sessions.encode import encode_split
-from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, keep_newest, long_and_frequent
+from tfrecsession.sessions.filters import (
+    drop_duplicates,
+    drop_repeats,
+    keep_newest,
+    long_and_frequent,
+    set_itemless_apart,
+)
 from tfrecsession.sessions.item_columns import ItemContents, content_notes
 from tfrecsession.sessions.item_table import read_item_table
 from tfrecsession.sessions.manifest import manifest
@@ -65,6 +71,7 @@ def prepare(
     split_by: str = "start",
     test_input: Any = None,
     unknown_items: str | None = None,
+    itemless: str | None = None,
     keep_duplicates: bool = False,
     drop_bad_rows: bool = False,
     null_values: str | Sequence | None = None,
@@ -105,6 +112,9 @@ def prepare(
         test_input: a log of test sessions from an existing split; cut into sessions like `source`, else unchanged.
         unknown_items: "drop" items that training does not have from validation and test, and then sessions that became
             too short, or "keep" them as id 1. Default: drop; keep with test_input.
+        itemless: events without an item, such as searches and filters: "keep" them as steps that only models with
+            context read, and that are no targets, or "drop" them, counted in the steps. They count for no filter.
+            Default: they are bad rows, see drop_bad_rows.
         keep_duplicates: keep rows that agree in session, user, item, time and event.
         items: a table of what the items are made of: a path (.csv .tsv .dat .txt .jsonl .parquet, texts also as .gz and
             .zst), a pandas or Arrow table, or a dict of columns. An item has one row, or a row per value of a list.
@@ -157,6 +167,7 @@ def prepare(
         split_by=split_by,
         test_input=test_input,
         unknown_items=unknown_items,
+        itemless=itemless,
         keep_duplicates=keep_duplicates,
         drop_bad_rows=drop_bad_rows,
         null_values=null_values,
@@ -256,6 +267,7 @@ class _Preparation:
         counts = {name: writer.write_split(split) for name, split in splits.items()}
         for name, split in splits.items():
             counts[name]["items"] = split.step_counts.steps[-1]["items"]
+        self.notes += notes.silent_steps(log, counts)
         steps = [*step_counts.steps, *(step for split in splits.values() for step in split.step_counts.steps)]
         self.notes += notes.dropped_events(steps, self.options) + notes.tiny_splits(counts, self.options)
         return manifest(
@@ -304,6 +316,7 @@ class _Preparation:
                 drop_bad_rows=options.drop_bad_rows,
                 null_values=options.null_values,
                 quote=options.quote,
+                itemless=options.itemless,
             )
             self.options = replace(options.for_log(table.source, table.timed), gap=gap_for(table, options.gap))
             with reading(table.source):
@@ -320,12 +333,14 @@ class _Preparation:
         if table.missing:
             step_counts.record_nulls(table.missing)
         if log.timed and not options.keep_duplicates:
-            log = drop_duplicates(log, db, step_counts)
+            log = drop_duplicates(log, db, step_counts, options.itemless == "keep")
         log = sessionize(log, self.options.gap, db, step_counts, self.notes)
         if options.drop_repeats:
             log = drop_repeats(log, db, step_counts)
         if options.max_session_length is not None:
             log = keep_newest(log, options.max_session_length, db, step_counts)
+        if options.itemless == "keep" and "item" in table.missing:
+            log = set_itemless_apart(log, db, step_counts)
         return table, log, step_counts
 
     def _given_test(self, main: Log) -> Split:

@@ -74,21 +74,25 @@ class DatasetWriter:
     def write_split(self, split: Split) -> dict:
         """Writes a row per session, by start and name, as NAME/part-00000.parquet ...; no sessions: one empty part.
 
-        Columns: `session`, `user` (null: anonymous), `start`, and lists with a value per event: `items` (ids), `times`
+        Columns: `session`, `user` (null: anonymous), `start`, and lists with a value per event: `items` (ids, 0 for an
+        event without an item), `times`
         (microseconds; row numbers in a log without times), and if the log has them `event` and the context columns.
 
         Returns the counts `sessions`, `events`, `scored_events` (those with an event before them), `unknown_events`
-        and `parts`, and the times `first` and `last`.
+        and `parts`, and the times `first` and `last`; of a log with events that have no item `itemless_events`, which
+        the other counts leave out.
         """
         db = self.db
         split.step_counts.begin(f"writing {split.name}")
         sessions = db.numbered(_with_users(split.sessions, split.log), ["start", "label"], "number")
+        itemless = {"itemless_events": sessions.itemless.sum().fill_null(0)} if "itemless" in sessions.columns else {}
         found = db.numbers(
             sessions,
             sessions=sessions.count(),
             events=sessions.events.sum().fill_null(0),
             first=sessions.start.min(),
             last=sessions.end.max(),
+            **itemless,
         )
         (self.folder / split.name).mkdir()
         parts = _parts(sessions)
@@ -158,7 +162,7 @@ def events_of(sessions: ir.Table, events: ir.Table) -> ir.Table:
 
 def _parts(sessions: ir.Table) -> list[tuple[int, int]]:
     """Returns at least one range of session numbers, each of at most PART events if BLOCK sessions have no more."""
-    blocks = sessions.group_by(block=sessions.number - sessions.number % BLOCK).agg(events=sessions.events.sum())
+    blocks = sessions.group_by(block=sessions.number - sessions.number % BLOCK).agg(events=_steps(sessions).sum())
     starts, held = [0], 0
     for block in blocks.order_by("block").to_pyarrow().to_pylist():
         if held and held + block["events"] > PART:
@@ -185,7 +189,12 @@ def columns_on_disk(events: ir.Table, log: Log) -> tuple[ir.Table, dict[str, str
 
 def _sessions(sessions: ir.Table, low: int, high: int) -> pa.Table:
     part = sessions.filter(sessions.number >= low, sessions.number < high).order_by("number")
-    return part.select("user", "start", "events", session="label").to_pyarrow()
+    return part.select("user", "start", events=_steps(part), session="label").to_pyarrow()
+
+
+def _steps(sessions: ir.Table) -> ir.IntegerColumn:
+    """Returns the number of events of each session, with those that have no item."""
+    return sessions.events + sessions.itemless if "itemless" in sessions.columns else sessions.events
 
 
 def _nest(events: pa.Table, sessions: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -181,12 +181,9 @@ def _listed(value):
 
 def _learned(model) -> list:
     """Returns the learned weights: not item counts, the catalogue's content, samplers' tables, or states of lanes."""
-    other = [
-        model.item_counts,
-        *model.content_state,
-        *model.carried,
-        *(model.negatives.weights if model.negatives else ()),
-    ]
+    counted = [] if model.trend_head is None else [model.trend_head.counts, model.trend_head.now]
+    sampled = model.negatives.weights if model.negatives else ()
+    other = [model.item_counts, *counted, *model.content_state, *model.carried, *sampled]
     known = {id(variable) for variable in other}
     return [variable for variable in model.weights if id(variable) not in known]
 

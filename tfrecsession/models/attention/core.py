@@ -111,7 +111,7 @@ class CORE(SequenceModel):
         vectors = self.item_dropout(vectors, training=training)
         position = batch["position"]
         if self.blocks:
-            found, _ = self.transformer(vectors * self.dim**0.5, position, training=training)  # (rows, steps, dim)
+            found = self.transformer(vectors * self.dim**0.5, position, training=training)  # (rows, steps, dim)
             logits = self.weigh(found)  # (rows, steps, 1)
         else:
             logits = tf.zeros_like(vectors[..., :1])

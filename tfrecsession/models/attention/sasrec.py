@@ -130,7 +130,7 @@ class SASRec(Streaming, SequenceModel):
     # Recommendations
 
     def encode(self, batch, training=False):
-        hidden, _ = self._encoded(batch, None, training)  # (rows, steps, dim); a state would cost time
+        hidden = self._encoded(batch, None, training)  # (rows, steps, dim); a state would cost time
         return self.with_request(hidden, batch, training)
 
     def encode_from(self, batch, state, training=False):
