@@ -85,7 +85,7 @@ def evaluate(
         columns = {f"context/{name}": sessions.column(name) for name in model.reads.context}
         if not sessions.timed and sessions.role != "train":  # row numbers restart: the split follows train
             columns.pop("context/times", None)
-    alike = every if model.reads.users or columns else layout.first_alike(values, offsets)
+    alike = every if model.reads.by_user or columns else layout.first_alike(values, offsets)
     scored = np.zeros(len(values), bool)
     scored[alike[event]] = True  # the others get the rank of the event that equals them
     number = np.cumsum(scored) - 1
@@ -120,7 +120,7 @@ def evaluate(
 
 def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray, columns: dict) -> Iterator[tuple]:
     """Yields a batch, its targets, and the targets' indices among the events of the split, -1 where there is none."""
-    if model.reads.users:
+    if model.reads.by_user:
         sequences = UserSequences.of(sessions, earlier, joined=model.reads.users == "joined")
         of_events = sequences.scored()
         layouts, into = sequences.every_event(of_events & scored[sequences.event]), sequences.event

@@ -24,6 +24,11 @@ from tfrecsession.layers.recurrent.session_lstm import SessionLSTM
 from tfrecsession.layers.recurrent.session_min_gru import SessionMinGRU
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 from tfrecsession.layers.recurrent.session_rnn import SessionRNN
+from tfrecsession.layers.recurrent.session_user_gru import (
+    SessionAttentionalUserGRU,
+    SessionRectifiedUserGRU,
+    SessionUserGRU,
+)
 from tfrecsession.layers.ridge import ridge
 from tfrecsession.layers.session_window import (
     STEP_DECAYS,
@@ -51,6 +56,7 @@ __all__ = [
     "PlaceAttributes",
     "RepeatHead",
     "SessionAttention",
+    "SessionAttentionalUserGRU",
     "SessionAttributeLSTM",
     "SessionAttributeRNN",
     "SessionBidirectional",
@@ -62,7 +68,9 @@ __all__ = [
     "SessionMinGRU",
     "SessionRNN",
     "SessionRecurrent",
+    "SessionRectifiedUserGRU",
     "SessionTransformer",
+    "SessionUserGRU",
     "UserEmbedding",
     "first_of_its_session",
     "fold_in",
