@@ -106,6 +106,7 @@ BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
 REPEATS = {"repeats": True}
 CONTEXT = {"context": ["gap", "hour", "position"], "request": ["gap", "weekday"]}
+TRIPS = {"cell": "rnn", "units": [32, 32], "trips": 0.5}
 NARM_RAW = {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}
 
 ROWS = [
@@ -141,14 +142,18 @@ ROWS = [
     Model("gru4rec-residual", "gru4rec", RESIDUAL, **WITH_DROPOUT, like="gru4rec"),
     Model("gru4rec-joined", "gru4rec", JOINED, **WITH_DROPOUT, represents=True, cost="large"),
     Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **WITH_DROPOUT, cost="large"),
-    Model("gru4rec-context", "gru4rec", CONTEXT, **WITH_DROPOUT, represents=True),
-    Model("gru4rec-repeats", "gru4rec", REPEATS, **WITH_DROPOUT, represents=True),
+    Model("gru4rec-context", "gru4rec", CONTEXT, **WITH_DROPOUT, represents=True, cost="large"),
+    Model("gru4rec-repeats", "gru4rec", REPEATS, **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
     Model("hrnn-context", "hrnn", {**CONTEXT, "context_as": "both"}, **WITH_DROPOUT, like="hrnn", cost="large"),
-    Model("min_gru", **LINEAR),
-    Model("lru", **LINEAR),
-    Model("contextual_gru", settings=CONTEXT, **SEQUENCES, represents=True),
+    Model("min_gru", **LINEAR, cost="large"),
+    Model("lru", **LINEAR, cost="large"),
+    Model("contextual_gru", settings=CONTEXT, **SEQUENCES, represents=True, cost="large"),
+    Model("location_sequences", settings=CONTEXT, **WITH_DROPOUT, cost="large"),
+    Model(
+        "location_sequences-rnn", "location_sequences", TRIPS, **WITH_DROPOUT, like="location_sequences", cost="large"
+    ),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),

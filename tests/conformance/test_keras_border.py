@@ -14,6 +14,8 @@ import tfrecsession as trs
 from tfrecsession import InputError
 from tfrecsession.recommender.pair_model import PairModel
 
+pytestmark = pytest.mark.shared
+
 LOSSES = [
     trs.losses.CrossEntropy(),
     trs.losses.CrossEntropy(logq=1.0),
@@ -48,7 +50,7 @@ def gru(items, optimizer=None, loss=None, negatives=None, **options):
     return model
 
 
-# Every model ---------------------------------------------------------------------------------------------------------
+# Every kind of model -------------------------------------------------------------------------------------------------
 
 
 def test_summary_and_count_params_before_and_after_fit(name, built, fitted, data):

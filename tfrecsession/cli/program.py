@@ -65,6 +65,8 @@ def with_options(text: str, command: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     from tfrecsession.cli import (
+        add_items_command,
+        blend_commands,
         compare_commands,
         counts_command,
         data_commands,
@@ -89,8 +91,10 @@ def parser() -> argparse.ArgumentParser:
         data_commands,
         list_models,
         run_commands,
+        add_items_command,
         tune_commands,
         compare_commands,
+        blend_commands,
         counts_command,
         serve_command,
         demo,

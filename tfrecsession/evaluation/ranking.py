@@ -85,17 +85,21 @@ def evaluate(
         )
     start = time.perf_counter()
     earlier = sessions.earlier if earlier is None else tuple(earlier)
-    every = np.arange(len(values))
+    read, earlier_read = sessions.read_in(model.context), [split.read_in(model.context) for split in earlier]
+    targets = event  # the indices of the targets among the events that the model reads
+    if read is not sessions:
+        targets = np.flatnonzero(read.values > 0)[event]
+    every = np.arange(len(read.values))
     if model.context:
-        columns = sessions.encoded(model.context)
+        columns = read.encoded(model.context)
     else:
         columns = {f"context/{name}": sessions.column(name) for name in model.reads.context}
         if not sessions.timed and sessions.role != "train":  # row numbers restart: the split follows train
             columns.pop("context/times", None)
-    counts = model.live(sessions, earlier) if live else contextlib.nullcontext()
+    counts = model.live(read, earlier_read) if live else contextlib.nullcontext()
     alike = every if live or model.reads.users or columns else layout.first_alike(values, offsets)
-    scored = np.zeros(len(values), bool)
-    scored[alike[event]] = True  # the others get the rank of the event that equals them
+    scored = np.zeros(len(read.values), bool)
+    scored[alike[targets]] = True  # the others get the rank of the event that equals them
     number = np.cumsum(scored) - 1
     ranks = np.zeros(number[-1] + 1, np.int32)
     lists = np.zeros((len(ranks), max(k) if beyond_accuracy else 0), np.int32)
@@ -103,15 +107,15 @@ def evaluate(
         if live:
             columns = {**columns, UPDATE: updates}
         task = bar.add_task(f"evaluating {model.name}", total=int(scored.sum()))
-        for batch, targets, index in _batches(model, sessions, earlier, scored, columns):
-            there = targets > 0
+        for batch, ids, index in _batches(model, read, earlier_read, scored, columns):
+            there = ids > 0
             place = number[index[there]]
-            ranks[place], lists[place] = model.target_ranks(batch, targets, lists.shape[1])
+            ranks[place], lists[place] = model.target_ranks(batch, ids, lists.shape[1])
             bar.advance(task, int(there.sum()))
             if callable(progress):
                 progress(bar.tasks[0].completed / bar.tasks[0].total)
     seconds = time.perf_counter() - start
-    place = number[alike[event]]
+    place = number[alike[targets]]
     found = measure(
         sessions,
         event,

@@ -159,7 +159,7 @@ def streaming(model, served: ServedModel, options: Options) -> dict:
 
 def remembering_users(model, served: ServedModel, options: Options) -> dict:
     """Returns the signatures of a model that keeps user states between sessions."""
-    return user_signatures(model, served.tables, options.k, options.exclude_seen)
+    return user_signatures(model, served.tables, options.k, options.exclude_seen, served.context_inputs)
 
 
 def recommending_in_context(model, served: ServedModel, options: Options) -> dict:
@@ -196,8 +196,8 @@ def recommending_in_context(model, served: ServedModel, options: Options) -> dic
     def advance_in_context(items, state, *texts):
         """Adds one event to each session like `advance`, in context: a value for each event and each request, see
         `recommend_in_context`."""
-        ids = tables.ids(items)
-        best, scores, after = model.advance_ids(ids, state, k, exclude_seen, inputs.given(items, texts))
+        ids, given = inputs.ids(tables, items, texts)
+        best, scores, after = model.advance_ids(ids, state, k, exclude_seen, given)
         return tables.answer(best, scores) | {"state": after}
 
     return found | {"advance_in_context": advance_in_context}

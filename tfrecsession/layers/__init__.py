@@ -4,6 +4,8 @@ from tfrecsession.layers.attention.session_attention import SessionAttention
 from tfrecsession.layers.attention.session_transformer import SessionTransformer
 from tfrecsession.layers.event_input import EventInput
 from tfrecsession.layers.fold_in import FoldIn, first_of_its_session, fold_in
+from tfrecsession.layers.items.content_items import ContentItems
+from tfrecsession.layers.items.item_content import ContentEncoder, ItemContent
 from tfrecsession.layers.items.item_embedding import ItemEmbedding
 from tfrecsession.layers.items.item_tower import Combined, ItemTower
 from tfrecsession.layers.items.past_items import Past, mean_of
@@ -11,9 +13,11 @@ from tfrecsession.layers.items.repeat_head import RepeatHead
 from tfrecsession.layers.items.trend_head import TrendHead
 from tfrecsession.layers.items.user_embedding import UserEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
+from tfrecsession.layers.place_attributes import PlaceAttributes
 from tfrecsession.layers.recurrent.discounted_mean import DiscountedMean
 from tfrecsession.layers.recurrent.linear_blocks import LinearBlocks
 from tfrecsession.layers.recurrent.linear_scan import linear_scan
+from tfrecsession.layers.recurrent.session_attributes import SessionAttributeLSTM, SessionAttributeRNN
 from tfrecsession.layers.recurrent.session_bidirectional import SessionBidirectional
 from tfrecsession.layers.recurrent.session_context_gru import SessionContextGRU
 from tfrecsession.layers.recurrent.session_gru import SessionGRU
@@ -39,16 +43,22 @@ from tfrecsession.layers.session_window import (
 __all__ = [
     "STEP_DECAYS",
     "Combined",
+    "ContentEncoder",
+    "ContentItems",
     "DiscountedMean",
     "EventInput",
     "FoldIn",
+    "ItemContent",
     "ItemEmbedding",
     "ItemTower",
     "LinearBlocks",
     "NeighbourTable",
     "Past",
+    "PlaceAttributes",
     "RepeatHead",
     "SessionAttention",
+    "SessionAttributeLSTM",
+    "SessionAttributeRNN",
     "SessionBidirectional",
     "SessionContextGRU",
     "SessionGRU",

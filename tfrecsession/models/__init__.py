@@ -6,6 +6,7 @@ from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.two_tower import TwoTower
+from tfrecsession.models.ensemble.blend import Blend
 from tfrecsession.models.factorization.als import ALS
 from tfrecsession.models.factorization.matrix_factorization import MatrixFactorization
 from tfrecsession.models.linear.session_aggregation import SessionAggregation
@@ -20,6 +21,7 @@ from tfrecsession.models.popularity.session_popularity import SessionPopularity
 from tfrecsession.models.recurrent.contextual_gru import ContextualGRU
 from tfrecsession.models.recurrent.gru4rec import GRU4Rec
 from tfrecsession.models.recurrent.hrnn import HRNN
+from tfrecsession.models.recurrent.location_sequences import LocationSequences
 from tfrecsession.models.recurrent.lru import LRU
 from tfrecsession.models.recurrent.min_gru import MinGRU
 from tfrecsession.models.rules.association_rules import AssociationRules
@@ -57,6 +59,7 @@ MODELS = {
     "min_gru": MinGRU,
     "lru": LRU,
     "contextual_gru": ContextualGRU,
+    "location_sequences": LocationSequences,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
 
@@ -77,6 +80,7 @@ __all__ = [
     "STAN",
     "VSKNN",
     "VSTAN",
+    "Blend",
     "GRU4Rec",
     "ItemKNN",
     "Popularity",
@@ -87,6 +91,7 @@ __all__ = [
     "SLIST",
     "AssociationRules",
     "ContextualGRU",
+    "LocationSequences",
     "MarkovChain",
     "MatrixFactorization",
     "MinGRU",

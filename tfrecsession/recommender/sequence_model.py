@@ -13,6 +13,7 @@ from tfrecsession.batches.data import Sessions
 from tfrecsession.batches.epochs import input_errors_of
 from tfrecsession.errors import InputError
 from tfrecsession.layers.event_input import JOINS, EventInput
+from tfrecsession.layers.items.content_items import computes_vectors, drops_ids
 from tfrecsession.layers.items.repeat_head import LARGEST_ID, RepeatHead
 from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
@@ -20,6 +21,7 @@ from tfrecsession.recommender.arguments import check_choice, check_number, check
 from tfrecsession.recommender.in_context import context_of
 from tfrecsession.recommender.keras_contract import unpacked
 from tfrecsession.recommender.learning import Learning
+from tfrecsession.recommender.reads_content import ReadsContent
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
 from tfrecsession.recommender.trending import Trending
@@ -29,7 +31,7 @@ POPULAR = ("popularity", "in_batch+popularity")  # the samplers by popularity
 MAXIMAL = ("bpr_max", "top1_max")
 
 
-class SequenceModel(Trending, Recommender):
+class SequenceModel(Trending, ReadsContent, Recommender):
     """Base of models whose `encode` is trained against `output_items`, an `ItemScores`.
 
     A subclass creates `output_items` and its layers in the constructor, calls `build` last, and defines `encode`.
@@ -51,6 +53,11 @@ class SequenceModel(Trending, Recommender):
             "both" or "latent_cross".
         context_dropout: share of the rows of training that hide all their context, and of the columns that hide their
             values, so that answers without context, or with a part of it, are good ones.
+        content: columns of the item table that are read, such as ["title", "price"] or ["title:characters"], see
+            `prepare`; or a `ContentColumns`. An item's vector is then that of its id plus that of its content; an item
+            without an event in training has the latter alone.
+        content_side: "both", or "input", the vectors that are read, or "output", those that are scored.
+        id_dropout: share of the items of a training step that are known by content alone.
         normalize, temperature: whether items score by the cosine of state and item vector over a temperature, see
             `ItemEmbedding`.
         repeats: whether a `RepeatHead` mixes the scores with the items of the session so far, for logs whose sessions
@@ -79,6 +86,9 @@ class SequenceModel(Trending, Recommender):
             "request": (),
             "context_as": "concatenate",
             "context_dropout": 0.1,
+            "content": (),
+            "content_side": "both",
+            "id_dropout": 0.1,
             "normalize": False,
             "temperature": 0.07,
             "repeats": False,
@@ -117,6 +127,9 @@ class SequenceModel(Trending, Recommender):
             "request",
             "context_as",
             "context_dropout",
+            "content",
+            "content_side",
+            "id_dropout",
             "normalize",
             "temperature",
             "repeats",
@@ -124,7 +137,7 @@ class SequenceModel(Trending, Recommender):
             "trend",
             "trend_every",
         ),
-        harmless=("negatives", "score_dtype", "context_dropout"),
+        harmless=("negatives", "score_dtype", "context_dropout", "id_dropout"),
         shares_rows=True,
         streams_from_disk=True,
         grows=True,
@@ -148,6 +161,9 @@ class SequenceModel(Trending, Recommender):
         request=(),
         context_as: str = "concatenate",
         context_dropout: float = 0.1,
+        content=(),
+        content_side: str = "both",
+        id_dropout: float = 0.1,
         normalize: bool = False,
         temperature: float | str = 0.07,
         repeats: bool = False,
@@ -163,6 +179,7 @@ class SequenceModel(Trending, Recommender):
         super().__init__(items, **kwargs)
         if joined and self.reads.users:
             raise InputError(f"joined={joined}: must be False, {type(self).__name__} tells a user's sessions apart")
+        self.read_content(content, content_side, id_dropout)
         self.joined = joined
         if joined:
             self.reads = replace(self.reads, users="joined")
@@ -205,6 +222,7 @@ class SequenceModel(Trending, Recommender):
             for side, layer in (("context", self.event_input), ("request", self.request_input)):
                 if layer is not None and not layer.built:
                     refuse(side, list(getattr(self.context, side)), f"empty: {type(self).__name__} does not read it")
+        self.check_content()
         super().build(input_shape)
 
     def _event_input(self, side: str):
@@ -327,6 +345,7 @@ class SequenceModel(Trending, Recommender):
         """Returns batches as `training_batches` does, of the sessions where `is_newest`, bool [sessions], is true."""
         return self.training_batches(sessions.only(is_newest), settings, seed)
 
+    @computes_vectors
     def training_loss(self, encoded, targets, weight=None):
         """Returns the weighted mean loss of the known targets, and the sum of their weights, by default their number.
 
@@ -367,6 +386,7 @@ class SequenceModel(Trending, Recommender):
             f"{type(self).__name__} reads a session from both ends: a target is allowed after its last step only",
         )
 
+    @drops_ids
     def train_step(self, data):
         batch, targets, weight = unpacked(data)
         self._check_targets(batch, targets)

@@ -56,7 +56,7 @@ class Trending:
         """
         if self.trend_head is None or sessions is None:
             return
-        whole = sessions.whole or sessions
+        whole = sessions.parent or sessions
         if whole.arrays is self._counted:
             return
         check_times(whole, f"trend={list(self.trend)}")
@@ -195,6 +195,7 @@ class Timed:
 
     def __init__(self, context, head: TrendHead):
         self.context, self.updates = context, head.updates
+        self.itemless = context is not None and context.itemless
 
     @property
     def keys(self) -> dict:

@@ -94,7 +94,7 @@ class CORE(SequenceModel):
 
         # Layers
         self.output_items = ItemEmbedding(self.size, dim, initializer=initializer, name="items", **self.scoring)
-        self.input_items = self.output_items
+        self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         self.item_dropout = keras.layers.Dropout(item_dropout)
         self.transformer = self.weigh = None
         if layers:

@@ -112,7 +112,7 @@ class SASRec(Streaming, SequenceModel):
         self.output_items = ItemEmbedding(
             self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
         )
-        self.input_items = self.output_items
+        self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         self.transformer = SessionTransformer(
             dim,
             layers,
