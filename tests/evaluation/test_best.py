@@ -139,6 +139,28 @@ def test_sampled_settings_are_valid_and_repeatable(data):
             training.build(candidate.model, data.items, training.settings_of(candidate.model, candidate.settings))
 
 
+def test_what_is_tried_first_follows_the_log():
+    class Log:
+        repeats, turnover, days, items = 0.3, 0.6, 8.0, ()
+
+    class Few:
+        statistics, items = Log, ()
+
+    def first(network):
+        tried = Candidates(
+            Few, ["slist", "gru4rec"], training.settings_of, training.space_of, lambda model: model == "gru4rec"
+        )
+        return [candidate.settings for candidate in tried.first(network)]
+
+    assert [settings["session_decay"] for settings in first(False)] == [None, 1.0]
+    networks = first(True)
+    assert sum(settings["repeats"] for settings in networks) == 1
+    assert [settings["trend"] for settings in networks].count([0.25, 1, 7]) == 1
+    assert [settings["session_decay"] for settings in networks].count(1.0) == 1
+    Log.repeats, Log.turnover = 0.0, 0.1
+    assert len(first(True)) == len(first(False)) == 1
+
+
 def test_shares_and_samples(data):
     assert shares_of(data) == [1.0]
     assert sampled(data.train, 10**9, 0) is data.train

@@ -16,6 +16,7 @@ WORTH = 2  # models of a kind whose settings are searched
 RATE = 10_000  # events that a network of unknown speed is expected to learn from in a second
 RESERVE = 0.4  # of the budget, the most that is kept for the end
 MEMBERS = 3  # of a blend
+WORTH_BLENDING = 0.6  # share of the best value from which a model may be a member
 BLENDING = 4.0  # scorings of a member that a blend costs
 AGAIN = 1.2  # the cost of a fit on train and validation, relative to the first one
 FIRST = 0.5  # of the budget, the most that the first round of counted models takes
@@ -159,8 +160,10 @@ class Halving:
         for result in sorted(self.in_full(), key=_order):
             if result["model"] != "popularity":
                 best.setdefault(result["model"], result)
-        members = list(best.values())[:MEMBERS]
-        networks = [result for result in best.values() if result["network"]]
+        top = max((result["value"] for result in best.values()), default=0.0)
+        worth_it = [result for result in best.values() if result["value"] >= WORTH_BLENDING * top]
+        members = worth_it[:MEMBERS]
+        networks = [result for result in worth_it if result["network"]]
         if networks and not any(member["network"] for member in members):  # it differs most from the others
             members[-1] = networks[0]
         return members
