@@ -10,6 +10,7 @@ from tfrecsession.evaluation.search.ledger import Ledger
 from tfrecsession.evaluation.search.samples import SCORED, SCREENED
 
 KEEP = 3  # one of so many candidates goes on to the next share
+LEAST = 2  # candidates that go on, also of a few
 ROUNDS = 40
 SAMPLES = {False: 9, True: 4}  # candidates of a round: of counted models, of networks
 WORTH = 2  # models of a kind whose settings are searched
@@ -105,7 +106,7 @@ class Halving:
                 if result["state"] == "complete":
                     found.append((result, candidate))
             found.sort(key=lambda pair: _order(pair[0]))
-            candidates = [candidate for _, candidate in found[: ceil(len(found) / KEEP)]]
+            candidates = [candidate for _, candidate in found[: max(ceil(len(found) / KEEP), LEAST)]]
 
     def ensure(self) -> None:
         """Fits a counted candidate on all of train where nothing but popularity was, a little over the budget."""
