@@ -65,6 +65,7 @@ def with_options(text: str, command: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     from tfrecsession.cli import (
+        add_items_command,
         blend_commands,
         compare_commands,
         counts_command,
@@ -90,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
         data_commands,
         list_models,
         run_commands,
+        add_items_command,
         tune_commands,
         compare_commands,
         blend_commands,

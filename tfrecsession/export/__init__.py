@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tfrecsession.lazy_names import lazy
 
 if TYPE_CHECKING:
+    from tfrecsession.export.adding_items import add_items
     from tfrecsession.export.item_table import read_item_table
     from tfrecsession.export.retrieval import retrieval_index
     from tfrecsession.export.saved_model import ask, write_saved_model
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from tfrecsession.export.versions import card_of, newest_version
 
 _NAMES = {
+    "add_items": "adding_items",
     "ask": "saved_model",
     "card_of": "versions",
     "newest_version": "versions",
@@ -21,6 +23,7 @@ _NAMES = {
     "write_saved_model": "saved_model",
 }
 __all__ = [
+    "add_items",
     "ask",
     "card_of",
     "newest_version",

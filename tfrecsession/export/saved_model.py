@@ -125,6 +125,7 @@ def write_saved_model(
             f"longest={longest!r}: must be a whole number from 1, the newest items of a history that are read"
         )
     warn_unfitted(model)
+    model.prepare_export()
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
         index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories)
         served = ServedModel(model, Path(assets), k, exclude_seen, int(longest), index)
@@ -151,6 +152,7 @@ def write_saved_model(
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
         name = next(part for part in reversed(Path(path).absolute().parts) if not part.isdigit())  # .../gru4rec/1
         write_item_table(model.items, extra / ITEM_TABLE, content)
+        model.write_export_extras(extra)
         write_warm_up(model, served.signatures, extra, name)
         (extra / "README.md").write_text(readme(model, served.signatures, name, card), encoding="utf-8")
     return Path(path)

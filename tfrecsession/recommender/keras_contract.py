@@ -80,6 +80,8 @@ class KerasContract:
         return [*super().metrics, *(self._learning.metrics + self._learning.weighted if self.compiled else [])]
 
     def get_compile_config(self):
+        if not self.compiled:
+            return None
         config = super().get_compile_config() or {}
         serialize = keras.saving.serialize_keras_object
         loss = serialize(self.ranking_loss) if self.ranking_loss is not None else None

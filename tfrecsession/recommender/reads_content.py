@@ -8,6 +8,7 @@ from tfrecsession.layers.items.item_content import ContentEncoder, ItemContent
 from tfrecsession.recommender.arguments import check_choice, check_number, refuse
 from tfrecsession.sessions.content_columns import ContentColumns, content_columns
 
+EXTRA = "model.keras"  # in `assets.extra` of an export
 SIDES = ("both", "input", "output")
 
 
@@ -54,6 +55,10 @@ class ReadsContent:
         return inputs, outputs
 
     @property
+    def abilities(self) -> tuple[str, ...]:
+        return (*super().abilities, "content") if self.content is not None else super().abilities
+
+    @property
     def content_state(self) -> list:
         """The variables that follow from the catalogue and what was learned: they are not learned themselves."""
         if self.content is None:
@@ -97,6 +102,15 @@ class ReadsContent:
                 layer.settle()
             self._settled_at = steps
 
+    def settle_new(self, ids, encoded: dict, tensors: dict) -> None:
+        """Computes the vectors of items that were added, int [n], from their encoded content; the others stay."""
+        content = dict(encoded)
+        for name, tensor in tensors.items():
+            content |= {name: tensor.values, f"{name}/present": tensor.present.astype("float32")}
+        for layer in self._content_layers:
+            layer.settle(ids, content)
+        self._settled_at = "loaded"
+
     def _read_tensors(self, items) -> None:
         """Finds vectors and images again, which a model's file does not hold."""
         if self.content is not None and not self.item_content.is_complete and items.tensors:
@@ -135,9 +149,22 @@ class ReadsContent:
         self.settle()
         return super().similar_items(*args, **kwargs)
 
-    def export(self, *args, **kwargs):
+    def prepare_export(self):
+        super().prepare_export()
         self.settle()
-        return super().export(*args, **kwargs)
+
+    def write_export_extras(self, folder) -> None:
+        """Writes the model itself beside its export, without optimizer and data: `add-items` needs it."""
+        super().write_export_extras(folder)
+        if self.content is None:
+            return
+        config = self.get_config()
+        config.pop("vocabulary")
+        twin = type(self).from_config(config)
+        for own, weight in zip(self.weights, twin.weights, strict=True):
+            weight.assign(own)
+        twin.items, twin._settled_at = self.items, "loaded"
+        twin.save(folder / EXTRA)
 
     def save_own_variables(self, store):
         self.settle()

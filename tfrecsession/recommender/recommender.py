@@ -240,6 +240,12 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
             content=content,
         )
 
+    def prepare_export(self) -> None:
+        """Brings up to date what the graphs of an export read; models that need it override it."""
+
+    def write_export_extras(self, folder: Path) -> None:
+        """Writes further files into `assets.extra` of an export; models that need them override it."""
+
     @classmethod
     def for_data(cls, data, **settings) -> Recommender:
         """Returns a model for `data` with the arguments that follow its log; `settings` win over them.

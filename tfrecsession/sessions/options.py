@@ -76,7 +76,7 @@ class Options:
         content = checked_content(self.content)
         if self.unseen_items not in (None, "leave", "add"):
             raise InputError(f"unseen_items={self.unseen_items!r}: choose leave or add")
-        for name in ("items_key", "items_columns", "items_encoding", "content", "unseen_items"):
+        for name in ("items_key", "items_columns", "items_encoding", "content"):
             if self.items is None and getattr(self, name) is not None:
                 raise InputError(f"{name}={getattr(self, name)!r}: needs an item table, given as items=TABLE")
         if self.unseen_items == "add" and self.engine == "spark":

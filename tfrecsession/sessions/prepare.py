@@ -15,6 +15,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.raw_log import reading
 from tfrecsession.events.readers import read_events
 from tfrecsession.events.schema import EventTable
+from tfrecsession.events.sources import is_synthetic
 from tfrecsession.events.spark.spark_context import SparkSettings, check_spark
 from tfrecsession.sessions import notes
 from tfrecsession.sessions.coded_log import Log, code
@@ -180,6 +181,8 @@ def prepare(
         engine=engine,
         memory=memory,
     ).checked()
+    if unseen_items is not None and items is None and not is_synthetic(source):
+        raise InputError(f"unseen_items={unseen_items!r}: needs an item table, given as items=TABLE")
     settings = SparkSettings(spark_master, spark_conf, spark)
     if engine != "spark" and settings.first_given:
         raise InputError(f"{settings.first_given} is for engine='spark', and the engine is {engine}")
@@ -192,6 +195,13 @@ def prepare(
         shutil.rmtree(folder / "work")
         (folder / MARK).write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return info
+
+
+def _contents_of_log(table: EventTable) -> ItemContents:
+    """Returns the content that came with a log, such as that of the synthetic shop."""
+    if table.content is None:
+        raise InputError("unseen_items: needs an item table, given as items=TABLE")
+    return ItemContents.of(read_item_table(table.content, "item"), {})
 
 
 def _names(context: Any) -> tuple:
@@ -241,6 +251,8 @@ class _Preparation:
         vocabulary = self.db.store(
             make_vocabulary(train.events.semi_join(train.sessions, "session"), log.names["item"])
         )
+        if contents is None and self.options.unseen_items is not None:
+            contents = _contents_of_log(table)
         if self.options.unseen_items == "add":
             vocabulary = self.db.store(with_unseen(vocabulary, contents.items))
         splits = {

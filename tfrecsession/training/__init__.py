@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tfrecsession.lazy_names import lazy
 
 if TYPE_CHECKING:
+    from tfrecsession.training.adding_items import add_items
     from tfrecsession.training.blending import blend
     from tfrecsession.training.checkpoint import Checkpoint
     from tfrecsession.training.cluster import strategy
@@ -25,6 +26,7 @@ _NAMES = {
     "LinearDecay": "decay",
     "Progress": "progress",
     "TensorBoard": "tensorboard",
+    "add_items": "adding_items",
     "blend": "blending",
     "build": "recipe",
     "fit": "run",
@@ -44,6 +46,7 @@ __all__ = [
     "LinearDecay",
     "Progress",
     "TensorBoard",
+    "add_items",
     "blend",
     "build",
     "fit",

@@ -49,7 +49,7 @@ def grow(model: SequenceModel, newer: Data, start: str = "neighbours", gone: str
             `gone` has an unknown value, or there is no content.
     """
     growth = Growth.of(model, newer, start, gone)
-    config = _unbuilt(model.get_config()) | {"items": growth.items}
+    config = unbuilt(model.get_config()) | {"items": growth.items}
     grown = type(model).from_config(config)
     if model.compiled:
         grown.compile_from_config(model.get_compile_config())
@@ -194,8 +194,8 @@ def _tables(model) -> set[int]:
     return {id(variable) for layer in layers for variable in layer.item_variables()}
 
 
-def _unbuilt(config):
+def unbuilt(config):
     """Removes from a config the shapes that its parts were built for."""
     if isinstance(config, dict):
-        return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
-    return [_unbuilt(part) for part in config] if isinstance(config, list) else config
+        return {key: unbuilt(value) for key, value in config.items() if key != "build_config"}
+    return [unbuilt(part) for part in config] if isinstance(config, list) else config

@@ -89,13 +89,20 @@ class ContentItems(ItemScores):
         ids[2:][np.asarray(counts) <= 0] = UNKNOWN
         self.own_row.assign(ids)
 
-    def settle(self, ids=None) -> None:
-        """Computes the vectors of all items, or of `ids` int32 [n], for `score_all`, indexes and exports."""
+    def settle(self, ids=None, content=None) -> None:
+        """Computes the vectors of all items for `score_all`, indexes and exports.
+
+        Args:
+            ids: int32 [n], the items whose vectors are computed; None: all.
+            content: what `ItemContent` would return for `ids`, as arrays; None: it is asked.
+        """
         ids = np.arange(self.size, dtype=np.int32) if ids is None else np.asarray(ids, np.int32)
         table = self.settled.numpy()
         for first in range(0, len(ids), BLOCK):
             block = ids[first : first + BLOCK]
-            table[block] = self._vectors(tf.constant(block), gather_rows(self.own_row.value, block))
+            own = gather_rows(self.items.table.value, gather_rows(self.own_row.value, block))
+            given = content and {key: tf.constant(array[first : first + BLOCK]) for key, array in content.items()}
+            table[block] = own + self.encoder(given or self.content(tf.constant(block)))
         self.settled.assign(table)
         if self.settled_biases is not None:
             self.settled_biases.assign(tf.gather(self.items.biases.value, self.own_row.value))
