@@ -117,8 +117,8 @@ def test_a_usable_model_is_fitted_even_if_it_takes_a_little_longer(data, tmp_pat
         slowly = {"seconds": 30.0 * share, "fit_seconds": 30.0 * share}
         return {**result, **slowly} if candidate.model != "popularity" else result
 
-    search, _ = searched(data, tmp_path / "s", run, budget=61.0)
-    assert search.best()["model"] != "popularity" and not search.best()["network"]
+    search, _ = searched(data, tmp_path / "s", run, budget=61.0, models=["vstan", "slist", "markov"])
+    assert search.best()["model"] != "popularity" and search.ledger.spent < 90
 
 
 def test_limits_leave_out_what_is_too_slow(data, tmp_path):
@@ -137,6 +137,28 @@ def test_sampled_settings_are_valid_and_repeatable(data):
         assert len({each.key for each in found}) == len(found) == 6
         for candidate in found:
             training.build(candidate.model, data.items, training.settings_of(candidate.model, candidate.settings))
+
+
+def test_what_is_tried_first_follows_the_log():
+    class Log:
+        repeats, turnover, days, items = 0.3, 0.6, 8.0, ()
+
+    class Few:
+        statistics, items = Log, ()
+
+    def first(network):
+        tried = Candidates(
+            Few, ["slist", "gru4rec"], training.settings_of, training.space_of, lambda model: model == "gru4rec"
+        )
+        return [candidate.settings for candidate in tried.first(network)]
+
+    assert [settings["session_decay"] for settings in first(False)] == [None, 1.0]
+    networks = first(True)
+    assert sum(settings["repeats"] for settings in networks) == 1
+    assert [settings["trend"] for settings in networks].count([0.25, 1, 7]) == 1
+    assert [settings["session_decay"] for settings in networks].count(1.0) == 1
+    Log.repeats, Log.turnover = 0.0, 0.1
+    assert len(first(True)) == len(first(False)) == 1
 
 
 def test_shares_and_samples(data):

@@ -32,8 +32,11 @@ def tried_blend(halving, ledger, trials, given, progress) -> dict | None:
     members = halving.for_a_blend()
     if len(members) < 2:
         return None
+    most = max(ledger.left, LATE * ledger.budget)
+    while len(members) > 2 and halving.cost_of_blending(members) > most:
+        members.remove(max(members[1:], key=lambda member: halving.cost_of_blending([member])))
     keys = [member["key"] for member in members]
-    if halving.cost_of_blending(members) > max(ledger.left, LATE * ledger.budget):
+    if halving.cost_of_blending(members) > most:
         return {"members": keys, "accepted": False, "because": "the budget was spent"}
     progress(f"blending {', '.join(member['model'] for member in members)}{halving.so_far()}")
     step = ledger.step(f"blend {'+'.join(keys)}", lambda: _compared(members, trials, given))

@@ -25,6 +25,9 @@ COUNTED = (  # those that most often win come first
     "vsknn",
 )
 NETWORKS = ("gru4rec", "sasrec")
+STALE = 0.3  # turnover from which items live shorter than the log is long, as news do
+DECAY = 1.0  # days of `session_decay` that are tried then
+TREND = [0.25, 1, 7]  # half-lives in days of `trend`, likewise
 REPEATS = 0.02  # share of repeated items from which the repeat head is tried
 KEPT = 0.5  # share of the settings that a sampled candidate has from the best one of its model
 
@@ -77,14 +80,23 @@ class Candidates:
         return Candidate(model, settings, self.is_network(model))
 
     def first(self, network: bool) -> list[Candidate]:
-        """Returns the defaults of every model of a kind, in their order, and networks with a repeat head."""
-        found = []
+        """Returns the defaults of every model of a kind, in their order, and variants that the log suggests.
+
+        Networks have a repeat head too where sessions repeat items. Where items live shorter than the log is long,
+        newer sessions count more, and the first network has a trend.
+        """
+        found, log = [], self.data.statistics
+        stale = log.days is not None and log.turnover >= STALE
         for model in self.models:
             if self.is_network(model) != network:
                 continue
-            given = [self._fitting(model)]
-            if self.data.statistics.repeats >= REPEATS and "repeats" in self.settings_of(model, {}):
+            given, defaults = [self._fitting(model)], self.settings_of(model, {})
+            if log.repeats >= REPEATS and "repeats" in defaults:
                 given.append({"repeats": True})
+            if stale and defaults.get("session_decay", DECAY) is None:
+                given.append({**given[0], "session_decay": DECAY})
+            if stale and network and not found and "trend" in defaults:
+                given.append({"trend": TREND})
             found += [self.made(model, settings) for settings in given]
         return list({candidate.key: candidate for candidate in found}.values())
 

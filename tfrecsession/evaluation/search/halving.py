@@ -10,12 +10,17 @@ from tfrecsession.evaluation.search.ledger import Ledger
 from tfrecsession.evaluation.search.samples import SCORED, SCREENED
 
 KEEP = 3  # one of so many candidates goes on to the next share
+ONCE = 0.6  # of the seconds left, the most that a network is trained: it is fitted again, if it is the best
+ENDING = 0.1  # of the budget, the most that is kept for the test and the export
+FEW = 2  # epochs that a network should have at least
+LEAST = 2  # candidates that go on, also of a few
 ROUNDS = 40
 SAMPLES = {False: 9, True: 4}  # candidates of a round: of counted models, of networks
 WORTH = 2  # models of a kind whose settings are searched
 RATE = 10_000  # events that a network of unknown speed is expected to learn from in a second
 RESERVE = 0.4  # of the budget, the most that is kept for the end
 MEMBERS = 3  # of a blend
+WORTH_BLENDING = 0.6  # share of the best value from which a model may be a member
 BLENDING = 4.0  # scorings of a member that a blend costs
 AGAIN = 1.2  # the cost of a fit on train and validation, relative to the first one
 FIRST = 0.5  # of the budget, the most that the first round of counted models takes
@@ -97,6 +102,8 @@ class Halving:
             limit, found = began + (end - began) * step / len(self.shares), []
             for candidate in candidates:
                 paid = None if self.ledger.spent > limit else self._paid(candidate, share)
+                if paid is not None and share < 1 and not self._leaves_room(paid, share, found):
+                    paid = None
                 if paid is None:
                     self.left_out.append(candidate.model)
                     continue
@@ -104,7 +111,7 @@ class Halving:
                 if result["state"] == "complete":
                     found.append((result, candidate))
             found.sort(key=lambda pair: _order(pair[0]))
-            candidates = [candidate for _, candidate in found[: ceil(len(found) / KEEP)]]
+            candidates = [candidate for _, candidate in found[: max(ceil(len(found) / KEEP), LEAST)]]
 
     def ensure(self) -> None:
         """Fits a counted candidate on all of train where nothing but popularity was, a little over the budget."""
@@ -131,8 +138,7 @@ class Halving:
         def work() -> dict:
             tell()
             best = max((result["value"] for result in self.complete(share)), default=0.0)
-            seconds = max(self.ledger.left - self.reserve(), 1.0)
-            seconds = seconds if share == 1 else min(seconds, SCREENING * self.ledger.budget)
+            seconds = ONCE * self.ledger.left if share == 1 else SCREENING * self.ledger.budget
             return self.run(candidate, share, best, seconds, tell)
 
         described = {"key": candidate.key, "model": candidate.model, "settings": candidate.settings, "share": share}
@@ -159,8 +165,10 @@ class Halving:
         for result in sorted(self.in_full(), key=_order):
             if result["model"] != "popularity":
                 best.setdefault(result["model"], result)
-        members = list(best.values())[:MEMBERS]
-        networks = [result for result in best.values() if result["network"]]
+        top = max((result["value"] for result in best.values()), default=0.0)
+        worth_it = [result for result in best.values() if result["value"] >= WORTH_BLENDING * top]
+        members = worth_it[:MEMBERS]
+        networks = [result for result in worth_it if result["network"]]
         if networks and not any(member["network"] for member in members):  # it differs most from the others
             members[-1] = networks[0]
         return members
@@ -190,15 +198,28 @@ class Halving:
     def _paid(self, candidate: Candidate, share: float) -> Candidate | None:
         """Returns the candidate, with fewer epochs where the budget needs it; None where it cannot be paid for."""
         left = self.ledger.left - self.reserve()
-        if left <= 0:
-            return None
         if not candidate.network:
-            return candidate if self._expected(candidate, share) <= left else None
+            return candidate if left > 0 and self._expected(candidate, share) <= left else None
+        if share == 1:  # a blend is left out rather than the network
+            left = self._without_blend()
         epochs = candidate.settings["epochs"]
         affordable = int(left / 2 / max(self._expected(candidate, share) / epochs, 1e-9))  # it is fitted twice, if best
         if affordable < 1:
             return None
         return candidate if affordable >= epochs else candidate.but(epochs=affordable)
+
+    def _without_blend(self) -> float:
+        """Returns the seconds that are left for a network, its last fit included, where nothing is blended."""
+        return self.ledger.left - min(END, ENDING * self.ledger.budget)
+
+    def _leaves_room(self, candidate: Candidate, share: float, found: list[tuple[dict, Candidate]]) -> bool:
+        """Returns whether a network on a part of train leaves time to fit the best one so far on all of it."""
+        if not candidate.network or not found:
+            return True
+        best = min(found, key=lambda pair: _order(pair[0]))[1]
+        few = best.but(epochs=min(best.settings["epochs"], FEW))
+        left = self._without_blend() - self._expected(candidate, share)
+        return left >= 2 * self._expected(few, 1.0)
 
     def _expected(self, candidate: Candidate, share: float) -> float:
         """Returns the seconds that a trial is expected to take, by those of its model, or of other networks.

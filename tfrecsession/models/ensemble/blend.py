@@ -149,7 +149,8 @@ class Blend(CountingModel):
         return sum(self.members[index].cells_of_an_event(batch) for index in self.used) + 4 * self.size
 
     def encode_last(self, batch, length):
-        return tuple(self.members[index].encode_last(batch, length) for index in self.used), length
+        known = tf.math.count_nonzero(batch["items"] > 1, axis=1, dtype=tf.int32)  # (rows,)
+        return tuple(self.members[index].encode_last(batch, length) for index in self.used), known
 
     def score_all(self, encoded):
         return self.scorer()(encoded)

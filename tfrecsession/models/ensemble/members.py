@@ -73,6 +73,12 @@ def joint_context(members) -> Context | None:
     contexts = [member.context for member in members if member.context is not None]
     if not contexts:
         return None
+    itemless = [member.context is not None and member.context.itemless for member in members]
+    if any(itemless) and not all(itemless):
+        raise InputError(
+            f"members[{itemless.index(False)}] does not read events without an item, and "
+            f"members[{itemless.index(True)}] does: their sessions have other steps; leave one of them out"
+        )
     columns = {}
     for context in contexts:
         for name, column in context.columns.items():
