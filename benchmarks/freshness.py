@@ -20,13 +20,13 @@ import tfrecsession as trs
 
 NEWEST = {"finetune_days": 1.0, "finetune_epochs": 2}
 DAILY = {"trend": [0.04, 0.25, 1.0, 7.0], "trend_every": 1.0}
-HOURLY = {**DAILY, "trend_every": 1 / 24}
+OFTEN = {**DAILY, "trend_every": 0.125}
 VARIANTS = {
     "plain": {},
     "trend": DAILY,
     "fine-tuned": NEWEST,
     "trend, fine-tuned": DAILY | NEWEST,
-    "hourly trend, fine-tuned": HOURLY | NEWEST,
+    "trend every 3 hours, fine-tuned": OFTEN | NEWEST,
 }
 METRICS = ("recall@20", "mrr@20")
 

@@ -64,3 +64,13 @@ def test_a_log_without_times_is_refused_before_training(place, tmp_path, capsys)
     words = ["train", f"{tmp_path}/data", "--model", "gru4rec", "--out", f"{tmp_path}/run", *QUICK, *TREND]
     assert main(words) == 2
     assert "trend=[0.25, 2]: needs the times of the events" in capsys.readouterr().err
+
+
+def test_training_data_read_from_its_files(place, tmp_path):
+    """Times and counts too, part by part."""
+    words = ["train", f"{place}/data", "--model", "gru4rec", *QUICK, *TREND, "--data-memory", "64MB"]
+    assert main([*words, "--out", f"{tmp_path}/run"]) == 0
+    found, expected = (trs.training.open_run(f"{folder}/run").model().trend_head for folder in (tmp_path, place))
+    np.testing.assert_array_equal(found.now.numpy(), expected.now.numpy())
+    np.testing.assert_allclose(found.counts.numpy(), expected.counts.numpy(), rtol=1e-6)
+    assert np.abs(found.kernel.numpy()).min() > 0

@@ -8,6 +8,9 @@ import tensorflow as tf
 import tfrecsession as trs
 from tests.logs import DAY, packed, scores_after, sessions_of
 from tests.numpy_reference import sigmoid
+from tests.training.dying import Killed
+from tests.training.test_finetuning import Dies
+from tests.training.test_resume import assert_same
 from tfrecsession import InputError, evaluation, training
 from tfrecsession.models import CORE, HRNN, GRU4Rec, SASRec
 from tfrecsession.negatives import InBatch, Mixture, Popularity
@@ -49,9 +52,14 @@ def term_of(sessions, before):
     return np.log1p(found) @ [0.7, -0.4] - 1.5 * (found == 0).all(axis=1)
 
 
+def end_of(sessions):
+    """Returns the start of the last session, in days; the events after it are not counted."""
+    return (sessions.column("times")[sessions.offsets[:-1]].max() + 1) / DAY
+
+
 def seen_by(sessions, start):
     """Returns the time of the last update before the start of a session, in days."""
-    now = (sessions.column("times").max() + 1) / DAY
+    now = end_of(sessions)
     return now + np.floor((start - now) / EVERY) * EVERY
 
 
@@ -119,7 +127,7 @@ def test_scores_with_and_without_updates(kind):
     np.testing.assert_allclose(encoded[..., :-1], plain, rtol=1e-5, atol=1e-6)
     states = tf.constant(plain.reshape(-1, plain.shape[-1]))
     bare = np.asarray(model.output_items.score_all(states)).reshape(*TARGETS.shape, -1)
-    now = term_of(sessions, (sessions.column("times").max() + 1) / DAY)
+    now = term_of(sessions, end_of(sessions))
     for score in (model.score_all, model.scorer()):
         found = np.asarray(score(states)).reshape(bare.shape)
         np.testing.assert_allclose(found[..., 2:], (bare + now)[..., 2:], rtol=1e-4, atol=1e-5)
@@ -181,9 +189,11 @@ def later_log():
 def test_evaluation_with_counts_that_go_on():
     sessions, test = log_of(), later_log()
     model = model_of(sessions)
-    now = (sessions.column("times").max() + 1) / DAY
+    now = end_of(sessions)
     keys = model.trend_head._keys.numpy()
-    frozen, live = (evaluation.evaluate(model, test, (3,), slices=False, live=live) for live in (False, True))
+    frozen, live = (
+        evaluation.evaluate(model, test, (3,), slices=False, live=live, earlier=[sessions]) for live in (False, True)
+    )
     np.testing.assert_array_equal(model.trend_head._keys.numpy(), keys)  # as before
     joined = log_of([*LOG, *np.split(test.values, test.offsets[1:-1])], [*TIMES, *(test.column("times") / DAY)])
     for found, is_live in ((frozen, False), (live, True)):
@@ -234,8 +244,8 @@ SMALL = {"units": [8], "rows": 16, "steps": 8, "epochs": 1, "negatives": 64, "tr
 def test_fitting_learns_weights_and_validates_with_the_counts_of_train(fitted, shop):
     model, history = fitted
     assert np.abs(model.trend_head.kernel.numpy()).min() > 0
-    times = shop.train.column("times")
-    assert model.trend_head.now.numpy() == times.max() + 1
+    starts = shop.train.column("times")[shop.train.offsets[:-1]]
+    assert model.trend_head.now.numpy() == starts.max() + 1
     found = evaluation.evaluate(model, shop.validation, slices=False)
     assert found.metrics["recall@20"] == pytest.approx(history["val_recall@20"][-1], abs=1e-6)
     model.count_trend(shop.train.only(np.arange(len(shop.train)) > 500))  # fine-tuning: counts of the whole split
@@ -250,7 +260,8 @@ def test_saved_and_loaded_it_answers_alike(fitted, shop, tmp_path):
     live = [evaluation.evaluate(each, shop.test, slices=False, live=True).ranks for each in (model, loaded)]
     np.testing.assert_array_equal(*live)
     added = loaded.update_trend(shop.validation)
-    assert added == shop.validation.events and loaded.update_trend(shop.validation) == 0
+    assert added == (shop.validation.column("times") >= model.trend_head.now.numpy()).sum()
+    assert loaded.update_trend(shop.validation) == 0
     assert np.abs(scores_after(loaded, [3, 5])[2:] - scores_after(model, [3, 5])[2:]).max() > 1e-3
 
 
@@ -305,3 +316,58 @@ def test_logs_without_times_and_models_without_trend():
         plain.update_trend(sessions)
     with pytest.raises(InputError, match="live=True: must be False: Popularity has no counts"):
         evaluation.evaluate(trs.models.Popularity(sessions.items), later_log(), (3,), live=True)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(epoch, shop, tmp_path):
+    """Among all sessions, and in the fine-tuning, which begins in a new process without the epochs before it."""
+    settings = training.settings_of("gru4rec", SMALL, {"epochs": 2, "finetune_days": 1, "finetune_epochs": 1})
+    whole = training.train(shop, "gru4rec", tmp_path / "whole", settings, seed=3, checkpoint=None)
+    with pytest.raises(Killed):
+        training.train(shop, "gru4rec", tmp_path / "run", settings, seed=3, checkpoint=2, callbacks=[Dies(epoch, 3)])
+    resumed = training.train(shop, "gru4rec", tmp_path / "run", settings, seed=3, checkpoint=2)
+    assert_same(whole, resumed)
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_half_precision(repeats, shop):
+    """The number of an update does not fit into bfloat16."""
+    settings = training.settings_of("gru4rec", SMALL, {"precision": "mixed_bfloat16", "repeats": repeats})
+    model = training.build("gru4rec", shop.items, settings | {"trend_every": 0.01})
+    history = training.fit(model, shop, settings | {"trend_every": 0.01})
+    batch, _ = next(iter(model.training_batches(shop.train, settings, seed=0)))
+    updates = model.split_update(tf.reshape(encoded := model.encode(batch), (-1, encoded.shape[-1])))[1]
+    np.testing.assert_array_equal(updates, tf.reshape(batch["update"], [-1]))
+    assert tf.reduce_min(updates) < -512 and np.isfinite(history["loss"]).all()
+
+
+def stale_log(days=6, sessions=150, seed=0):
+    """A log whose sessions click at random on the items of two days; each day brings 20 items, some more popular."""
+    rng, log, times = np.random.default_rng(seed), [], []
+    shares = np.tile(1 / np.arange(1, 21), 2)
+    for day in range(1, days):
+        for start in np.sort(rng.uniform(0, 0.9, sessions)):
+            items = 2 + 20 * (day - 1) + rng.choice(40, 4, p=shares / shares.sum())
+            log.append(items.tolist())
+            times += list(day + start + 0.001 * np.arange(4))
+    return log, times
+
+
+def test_fresh_items_are_learned_to_be_likely():
+    """Where the items change day by day, a network with a trend predicts those of the last days; without, it cannot."""
+    log, times = stale_log()
+    split = 4 * 600
+    train = sessions_of(log[:600], items=120, times=times[:split])
+    test = sessions_of(log[600:], items=120, times=times[split:])
+    test.role = "test"
+    found = {}
+    for trend in ((), (0.5,)):
+        keras.utils.set_random_seed(0)
+        model = GRU4Rec(train.items, units=[8], dropout=0.0, trend=trend, negatives=Popularity(64, alpha=0.5))
+        model.compile(trs.optimizers.LazyAdagrad(0.05), trs.losses.CrossEntropy(logq=1.0))
+        model.fit(train.batches(rows=16, steps=9), epochs=2, verbose=0)
+        found[trend] = evaluation.evaluate(model, test, (10,), slices=False, draws=0).metrics["recall@10"]
+        if trend:
+            live = evaluation.evaluate(model, test, (10,), slices=False, draws=0, live=True).metrics["recall@10"]
+    assert found[(0.5,)] > 1.2 * found[()], found
+    assert live >= found[(0.5,)] - 0.02

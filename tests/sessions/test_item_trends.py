@@ -66,9 +66,16 @@ def test_a_session_sees_the_update_before_its_start():
 def test_dates_count_up_to_the_day_before():
     """In a log whose times are dates, a session sees all of the days before its own, and nothing of its own day."""
     days = np.arange(5) * DAY
-    updates = Updates(end_of(SessionArrays(Items(["a"], [5]), [2] * 5, [0, 5], {"times": days})), 1.0)
+    updates = Updates(end_of(SessionArrays(Items(["a"], [5]), [2] * 5, np.arange(6), {"times": days})), 1.0)
     seen = updates.now + updates.last_before(days).astype(np.int64) * DAY
     assert ((days - DAY < seen) & (seen <= days)).all()
+
+
+def test_the_log_ends_where_its_last_session_starts():
+    """One long session may go on for days; sessions without events count for nothing."""
+    times = np.array([1, 50, 3, 4])
+    arrays = SessionArrays(Items(["a"], [4]), [2] * 4, [0, 2, 4, 4], {"times": times})
+    assert end_of(arrays) == 4
 
 
 def test_too_many_updates_are_refused():

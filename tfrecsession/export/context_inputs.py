@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfrecsession.batches.batch import NO_ITEM
 from tfrecsession.layers.ragged import newest
 from tfrecsession.recommender.in_context import speaking
-from tfrecsession.sessions.context import FARTHEST, LATEST, VALUES, Context
+from tfrecsession.sessions.context import FARTHEST, LATEST, USER, VALUES, Context
 from tfrecsession.sessions.context_texts import input_name
 from tfrecsession.sessions.derived_context import SECOND, of_tensors
 
@@ -59,7 +59,8 @@ class ContextInputs(tf.Module):
             side, column = key.split("/", 1)
             known = self.context.columns.get(column) if key in self.context.keys else None
             kind = known.kind if known else "time"
-            values = {"values": list(known.values[:100])} if known and known.kind == "category" else {}
+            named = kind == "category" and column != USER
+            values = {"values": list(known.values[:100])} if named else {}
             found.append({"input": name, "side": side, "column": column, "kind": kind, **values})
         return found
 
@@ -172,3 +173,12 @@ class ContextInputs(tf.Module):
         along = [key for key in given if key.startswith("context/")]
         ids, *arrays = newest(tables.longest, (ids > 1) | (ids == NO_ITEM), ids, *(given[key] for key in along))
         return ids, given | dict(zip(along, arrays, strict=True))
+
+    def history_of_sessions(self, tables, items, sessions, texts) -> tuple:
+        """Returns ids and sessions of the newest events, see `VocabularyTables`, and the context given with them."""
+        text = "sessions must have the shape of items: the session number of each event"
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), text)]):
+            ids, given = self.ids(tables, items, texts)
+        along = [key for key in given if key.startswith("context/")]
+        ids, sessions, *arrays = newest(tables.longest, ids != 0, ids, sessions, *(given[key] for key in along))
+        return ids, sessions, given | dict(zip(along, arrays, strict=True))

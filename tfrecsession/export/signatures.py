@@ -159,7 +159,7 @@ def streaming(model, served: ServedModel, options: Options) -> dict:
 
 def remembering_users(model, served: ServedModel, options: Options) -> dict:
     """Returns the signatures of a model that keeps user states between sessions."""
-    return user_signatures(model, served.tables, options.k, options.exclude_seen)
+    return user_signatures(model, served.tables, options.k, options.exclude_seen, served.context_inputs)
 
 
 def recommending_in_context(model, served: ServedModel, options: Options) -> dict:

@@ -67,7 +67,7 @@ def missing_column(context: Context, key: str, shape):
     return tf.fill(shape, tf.constant(column.missing, tf.as_dtype(column.dtype)))
 
 
-def columns_of_histories(context: Context | None, given: dict, position, length) -> dict:
+def columns_of_histories(context: Context | None, given: dict, position, length, events=None) -> dict:
     """Returns the columns of the batch of histories, one session a row.
 
     Args:
@@ -77,19 +77,21 @@ def columns_of_histories(context: Context | None, given: dict, position, length)
             missing. Keys that are not given are missing.
         position: int32 [rows, steps], the number of events before each in its session.
         length: int32 [rows], events of the history.
+        events: int32 [rows], those of its last session; None: all.
 
     Returns:
         Key -> [rows, steps]; those of "request/..." are the same at all steps.
     """
     if context is None:
         return {}
+    events = length if events is None else events
     shape = tf.shape(position)
     time = given.get("context/time", tf.zeros(shape, tf.int64))  # (rows, steps)
     before = tf.where(position > 0, tf.pad(time[:, :-1], [[0, 0], [1, 0]])[:, : shape[1]], 0)  # (rows, steps)
     last = tf.gather(time, tf.maximum(length - 1, 0), batch_dims=1)  # (rows,)
     now = given.get("request/time", tf.zeros([shape[0]], tf.int64))  # (rows,)
     columns = _completed(context, "context", given, shape, time, before, position)
-    request = _completed(context, "request", given, shape[:1], now, tf.where(length > 0, last, 0), length)
+    request = _completed(context, "request", given, shape[:1], now, tf.where(length > 0, last, 0), events)
     return columns | {key: tf.repeat(values[:, None], shape[1], axis=1) for key, values in request.items()}
 
 

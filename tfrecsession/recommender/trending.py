@@ -21,7 +21,7 @@ class Trending:
 
     Counts are those of the log that `fit` was called with. In training a session sees the counts of the last update
     before its start; the batches then have the column `update`, which stands behind the encoding. Without this column
-    all see update 0, the end of that log: in validation, evaluation, recommendations and exports.
+    all see update 0, the start of the last session of that log: in validation, evaluation, recommendations and exports.
     """
 
     _counted = _timed = None  # the arrays that were counted, and the columns of batches whose sessions see updates
@@ -62,7 +62,8 @@ class Trending:
         check_times(whole, f"trend={list(self.trend)}")
         now, head = end_of(whole.arrays), self.trend_head
         head.now.assign(now)
-        head.count(TrendLog.of(chunks_of(whole.arrays), head.updates, self.trend), now)
+        before = ((values[times < now], times[times < now]) for values, times in chunks_of(whole.arrays))
+        head.count(TrendLog.of(before, head.updates, self.trend), now)
         self._counted, self._timed = whole.arrays, None
 
     def update_trend(self, sessions) -> int:

@@ -2,8 +2,9 @@
 
     c_h(i, t) = sum over the events of item i before t of 2^(-(t - time of the event) / half_life_h)
 
-Counts change at updates alone, every `every` days before and after the end of the training log, `now`. A session sees
-the counts of the last update before its start. Update 0 is `now`; those of training are below 0.
+Counts change at updates alone, every `every` days before and after `now`, the start of the last training session; its
+last event is no measure, since one long session may go on for days. A session sees the counts of the last update before
+its start. Update 0 is `now`; those of training are below 0.
 """
 
 from __future__ import annotations
@@ -122,8 +123,13 @@ def chunks_of(arrays) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def end_of(arrays) -> int:
-    """Returns the time right after the last event, in microseconds since 1970; 0 without events."""
-    return max((int(times.max()) + 1 for _, times in chunks_of(arrays) if len(times)), default=0)
+    """Returns the time right after the start of the last session, in microseconds since 1970; 0 without events."""
+    if "values" in vars(arrays) or not hasattr(arrays, "read_shard"):
+        parts = [(arrays.offsets, arrays.column("times"))]
+    else:
+        parts = ((arrays.read_shard(*shard)[1], arrays.read_column(*shard, "times")) for shard in arrays.shards)
+    latest = (int(times[offsets[:-1][np.diff(offsets) > 0]].max()) + 1 for offsets, times in parts if len(times))
+    return max(latest, default=0)
 
 
 def advanced(counts: np.ndarray, now: int, ids: np.ndarray, times: np.ndarray, half_lives) -> tuple:

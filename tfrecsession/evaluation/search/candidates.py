@@ -15,8 +15,8 @@ from tfrecsession.recommender.search_space import Choice, Int, starting_at, walk
 
 COUNTED = (  # those that most often win come first
     "sequential_rules",
-    "slist",
     "item_knn",
+    "slist",
     "vstan",
     "session_popularity",
     "markov",
