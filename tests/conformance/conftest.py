@@ -136,7 +136,7 @@ def another_shop():
 
 @pytest.fixture(scope="session")
 def noisy_shop(tmp_path_factory):
-    """Sessions of items that are sampled uniformly and independently."""
+    """Sessions of items that are sampled uniformly and independently, with content that says nothing."""
     import pyarrow as pa
 
     folder = tmp_path_factory.mktemp("noise")
@@ -150,7 +150,13 @@ def noisy_shop(tmp_path_factory):
             "time": 1_700_000_000 + np.arange(sessions * length) * 120,
         }
     )
-    trs.prepare(table, folder / "data", test_span="20%", validation_span="0d")
+    content = {
+        "item": [f"i{number}" for number in range(200)],
+        "title": [f"w{a} w{b}" for a, b in rng.integers(0, 40, (200, 2))],
+        "price": rng.random(200),
+        "category": [f"c{number}" for number in rng.integers(0, 9, 200)],
+    }
+    trs.prepare(table, folder / "data", test_span="20%", validation_span="0d", items=content)
     return trs.load(folder / "data")
 
 

@@ -105,6 +105,7 @@ JOINED = {"joined": True, "lanes": 16}
 BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
 REPEATS = {"repeats": True}
+CONTENT = {"content": ["title", "price", "category"]}
 CONTEXT = {"context": ["gap", "hour", "position"], "request": ["gap", "weekday"]}
 TRIPS = {"cell": "rnn", "units": [32, 32], "trips": 0.5}
 NARM_RAW = {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}
@@ -143,6 +144,7 @@ ROWS = [
     Model("gru4rec-joined", "gru4rec", JOINED, **WITH_DROPOUT, represents=True, cost="large"),
     Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **WITH_DROPOUT, cost="large"),
     Model("gru4rec-context", "gru4rec", CONTEXT, **WITH_DROPOUT, represents=True, cost="large"),
+    Model("gru4rec-content", "gru4rec", CONTENT, **WITH_DROPOUT, like="gru4rec", cost="large"),
     Model("gru4rec-repeats", "gru4rec", REPEATS, **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),

@@ -244,3 +244,12 @@ def test_arguments_need_a_table(log, tmp_path):
             prepare(log, tmp_path / "out", **option)
     with pytest.raises(InputError, match="unseen_items='all': choose leave or add"):
         prepare(log, tmp_path / "out", items={"item": ["a"]}, unseen_items="all")
+
+
+def test_ids_are_read_as_those_of_logs(tmp_path, prepared):
+    (tmp_path / "items.csv").write_text("item,x\n17.0,1\n18.0,2\n")
+    assert read(tmp_path / "items.csv").items == ["17", "18"]
+    (tmp_path / "items.csv").write_text("item,x\n17.0,1\nshoe,2\nNA,3\n")
+    assert read(tmp_path / "items.csv", drop_bad_rows=True).items == ["17.0", "shoe"]
+    with pytest.raises(InputError, match=r"none of its items \('A', ...\) is in the log \('b', ...\).*items_key="):
+        prepared({"item": ["A", "B"], "x": [1, 2]})

@@ -422,3 +422,17 @@ def test_files_without_quotes_agree(tmp_path, spark):
     second = prepare(tmp_path / "plays.tsv", tmp_path / "spark", engine="spark", spark=spark, **options)
     assert first["steps"][0]["events"] == 48
     assert first["fingerprint"] == second["fingerprint"]
+
+
+def test_item_tables_agree(tmp_path, spark):
+    rows = [f"u{index // 4},{'ab'[index % 2]},{1_700_000_000 + 20_000 * (index // 4) + index}" for index in range(48)]
+    (tmp_path / "log.csv").write_text("user,item,time\n" + "".join(f"{row}\n" for row in rows))
+    items = {"item": ["a", "b", "c"], "title": ["red shoe", "blue hat", "x"], "vector": [[1.0, 2.0], None, [3.0, 4.0]]}
+    options = {"items": items, "min_item_support": 1}
+    first = prepare(tmp_path / "log.csv", tmp_path / "duckdb", **options)
+    second = prepare(tmp_path / "log.csv", tmp_path / "spark", engine="spark", spark=spark, **options)
+    assert first["item_columns"]["title"]["examples"] == ["red shoe", "blue hat"]
+    for key in ("fingerprint", "item_columns", "tensors"):
+        assert first[key] == second[key]
+    with pytest.raises(InputError, match="unseen_items='add': must be 'leave' with engine='spark'"):
+        prepare(tmp_path / "log.csv", tmp_path / "more", engine="spark", spark=spark, unseen_items="add", **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,10 @@ from tfrecsession.events.formats.compression import inner_name, open_text
 from tfrecsession.events.id_texts import text_of
 from tfrecsession.events.schema import USUAL_NAMES
 
-MISSING = frozenset({"", "NA", "N/A", "NULL", "null", "nan", "NaN", "None", "\\N"})  # texts that stand for no value
+MISSING = frozenset(  # texts that stand for no value, as `events.null_values` has them for ids
+    ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "Null", "null", "(null)", "NaN", "nan", "NaT", "None", "\\N"]
+)
+WHOLE = re.compile(r"(\d+)\.0")  # a whole number as data frames write it
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 PARQUET = (".parquet", ".pq")
 TEXT = {".csv": ",", ".tsv": "\t", ".txt": None, ".dat": None}  # suffix -> delimiter; None: found in the first line
@@ -82,6 +86,8 @@ def read_item_table(
             there = ", ".join(column for column in columns if column != found) or "none"
             raise InputError(f"{label}: content={name!r}: no such column; there are: {there}")
     ids = [_id(value, text) for value in columns[found]]
+    if text and all(item is None or WHOLE.fullmatch(item) for item in ids):  # as the ids of logs are read
+        ids = [item and WHOLE.sub(r"\1", item) for item in ids]
     rows = [row for row, item in enumerate(ids) if item is not None]
     if len(rows) < len(ids) and not drop_bad_rows:
         row = next(row for row, item in enumerate(ids) if item is None)
@@ -242,7 +248,7 @@ def _key(label: str, columns: list[str], key: str | None, log_item: str | None) 
 
 
 def _id(value: Any, text: bool) -> str | None:
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or (isinstance(value, str) and value.strip() in MISSING):
         return None
     return value if text else text_of(value, "items_key")
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tfrecsession.errors import InputError
 from tfrecsession.sessions.coded_log import CONTEXT, Log
 from tfrecsession.sessions.digest import Digest
 from tfrecsession.sessions.item_columns import ItemContents, column_report, read_tensors, write_tensors
@@ -59,6 +60,12 @@ class DatasetWriter:
 
     def _with_contents(self, items: pa.Table, contents: ItemContents) -> pa.Table:
         rows = contents.rows(items["item"].to_pylist())
+        if contents.items and max(rows, default=-1) < 0:
+            raise InputError(
+                f"{contents.source}: none of its items ({contents.items[0]!r}, ...) is in the log "
+                f"({items['item'][0].as_py()!r}, ...); are the ids written differently, or is another column the key "
+                "(items_key=)?"
+            )
         table = contents.table(rows)
         self.content = table.schema
         for name in table.column_names:

@@ -137,6 +137,7 @@ class LocationSequences(Trips, Streaming, SequenceModel):
                 units[-1], use_bias=False, kernel_initializer="zeros", name="output_features"
             )
             self.output_features.build((None, self.feature_width(dim)))
+        self.input_items, self.output_items = self.with_content(self.input_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.output_dropout = keras.layers.Dropout(dropout)
         self.keep_states([*self.recurrent, self.places])

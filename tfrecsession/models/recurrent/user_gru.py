@@ -131,6 +131,7 @@ class UserGRU(Streaming, SequenceModel):
         self.input_items = self.output_items
         if embedding == "separate":
             self.input_items = ItemEmbedding(self.size, dim, initializer=initializer, name="input_items")
+        self.input_items, self.output_items = self.with_content(self.input_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.output_dropout = keras.layers.Dropout(dropout)
         self.hide_users = keras.layers.Dropout(user_dropout)
