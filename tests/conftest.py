@@ -12,8 +12,10 @@ hypothesis.settings.load_profile("untimed")
 
 @pytest.fixture(scope="module", autouse=True)
 def no_garbage():
-    """What a file of tests leaves alive is not looked through again by every later collection: a process that has made
-    thousands of graphs would spend its time so."""
+    """Hides the objects that a file of tests leaves alive from later garbage collections.
+
+    A process that has made thousands of graphs would spend its time looking through them.
+    """
     yield
     gc.collect()
     gc.freeze()

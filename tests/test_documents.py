@@ -93,7 +93,7 @@ def run_make(words):
     ((program, *command),) = (shlex.split(line) for line in dry_run.splitlines() if "tfrecsession demo" in line)
     assert program.endswith("/tfrecsession")
     if len(words) > 1:
-        assert main([*command, "--epochs", "1"]) == 0, words
+        assert main([*command, "--epochs", "1", "--budget", "0"]) == 0, words
     else:
         assert command == ["demo", "--overwrite"]
 

@@ -1,4 +1,4 @@
-"""What a notebook shows of an object fits on a screen."""
+"""The reprs of objects fit on a screen of a notebook."""
 
 import numpy as np
 import pytest

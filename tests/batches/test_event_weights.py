@@ -165,3 +165,34 @@ def test_texts_as_on_the_command_line(data):
     for table in ("purchase=5,cart=2", "{purchase: 5, cart: 2}"):
         found = data.train.weighted(table, target_events="cart,purchase").weights.example
         assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("case when event = 'b' then 5 else 1 end", [1, 5, 1, 5]),
+        ("Dwell / 2", [0.5, 1, 1.5, 2]),
+        ("dwell * (event = 'a')::int", [1, 0, 3, 0]),
+    ],
+)
+def test_a_weight_may_be_an_expression(expression, expected):
+    train = split([[2, 3], [4, 5]], event=list("abab"), dwell=[1.0, 2.0, 3.0, 4.0])
+    assert train.weighted(weight=expression).weights.example.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("case when event", "must be the name of a column, or SQL of the columns of an event, e.g. "),
+        ("dwel + 1", "'dwel' must be a column of the events, which are: event, dwell; did you mean 'dwell'"),
+        ("1 + 1", "must name a column of the events"),
+        ("dwell - 2", "must be a number of at least 0 for every event; 1 events have none, the first is event 1"),
+        ("nosuch(dwell)", "nosuch"),
+        ("sum(dwell)", "must be the name of a column, or SQL"),
+    ],
+)
+def test_bad_expressions_are_one_line(expression, message):
+    train = split([[2, 3], [4, 5]], event=list("abab"), dwell=[1.0, 2.0, 3.0, 4.0])
+    with pytest.raises(InputError) as error:
+        train.weighted(weight=expression).weights  # noqa: B018
+    assert message in str(error.value) and "\n" not in str(error.value)

@@ -206,9 +206,10 @@ def test_debug_shows_the_traceback(tmp_path):
 
 def test_the_demo(tmp_path, capsys):
     out = tmp_path / "demo"
-    assert main(["demo", "synthetic:items=100,sessions=600,seed=1", "--out", str(out), "--epochs", "1"]) == 0
+    options = ["--out", str(out), "--epochs", "1", "--budget", "1s"]
+    assert main(["demo", "synthetic:items=100,sessions=600,seed=1", *options]) == 0
     printed = capsys.readouterr().out
-    for command in ("prepare", "compare", "export", "recommend"):
+    for command in ("prepare", "compare", "export", "recommend", "best"):
         assert f"$ tfrecsession {command}" in printed
     assert "ceiling" in printed
     assert printed.splitlines()[-1].endswith(f"{out}/report/report.html") and (out / "report/report.html").exists()

@@ -144,7 +144,16 @@ def test_train_and_export_name_what_differs(place, tmp_path, capsys):
 
 
 def test_demo_keeps_other_demos_and_writes_its_json(tmp_path, capsys, monkeypatch):
-    words = ["demo", "synthetic:items=60,sessions=500,seed=1", "--epochs", "1", "--out", f"{tmp_path}/demo"]
+    words = [
+        "demo",
+        "synthetic:items=60,sessions=500,seed=1",
+        "--epochs",
+        "1",
+        "--budget",
+        "0",
+        "--out",
+        f"{tmp_path}/demo",
+    ]
     assert main([*words, "--json", f"{tmp_path}/demo-result.json"]) == 0
     result = json.loads((tmp_path / "demo-result.json").read_text())
     assert [row["model"] for row in result["models"]] == ["popularity", "item_knn", "gru4rec"]

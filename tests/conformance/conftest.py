@@ -189,7 +189,9 @@ def pytest_collection_modifyitems(items):
     for index, item in zip(here, tests, strict=True):
         items[index] = item
         row = row_of(item)
-        if row.name not in selected or (row.cost == "large" and item.get_closest_marker("long")):
+        large = row.cost == "large" and item.get_closest_marker("long")
+        shared = row.name not in selection.KINDS and item.get_closest_marker("shared")
+        if row.name not in selected or large or shared:
             item.add_marker(pytest.mark.slow)
         for promise in item.iter_markers("notyet"):
             if row.name in names_of(promise):

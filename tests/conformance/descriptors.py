@@ -143,17 +143,19 @@ ROWS = [
     Model("gru4rec-residual", "gru4rec", RESIDUAL, **WITH_DROPOUT, like="gru4rec"),
     Model("gru4rec-joined", "gru4rec", JOINED, **WITH_DROPOUT, represents=True, cost="large"),
     Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **WITH_DROPOUT, cost="large"),
-    Model("gru4rec-context", "gru4rec", CONTEXT, **WITH_DROPOUT, represents=True),
-    Model("gru4rec-repeats", "gru4rec", REPEATS, **WITH_DROPOUT, represents=True),
+    Model("gru4rec-context", "gru4rec", CONTEXT, **WITH_DROPOUT, represents=True, cost="large"),
+    Model("gru4rec-repeats", "gru4rec", REPEATS, **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
     Model("hrnn-context", "hrnn", {**CONTEXT, "context_as": "both"}, **WITH_DROPOUT, like="hrnn", cost="large"),
-    Model("min_gru", **LINEAR),
-    Model("lru", **LINEAR),
-    Model("contextual_gru", settings=CONTEXT, **SEQUENCES, represents=True),
-    Model("location_sequences", settings=CONTEXT, **WITH_DROPOUT),
-    Model("location_sequences-rnn", "location_sequences", TRIPS, **WITH_DROPOUT, like="location_sequences"),
-    Model("user_gru", **OF_USERS),
+    Model("min_gru", **LINEAR, cost="large"),
+    Model("lru", **LINEAR, cost="large"),
+    Model("contextual_gru", settings=CONTEXT, **SEQUENCES, represents=True, cost="large"),
+    Model("location_sequences", settings=CONTEXT, **WITH_DROPOUT, cost="large"),
+    Model(
+        "location_sequences-rnn", "location_sequences", TRIPS, **WITH_DROPOUT, like="location_sequences", cost="large"
+    ),
+    Model("user_gru", **OF_USERS, cost="large"),
     Model("user_gru-rectified", "user_gru", {"cell": "rectified"}, **OF_USERS, like="user_gru"),
     Model("user_gru-linear", "user_gru", {"cell": "linear", **CONTEXT}, **OF_USERS, like="user_gru"),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
@@ -169,7 +171,7 @@ ROWS = [
 TABLE = {row.name: row for row in ROWS}
 
 
-# What the tests ask of a model: the one place that knows the package's flags -----------------------------------------
+# Questions of the tests about a model: the one place that knows the package's flags ----------------------------------
 
 
 def reads_both_ends(model) -> bool:

@@ -1,4 +1,4 @@
-"""What Keras users know works with every model as in Keras, or is refused by one InputError that says what to use."""
+"""The methods of Keras work with every model as in Keras, or are refused by an InputError that says what to use."""
 
 import contextlib
 import io
@@ -13,6 +13,8 @@ import tensorflow as tf
 import tfrecsession as trs
 from tfrecsession import InputError
 from tfrecsession.recommender.pair_model import PairModel
+
+pytestmark = pytest.mark.shared
 
 LOSSES = [
     trs.losses.CrossEntropy(),
@@ -48,7 +50,7 @@ def gru(items, optimizer=None, loss=None, negatives=None, **options):
     return model
 
 
-# Every model ---------------------------------------------------------------------------------------------------------
+# Every kind of model -------------------------------------------------------------------------------------------------
 
 
 def test_summary_and_count_params_before_and_after_fit(name, built, fitted, data):
@@ -157,7 +159,7 @@ def test_a_clone_and_from_config_know_the_vocabulary(name, fitted, data):
 
 
 def test_weights_files_round_trip(neural, fitted, built, data, tmp_path):
-    """Of models whose weights do not follow from the log; `save` keeps the others."""
+    """Weights files keep all weights that are learned; those of counted models need `save`."""
     model, (fresh, _) = fitted(neural), built(neural, data.items)
     model.save_weights(tmp_path / "model.weights.h5")
     fresh.load_weights(tmp_path / "model.weights.h5")

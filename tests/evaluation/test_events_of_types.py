@@ -49,3 +49,37 @@ def test_bad_events(data):
     plain = trs.synthetic_sessions(items=40, sessions=800, seed=1)
     with pytest.raises(InputError, match="events: the log has no event types: prepare it with event=COLUMN"):
         trs.evaluation.evaluate(fitted("popularity", plain), plain.test, events=["cart"])
+
+
+def test_a_comparison_scores_the_chosen_events(tmp_path, monkeypatch, capsys):
+    """`compare --events` gives the scores of `evaluate(events=...)`, and mixes them with no others."""
+    from tfrecsession.cli import main
+    from tfrecsession.evaluation import cost
+
+    monkeypatch.setattr(cost, "HISTORIES", 3)
+    shop = "synthetic:items=40,sessions=300,seed=1,cart=0.2,purchase=0.2"
+    folder, out = str(tmp_path / "data"), tmp_path / "out"
+    assert main(["prepare", shop, "--out", folder, "--event", "event"]) == 0
+    command = ["compare", folder, "--models", "popularity,item_knn", "--out", str(out), "--k", "5"]
+    assert main([*command, "--events", "purchase,cart"]) == 0
+    assert "targets purchase, cart only" in capsys.readouterr().out
+    results = trs.evaluation.read_results(out)[0]
+    data = trs.load(folder)
+    model = trs.models.Popularity(data.items)
+    model.fit(data.train)
+    scored = trs.evaluation.evaluate(model, data.test, (5,), events=["purchase", "cart"])
+    (row,) = [row for row in results["models"] if row["model"] == "popularity"]
+    assert row["metrics"]["recall@5"] == pytest.approx(scored.metrics["recall@5"])
+    assert results["protocol"]["events"] == row["events"] == scored.events < data.test.scored_events
+    assert results["protocol"]["event_types"] == ["purchase", "cart"]
+    assert [bound["model"] for bound in results["bounds"]] == ["chance"]
+    assert set(row["slices"]["event_type"]) == {"purchase", "cart"}
+    page = (out / "report.html").read_text()
+    assert "events of the type purchase or cart, each ranked" in page and "By event type of the target" in page
+    assert main(command) == 2
+    assert "reports scores of events purchase, cart, and this comparison is of all events" in capsys.readouterr().err
+    assert main([*command[:-4], "--out", str(tmp_path / "two"), "--events", "buy"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --events buy: must be an event type of the test split, one of view, cart")
+    assert main([*command, "--overwrite"]) == 0
+    assert "event_types" not in trs.evaluation.read_results(out)[0]["protocol"]

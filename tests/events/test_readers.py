@@ -361,7 +361,7 @@ def test_missing_ids_are_reported_with_column_count_and_row(tmp_path):
     error = message(path, Columns(item="sku", session="visit"))
     assert error == (
         f"{path}: 2 rows have no usable item in column 'sku', the first is row 2, which is empty; fix them, or leave "
-        "them out with drop_bad_rows=True"
+        "them out with drop_bad_rows=True; if they are searches and the like, keep them with itemless='keep'"
     )
     path = write(tmp_path / "log.csv", f"sku,time,visit\na,{START},1\nb,{START},\n")
     error = message(path, Columns(item="sku", session="visit"))

@@ -172,3 +172,63 @@ def test_other_models_have_no_user_states(shop, tmp_path):
     signatures = tf.saved_model.load(str(path)).signatures
     assert not {"with_sessions", "with_user", "advance_user"} & set(signatures)
     assert "user_width" not in json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
+
+
+def test_sessions_in_context(shop, tmp_path):
+    """Context reaches every session of a user: at once, session by session, and in the export."""
+    settings = {"units": [8], "user_units": [5], "context": ["hour", "gap"], "request": ["hour", "position"]}
+    model = trs.models.HRNN(shop.items, negatives=trs.negatives.Popularity(8), **settings)
+    for number, weight in enumerate(model.trainable_variables):
+        weight.assign(np.random.default_rng(number).normal(size=weight.shape) * 0.5)
+    ids, start = shop.items.ids.tolist(), 1_700_000_000
+    users = [[[ids[3], ids[5]], [ids[8], "no-such-item", ids[3]]], [[ids[7]]], [[ids[2]], []]]
+    time = [
+        [[start + 90_000 * number + 40 * step for step in range(len(session))] for number, session in enumerate(user)]
+        for user in users
+    ]
+    context, request = {"time": time}, {"hour": [3, None, 4]}
+    expected = model.recommend_with_sessions(users, k=K, context=context, request=request)
+    assert not np.allclose(expected.scores[:2], model.recommend_with_sessions(users, k=K).scores[:2])
+    single = model.recommend(users[1], k=K, context={"time": time[1]}, request={"hour": [None]})
+    np.testing.assert_allclose(single.scores[0], expected.scores[1], rtol=1e-5)
+    assert expected.items[2].tolist() == ids[:K]
+
+    signatures = tf.saved_model.load(str(model.export(tmp_path / "1", k=K))).signatures
+
+    def ask(name, rows, times, hours, **inputs):
+        longest = max(map(len, rows))
+        texts = {
+            "items": [[*row, *[""] * (longest - len(row))] for row in rows],
+            "context_time": [[*map(str, row), *[""] * (longest - len(row))] for row in times],
+            "request_hour": ["" if hour is None else str(hour) for hour in hours],
+        }
+        for other in signatures[name].structured_input_signature[1]:
+            if other not in (*texts, *inputs):
+                texts[other] = [[""] * longest] * len(rows) if other.startswith("context_") else [""] * len(rows)
+        texts = {key: tf.constant(value, tf.string) for key, value in texts.items()}
+        return signatures[name](**texts, **inputs)
+
+    joined = [sum(user, []) for user in users[:2]]
+    numbers = tf.constant([[0, 0, 1, 1, 1], [0, 0, 0, 0, 0]], tf.int32)
+    times = [sum(user, []) for user in time[:2]]
+    answer = ask("with_sessions_in_context", joined, times, request["hour"][:2], sessions=numbers)
+    np.testing.assert_allclose(answer["scores"], expected.scores[:2], rtol=1e-4, atol=1e-5)
+    new = tf.zeros((1, model.user_width))
+    state = ask("advance_user_in_context", users[0][:1], time[0][:1], [None], user_state=new)["user_state"]
+    plain = signatures["advance_user"](items=tf.constant(users[0][:1]), user_state=new)["user_state"]
+    assert not np.allclose(state, plain)
+    answer = ask("with_user_in_context", users[0][1:], time[0][1:], [3], user_state=state)
+    np.testing.assert_allclose(answer["scores"], expected.scores[:1], rtol=1e-4, atol=1e-5)
+    for wrong, message in (
+        (
+            {"time": [[[1, 2]], [[1]], [[1], []]]},
+            r"context\['time'\]\[0\]: must have a list of values for each session",
+        ),
+        ({"time": time[:2]}, r"context\['time'\]: must have a list of sessions for each user, 3"),
+        (
+            {"time": [[[1], [1, 2, 3]], [[1]], [[1], []]]},
+            r"context\['time'\]\[0\]\[0\]: must have a value for each event",
+        ),
+    ):
+        with pytest.raises(trs.InputError, match=message):
+            model.recommend_with_sessions(users, k=K, context=wrong)

@@ -123,10 +123,120 @@ def test_a_pair_of_a_factorization_counts_as_its_heaviest_event():
         model.fit(train, sample_weight=np.ones(len(Interactions.of(train).values)), verbose=0)
 
 
-@pytest.mark.parametrize("name", ["sknn", "vsknn", "slist", "session_popularity", "random"])
-def test_models_that_count_every_event_once_say_so(name):
+NO_LIMIT = {"neighbours": 1000, "recent": 1000}  # sessions that are there twice take no place of others
+SESSIONS = {
+    "sknn": NO_LIMIT,
+    "vsknn": {**NO_LIMIT, "idf": 0.0},
+    "stan": NO_LIMIT,
+    "vstan": {**NO_LIMIT, "idf": 0.0},
+    "slist": {"neighbours": None},
+    "slist part": {"neighbours": None, "direction": "part", "position_decay": 2.0},
+    "slist all": {"neighbours": None, "direction": "all"},
+    "session_popularity": {},
+    "session_aggregation": {"dim": 8},
+}
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_sessions_of_weight_0_and_2_in_models_of_sessions(name):
+    """Weight 0 leaves a session out, weight 2 is the session twice."""
+    log, settings = sessions_of(), SESSIONS[name]
+    lengths = [len(session) for session in log]
+    times = np.random.default_rng(1).choice([0, 1, 2], len(log))
+    time = np.repeat(np.arange(len(log)) * 3_600_000_000, lengths)
+    weighted = split(log, w=np.repeat(times.astype(float), lengths), times=time).weighted(weight="w")
+    repeated = [(session, hour) for hour, session in enumerate(log) for _ in range(times[hour])]
+    expected = split(
+        [session for session, _ in repeated],
+        times=np.repeat([hour * 3_600_000_000 for _, hour in repeated], [len(session) for session, _ in repeated]),
+    )
+    found = scores(name, weighted, **settings)
+    assert found == pytest.approx(scores(name, expected, **settings), rel=1e-5, abs=1e-6)
+    assert found != pytest.approx(scores(name, split(log, times=time), **settings), rel=1e-3)
+    ones = split(log, w=np.ones(sum(lengths)), times=time)
+    assert scores(name, ones.weighted(weight="w"), **settings) == pytest.approx(
+        scores(name, ones, **settings), rel=1e-6, abs=1e-7
+    )
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_an_event_of_weight_0_is_not_there(name):
+    log, settings = sessions_of(), SESSIONS[name]
+    weight = np.random.default_rng(2).choice([0.0, 1.0], sum(map(len, log)), p=[0.3, 0.7])
+    cut = np.cumsum([len(session) for session in log])[:-1]
+    time = np.arange(len(weight)) * 60_000_000
+    left = [
+        [item for item, w in zip(s, ws, strict=True) if w] for s, ws in zip(log, np.split(weight, cut), strict=True)
+    ]
+    found = scores(name, split(log, w=weight, times=time).weighted(weight="w"), **settings)
+    expected = split([session for session in left if session], times=time[weight > 0])
+    assert found == pytest.approx(scores(name, expected, **settings), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_models_of_sessions_recommend_target_events_alone(name):
+    log = sessions_of()
+    values = np.concatenate(log)
+    columns = {"event": np.where(values % 2 == 0, "buy", "view"), "times": np.arange(len(values)) * 60_000_000}
+    found = scores(name, split(log, **columns).weighted(target_events=["buy"]), **SESSIONS[name])
+    if name == "session_popularity":  # items of the session first
+        found = np.where(found < 1, found, 0)
+    assert (found[:, 0::2] > 0).any() and (np.abs(found[:, 1::2]) < 1e-7).all()
+
+
+def test_a_long_session_counts_as_a_short_one(monkeypatch):
+    """The sums of a long session, by recurrences, equal those of the cells, with weights too."""
+    from tfrecsession.models.linear import session_regression
+
+    rng = np.random.default_rng(3)
+    log = [list(rng.integers(2, 32, 40)), list(rng.integers(2, 32, 7))]
+    train = split(log, w=rng.choice([0.5, 1.0, 2.0], 47), event=rng.choice(["a", "b"], 47))
+    train = train.weighted(weight="w", target_events=["a"])
+    for direction in session_regression.DIRECTIONS:
+        arguments = (train, np.array([0.5, 1.0]), ITEMS.size, 0.3, direction, 1.5)
+        expected = session_regression.sums(*arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(session_regression, "CELLS", 200)
+            found = session_regression.sums(*arguments)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one.toarray(), other.toarray(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["vsknn", "session_popularity"])
+def test_weighted_counts_are_saved_and_ranked(name, tmp_path):
+    """The compiled search of evaluation, the graph and a saved model score alike."""
+    log = sessions_of()
+    lengths = [len(session) for session in log]
+    time = np.arange(sum(lengths)) * 60_000_000
+    train = split(log, w=np.random.default_rng(4).choice([0.5, 1.0, 3.0], sum(lengths)), times=time)
     model = MODELS[name](ITEMS)
-    with pytest.raises(InputError, match="counts every event once; networks, factorizations"):
+    model.fit(train.weighted(weight="w"))
+    ids = np.arange(2, 32, dtype=np.int32).reshape(10, 3)
+    targets = np.zeros((10, 3), np.int32)
+    targets[:, 2] = np.arange(5, 15)
+    batch = {key: np.asarray(value) for key, value in model.batch_of_histories(ids).items()}
+    found, lists = model.target_ranks(batch, targets, 5)
+    of_graph, best = model._ranks_and_lists({k: keras.ops.convert_to_tensor(v) for k, v in batch.items()}, targets, 5)
+    np.testing.assert_array_equal(found, of_graph)
+    np.testing.assert_array_equal(lists, best)
+    plain = MODELS[name](ITEMS)
+    plain.fit(train)
+    assert (plain.target_ranks(batch, targets, 5)[1] != lists).any()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.target_ranks(batch, targets, 5)[1], lists)
+
+
+def test_own_decays_of_models_stay_theirs():
+    """`session_decay` of neighbours and SLIST is their argument, not a weight of events."""
+    for name, default in (("stan", 5.0), ("vsknn", None), ("slist", None)):
+        settings = trs.training.settings_of(name, {"event_weights": {"buy": 2}})
+        assert settings["session_decay"] == default and settings["event_weights"] == {"buy": 2}
+
+
+def test_a_model_that_counts_every_event_once_says_so():
+    model = MODELS["random"](ITEMS)
+    with pytest.raises(InputError, match="counts every event once; the other models honour weights"):
         model.fit(split([[2, 3]], event=["view", "buy"]).weighted({"buy": 2}))
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 
+import numpy as np
 import pytest
 import requests
 from playwright.sync_api import expect, sync_playwright
@@ -265,3 +266,51 @@ def test_errors_are_shown_in_the_column_of_their_model(visit, exports, tmp_path)
     page.console[:] = [
         text for text in page.console if "Failed to load resource" not in text
     ]  # logged by the browser itself
+
+
+def test_context_changes_the_answers(visit, tmp_path):
+    """The fields come from the export's description; each event keeps the values it was added with."""
+    shop = trs.synthetic_sessions(items=40, sessions=200, seed=1, context=True)
+    shop.items.context_log.sessions.values[0] = 0  # as in a log with events without an item
+    context = {"context": ["device", "hour"], "request": ["device"]}
+    model = trs.models.GRU4Rec(shop.items, units=[8], negatives=trs.negatives.Popularity(8), **context)
+    for number, weight in enumerate(model.trainable_variables):
+        weight.assign(np.random.default_rng(number).normal(size=weight.shape))
+    model.export(tmp_path / "models" / "in_context" / "1", k=5)
+    device = model.context.columns["device"].values[0]
+    first, second = shop.items.ids[4], shop.items.ids[7]
+
+    def expected(items, context, request):
+        return model.recommend([items], k=5, context=context, request=request).items[0].tolist()
+
+    with trs.serving.Server(tmp_path / "models", rest_port=0, grpc_port=0, poll_seconds=0.1) as server:
+        page = visit(server.url)
+        shown = column(page, "in_context").locator(".id")
+        shows(page, server, "in_context", [])
+        assert page.locator("#values-context_device option").evaluate_all("all => all.map(one => one.value)") == list(
+            model.context.columns["device"].values
+        )
+        fields = page.get_by_role("region", name="Context of the next event")
+        fields.get_by_label("device").fill(device)
+        choose(page, first)
+        expect(page.locator("#session small")).to_have_text([f"device {device}"])
+        expect(shown).to_have_text(expected([first], {"device": [[device]]}, None))
+        fields.get_by_label("device").fill("")
+        fields.get_by_label("hour").fill("23")
+        choose(page, second)
+        of_events = {"device": [[device, None]], "hour": [[None, 23]]}
+        expect(shown).to_have_text(expected([first, second], of_events, None))
+        asked = page.get_by_role("region", name="Context of the request")
+        asked.get_by_label("device").fill(device)
+        asked.get_by_label("device").press("Enter")
+        expect(shown).to_have_text(expected([first, second], of_events, {"device": [device]}))
+        page.get_by_role("button", name="Add an event without an item").click()
+        of_events = {"device": [[device, None, None]], "hour": [[None, 23, 23]]}
+        expect(shown).to_have_text(expected([first, second, None], of_events, {"device": [device]}))
+        page.get_by_role("button", name="Remove event 1").click()
+        of_events = {"hour": [[23, 23]]}
+        expect(shown).to_have_text(expected([second, None], of_events, {"device": [device]}))
+        fields.get_by_label("hour").fill("25")
+        choose(page, first)
+        expect(column(page, "in_context").get_by_role("alert")).to_contain_text("context_hour: is out of range")
+        page.console.clear()  # the browser logs the status 400

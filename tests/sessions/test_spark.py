@@ -316,11 +316,15 @@ def test_a_setting_without_a_value(tmp_path, capsys):
     [
         ("csv", {"where": "price > 0 AND item <> 'x'", "order": "step"}),
         ("csv", {"where": "price > 0", "time_format": "%m/%d/%Y %I:%M:%S %p", "max_session_length": 2}),
-        ("csv", {"columns": ("session", "item", "time", "step", "price"), "where": "PRICE >= 0.5"}),
+        pytest.param(
+            "csv",
+            {"columns": ("session", "item", "time", "step", "price"), "where": "PRICE >= 0.5"},
+            marks=pytest.mark.slow,
+        ),
         ("parquet", {"where": "price > 0 AND step IN (0, 2, 1)", "order": "step"}),
-        ("frame", {"where": "price > 0", "order": "step"}),
-        ("parts", {"where": "price > 0", "order": "step"}),
-        ("pattern", {"where": "price > 0"}),
+        pytest.param("frame", {"where": "price > 0", "order": "step"}, marks=pytest.mark.slow),
+        pytest.param("parts", {"where": "price > 0", "order": "step"}, marks=pytest.mark.slow),
+        pytest.param("pattern", {"where": "price > 0"}, marks=pytest.mark.slow),
     ],
 )
 def test_conditions_sort_keys_and_forms_of_times_agree(kind, options, tmp_path, spark):
@@ -366,7 +370,9 @@ def test_a_row_per_session_is_read_by_duckdb_for_spark(tmp_path, spark):
         prepare(spark.createDataFrame(log), tmp_path / "x", engine="spark", spark=spark)
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet", "frame"])
+@pytest.mark.parametrize(
+    "kind", ["csv", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("parquet", "frame"))]
+)
 def test_null_values_agree(kind, tmp_path, spark):
     users = ["ann", "NA", "\\N", "0.0", " ", "nan", "bob"]
     log = pa.table(
@@ -384,6 +390,26 @@ def test_null_values_agree(kind, tmp_path, spark):
         second = prepare(for_spark, tmp_path / f"spark{number}", engine="spark", spark=spark, **options)
         assert first["fingerprint"] == second["fingerprint"]
         assert first["steps"] == second["steps"]
+
+
+@pytest.mark.parametrize("itemless", ["keep", "drop"])
+def test_events_without_an_item_agree(itemless, tmp_path, spark):
+    log = pa.table(
+        {
+            "session": [f"s{index // 6}" for index in range(96)],
+            "item": [[None, "a", "NA", "b", "a", None][index % 6] for index in range(96)],
+            "time": [1_700_000_000 + 7_200 * (index // 6) + index % 6 // 2 for index in range(96)],
+            "words": [[f"w{index % 5}", None, "w", None, None, "w"][index % 6] for index in range(96)],
+        }
+    )
+    for_duckdb, for_spark = as_source(log, "parquet", tmp_path, "log", spark)
+    options = {"itemless": itemless, "context": "words", "min_item_support": 1, "max_session_length": 5}
+    options |= {"test_span": "10%", "validation_span": "10%"}
+    first = prepare(for_duckdb, tmp_path / "duckdb", **options)
+    second = prepare(for_spark, tmp_path / "spark", engine="spark", spark=spark, **options)
+    assert (first["splits"]["train"].get("itemless_events", 0) > 0) == (itemless == "keep")
+    assert first["fingerprint"] == second["fingerprint"]
+    assert (first["steps"], first["splits"]) == (second["steps"], second["splits"])
 
 
 def test_files_without_quotes_agree(tmp_path, spark):

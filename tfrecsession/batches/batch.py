@@ -2,7 +2,8 @@
 
 A batch is a flat dict of arrays or tensors, each `[rows, steps]`:
 
-    items         int32, the item of an event; 0 is padding, 1 an unknown item
+    items         int32, the item of an event; 0 is padding, 1 an unknown item. With a segment above 0, 0 is an event
+                  without an item, such as a search
     position      int32, 0 at the first event of a session
     segment       int32, numbers the sessions of a row; 0 is padding
     visit         int32, the number of the session among those of its user, from 0; position 0 and visit 0 start a user
@@ -10,6 +11,7 @@ A batch is a flat dict of arrays or tensors, each `[rows, steps]`:
     request/NAME  a column of the event to be predicted, as far as it is known when the recommendation is requested;
                   `request/user` is the user
     weight        float32, how much the target counts; 0 where there is none
+    update        int32, the update of item counts that the session sees, see `sessions.item_trends`; 0: the last one
 
 Sessions stand end to end in a row. The targets of a batch are int32 of the same shape, 0 where there is none.
 """
@@ -24,6 +26,8 @@ from tfrecsession.errors import InputError
 
 USERS = (None, "visits", "joined", "ids")
 TARGETS = ("every_step", "last_step")
+UPDATE = "update"
+NO_ITEM = -1  # the id of an event without an item in the histories of requests; 0 there is padding
 
 
 @dataclass(frozen=True)
@@ -102,15 +106,17 @@ def of_histories(ids, reads: Reads, columns: dict | None = None) -> dict:
     """Returns the batch of one session a row, for the recommendation after its last event.
 
     Args:
-        ids: int32 [rows, steps], known items, 0 behind the last one.
+        ids: int32 [rows, steps], known items, NO_ITEM for events without an item, 0 behind the last one.
         reads: what the model reads; earlier sessions of the user are unknown.
         columns: "context/NAME" or "request/NAME" -> [rows, steps].
     """
     import tensorflow as tf
 
-    mask = tf.cast(ids > 0, tf.int32)
+    mask = tf.cast(ids != 0, tf.int32)
     position = tf.cumsum(mask, axis=1, exclusive=True) * mask
-    return batch_of(ids, position, mask, tf.zeros_like(ids) if reads.users == "visits" else None, columns)
+    return batch_of(
+        tf.maximum(ids, 0), position, mask, tf.zeros_like(ids) if reads.users == "visits" else None, columns
+    )
 
 
 def last_step(batch: dict, length) -> dict:
@@ -125,30 +131,30 @@ def of_continuations(ids, visits: bool, columns: dict | None = None) -> dict:
     """Returns the batch of sessions that have begun before: no position is 0, so that a state carries over.
 
     Args:
-        ids: int32 [rows, steps], known items, 0 behind the last one.
+        ids: int32 [rows, steps], known items, NO_ITEM for events without an item, 0 behind the last one.
         visits: whether the sessions are those of known users.
         columns: as in `of_histories`.
     """
     import tensorflow as tf
 
-    mask = tf.cast(ids > 0, tf.int32)
-    return batch_of(ids, tf.cumsum(mask, axis=1) * mask, mask, mask if visits else None, columns)
+    mask = tf.cast(ids != 0, tf.int32)
+    return batch_of(tf.maximum(ids, 0), tf.cumsum(mask, axis=1) * mask, mask, mask if visits else None, columns)
 
 
 def of_users(ids, session, columns: dict | None = None) -> dict:
     """Returns the batch of users, a row each: their sessions end to end.
 
     Args:
-        ids: int32 [users, steps], known items, 0 or 1 behind the last one.
+        ids: int32 [users, steps], known items or NO_ITEM, 0 or 1 behind the last one.
         session: int32 [users, steps], the session of each event, rising; -1 behind the last one.
         columns: as in `of_histories`.
     """
     import tensorflow as tf
 
-    mask = tf.cast(ids > 1, tf.int32)
+    mask = tf.cast((ids > 1) | (ids == NO_ITEM), tf.int32)
     first = tf.pad(session[:, 1:] != session[:, :-1], [[0, 0], [1, 0]], constant_values=True)
     segment = tf.cumsum(tf.cast(first, tf.int32), axis=1) * mask
     began = tf.argsort(tf.cast(~first, tf.int32), axis=1, stable=True)  # the first steps, session by session
     began = tf.gather(began, tf.maximum(segment - 1, 0), batch_dims=1)
     position = (tf.range(tf.shape(ids)[1]) - began) * mask
-    return batch_of(ids * mask, position, segment, tf.maximum(segment - 1, 0), columns)
+    return batch_of(tf.maximum(ids, 0) * mask, position, segment, tf.maximum(segment - 1, 0), columns)

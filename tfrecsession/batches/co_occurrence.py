@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import sparse
 
@@ -16,6 +18,33 @@ def known_events(sessions: Sessions) -> tuple[np.ndarray, np.ndarray]:
     known = sessions.values > 1
     before = np.r_[0, np.cumsum(known)]
     return sessions.values[known], before[sessions.offsets]
+
+
+class CountedEvents(NamedTuple):
+    """The events of known items whose weight is above 0: all that a weighted log consists of.
+
+    values: int32 [events]. offsets: int64 [sessions + 1]. times: int64 [events], or None. weight: float64 [events], of
+    the event as a target: 0 if it is none; None: all count once.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+    times: np.ndarray | None
+    weight: np.ndarray | None
+
+
+def counted_events(sessions: Sessions, times: bool = False) -> CountedEvents:
+    """Returns the events that count; those of unknown items stay in a log without weights.
+
+    times: whether to read their times, or the numbers of their rows.
+    """
+    every = np.asarray(sessions.column("times")) if times else None
+    weights = sessions.weights
+    if weights is None:
+        return CountedEvents(sessions.values, sessions.offsets, every, None)
+    kept = (weights.event * weights.session > 0) & (sessions.values > 1)
+    offsets = np.concatenate([[0], np.cumsum(kept)])[sessions.offsets]
+    return CountedEvents(sessions.values[kept], offsets, every[kept] if times else None, weights.example[kept])
 
 
 def session_items(sessions: Sessions, size: int, targets: bool = False):

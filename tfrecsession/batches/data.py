@@ -18,7 +18,7 @@ from tfrecsession.batches.event_weights import Weighing, Weights
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.context import Context, ContextLog
 from tfrecsession.sessions.statistics import Statistics
-from tfrecsession.sessions.store import SessionArrays, read_prepared
+from tfrecsession.sessions.store import ItemEvents, SessionArrays, read_prepared
 from tfrecsession.sessions.vocabulary import Items, shorten
 
 
@@ -33,9 +33,11 @@ class Sessions:
         timed: whether the log has times; otherwise its events are in order, and `times` numbers the rows of a file.
         earlier: the splits before this one, oldest first, with the earlier sessions of its users.
         weighing: how its events are weighed, see `weighted`; None: each counts once.
+        parent: the split that `only` took these sessions from; None: they are a split themselves.
     """
 
     weighing: Weighing | None = None
+    parent: Sessions | None = None
 
     def __init__(self, arrays: SessionArrays, role: str, timed: bool = True, earlier: tuple[Sessions, ...] = ()):
         self.arrays = arrays
@@ -43,7 +45,7 @@ class Sessions:
         self.role = role
         self.timed = timed
         self.earlier = tuple(earlier)
-        self._encoded = self._weights = None
+        self._encoded = self._weights = self._whole = None
 
     @property
     def values(self) -> np.ndarray:
@@ -79,6 +81,25 @@ class Sessions:
         """Returns a further column (`times`, `user`, `event`, a context column), loaded at its first use."""
         return self.arrays.column(name)
 
+    @property
+    def whole(self) -> Sessions | None:
+        """The same sessions with their events that have no item, id 0; None: the log has none, see `prepare`."""
+        if self._whole is None and isinstance(self.arrays, ItemEvents):
+            self._whole = Sessions(self.arrays.whole, self.role, self.timed, tuple(s.whole or s for s in self.earlier))
+            self._whole.weighing = self.weighing
+        return self._whole
+
+    def read_in(self, context: Context | None) -> Sessions:
+        """Returns the sessions as a model with this context reads them: `whole` if it reads events without an item."""
+        return self.whole or self if context is not None and context.itemless else self
+
+    @property
+    def scored(self) -> np.ndarray:
+        """bool [events]: those that evaluation scores, with an item, after another one of their session."""
+        is_item = np.asarray(self.values) > 0
+        before = np.concatenate([[0], np.cumsum(is_item)])
+        return is_item & (before[:-1] > np.repeat(before[self.offsets[:-1]], np.diff(self.offsets)))
+
     def encoded(self, context: Context | None) -> dict[str, np.ndarray]:
         """Returns the columns of a `Context`: "context/NAME" or "request/NAME" -> [events], the value of each event.
 
@@ -111,7 +132,8 @@ class Sessions:
 
         Args:
             event_weights: event type -> weight; other types count 1.
-            weight: a column of numbers of at least 0, such as a dwell time.
+            weight: a column of numbers of at least 0, such as a dwell time, or an SQL expression of the columns of an
+                event: "case when event = 'purchase' then price / 10 else 1 end".
             session_decay: days after which a session counts 1/e: exp(-age / session_decay). The age is the time from
                 the session's last event to the last one of the split.
             target_events: the event types that are targets; None: all.
@@ -126,18 +148,23 @@ class Sessions:
 
     def _with(self, weighing: Weighing | None) -> Sessions:
         found = copy.copy(self)
-        found.weighing, found._weights = weighing, None
+        found.weighing, found._weights, found._whole = weighing, None, None
         return found
 
     @property
     def weights(self) -> Weights | None:
         """The weights of the events, computed at their first use; None: each counts once."""
         if self.weighing is not None and self._weights is None:
-            self._weights = self.weighing.weights(self.column, self.offsets)
+            self._weights = self.weighing.weights(self.column, self.offsets, counted=self.values > 0)
         return self._weights
 
     def only(self, kept: np.ndarray) -> Sessions:
         """Selects the sessions where `kept`, bool [sessions], is true; the `earlier` splits stay whole."""
+        if self.whole is not None:
+            arrays = ItemEvents(self.whole.only(kept).arrays)
+            found = Sessions(arrays, self.role, self.timed, self.earlier)._with(self.weighing)
+            found.parent = self.parent or self
+            return found
         lengths = np.diff(self.offsets)
         kept_events = np.repeat(kept, lengths)
         columns = {}
@@ -147,7 +174,9 @@ class Sessions:
             columns[name] = column[kept_events if len(column) == len(kept_events) else kept]
         offsets = np.concatenate([[0], np.cumsum(lengths[kept])])
         arrays = SessionArrays(self.items, self.values[kept_events], offsets, columns)
-        return Sessions(arrays, self.role, self.timed, self.earlier)._with(self.weighing)
+        found = Sessions(arrays, self.role, self.timed, self.earlier)._with(self.weighing)
+        found.parent = self.parent or self
+        return found
 
     def batches(
         self,
@@ -189,6 +218,9 @@ class Sessions:
 
         arguments = {"rows": rows, "steps": steps, "carry": carry, "one_target": one_target, "by_user": by_user}
         arguments |= {"every_event": every_event, "memory": memory, "shard": shard, **options}
+        if self.read_in(context) is not self:
+            dataset = self.whole.batches(**arguments, context=context)
+            return dataset.of(sessions=self, arguments=arguments)
         if every_event is None:
             every_event = self.role != "train"
         if carry and one_target:
@@ -216,7 +248,9 @@ class Sessions:
                 columns = {**columns, "weight": self.weights.example.astype(np.float32)}
             encoded = datasets.Encoded(context, columns)
             if every_event:
-                dataset = datasets.every_event(self.values, self.offsets, one_target=one_target, encoded=encoded)
+                scored = None if np.all(self.values > 0) else self.scored
+                options = {"one_target": one_target, "encoded": encoded}
+                dataset = datasets.every_event(self.values, self.offsets, scored=scored, **options)
             elif carry:
                 dataset = datasets.session_parallel(self.values, self.offsets, rows, steps, encoded)
             else:
@@ -328,7 +362,8 @@ def load(path: str | Path) -> Data:
     for role in ("train", "validation", "test"):
         splits[role] = Sessions(getattr(prepared, role), role, timed, earlier=tuple(splits.values()))
     time_zone = prepared.info["options"].get("time_zone")
-    prepared.items.context_log = ContextLog(splits["train"], prepared.info["schema"], time_zone)
+    train = splits["train"].whole or splits["train"]
+    prepared.items.context_log = ContextLog(train, prepared.info["schema"], time_zone)
     return Data(items=prepared.items, info=prepared.info, path=str(path), **splits)
 
 

@@ -107,13 +107,19 @@ def session_parallel(
 
 
 def every_event(
-    values: np.ndarray, offsets: np.ndarray, cells: int = 8192, one_target: bool = False, encoded: Encoded = NONE
+    values: np.ndarray,
+    offsets: np.ndarray,
+    cells: int = 8192,
+    one_target: bool = False,
+    encoded: Encoded = NONE,
+    scored: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Returns batches for evaluation: every event with a predecessor in its session is a target exactly once, however
-    long the session. With `one_target` it follows a prefix of its own."""
+    long the session. With `one_target` it follows a prefix of its own. `scored`: bool [events], the targets; None: all.
+    """
 
     def layouts():
-        return layout.every_event(values, offsets, cells, one_target=one_target)
+        return layout.every_event(values, offsets, cells, scored=scored, one_target=one_target)
 
     return _once(layouts, len(values), encoded=encoded)
 

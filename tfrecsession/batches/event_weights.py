@@ -15,6 +15,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.sessions.context import NOT_CONTEXT
 
 DAY = 86_400_000_000  # microseconds
+EXPRESSION = "case when event = 'purchase' then 5 else 1 end"
 SHOWN = 20  # event types that an error lists
 ZERO = "no event after the first of its session has a weight above 0: there is nothing to train on"
 
@@ -47,6 +48,7 @@ class Weighing:
         self.event_weights = None if event_weights is None else _table(event_weights)
         if weight is not None and (not isinstance(weight, str) or not weight):
             raise InputError(f"weight={weight!r}: must be the name of a column of numbers, e.g. weight='dwell'")
+        self.read = ()  # the columns of an expression; see `bound`
         self.weight = weight
         is_number = isinstance(session_decay, int | float | np.number) and not isinstance(session_decay, bool)
         if session_decay is not None and not (is_number and 0 < session_decay < math.inf):
@@ -64,7 +66,9 @@ class Weighing:
         names = ("event_weights", self.event_weights), ("target_events", self.target_events)
         check_types(sessions, {name: types for name, types in names if types})
         columns = [name for name in sessions.arrays.columns if name not in NOT_CONTEXT]
-        if self.weight is not None and self.weight not in columns:
+        if self.weight is not None and self.weight not in columns and not self.weight.isidentifier():
+            self.read = _columns_of(self.weight, columns)
+        elif self.weight is not None and self.weight not in columns:
             near = difflib.get_close_matches(self.weight, columns, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"to keep it, prepare the log with context={self.weight!r}"
             known = ", ".join(columns) or "none"
@@ -78,13 +82,20 @@ class Weighing:
             self.newest = max((int(times.max(initial=0)) for times in _parts(sessions, "times")), default=0)
         return self
 
-    def weights(self, read: Callable[[str], np.ndarray], offsets: np.ndarray, first: int = 0) -> Weights:
+    def weights(
+        self,
+        read: Callable[[str], np.ndarray],
+        offsets: np.ndarray,
+        first: int = 0,
+        counted: np.ndarray | None = None,
+    ) -> Weights:
         """Returns the weights of events.
 
         Args:
             read: name of a column -> its values, [events].
             offsets: int64 [sessions + 1], where each session starts.
             first: the index of the first session in its split, for errors.
+            counted: bool [events], those that need a number in the weight column; the others get 0. None: all.
 
         Raises:
             InputError: a value of the weight column is not a number of at least 0.
@@ -100,15 +111,16 @@ class Weighing:
             if self.target_events is not None:
                 target = np.array([*(name in self.target_events for name in names), False], np.float64)[index]
         if self.weight is not None:
-            event = event * self._column(read(self.weight), offsets, first)
+            values = read(self.weight) if not self.read else _evaluated(self.weight, {n: read(n) for n in self.read})
+            event = event * self._column(values, offsets, first, counted)
         if self.session_decay is not None:
             times = np.asarray(read("times"), np.int64)
             lengths = np.diff(offsets)
             end = times[np.maximum(offsets[1:] - 1, 0)] if events else np.zeros(len(lengths), np.int64)
-            session = np.repeat(np.exp((end - self.newest) / (DAY * self.session_decay)), lengths)
+            session = np.repeat(np.exp(np.minimum(end - self.newest, 0) / (DAY * self.session_decay)), lengths)
         return Weights(event, session, target)
 
-    def _column(self, values, offsets: np.ndarray, first: int) -> np.ndarray:
+    def _column(self, values, offsets: np.ndarray, first: int, counted: np.ndarray | None = None) -> np.ndarray:
         """Returns the numbers of the weight column, float64 [events]."""
         try:
             values = pa.array(values, from_pandas=True)
@@ -117,6 +129,8 @@ class Weighing:
             numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
         except (pa.ArrowException, TypeError) as error:
             raise InputError(f"weight={self.weight!r}: must be a column of numbers ({error})") from None
+        if counted is not None and not np.all(counted):
+            numbers = np.where(counted, numbers, 0.0)
         wrong = np.flatnonzero(~((numbers >= 0) & (numbers < np.inf)))
         if len(wrong):
             session = int(np.searchsorted(offsets, wrong[0], side="right")) - 1
@@ -126,6 +140,50 @@ class Weighing:
                 f"none, the first is event {wrong[0] - offsets[session] + 1} of session {first + session + 1}: {value}"
             )
         return numbers
+
+
+def _columns_of(expression: str, known: list[str]) -> tuple[str, ...]:
+    """Returns the columns that an SQL expression of an event names.
+
+    Raises:
+        InputError: it is no such expression, or names a column that the events do not have.
+    """
+    from tfrecsession.events.conditions import names_in
+
+    shown = f"weight={expression!r}"
+    try:
+        names = names_in(expression)
+    except InputError:
+        raise InputError(
+            f"{shown}: must be the name of a column, or SQL of the columns of an event, e.g. {EXPRESSION!r}"
+        ) from None
+    found = []
+    for name in names:
+        alike = [column for column in known if column.lower() == name.lower()]
+        if not alike:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "to keep a column, prepare the log with context=NAME"
+            columns = ", ".join(known) or "none"
+            raise InputError(f"{shown}: {name!r} must be a column of the events, which are: {columns}; {hint}")
+        found.append(name if name in alike else alike[0])
+    if not found:
+        raise InputError(f"{shown}: must name a column of the events, e.g. {EXPRESSION!r}")
+    return tuple(dict.fromkeys(found))
+
+
+def _evaluated(expression: str, columns: dict) -> np.ndarray:
+    """Returns the values of an SQL expression for each event, float64, NaN where it is null."""
+    import duckdb  # most weights need no engine
+
+    table = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
+    try:
+        with duckdb.connect() as connection:
+            connection.register("events", table)
+            found = connection.sql(f"SELECT CAST(({expression}) AS DOUBLE) AS weight FROM events").to_arrow_table()
+    except duckdb.Error as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"weight={expression!r}: {reason}") from None
+    return found["weight"].to_numpy()
 
 
 def event_types(argument: str, types) -> tuple[str, ...]:

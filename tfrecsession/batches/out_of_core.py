@@ -126,7 +126,7 @@ class _Stream:
         self.shards, first = [], 0
         for part, group in arrays.shards:
             values, offsets = arrays.read_shard(part, group)
-            pieces = self._cut(offsets, self._weights(part, group, offsets, first))
+            pieces = self._cut(offsets, self._weights(part, group, values, offsets, first))
             first += len(offsets) - 1
             rows = rows_needed(pieces.lengths, steps)
             self.shards.append(_Shard(part, group, len(values), len(pieces.lengths), rows, columns))
@@ -267,7 +267,7 @@ class _Stream:
                 return self.arrays.read_column(part, group, name)
 
             encoded = self.context.encode(read, self.arrays.columns, offsets, self.timed)
-        weights = self._weights(part, group, offsets)
+        weights = self._weights(part, group, values, offsets)
         if weights is not None:
             encoded["weight"] = weights
         return values, self._cut(offsets, weights), encoded
@@ -277,7 +277,7 @@ class _Stream:
         pieces = self.cut(offsets, self.steps)
         return pieces if weights is None else layout.with_targets(pieces, weights, self.last_only)
 
-    def _weights(self, part: Path, group: int, offsets: np.ndarray, first: int = 0) -> np.ndarray | None:
+    def _weights(self, part: Path, group: int, values, offsets: np.ndarray, first: int = 0) -> np.ndarray | None:
         """Returns the weights of the events of a shard, float32 [events]; `first`: its first session, for errors."""
         if self.weighing is None:
             return None
@@ -285,7 +285,7 @@ class _Stream:
         def read(name):
             return self.arrays.read_column(part, group, name)
 
-        return self.weighing.weights(read, offsets, first).example.astype(np.float32)
+        return self.weighing.weights(read, offsets, first, values > 0).example.astype(np.float32)
 
     def _kinds(self, of, *shape):
         """Returns what `batch.dtypes` or `batch.spec` returns of the batches."""

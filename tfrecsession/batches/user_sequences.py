@@ -141,9 +141,7 @@ class UserSequences:
     def scored(self) -> np.ndarray:
         """bool [events]: the events of the last split that are not the first of their session."""
         split = self._splits[-1]
-        follows = np.ones(split.events, bool)
-        follows[split.offsets[:-1][np.diff(split.offsets) > 0]] = False
-        return np.where(self.event >= 0, follows[self.event], False) if split.events else np.zeros(0, bool)
+        return np.where(self.event >= 0, split.scored[self.event], False) if split.events else np.zeros(0, bool)
 
     def windows(self, pieces: Pieces, lane, begin, rows: int, width: int, first: int = 0) -> Iterator[Layout]:
         """Yields pieces in lanes, see `lanes.assign`, window by window of `width` steps, from window `first` on."""

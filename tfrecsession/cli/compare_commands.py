@@ -46,12 +46,14 @@ def compare_command(commands, common):
     command.add_argument("--epochs", type=int, metavar="N", help="training epochs of models trained by gradient")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of every training (default: 0)")
     command.add_argument("--k", default="20", metavar="K,K", help="list lengths to report, e.g. 5,10,20 (default: 20)")
+    command.add_argument("--events", metavar="A,B", help="score only targets of these event types, e.g. purchase")
     command.add_argument("--overwrite", action="store_true", help="start over instead of continuing")
     command.set_defaults(run=compare)
 
 
 def compare(options) -> int:
     from tfrecsession import batches
+    from tfrecsession.batches.event_weights import event_types
     from tfrecsession.evaluation import compared_runs
 
     runs = words(options.runs)
@@ -59,10 +61,11 @@ def compare(options) -> int:
     chosen = settings_of(options, models)
     k = lengths(options.k)
     data = batches.load(options.data)
-    checked = {"settings": chosen, "runs": runs, "k": k, "seed": options.seed}
+    events = None if options.events is None else event_types("events", options.events)
+    checked = {"settings": chosen, "runs": runs, "k": k, "seed": options.seed, "events": events}
     out = Path(options.out).absolute()
     entries = compared_runs.requested(data, models, out, declared_models.chosen_settings, **checked)
-    compared_runs.check_kept(data, entries, options.out, k, options.overwrite)
+    compared_runs.check_kept(data, entries, options.out, k, options.overwrite, events)
 
     from tfrecsession import evaluation  # TensorFlow, after all checks
 
@@ -77,8 +80,9 @@ def compare(options) -> int:
     except KeyboardInterrupt:
         screen.print(f"interrupted; finished models are kept in {options.out}, run the same command again to continue")
         return 130
+    scored = "next event" if events is None else f"targets {', '.join(events)} only"
     screen.print(
-        comparison_table(results, f"{options.data}, test split, next event, whole catalogue, ties against the model")
+        comparison_table(results, f"{options.data}, test split, {scored}, whole catalogue, ties against the model")
     )
     screen.print("*: differs from the best in the column, p < 0.05 after Holm's correction. Brackets: 95% intervals.")
     screen.print(f"{Path(options.out) / 'report.html'}: tests, charts, costs and the protocol; open it in a browser")

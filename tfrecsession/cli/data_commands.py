@@ -78,6 +78,28 @@ def prepare_command(commands, common):
         metavar="CHAR|none",
         help='mark of quoted fields of CSV and TSV; none: the file has no quotes (default: ")',
     )
+    reading.add_argument(
+        "--itemless",
+        choices=["keep", "drop"],
+        help="events without an item, such as searches: keep them as steps that models with context read, or drop them "
+        "(default: they are bad rows)",
+    )
+    items = command.add_argument_group("content of the items", "They need --items.")
+    items.add_argument("--items", metavar="TABLE", help="table of items: CSV, TSV, JSON Lines or Parquet")
+    items.add_argument("--items-key", metavar="COLUMN", help="its column of item ids (default: that of the log)")
+    items.add_argument(
+        "--content",
+        metavar="A,B:KIND",
+        help="columns to keep; KIND is category, list, words, number, vector, characters or image (default: all "
+        "columns, with the kinds found)",
+    )
+    items.add_argument("--items-columns", metavar="A,B", help="columns of a text file without a header")
+    items.add_argument("--items-encoding", metavar="NAME", help="encoding of a text file (default: UTF-8)")
+    items.add_argument(
+        "--unseen-items",
+        metavar="leave|add",
+        help="add items without an event in training to the catalogue, for models that read content (default: leave)",
+    )
     cleaning = command.add_argument_group("sessions")
     cleaning.add_argument(
         "--gap",
@@ -159,6 +181,9 @@ def prepare(options) -> None:
     context = tuple(name.strip() for name in options.context.split(",") if name.strip())
     if options.columns is not None:
         given["columns"] = [name.strip() for name in options.columns.split(",")]
+    for name in ("content", "items_columns"):
+        if name in given:
+            given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
     if options.spark_conf:
         given["spark_conf"] = dict(_setting(text) for text in options.spark_conf)
     screen = console(options.json)

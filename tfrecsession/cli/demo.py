@@ -18,8 +18,8 @@ def demo_command(commands, common):
     command = commands.add_parser(
         "demo",
         parents=[common],
-        help="run the whole pipeline: prepare, compare, export, recommend",
-        description="Run the whole pipeline on one log: prepare, compare, export, recommend. "
+        help="run the whole pipeline: prepare, compare, export, recommend, best",
+        description="Run the whole pipeline on one log: prepare, compare, export, recommend, best. "
         "Further options are passed to `prepare`.",
     )
     source = "synthetic:items=5000,sessions=60000,seed=1"
@@ -28,6 +28,12 @@ def demo_command(commands, common):
     )
     command.add_argument("--out", default="demo", metavar="DIR", help="folder for all results (default: demo)")
     command.add_argument("--epochs", type=int, default=5, metavar="N", help="training epochs of GRU4Rec (default: 5)")
+    command.add_argument(
+        "--budget",
+        default="30s",
+        metavar="DURATION",
+        help="time of the last step, best; 0: without it (default: 30s)",
+    )
     command.add_argument("--overwrite", action="store_true", help="replace a demo with other options")
     command.set_defaults(run=demo, takes_the_rest=True)
 
@@ -54,12 +60,18 @@ def demo(options) -> int:
 
     loaded = batches.load(data)
     step("recommend", saved, *loaded.items.decode(loaded.test[0][:2]))
+    best = f"{out}/best"
+    if options.budget != "0":
+        step("best", data, "--out", best, "--budget", options.budget, "--overwrite")
+        screen.print(f"\nReport of the search: {best}/report.html", markup=False, soft_wrap=True)
     served = f"tfrecsession serve {out}/saved_models"
     screen.print(f"\nTo try the model at http://localhost:8501/: {served}", markup=False, soft_wrap=True)
     page = f"{report}/report.html"
     screen.print(f"Comparison report, open it in a browser: {page}", markup=False, soft_wrap=True)
     results = json.loads(Path(out, "results.json").read_text(encoding="utf-8"))
     folders = {"path": data, "report": page, "run": f"{report}/runs/gru4rec", "saved_model": saved}
+    if options.budget != "0":
+        folders["best"] = best
     write_json({**results, **folders}, options.json)
     return 0
 

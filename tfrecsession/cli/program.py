@@ -65,7 +65,10 @@ def with_options(text: str, command: str) -> str:
 
 def parser() -> argparse.ArgumentParser:
     from tfrecsession.cli import (
+        add_items_command,
+        blend_commands,
         compare_commands,
+        counts_command,
         data_commands,
         demo,
         list_models,
@@ -84,7 +87,18 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     common.add_argument("--json", metavar="FILE", help="also write the result as JSON to FILE ('-': standard output)")
-    groups = (data_commands, list_models, run_commands, tune_commands, compare_commands, serve_command, demo)
+    groups = (
+        data_commands,
+        list_models,
+        run_commands,
+        add_items_command,
+        tune_commands,
+        compare_commands,
+        blend_commands,
+        counts_command,
+        serve_command,
+        demo,
+    )
     for add in (command for group in groups for command in group.COMMANDS):
         add(commands, common)
     return top

@@ -198,6 +198,7 @@ def _checked_training(options, grown: dict):
     """
     from tfrecsession import batches, presets
     from tfrecsession.recommender.settings import weights_of
+    from tfrecsession.sessions.item_trends import check_times
     from tfrecsession.training.newest import check_finetuning
     from tfrecsession.training.refit import check_refit
     from tfrecsession.training.run_folder import check_other_run, open_run
@@ -222,6 +223,8 @@ def _checked_training(options, grown: dict):
     if options.k is not None and max(k) > len(data.items):
         raise InputError(f"--k {options.k}: must be at most {len(data.items):,}, the size of the catalogue")
     check_finetuning(chosen, data, options.data_memory)
+    if chosen.get("trend"):
+        check_times(data.train, f"trend={chosen['trend']}")
     if options.refit:
         check_refit(data, options.data_memory)
     if options.data_memory is not None:
@@ -259,6 +262,12 @@ def evaluate_command(commands, common):
         "--events", metavar="A,B", help="score only events of these types, e.g. purchase; all are input (default: all)"
     )
     command.add_argument(
+        "--live",
+        action="store_true",
+        help="let the counts of a model with trend go on: a session sees the events of other sessions before it "
+        "(default: the training log alone)",
+    )
+    command.add_argument(
         "--no-slices", action="store_true", help="skip the metrics by slice (position, history length, ...)"
     )
     command.set_defaults(run=evaluate)
@@ -292,10 +301,12 @@ def evaluate(options) -> None:
             beyond_accuracy=True,
             slices=not options.no_slices,
             events=events,
+            live=options.live,
             earlier=[getattr(data, split) for split in before],
         )
     where = f"{scored.events:,} events of {scored.sessions:,} sessions of {options.split}"
     where += "" if events is None else f", targets {', '.join(events)} only"
+    where += ", counts of recent events go on" if options.live else ""
     screen.print(f"{options.run_folder}: {run.info['model']} on {where}", markup=False)
     screen.print(evaluation_table(scored))
     if options.split == "validation" and "refit" in run.info:
@@ -306,6 +317,7 @@ def evaluate(options) -> None:
     result = result_of(run.info["model"], data, scored)
     if events is not None:
         result["event_types"] = list(events)
+    result |= {"live": True} if options.live else {}
     write_json({**result, "split": options.split, "run": options.run_folder}, options.json)
 
 

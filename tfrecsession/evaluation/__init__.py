@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tfrecsession.evaluation.ranking import evaluate
     from tfrecsession.evaluation.ratings import Ratings, RatingScores, evaluate_ratings, random_folds
     from tfrecsession.evaluation.report import draw_attention, read_results, write_report
+    from tfrecsession.evaluation.search.best_model import best
     from tfrecsession.evaluation.significance import PairedTest, holm, paired
     from tfrecsession.evaluation.slices import slicings
     from tfrecsession.evaluation.tuning import Tuning, tune
@@ -24,6 +25,7 @@ _NAMES = {
     "Ratings": "ratings",
     "Tuning": "tuning",
     "UserEvaluation": "held_out_users",
+    "best": "search.best_model",
     "ceiling": "bounds",
     "chance": "bounds",
     "compare": "comparison",
@@ -50,6 +52,7 @@ __all__ = [
     "Ratings",
     "Tuning",
     "UserEvaluation",
+    "best",
     "ceiling",
     "chance",
     "compare",

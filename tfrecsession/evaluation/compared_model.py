@@ -26,7 +26,9 @@ from tfrecsession.training.memory import PeakMemory
 WARM_UP = 5000  # sessions
 
 
-def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Evaluation]:
+def row_of(
+    entry: Entry, data: Data, out: Path, k, progress, events: list[str] | None = None
+) -> tuple[dict, Evaluation]:
     """Returns a model's row and evaluation; reuses those in the folder `out` if they are up to date."""
     tell = partial(progress, entry.label)
     if not fits(entry, data):
@@ -36,9 +38,9 @@ def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Eval
         options["defaults"] = entry.defaults
         training.train(data, entry.kind, entry.run, entry.settings, **options)
     place = out / "scores" / entry.label
-    if not _scored(entry, data, place, k):
+    if not _scored(entry, data, place, k, events):
         with staged(place, marker="result.json", overwrite=True) as folder:
-            _score(entry, data, k, folder, tell)
+            _score(entry, data, k, events, folder, tell)
     tell("done", 1.0)
     row = json.loads((place / "result.json").read_text())["row"]
     with np.load(place / "ranks.npz") as kept:
@@ -47,9 +49,9 @@ def row_of(entry: Entry, data: Data, out: Path, k, progress) -> tuple[dict, Eval
     return row, scored
 
 
-def finished(entry: Entry, data: Data, out: Path, k) -> bool:
+def finished(entry: Entry, data: Data, out: Path, k, events: list[str] | None = None) -> bool:
     """Returns whether this row is up to date."""
-    return fits(entry, data) and _scored(entry, data, out / "scores" / entry.label, k)
+    return fits(entry, data) and _scored(entry, data, out / "scores" / entry.label, k, events)
 
 
 def warm_up(data: Data, k) -> None:
@@ -66,27 +68,28 @@ def warm_up(data: Data, k) -> None:
         evaluate(model, Sessions(few, "test"), k, beyond_accuracy=True)
 
 
-def _scored(entry: Entry, data: Data, place: Path, k) -> bool:
+def _scored(entry: Entry, data: Data, place: Path, k, events: list[str] | None) -> bool:
     """Returns whether the stored result is up to date."""
     return (place / "result.json").is_file() and (
-        json.loads((place / "result.json").read_text())["key"] == _key(entry, data, k)
+        json.loads((place / "result.json").read_text())["key"] == _key(entry, data, k, events)
     )
 
 
-def _key(entry: Entry, data: Data, k) -> dict:
+def _key(entry: Entry, data: Data, k, events: list[str] | None) -> dict:
     """Returns what a stored result depends on; if any of it changes, the model is evaluated again."""
     with open(entry.run / "model.keras", "rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     told = {"settings": entry.settings, "seed": entry.seed, "weights": weights}
+    told |= {} if events is None else {"events": events}
     return {"protocol": VERSION, "data": data.fingerprint, "k": [int(length) for length in k], **told}
 
 
-def _score(entry: Entry, data: Data, k, folder: Path, tell) -> None:
+def _score(entry: Entry, data: Data, k, events: list[str] | None, folder: Path, tell) -> None:
     run = training.open_run(entry.run)
     tell("evaluating", 0.0)
     with PeakMemory() as memory:
         model = run.model()
-        everything = {"beyond_accuracy": True, "earlier": (data.train, data.validation)}
+        everything = {"beyond_accuracy": True, "earlier": (data.train, data.validation), "events": events}
         scored = evaluate(model, data.test, k, progress=partial(tell, "evaluating"), **everything)
     tell("timing", None)
     row = {
@@ -114,7 +117,7 @@ def _score(entry: Entry, data: Data, k, folder: Path, tell) -> None:
         "machine": cost.machine(),
     }
     np.savez_compressed(folder / "ranks.npz", ranks=scored.ranks, event=scored.event)
-    result = {"key": _key(entry, data, k), "row": row}
+    result = {"key": _key(entry, data, k, events), "row": row}
     (folder / "result.json").write_text(json.dumps(result, indent=2, default=float) + "\n")
 
 

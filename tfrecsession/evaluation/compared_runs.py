@@ -14,6 +14,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfrecsession.batches.event_weights import check_types, event_types, is_of_types
 from tfrecsession.errors import InputError
 from tfrecsession.staging import check_parents, differences, replace_file
 from tfrecsession.training.run_folder import differing, open_run
@@ -55,6 +56,7 @@ def requested(
     runs: Iterable = (),
     k=(20,),
     seed: int = 0,
+    events: Iterable[str] | None = None,
 ) -> list[Entry]:
     """Returns the rows that `compare` is called for, checked; the arguments are those of `compare`.
 
@@ -62,13 +64,30 @@ def requested(
         unknown names.
 
     Raises:
-        InputError: an invalid model, label, setting or k, a run made from other data, or no test events.
+        InputError: an invalid model, label, setting, k or event type, a run made from other data, or no test events.
     """
     settings = settings or {}
     entries = [_to_fit(word, settings, seed, Path(out), chosen_settings, data) for word in models]
     entries += [_finished_run(word, data) for word in runs]
     _check(data, entries, settings, k)
+    scored_events(data, events)
     return entries
+
+
+def scored_events(data: Data, events: Iterable[str] | None) -> int:
+    """Returns the number of test events that are scored, of these types; None: all.
+
+    Raises:
+        InputError: an event type that the test split does not have, or has only at the beginning of sessions.
+    """
+    if events is None:
+        return data.test.scored_events
+    types = event_types("events", events)
+    check_types(data.test, {"events": types})
+    is_target = is_of_types(data.test, types) & data.test.scored
+    if not is_target.any():
+        raise InputError(f"events={list(types)!r}: the test split has no such event after the first of its session")
+    return int(is_target.sum())
 
 
 def fits(entry: Entry, data: Data) -> bool:
@@ -76,12 +95,15 @@ def fits(entry: Entry, data: Data) -> bool:
     return not entry.ours or ((entry.run / "run.json").is_file() and not _differing(entry, data))
 
 
-def check_kept(data: Data, entries: list[Entry], out: str | Path, k, overwrite: bool) -> None:
+def check_kept(
+    data: Data, entries: list[Entry], out: str | Path, k, overwrite: bool, events: Iterable[str] | None = None
+) -> None:
     """Checks the folder of a comparison: that it can be written, and that nothing in it would be replaced.
 
     Raises:
         InputError: `out` is another kind of folder or holds other data, a run of another training or scores at another
-            k; the message names what differs. With `overwrite` only another kind of folder is refused.
+            k or of other events; the message names what differs. With `overwrite` only another kind of folder is
+            refused.
     """
     out = Path(out).expanduser().absolute()
     if out.is_symlink() or (out.exists() and not out.is_dir()):
@@ -106,7 +128,17 @@ def check_kept(data: Data, entries: list[Entry], out: str | Path, k, overwrite: 
                 f"{entry.run}: holds a run that differs ({differ}): choose another name for out=, label the model "
                 f"(new={entry.kind}), or start again with overwrite=True"
             )
-    before = _read(out / "results.json").get("protocol", {}).get("k", [])
+    protocol = _read(out / "results.json").get("protocol", {})
+    kept, asked = (
+        "all events" if types is None else f"events {', '.join(types)}"
+        for types in (protocol.get("event_types"), None if events is None else event_types("events", events))
+    )
+    if protocol and kept != asked:
+        raise InputError(
+            f"{out} reports scores of {kept}, and this comparison is of {asked}: choose another name for out=, or "
+            "start again with overwrite=True"
+        )
+    before = protocol.get("k", [])
     if left_out := [length for length in before if length not in k]:
         raise InputError(
             f"{out} reports {differences({'k': before}, {'k': [int(length) for length in k]})}: name "

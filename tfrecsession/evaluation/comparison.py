@@ -12,17 +12,18 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from tfrecsession.batches import Data
+from tfrecsession.batches.event_weights import event_types
 from tfrecsession.evaluation.best_model_tests import against_the_best
 from tfrecsession.evaluation.bounds import ceiling, chance
 from tfrecsession.evaluation.compared_model import finished, row_of, warm_up
-from tfrecsession.evaluation.compared_runs import check_kept, open_folder, requested
+from tfrecsession.evaluation.compared_runs import check_kept, open_folder, requested, scored_events
 from tfrecsession.evaluation.measures import Evaluation
 from tfrecsession.evaluation.protocol import dataset, headline, protocol
 from tfrecsession.evaluation.report import write_report
@@ -44,6 +45,7 @@ def compare(
     runs=(),
     k=(20,),
     seed: int = 0,
+    events: Iterable[str] | None = None,
     overwrite: bool = False,
     progress: Callable[..., None] = nothing,
 ) -> dict:
@@ -62,6 +64,7 @@ def compare(
         runs: finished run folders to include, or "label=folder".
         k: list lengths to report.
         seed: seed of every fit.
+        events: event types, such as ["purchase"]: only events of these are scored, see `evaluate`. None: all.
         overwrite: delete earlier results and start again.
         progress: called as `progress(label, stage, done)`, with stage "waiting", "fitting", "evaluating", "timing" or
             "done" and `done` from 0 to 1, or None if unknown.
@@ -74,21 +77,22 @@ def compare(
             replaced (the message names what differs); the folder cannot be written, or the disk is full.
     """
     out, k = Path(out).expanduser().absolute(), tuple(dict.fromkeys(k))
-    entries = requested(data, models, out, chosen_settings, settings=settings, runs=runs, k=k, seed=seed)
-    check_kept(data, entries, out, k, overwrite)
+    entries = requested(data, models, out, chosen_settings, settings=settings, runs=runs, k=k, seed=seed, events=events)
+    check_kept(data, entries, out, k, overwrite, events)
+    events = None if events is None else list(event_types("events", events))
     fresh = open_folder(out, data, overwrite)
     try:
         for entry in entries:
             progress(entry.label, "waiting", 0.0)
         with one_line(out):
-            if not all(finished(entry, data, out, k) for entry in entries):
+            if not all(finished(entry, data, out, k, events) for entry in entries):
                 warm_up(data, k)
-            rows = {entry.label: row_of(entry, data, out, k, progress) for entry in entries}
+            rows = {entry.label: row_of(entry, data, out, k, progress, events) for entry in entries}
     except BaseException:
         if fresh and not any(out.glob("*/*")):
             shutil.rmtree(out)  # no run was finished, so there is nothing to resume
         raise
-    results = _results(data, rows, k, seed)
+    results = _results(data, rows, k, seed, events)
     replace_file(out / "results.json", json.dumps(results, indent=2, ensure_ascii=False, default=float) + "\n")
     write_report(results, out / "report.html")
     return results
@@ -97,9 +101,9 @@ def compare(
 # All rows ------------------------------------------------------------------------------------------------------------
 
 
-def _results(data: Data, rows: dict[str, tuple[dict, Evaluation]], k, seed: int) -> dict:
-    bounds = [{"model": "chance", **_scores(chance(len(data.items), data.test.scored_events, k))}]
-    if data.info.get("shop"):
+def _results(data: Data, rows: dict[str, tuple[dict, Evaluation]], k, seed: int, events: list[str] | None) -> dict:
+    bounds = [{"model": "chance", **_scores(chance(len(data.items), scored_events(data, events), k))}]
+    if data.info.get("shop") and events is None:  # the ceiling is that of all events
         bounds.append({"model": "ceiling", **_scores(ceiling(data.info["shop"], data.test, k))})
     versions = {"tfrecsession": __version__, "keras": keras.__version__, "numpy": np.__version__}
     return {
@@ -108,7 +112,7 @@ def _results(data: Data, rows: dict[str, tuple[dict, Evaluation]], k, seed: int)
         "models": [row for row, _ in rows.values()],
         "bounds": bounds,
         "pairs": against_the_best({label: scored for label, (_, scored) in rows.items()}, data.test, headline(k)),
-        "protocol": protocol(data, k),
+        "protocol": protocol(data, k, events=events),
         "dataset": dataset(data),
         "versions": versions,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

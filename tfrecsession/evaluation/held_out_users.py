@@ -200,7 +200,8 @@ def _without(sessions: Sessions, out: np.ndarray) -> tuple[Sessions, np.ndarray]
     new[0] = 0
     new[order + FIRST] = np.arange(len(order)) + FIRST
     content = sessions.items.content
-    items = Items(sessions.items.ids[order], counts[order], content and content.take(order))
+    tensors = {name: tensor.take(order) for name, tensor in sessions.items.tensors.items()}
+    items = Items(sessions.items.ids[order], counts[order], content and content.take(order), tensors)
     columns = {name: kept.column(name) for name in kept.arrays.columns}
     arrays = SessionArrays(items, new[kept.values], kept.offsets, columns)
     return Sessions(arrays, "train", sessions.timed), new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tfrecsession.batches import Data
+from tfrecsession.evaluation.compared_runs import scored_events
 from tfrecsession.sessions.spans import parse_span
 
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
@@ -32,9 +33,13 @@ def headline(k) -> int:
     return max(k)
 
 
-def protocol(data: Data, k, split: str = "test") -> dict:
-    """Returns what was measured and how, as stored in `results.json`."""
+def protocol(data: Data, k, split: str = "test", events: list[str] | None = None) -> dict:
+    """Returns what was measured and how, as stored in `results.json`; `events`: the event types that are scored."""
     sessions = getattr(data, split)
+    of_types = {}
+    if events is not None:
+        types = " or ".join(events)
+        of_types = {"targets": f"Only events of the type {types} are predicted. All events are input."}
     return {
         "version": VERSION,
         "split": split,
@@ -42,9 +47,10 @@ def protocol(data: Data, k, split: str = "test") -> dict:
         "headline_k": headline(k),
         "catalogue": len(data.items),
         "sessions": len(sessions),
-        "events": sessions.scored_events,
+        "events": scored_events(data, events) if split == "test" else sessions.scored_events,
+        **({} if events is None else {"event_types": events}),
         "ties": "against the model",
-        "rules": RULES,
+        "rules": {**RULES, **of_types},
         "filters": filters(data.info),
     }
 

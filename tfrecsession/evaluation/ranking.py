@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,6 +10,7 @@ import numpy as np
 from rich.progress import Progress
 
 from tfrecsession.batches import Sessions, layout
+from tfrecsession.batches.batch import UPDATE
 from tfrecsession.batches.event_weights import check_types, event_types, is_of_types
 from tfrecsession.batches.packing import ranges
 from tfrecsession.batches.user_sequences import UserSequences
@@ -28,6 +30,7 @@ def evaluate(
     slices: bool = True,
     events: Iterable[str] | None = None,
     earlier: Iterable[Sessions] | None = None,
+    live: bool = False,
     draws: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -47,12 +50,16 @@ def evaluate(
         events: event types, such as ["purchase"]: only events of these are targets; all are input. None: all.
         earlier: the splits before this one. Models that remember users and the slice by history length need them.
             None: `sessions.earlier`, as the data set has them.
+        live: whether the counts of a model with `trend` go on during the split, as in a shop that updates them: a
+            session sees the events of other sessions up to the last update before its start. False, the protocol of all
+            models: what was counted ends with the training log.
         draws: number of bootstrap draws for the intervals; 0: no intervals.
         seed: seed of the draws.
 
     Raises:
-        InputError: `model` or `sessions` is of another kind; the sessions have another vocabulary or no event to score,
-            or not one of `events`, no target was seen in training, or a k is not in 1..catalogue.
+        InputError: `model` or `sessions` is of another kind; `live` with a model that has no trend; the sessions have
+            another vocabulary or no event to score, or not one of `events`, no target was seen in training, or a k is
+            not in 1..catalogue.
     """
     check_model(model)
     _check_split(sessions)
@@ -78,30 +85,37 @@ def evaluate(
         )
     start = time.perf_counter()
     earlier = sessions.earlier if earlier is None else tuple(earlier)
-    every = np.arange(len(values))
+    read, earlier_read = sessions.read_in(model.context), [split.read_in(model.context) for split in earlier]
+    targets = event  # the indices of the targets among the events that the model reads
+    if read is not sessions:
+        targets = np.flatnonzero(read.values > 0)[event]
+    every = np.arange(len(read.values))
     if model.context:
-        columns = sessions.encoded(model.context)
+        columns = read.encoded(model.context)
     else:
         columns = {f"context/{name}": sessions.column(name) for name in model.reads.context}
         if not sessions.timed and sessions.role != "train":  # row numbers restart: the split follows train
             columns.pop("context/times", None)
-    alike = every if model.reads.by_user or columns else layout.first_alike(values, offsets)
-    scored = np.zeros(len(values), bool)
-    scored[alike[event]] = True  # the others get the rank of the event that equals them
+    counts = model.live(read, earlier_read) if live else contextlib.nullcontext()
+    alike = every if live or model.reads.by_user or columns else layout.first_alike(values, offsets)
+    scored = np.zeros(len(read.values), bool)
+    scored[alike[targets]] = True  # the others get the rank of the event that equals them
     number = np.cumsum(scored) - 1
     ranks = np.zeros(number[-1] + 1, np.int32)
     lists = np.zeros((len(ranks), max(k) if beyond_accuracy else 0), np.int32)
-    with Progress(disable=progress is not True, transient=True) as bar:
+    with Progress(disable=progress is not True, transient=True) as bar, counts as updates:
+        if live:
+            columns = {**columns, UPDATE: updates}
         task = bar.add_task(f"evaluating {model.name}", total=int(scored.sum()))
-        for batch, targets, index in _batches(model, sessions, earlier, scored, columns):
-            there = targets > 0
+        for batch, ids, index in _batches(model, read, earlier_read, scored, columns):
+            there = ids > 0
             place = number[index[there]]
-            ranks[place], lists[place] = model.target_ranks(batch, targets, lists.shape[1])
+            ranks[place], lists[place] = model.target_ranks(batch, ids, lists.shape[1])
             bar.advance(task, int(there.sum()))
             if callable(progress):
                 progress(bar.tasks[0].completed / bar.tasks[0].total)
     seconds = time.perf_counter() - start
-    place = number[alike[event]]
+    place = number[alike[targets]]
     found = measure(
         sessions,
         event,
@@ -123,11 +137,14 @@ def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray
     if model.reads.by_user:
         sequences = UserSequences.of(sessions, earlier, joined=model.reads.users == "joined")
         of_events = sequences.scored()
+        updates = columns.get(UPDATE)
         layouts, into = sequences.every_event(of_events & scored[sequences.event]), sequences.event
         if model.context:
             columns = sequences.encoded(model.context)
         else:
-            columns = {key: sequences.column(key.partition("/")[2]) for key in columns}
+            columns = {key: sequences.column(key.partition("/")[2]) for key in columns if key != UPDATE}
+        if updates is not None:
+            columns[UPDATE] = np.where(into >= 0, updates[into], 0)
     else:
         one_target = model.reads.one_target
         layouts = layout.every_event(sessions.values, sessions.offsets, scored=scored, one_target=one_target)

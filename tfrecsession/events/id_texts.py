@@ -55,21 +55,25 @@ def text_of(value: Any, argument: str) -> str:
     raise _no_id(value, argument)
 
 
-def texts(values: Any, argument: str) -> list[str]:
+def texts(values: Any, argument: str, missing: bool = False) -> list:
     """Returns the texts of a list of ids.
 
     Args:
         values: a list, tuple, set, generator, NumPy array, tensor, pandas or Arrow column of ids.
         argument: its name in the error message.
+        missing: whether None, NaN and the like are None in the result; otherwise they are an error.
 
     Raises:
         InputError: `values` is one id, a dict or a table, or holds something that is not an id.
     """
     cells = _cells(values, argument, "a list of ids, such as ['item-17', 'item-4']")
-    return [cell if type(cell) is str else text_of(cell, f"{argument}[{i}]") for i, cell in enumerate(cells)]
+    if missing:
+        cells = [None if _is_missing(cell) else cell for cell in cells]
+    is_text = (str, type(None)) if missing else (str,)
+    return [cell if type(cell) in is_text else text_of(cell, f"{argument}[{i}]") for i, cell in enumerate(cells)]
 
 
-def text_lists(values: Any, argument: str, depth: int = 2, ordered: bool = True) -> list[list]:
+def text_lists(values: Any, argument: str, depth: int = 2, ordered: bool = True, missing: bool = False) -> list[list]:
     """Returns the texts of lists of ids, such as histories.
 
     Args:
@@ -77,6 +81,7 @@ def text_lists(values: Any, argument: str, depth: int = 2, ordered: bool = True)
         argument: its name in the error message.
         depth: 2; 3 for lists of lists of ids, such as the sessions of users.
         ordered: refuse sets, which have no order.
+        missing: as in `texts`.
 
     Raises:
         InputError: as `texts`, or `values` is a list of fewer levels.
@@ -89,7 +94,8 @@ def text_lists(values: Any, argument: str, depth: int = 2, ordered: bool = True)
             raise InputError(f"{argument}: must be {expected}, but {argument}[{i}] is {_short(ids)}")
         if ordered and isinstance(ids, Set):
             raise InputError(f"{argument}[{i}]: must be a list, because a set has no order")
-        lists.append(texts(ids, f"{argument}[{i}]") if depth == 2 else text_lists(ids, f"{argument}[{i}]", depth - 1))
+        name = f"{argument}[{i}]"
+        lists.append(texts(ids, name, missing) if depth == 2 else text_lists(ids, name, depth - 1, missing=missing))
     return lists
 
 

@@ -47,6 +47,7 @@ def read_events(
     drop_bad_rows: bool = False,
     null_values: str | Iterable | None = None,
     quote: str | None = None,
+    itemless: str | None = None,
 ) -> EventTable:
     """Reads the events of `source`, in any supported form, into one `EventTable`.
 
@@ -71,6 +72,8 @@ def read_events(
             An event without a user is anonymous, one without an item or session is a bad row.
         quote: of CSV and TSV, the mark of quoted fields, or "none" for a file without quotes. Default: the double
             quotation mark, and a field that holds whole rows is an error.
+        itemless: events without an item, such as searches: "keep" them, with a null item, or "drop" them, which
+            `missing` counts; None: they are bad rows.
         drop_bad_rows: leave out rows without item, session or usable time and report them in `notes`; default: raise.
 
     Raises:
@@ -96,12 +99,20 @@ def read_events(
             check_swallowed_rows(log)
         log = replace(log, delimiter=None)  # checked before rows are filtered
         log, rows_read = filter_rows(log, columns.where)
-    events = _event_table(log, found, clock.Reading(time_unit, time_format), drop_bad_rows, nulls)
+    form = clock.Reading(time_unit, time_format)
+    events = _event_table(log, found, form, drop_bad_rows, nulls, itemless)
     events.rows_read = rows_read
     return events
 
 
-def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool, nulls: tuple[str, ...]) -> EventTable:
+def _event_table(
+    log: RawLog,
+    columns: Columns,
+    form: clock.Reading,
+    drop: bool,
+    nulls: tuple[str, ...],
+    itemless: str | None = None,
+) -> EventTable:
     names = {part: getattr(columns, part) for part in IDS if getattr(columns, part) is not None}
     written = {part: id_text(log.table[name], log.source, log.declared.get(name)) for part, name in names.items()}
     ids = {part: without_nulls(text, nulls) if part in NULLABLE else text for part, text in written.items()}
@@ -138,8 +149,10 @@ def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool,
     failed = [
         missing_id(part, names[part], written[part], ids[part])
         for part in ("item", "session")
-        if part in names and facts[part] < facts["rows"]
+        if part in names and facts[part] < facts["rows"] and not (part == "item" and itemless)
     ]
+    if itemless and not facts["item"]:
+        raise InputError(f"{log.source}: no event has an item in column {names['item']!r}")
     missing = {part: facts["rows"] - facts[part] for part in NULLABLE if part in names and facts[part] < facts["rows"]}
     if "user" in missing and facts["user"] < facts["user written"]:
         notes.append(describe_nulls(log, "user", names["user"], written["user"], ids["user"]))
@@ -162,6 +175,8 @@ def _event_table(log: RawLog, columns: Columns, form: clock.Reading, drop: bool,
         table = ranked(log, table, timed=times is not None)
     if failed:
         table = _without_bad_rows(log, table, failed, notes, drop)
+    if itemless == "drop":
+        table = table.filter(table.item.notnull())
     return EventTable(
         table=table,
         connection=log.connection,
@@ -207,7 +222,10 @@ def _without_bad_rows(log: RawLog, table: ir.Table, failed: list[Check], notes: 
     findings = [check.findings(log) for check in (failed if drop else failed[:1])]
     if not drop:
         form = "give the form of the times with time_format=, " if "ISO 8601" in findings[0] else ""
-        raise InputError(f"{log.source}: {findings[0]}; fix them, {form}or leave them out with drop_bad_rows=True")
+        keep = "; if they are searches and the like, keep them with itemless='keep'" if failed[0].part == "item" else ""
+        raise InputError(
+            f"{log.source}: {findings[0]}; fix them, {form}or leave them out with drop_bad_rows=True{keep}"
+        )
     notes += [f"left out: {finding}" for finding in findings]
     good = table.filter([table[part].notnull() for part in {check.part for check in failed}])
     if not log.connection.to_pyarrow(good.count()).as_py():

@@ -129,10 +129,10 @@ def _no_such_column(part: str, given: str, existing: list[str], source: str) -> 
 class EventTable:
     """One row per event, as an Ibis expression on `connection`.
 
-    Columns: `item` string (never null or empty), `time` int64 (microseconds since 1970-01-01 UTC),
-    `order` int64 (row number in the source, from 1, breaks ties of time), and where the log has
-    them `session` string (never null), `user` string (null: anonymous), `event` string and the
-    context columns under their own names and types.
+    Columns: `item` string (never empty; null only in a log read with itemless="keep"), `time` int64 (microseconds since
+    1970-01-01 UTC), `order` int64 (row number in the source, from 1, breaks ties of time), and where the log has them
+    `session` string (never null), `user` string (null: anonymous), `event` string and the context columns under their
+    own names and types.
 
     The expression is lazy: every execution reads the source again. To read it more than once,
     store what you need with `connection.create_table`.

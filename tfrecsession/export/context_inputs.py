@@ -6,7 +6,9 @@ import math
 
 import tensorflow as tf
 
+from tfrecsession.batches.batch import NO_ITEM
 from tfrecsession.layers.ragged import newest
+from tfrecsession.recommender.in_context import speaking
 from tfrecsession.sessions.context import FARTHEST, LATEST, USER, VALUES, Context
 from tfrecsession.sessions.context_texts import input_name
 from tfrecsession.sessions.derived_context import SECOND, of_tensors
@@ -107,6 +109,8 @@ class ContextInputs(tf.Module):
 
         stacked = tf.cond(tf.reduce_all(widths == steps), lambda: tf.stack(columns), aligned)
         stacked = tf.strings.strip(tf.ensure_shape(stacked, (len(columns), None, None)))
+        if self.context.itemless:  # a value without an item is an event without an item
+            return stacked
         beyond = tf.reduce_any((stacked != "") & (items == ""), axis=[1, 2])
         with tf.control_dependencies([self._check(~beyond, keys, ALIGNED)]):
             return tf.identity(stacked)
@@ -158,9 +162,23 @@ class ContextInputs(tf.Module):
             code = tf.cast(number, tf.int32) - (VALUES[column.kind][0] - 2)
         return tf.where(known, code, 0)
 
-    def history(self, tables, items, texts) -> tuple:
-        """Returns the ids of the newest known items, int32 [n, at most `longest`], and the context given with them."""
+    def ids(self, tables, items, texts) -> tuple:
+        """Returns the ids of items, in their shape, NO_ITEM where `""` has context, and the context given."""
         ids, given = tables.ids(items), self.given(items, texts)
+        return tf.where(speaking(self.context, given, ids == 0), NO_ITEM, ids), given
+
+    def history(self, tables, items, texts) -> tuple:
+        """Returns the ids of the newest known events, int32 [n, at most `longest`], and the context given with them."""
+        ids, given = self.ids(tables, items, texts)
         along = [key for key in given if key.startswith("context/")]
-        ids, *arrays = newest(tables.longest, ids > 1, ids, *(given[key] for key in along))
+        ids, *arrays = newest(tables.longest, (ids > 1) | (ids == NO_ITEM), ids, *(given[key] for key in along))
         return ids, given | dict(zip(along, arrays, strict=True))
+
+    def history_of_sessions(self, tables, items, sessions, texts) -> tuple:
+        """Returns ids and sessions of the newest events, see `VocabularyTables`, and the context given with them."""
+        text = "sessions must have the shape of items: the session number of each event"
+        with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(items), tf.shape(sessions), text)]):
+            ids, given = self.ids(tables, items, texts)
+        along = [key for key in given if key.startswith("context/")]
+        ids, sessions, *arrays = newest(tables.longest, ids != 0, ids, sessions, *(given[key] for key in along))
+        return ids, sessions, given | dict(zip(along, arrays, strict=True))

@@ -55,7 +55,7 @@ class CompactIndex(ExactIndex):
     def __init__(self, model, kind: str, k: int):
         super().__init__(model)
         self.kind = kind
-        matrix = np.asarray(model.score_vectors(tf.range(model.size)))
+        matrix = np.asarray(model.fixed_vectors(tf.range(model.size)))
         self.table = CompactTable(matrix, STORED[kind], exact=matrix.shape[1] - model.item_vectors().shape[1])
         lengths = np.linalg.norm(matrix[:, : self.table.dim], axis=1)
         self.inverse_lengths = tf.Variable(1 / np.maximum(lengths, 1e-6), trainable=False, dtype=tf.float32)
@@ -63,15 +63,17 @@ class CompactIndex(ExactIndex):
         self.settings = {"candidates": self.candidates}
 
     def installed(self):
-        read = tf.function(self.model.score_vectors, autograph=False).get_concrete_function(tf.constant([2])).variables
+        read = tf.function(self.model.fixed_vectors, autograph=False).get_concrete_function(tf.constant([2])).variables
         tables = [variable for variable in read if variable.shape.rank == 2 and variable.shape[0] == self.model.size]
         return serving(self, tables[0] if tables else None, self.table)
 
     def best(self, encoded, known, k: int, out=None, allowed=None):
         queries = self.model.queries(encoded)
-        scores = self.model.or_popular(self.table.scores(queries), known)
+        scores, shift = self.table.scores(queries), self.model.item_shift()
+        scores = self.model.or_popular(scores if shift is None else scores + shift, known)
         ids, approximate = self.model.best_of(scores, self.candidates, out, allowed)
         exact = tf.einsum("nd,nmd->nm", queries, self.table.rows(ids))
+        exact = exact if shift is None else exact + tf.gather(shift, ids)
         return self.model.best_among(ids, tf.where(known[:, None], exact, approximate), k)
 
     def nearest(self):

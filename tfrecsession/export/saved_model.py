@@ -20,6 +20,7 @@ from tfrecsession.export.make_index import make_index
 from tfrecsession.export.readme import readme
 from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.export.signatures import ServedModel
+from tfrecsession.export.trend_counts import card_of as trend_card
 from tfrecsession.export.versions import newest_version
 from tfrecsession.export.warm_up import write_warm_up
 from tfrecsession.sessions.context_texts import context_texts
@@ -79,6 +80,8 @@ def write_saved_model(
     - `start_session`: `user_state` -> the `state` for the first `advance` of a session.
     - `finish_session`: the `state` that `advance` returned last -> the `user_state` after the session.
 
+    The item counts of a model with `trend` are the file `assets/item_counts.bin`, see `update_counts`.
+
     `assets.extra` holds a README.md of the signatures and warm-up requests for TensorFlow Serving
     (`tf_serving_warmup_requests`). If the items have titles or images, `items.parquet` holds them for the page of
     `tfrecsession serve`.
@@ -122,6 +125,7 @@ def write_saved_model(
             f"longest={longest!r}: must be a whole number from 1, the newest items of a history that are read"
         )
     warn_unfitted(model)
+    model.prepare_export()
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
         index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories)
         served = ServedModel(model, Path(assets), k, exclude_seen, int(longest), index)
@@ -141,11 +145,14 @@ def write_saved_model(
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
             **({"user_width": model.user_width} if "user_states" in model.abilities else {}),
             **({"context": served.context_inputs.card()} if "context" in model.abilities else {}),
+            **({} if model.trend_head is None else {"trend": trend_card(model.trend_head)}),
+            **({"itemless": True} if model.context is not None and model.context.itemless else {}),
             **(about or {}),
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
         name = next(part for part in reversed(Path(path).absolute().parts) if not part.isdigit())  # .../gru4rec/1
         write_item_table(model.items, extra / ITEM_TABLE, content)
+        model.write_export_extras(extra)
         write_warm_up(model, served.signatures, extra, name)
         (extra / "README.md").write_text(readme(model, served.signatures, name, card), encoding="utf-8")
     return Path(path)
@@ -187,7 +194,8 @@ def ask(path: str | Path, histories, context=None, request=None) -> tuple[np.nda
 
     Args:
         path: a SavedModel, or a folder of versions, of which the highest is used.
-        histories: lists of item ids, oldest first, in any form that `recommend` takes.
+        histories: lists of item ids, oldest first, in any form that `recommend` takes; with context, None is an
+            event without an item.
         context: column -> for each history a list with a value for each event.
         request: column -> a value for each history.
 
@@ -198,7 +206,8 @@ def ask(path: str | Path, histories, context=None, request=None) -> tuple[np.nda
         InputError: there is no SavedModel, its ScaNN index cannot be loaded here, a value is not an id, or context that
             the model does not read.
     """
-    histories = text_lists(histories, "histories")
+    histories = text_lists(histories, "histories", missing=bool(context or request))
+    histories = [["" if item is None else item for item in history] for history in histories]
     path = newest_version(path)
     load_ops_of(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()), path)
     loaded = tf.saved_model.load(str(path))

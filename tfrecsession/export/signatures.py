@@ -14,8 +14,10 @@ import tensorflow as tf
 
 from tfrecsession.export.context_inputs import ContextInputs
 from tfrecsession.export.index import ExactIndex
+from tfrecsession.export.trend_counts import TrendCounts
 from tfrecsession.export.user_signatures import user_signatures
 from tfrecsession.export.vocabulary_tables import EXCLUDE, ONLY, VocabularyTables, lookup_tables
+from tfrecsession.layers.items.trend_head import served_trend
 
 ITEM = tf.TensorSpec((None,), tf.string, name="items")
 HISTORY = tf.TensorSpec((None, None), tf.string, name="items")
@@ -45,6 +47,7 @@ class ServedModel(tf.Module):
     def __init__(self, model, folder: Path, k: int, exclude_seen: bool, longest: int, index=None):
         super().__init__()
         self.index = index or ExactIndex(model)
+        self.trend = TrendCounts(model.trend_head, folder) if model.trend_head is not None else None
         self.tables = VocabularyTables(model.items.ids, folder, longest)
         self.user_tables = lookup_tables(model.users, folder, "users.txt") if "users" in model.abilities else None
         self.context_inputs = ContextInputs(model.context) if "context" in model.abilities else None
@@ -55,7 +58,7 @@ class ServedModel(tf.Module):
                 signatures |= make(model, self, options)
         self.signatures = MappingProxyType(signatures)  # a tf.Module would save the functions of a dict, traced again
         # Only the variables that answers read are saved: not the optimizer, not the tables of the negative sampler.
-        with self.index.installed():
+        with self.index.installed(), served_trend(self.trend and self.trend.terms):
             read = [
                 variable
                 for signature in self.signatures.values()
@@ -156,7 +159,7 @@ def streaming(model, served: ServedModel, options: Options) -> dict:
 
 def remembering_users(model, served: ServedModel, options: Options) -> dict:
     """Returns the signatures of a model that keeps user states between sessions."""
-    return user_signatures(model, served.tables, options.k, options.exclude_seen)
+    return user_signatures(model, served.tables, options.k, options.exclude_seen, served.context_inputs)
 
 
 def recommending_in_context(model, served: ServedModel, options: Options) -> dict:
@@ -193,8 +196,8 @@ def recommending_in_context(model, served: ServedModel, options: Options) -> dic
     def advance_in_context(items, state, *texts):
         """Adds one event to each session like `advance`, in context: a value for each event and each request, see
         `recommend_in_context`."""
-        ids = tables.ids(items)
-        best, scores, after = model.advance_ids(ids, state, k, exclude_seen, inputs.given(items, texts))
+        ids, given = inputs.ids(tables, items, texts)
+        best, scores, after = model.advance_ids(ids, state, k, exclude_seen, given)
         return tables.answer(best, scores) | {"state": after}
 
     return found | {"advance_in_context": advance_in_context}

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfrecsession.export.vocabulary_tables import EXCLUDE, ONLY, VocabularyTables
 
 
-def user_signatures(model, tables: VocabularyTables, k: int, exclude_seen: bool) -> dict:
+def user_signatures(model, tables: VocabularyTables, k: int, exclude_seen: bool, inputs=None) -> dict:
     """Returns name -> tf.function, see `tfrecsession.export.write_saved_model`.
 
     The graph checks the width of a user state, not the signature: a server's error for a wrong shape names neither the
@@ -18,6 +18,7 @@ def user_signatures(model, tables: VocabularyTables, k: int, exclude_seen: bool)
         model: a Recommender with user states.
         tables: the vocabulary.
         k, exclude_seen: as in `write_saved_model`.
+        inputs: the `ContextInputs` of a model that reads context.
     """
     items = tf.TensorSpec((None, None), tf.string, name="items")
     sessions = tf.TensorSpec((None, None), tf.int32, name="sessions")
@@ -78,7 +79,38 @@ def user_signatures(model, tables: VocabularyTables, k: int, exclude_seen: bool)
 
     recommending = (with_sessions, with_sessions_filtered, with_user, with_user_filtered)
     signatures = (*recommending, advance_user, start_session, finish_session)
+    if inputs is not None:
+        signatures += _in_context(model, tables, k, exclude_seen, inputs, checked, (items, sessions, user_state))
     return {signature.python_function.__name__: signature for signature in signatures}
+
+
+def _in_context(model, tables, k: int, exclude_seen: bool, inputs, checked, specs) -> tuple:
+    """Returns the signatures of `user_signatures` that also take context."""
+    items, sessions, user_state = specs
+
+    @tf.function(input_signature=[items, sessions, *inputs.specs()], autograph=False)
+    def with_sessions_in_context(items, sessions, *texts):
+        """Recommends like `with_sessions`, in context: `context_...` holds a value for each event, aligned with
+        `items`, `request_...` one for each user, see `recommend_in_context`."""
+        ids, sessions, given = inputs.history_of_sessions(tables, items, sessions, texts)
+        return tables.answer(*model.answer_sessions(ids, sessions, k, exclude_seen, given=given))
+
+    @tf.function(input_signature=[items, user_state, *inputs.specs()], autograph=False)
+    def with_user_in_context(items, user_state, *texts):
+        """Recommends like `with_user`, in context, see `recommend_in_context`."""
+        user_state = checked(tf.shape(items)[0], user_state)
+        ids, given = inputs.history(tables, items, texts)
+        return tables.answer(*model.answer_user(ids, user_state, k, exclude_seen, given=given))
+
+    @tf.function(input_signature=[items, user_state, *inputs.specs()], autograph=False)
+    def advance_user_in_context(items, user_state, *texts):
+        """Returns the `user_state` after a finished session like `advance_user`, in context. The `request_...` inputs
+        change nothing."""
+        user_state = checked(tf.shape(items)[0], user_state)
+        ids, given = inputs.history(tables, items, texts)
+        return {"user_state": model.advance_user(ids, user_state, given)}
+
+    return with_sessions_in_context, with_user_in_context, advance_user_in_context
 
 
 def checked_width(state, rows, width: int, name: str, hint: str):

@@ -4,10 +4,13 @@ from tfrecsession.layers.attention.session_attention import SessionAttention
 from tfrecsession.layers.attention.session_transformer import SessionTransformer
 from tfrecsession.layers.event_input import EventInput
 from tfrecsession.layers.fold_in import FoldIn, first_of_its_session, fold_in
+from tfrecsession.layers.items.content_items import ContentItems
+from tfrecsession.layers.items.item_content import ContentEncoder, ItemContent
 from tfrecsession.layers.items.item_embedding import ItemEmbedding
 from tfrecsession.layers.items.item_tower import Combined, ItemTower
 from tfrecsession.layers.items.past_items import Past, mean_of
 from tfrecsession.layers.items.repeat_head import RepeatHead
+from tfrecsession.layers.items.trend_head import TrendHead
 from tfrecsession.layers.items.user_embedding import UserEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
 from tfrecsession.layers.place_attributes import PlaceAttributes
@@ -45,9 +48,12 @@ from tfrecsession.layers.session_window import (
 __all__ = [
     "STEP_DECAYS",
     "Combined",
+    "ContentEncoder",
+    "ContentItems",
     "DiscountedMean",
     "EventInput",
     "FoldIn",
+    "ItemContent",
     "ItemEmbedding",
     "ItemTower",
     "LinearBlocks",
@@ -71,6 +77,7 @@ __all__ = [
     "SessionRectifiedUserGRU",
     "SessionTransformer",
     "SessionUserGRU",
+    "TrendHead",
     "UserEmbedding",
     "first_of_its_session",
     "fold_in",

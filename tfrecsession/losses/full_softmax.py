@@ -83,7 +83,7 @@ def full_softmax(hidden, table, targets, biases=None, block_bytes=BLOCK_BYTES):
             _, d_hidden, d_table, d_biases = tf.while_loop(
                 lambda number, *_: number < blocks, add, start, parallel_iterations=1
             )
-            d_hidden = tf.reshape(d_hidden.stack(), [-1, hidden.shape[1]])[:events]
+            d_hidden = tf.reshape(d_hidden.stack(), [-1, tf.shape(hidden)[1]])[:events]
             # and the target's own share of -1
             pull = tf.cast(upstream, hidden.dtype)[:, None]
             return (

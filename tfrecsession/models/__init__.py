@@ -6,6 +6,7 @@ from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.two_tower import TwoTower
+from tfrecsession.models.ensemble.blend import Blend
 from tfrecsession.models.factorization.als import ALS
 from tfrecsession.models.factorization.matrix_factorization import MatrixFactorization
 from tfrecsession.models.linear.session_aggregation import SessionAggregation
@@ -81,6 +82,7 @@ __all__ = [
     "STAN",
     "VSKNN",
     "VSTAN",
+    "Blend",
     "GRU4Rec",
     "ItemKNN",
     "Popularity",

@@ -57,7 +57,7 @@ class CountingModel(Recommender):
         if sessions.weighing is not None and not self.weighs_events:
             raise InputError(
                 f"x: must be data.train without weighted(...), {type(self).__name__} counts every event once; "
-                "networks, factorizations, rules, item_knn and popularity honour weights"
+                "the other models honour weights"
             )
         return sessions
 

@@ -44,13 +44,30 @@ def context_of(context, request, items) -> Context | None:
     return items.context_log.learn(context, request)
 
 
+def speaking(context: Context | None, given: dict, is_step):
+    """Returns which events without an item count as steps: those of which the request gives any context.
+
+    Args:
+        context: of the model; None, or one that has not learned from such events: none counts.
+        given: as in `columns_of_histories`.
+        is_step: bool [rows, steps] or [rows], the events without an item.
+    """
+    if context is None or not context.itemless:
+        return tf.zeros_like(is_step)
+    speaks = tf.zeros_like(is_step)
+    for key, values in given.items():
+        if key.startswith("context/"):
+            speaks |= ~tf.math.is_nan(values) if values.dtype.is_floating else values != 0
+    return is_step & speaks
+
+
 def missing_column(context: Context, key: str, shape):
     """Returns a column of missing values, [*shape]."""
     column = context.keys[key]
     return tf.fill(shape, tf.constant(column.missing, tf.as_dtype(column.dtype)))
 
 
-def columns_of_histories(context: Context | None, given: dict, position, length) -> dict:
+def columns_of_histories(context: Context | None, given: dict, position, length, events=None) -> dict:
     """Returns the columns of the batch of histories, one session a row.
 
     Args:
@@ -60,19 +77,21 @@ def columns_of_histories(context: Context | None, given: dict, position, length)
             missing. Keys that are not given are missing.
         position: int32 [rows, steps], the number of events before each in its session.
         length: int32 [rows], events of the history.
+        events: int32 [rows], those of its last session; None: all.
 
     Returns:
         Key -> [rows, steps]; those of "request/..." are the same at all steps.
     """
     if context is None:
         return {}
+    events = length if events is None else events
     shape = tf.shape(position)
     time = given.get("context/time", tf.zeros(shape, tf.int64))  # (rows, steps)
     before = tf.where(position > 0, tf.pad(time[:, :-1], [[0, 0], [1, 0]])[:, : shape[1]], 0)  # (rows, steps)
     last = tf.gather(time, tf.maximum(length - 1, 0), batch_dims=1)  # (rows,)
     now = given.get("request/time", tf.zeros([shape[0]], tf.int64))  # (rows,)
     columns = _completed(context, "context", given, shape, time, before, position)
-    request = _completed(context, "request", given, shape[:1], now, tf.where(length > 0, last, 0), length)
+    request = _completed(context, "request", given, shape[:1], now, tf.where(length > 0, last, 0), events)
     return columns | {key: tf.repeat(values[:, None], shape[1], axis=1) for key, values in request.items()}
 
 

@@ -80,6 +80,8 @@ class KerasContract:
         return [*super().metrics, *(self._learning.metrics + self._learning.weighted if self.compiled else [])]
 
     def get_compile_config(self):
+        if not self.compiled:
+            return None
         config = super().get_compile_config() or {}
         serialize = keras.saving.serialize_keras_object
         loss = serialize(self.ranking_loss) if self.ranking_loss is not None else None
@@ -121,7 +123,8 @@ class KerasContract:
             InputError: x is of another kind or another vocabulary, or `class_weight`.
         """
         self._check_weights(x, sample_weight, class_weight)
-        x, validation_data = self._batches(x, args, kwargs), self._batches(validation_data, optional=True)
+        x = self._batches(x, args, kwargs, training=True)
+        validation_data = self._batches(validation_data, optional=True)
         kwargs.setdefault("shuffle", False)  # batches are shuffled already; Keras would warn
         callbacks = maximizing(callbacks, self)
         super().fit(
@@ -181,8 +184,9 @@ class KerasContract:
         if sample_weight is not None and not isinstance(x, dict):
             raise InputError(f"sample_weight: must be the third part of each element of x, {WEIGHTS}")
 
-    def _batches(self, x, args=(), kwargs=None, optional=False, targets=True):
+    def _batches(self, x, args=(), kwargs=None, optional=False, targets=True, training=False):
         """Returns what Keras' `fit` reads: the batches of a split, and anything that Keras reads itself unchanged."""
+        context = self.training_context if training else self.context
         if x is None and optional:
             return x
         self._check_kind(x, args, kwargs or {}, targets and not optional)
@@ -190,7 +194,7 @@ class KerasContract:
         if sessions is not None:
             self.check_vocabulary(sessions.items)
         if isinstance(x, Sessions):
-            return x.batches(one_target=self.reads.one_target, by_user=self.reads.by_user, context=self.context)
+            return x.batches(one_target=self.reads.one_target, by_user=self.reads.by_user, context=context)
         if sessions is not None and x.by_user != self.reads.by_user:
             raise InputError(
                 f"by_user={x.by_user!r}: must be {self.reads.by_user!r}; "
@@ -201,8 +205,8 @@ class KerasContract:
                 f"one_target=False: must be True, as in batches(one_target=True), one target after each prefix: this "
                 f"{type(self).__name__} reads a session from both ends, so it would see the next item"
             )
-        if sessions is not None and self.context is not None and x.context is not self.context:
-            return x.in_context(self.context)
+        if sessions is not None and context is not None and x.context is not context:
+            return x.in_context(context)
         return x
 
     def _check_kind(self, x, args, kwargs, targets: bool):
@@ -325,7 +329,7 @@ def maximizing(callbacks, model):
     """
     names = {metric.name for metric in model._learning.metrics + model._learning.weighted} if model.compiled else set()
     names |= {f"weighted_{name}" for name in names}
-    for callback in getattr(callbacks, "callbacks", callbacks) or []:
+    for callback in keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or []):
         is_auto = getattr(callback, "mode", None) == "auto" and getattr(callback, "monitor_op", None) is None
         if is_auto and str(getattr(callback, "monitor", "")).removeprefix("val_") in names:
             callback.mode = "max"

@@ -21,6 +21,7 @@ class Learning:
         streams_from_disk: whether batches may be read from files while training.
         grows: whether a trained model can continue on a newer log with new items.
         half_precision: whether the model can compute in bfloat16 or float16.
+        timed: the settings of `space` that are searched only on a log with times.
     """
 
     defaults: dict = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Learning:
     streams_from_disk: bool = False
     grows: bool = False
     half_precision: bool = False
+    timed: tuple[str, ...] = ()
 
     def but(self, defaults: dict | None = None, space: dict | None = None, harmless=(), **changes) -> Learning:
         """Returns a copy with further defaults, ranges and harmless arguments, and with other values of the rest."""

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfrecsession.batches.batch import of_histories
+from tfrecsession.batches.batch import NO_ITEM, of_histories
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists, texts
 from tfrecsession.layers.blocks import BLOCK_BYTES
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.layers.ragged import wanted_first
-from tfrecsession.recommender.in_context import columns_of_histories
+from tfrecsession.recommender.in_context import columns_of_histories, speaking
 from tfrecsession.recommender.top_items import TopItems, left_out, pairs
 
 ZERO = np.int32(0)
@@ -63,7 +63,8 @@ class Recommending(TopItems):
         items.
 
         Args:
-            ids: int32 [histories, events], oldest first.
+            ids: int32 [histories, events], oldest first; NO_ITEM is an event without an item, a step if its context is
+                given.
             k: how many.
             exclude_seen: leave out the items of the history.
             allowed: bool [size] or [histories, size], the items that may be recommended; None: all.
@@ -91,9 +92,8 @@ class Recommending(TopItems):
 
     def _encode_histories(self, ids, given=None):
         """Returns the encoded histories [histories, dim], their known ids, padded to the right, and their lengths."""
-        known = tf.cast(ids > 1, tf.int32)
         ids, given = self.known_events(ids, given)
-        length = tf.reduce_sum(known, axis=1)  # (histories,)
+        length = tf.math.count_nonzero(ids, axis=1, dtype=tf.int32)  # (histories,)
         return self.encode_last(self.batch_of_histories(ids, given), length), ids, length
 
     def known_events(self, ids, given=None, *others):
@@ -105,11 +105,12 @@ class Recommending(TopItems):
             others: int32 [histories, events] each.
 
         Returns:
-            int32 [histories, events + 1], 0 behind the last known item, `given` of the same shape, and the others,
-            whose padding is 0.
+            int32 [histories, events + 1], 0 behind the last known item or NO_ITEM with context, `given` of the same
+            shape, and the others, whose padding is 0.
         """
         along = [key for key in given or {} if key.startswith("context/")]
-        arrays = wanted_first(ids > 1, tf.where(ids > 1, ids, 0), *(given[key] for key in along), *others)
+        known = (ids > 1) | speaking(self.context, given or {}, ids == NO_ITEM)
+        arrays = wanted_first(known, tf.where(known, ids, 0), *(given[key] for key in along), *others)
         ids, *arrays = (tf.pad(array, [[0, 0], [0, 1]]) for array in arrays)
         given = {**(given or {}), **dict(zip(along, arrays, strict=False))}
         return (ids, given, *arrays[len(along) :])
@@ -118,7 +119,7 @@ class Recommending(TopItems):
         """Returns the batch of one session a row, with the columns that the model reads.
 
         Args:
-            ids: int32 [rows, steps], known items, 0 behind the last one.
+            ids: int32 [rows, steps], known items or NO_ITEM, 0 behind the last one.
             given: as in `answer`, its "context/NAME" aligned with `ids`.
         """
         batch = of_histories(ids, self.reads)
@@ -153,7 +154,8 @@ class Recommending(TopItems):
         Args:
             histories: lists of item ids as in the log, oldest first: texts, bytes or numbers, in lists, generators,
                 arrays, tensors, ragged tensors or columns. Unknown ids are skipped; a history without a known item
-                gets the most popular items.
+                gets the most popular items. For a model that has learned from events without an item, see
+                `prepare(itemless="keep")`, None is such an event, a step if its context is given.
             k: how many items, at most the catalogue's.
             exclude_seen: leave out the items of the history.
             candidates: item ids to choose from, the same for every history; None: the whole catalogue.
@@ -173,9 +175,20 @@ class Recommending(TopItems):
                 another length, or of values that cannot be read.
         """
         self.check_k(k)
-        encoded = [self.items.encode(history) for history in text_lists(histories, "histories")]
+        encoded = self.encode_histories(histories)
         given = self.given_context(context, request, [len(history) for history in encoded])
         return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates, exclude, only, given)
+
+    def encode_histories(self, histories) -> list[np.ndarray]:
+        """Returns the ids of each history, int32 [events]; NO_ITEM for None, if the model reads such events."""
+        if self.context is None or not self.context.itemless:
+            return [self.items.encode(history) for history in text_lists(histories, "histories")]
+        lists = text_lists(histories, "histories", missing=True)
+        return [self._encode_or_none(history) for history in lists]
+
+    def _encode_or_none(self, history: list) -> np.ndarray:
+        ids = self.items.encode(["" if item is None else item for item in history])
+        return np.where([item is None for item in history], np.int32(NO_ITEM), ids).astype(np.int32)
 
     def given_context(self, context: Mapping | None, request: Mapping | None, lengths: list[int]) -> dict:
         """Encodes the context that a request gives, see `Context.given`; a model without context refuses any."""

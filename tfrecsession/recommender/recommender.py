@@ -32,6 +32,7 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
 
     reads = Reads()  # columns of a batch besides the items
     context = None  # the `Context` of these columns, where the model has learned one
+    training_context = property(lambda self: self.context)  # that of the batches that it is fitted to
     learning: Learning | None = None  # how it is trained by gradient; None: it is counted
     training_state = ()  # variables that training changes besides Keras' weights
     weighs_events = False  # whether a counted model honours `Sessions.weighted`; those trained by gradient do
@@ -89,6 +90,10 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
         if self.output_items is None:
             raise InputError(f"{type(self).__name__} has no item vectors, so it cannot find similar items")
         return self.output_items.all_vectors()[0]
+
+    def live(self, sessions, earlier=()):
+        """Returns a context manager in which counts go on after training, see `Trending.live`."""
+        raise InputError(f"live=True: must be False: {type(self).__name__} has no counts that go on")
 
     # Shared by all models --------------------------------------------------------------------------------------------
 
@@ -234,6 +239,12 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
             about=about,
             content=content,
         )
+
+    def prepare_export(self) -> None:
+        """Brings up to date what the graphs of an export read; models that need it override it."""
+
+    def write_export_extras(self, folder: Path) -> None:
+        """Writes further files into `assets.extra` of an export; models that need them override it."""
 
     @classmethod
     def for_data(cls, data, **settings) -> Recommender:

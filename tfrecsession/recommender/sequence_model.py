@@ -9,9 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.batches.data import Sessions
 from tfrecsession.batches.epochs import input_errors_of
 from tfrecsession.errors import InputError
 from tfrecsession.layers.event_input import JOINS, EventInput
+from tfrecsession.layers.items.content_items import computes_vectors, drops_ids
 from tfrecsession.layers.items.repeat_head import LARGEST_ID, RepeatHead
 from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
@@ -19,15 +21,17 @@ from tfrecsession.recommender.arguments import check_choice, check_number, check
 from tfrecsession.recommender.in_context import context_of
 from tfrecsession.recommender.keras_contract import unpacked
 from tfrecsession.recommender.learning import Learning
+from tfrecsession.recommender.reads_content import ReadsContent
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
+from tfrecsession.recommender.trending import Trending
 
 SLOW_FROM = 100_000  # items, from which the full softmax deserves a warning
 POPULAR = ("popularity", "in_batch+popularity")  # the samplers by popularity
 MAXIMAL = ("bpr_max", "top1_max")
 
 
-class SequenceModel(Recommender):
+class SequenceModel(Trending, ReadsContent, Recommender):
     """Base of models whose `encode` is trained against `output_items`, an `ItemScores`.
 
     A subclass creates `output_items` and its layers in the constructor, calls `build` last, and defines `encode`.
@@ -49,12 +53,21 @@ class SequenceModel(Recommender):
             "both" or "latent_cross".
         context_dropout: share of the rows of training that hide all their context, and of the columns that hide their
             values, so that answers without context, or with a part of it, are good ones.
+        content: columns of the item table that are read, such as ["title", "price"] or ["title:characters"], see
+            `prepare`; or a `ContentColumns`. An item's vector is then that of its id plus that of its content; an item
+            without an event in training has the latter alone.
+        content_side: "both", or "input", the vectors that are read, or "output", those that are scored.
+        id_dropout: share of the items of a training step that are known by content alone.
         normalize, temperature: whether items score by the cosine of state and item vector over a temperature, see
             `ItemEmbedding`.
         repeats: whether a `RepeatHead` mixes the scores with the items of the session so far, for logs whose sessions
             return to their items (`data.statistics` has the share). Scores are then log probabilities, and the loss
             must be `CrossEntropy` without smoothing.
         repeat_window: the newest events of the session that can be repeated.
+        trend: half-lives in days, such as [0.25, 1, 7], of counts of each item's recent events; a `TrendHead` adds
+            their logarithms to the scores, with learned weights, for logs whose items go stale. Needs a log with times.
+        trend_every: days between two updates of the counts. A session is trained on the counts of the last update
+            before its start: set it to the time between two updates of the served model, or between its trainings.
     """
 
     learning = Learning(
@@ -73,10 +86,15 @@ class SequenceModel(Recommender):
             "request": (),
             "context_as": "concatenate",
             "context_dropout": 0.1,
+            "content": (),
+            "content_side": "both",
+            "id_dropout": 0.1,
             "normalize": False,
             "temperature": 0.07,
             "repeats": False,
             "repeat_window": 64,
+            "trend": (),
+            "trend_every": 1.0,
         },
         space={
             "normalize": Choice(False, True),
@@ -85,6 +103,7 @@ class SequenceModel(Recommender):
             "loss": Choice("cross_entropy", *MAXIMAL, "gbce", when={"sampler": POPULAR, "repeats": False}),
             "logq": Float(0.0, 1.0, when={"loss": "cross_entropy", "sampler": POPULAR}),
             "repeats": Choice(False, True, when={"loss": "cross_entropy"}),
+            "trend": Choice([], [0.25, 1, 7], [0.04, 0.25, 1, 7]),
             "label_smoothing": Float(0.0, 0.2, when={"loss": "cross_entropy", "repeats": False}),
             "top_negatives": Choice(None, 100, 500, when={"loss": "cross_entropy", "sampler": POPULAR}),
             "calibration": Float(0.0, 1.0, when={"loss": "gbce"}),
@@ -108,16 +127,22 @@ class SequenceModel(Recommender):
             "request",
             "context_as",
             "context_dropout",
+            "content",
+            "content_side",
+            "id_dropout",
             "normalize",
             "temperature",
             "repeats",
             "repeat_window",
+            "trend",
+            "trend_every",
         ),
-        harmless=("negatives", "score_dtype", "context_dropout"),
+        harmless=("negatives", "score_dtype", "context_dropout", "id_dropout"),
         shares_rows=True,
         streams_from_disk=True,
         grows=True,
         half_precision=True,
+        timed=("trend",),
     )
 
     joins = JOINS  # what `context_as` may be
@@ -136,10 +161,15 @@ class SequenceModel(Recommender):
         request=(),
         context_as: str = "concatenate",
         context_dropout: float = 0.1,
+        content=(),
+        content_side: str = "both",
+        id_dropout: float = 0.1,
         normalize: bool = False,
         temperature: float | str = 0.07,
         repeats: bool = False,
         repeat_window: int = 64,
+        trend=(),
+        trend_every: float = 1.0,
         **kwargs,
     ):
         check_choice("repeats", repeats, (False, True))
@@ -149,6 +179,7 @@ class SequenceModel(Recommender):
         super().__init__(items, **kwargs)
         if joined and self.reads.users:
             raise InputError(f"joined={joined}: must be False, {type(self).__name__} tells a user's sessions apart")
+        self.read_content(content, content_side, id_dropout)
         self.joined = joined
         if joined:
             self.reads = replace(self.reads, users="joined")
@@ -165,6 +196,7 @@ class SequenceModel(Recommender):
             if self.size > LARGEST_ID:
                 refuse("repeats", repeats, f"False for {self.size - 2:,} items, it holds ids below {LARGEST_ID:,}")
             self.repeat_head = RepeatHead(repeat_window, name="repeat_head")
+        self.set_trend(trend, trend_every)
         self.context_as = context_as
         self.context_dropout = context_dropout
         self.context = context_of(context, request, self.items)
@@ -190,6 +222,7 @@ class SequenceModel(Recommender):
             for side, layer in (("context", self.event_input), ("request", self.request_input)):
                 if layer is not None and not layer.built:
                     refuse(side, list(getattr(self.context, side)), f"empty: {type(self).__name__} does not read it")
+        self.check_content()
         super().build(input_shape)
 
     def _event_input(self, side: str):
@@ -217,12 +250,15 @@ class SequenceModel(Recommender):
     def with_request(self, hidden, batch, training: bool = False):
         """Joins what is known of the requests, and may be repeated, to the states: [rows, steps, dim] -> the encoding.
 
-        The encoding is as wide as the states; with `repeats` it is what `RepeatHead` returns.
+        The encoding is as wide as the states; with `repeats` it is what `RepeatHead` returns. With `trend`, the update
+        that a step sees follows, where the batch has it.
         """
         scored = self.in_request(hidden, batch, training)
-        if self.repeat_head is None:
-            return scored
-        return self.repeat_head(scored, hidden, batch["items"], batch["position"])
+        if self.trend_head is not None:
+            self.trend_head.width = scored.shape[-1]
+        if self.repeat_head is not None:
+            scored = self.repeat_head(scored, hidden, batch["items"], batch["position"])
+        return self.with_update(scored, batch)
 
     def in_request(self, hidden, batch, training: bool = False):
         """Joins what is known of the requests to the states that are scored, [rows, steps, dim] -> the same."""
@@ -236,8 +272,18 @@ class SequenceModel(Recommender):
 
     def scorer_of(self, score):
         """Returns a function that scores encodings, from one that scores states: [n, dim] -> [n, size]."""
-        head = self.repeat_head
-        return score if head is None else lambda encoded: head.mixed(score(head.split(encoded)[0]), encoded)
+        head, trend = self.repeat_head, self.trend_head
+        if trend is None:
+            return score if head is None else lambda encoded: head.mixed(score(head.split(encoded)[0]), encoded)
+        score = trend.over(score)
+
+        def scored(encoded):
+            joined, updates = self.split_update(encoded)
+            if head is None:
+                return score(joined, updates)
+            return head.mixed(score(head.split(joined)[0], updates), joined)
+
+        return scored
 
     def cells_of_an_event(self, batch):
         return 0 if self.repeat_head is None else 2 * self.repeat_window**2
@@ -269,7 +315,8 @@ class SequenceModel(Recommender):
         super().compile(optimizer, loss, metrics, **kwargs)
 
     def fit(self, x=None, *args, callbacks=None, **kwargs):
-        x = self._batches(x, args, kwargs)
+        self.count_trend(x if isinstance(x, Sessions) else getattr(x, "sessions", None))
+        x = self._batches(x, args, kwargs, training=True)
         with input_errors_of(x):
             return super().fit(x, *args, callbacks=[*as_list(callbacks), StopOnNaN()], **kwargs)
 
@@ -289,17 +336,20 @@ class SequenceModel(Recommender):
 
     def training_batches(self, sessions, settings: dict, seed: int, memory: int | None = None):
         """Returns the batches that `tfrecsession train` fits to; with `memory`, read from files."""
+        self.count_trend(sessions)
         if lanes := settings.get("lanes"):  # the state is carried: sessions in the order of the log
             order = {"by_user": self.reads.by_user, "seed": seed} if self.reads.by_user else {}
-            order["context"] = self.context
+            order["context"] = self.training_context
             return sessions.batches(rows=lanes, steps=settings["steps"], carry=True, memory=memory, **order)
-        shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory, "context": self.context}
+        shape = {"rows": settings["rows"], "steps": settings["steps"], "memory": memory}
+        shape["context"] = self.training_context
         return sessions.batches(**shape, seed=seed, one_target=self.reads.one_target, by_user=self.reads.by_user)
 
     def newest_batches(self, sessions, is_newest, settings: dict, seed: int):
         """Returns batches as `training_batches` does, of the sessions where `is_newest`, bool [sessions], is true."""
         return self.training_batches(sessions.only(is_newest), settings, seed)
 
+    @computes_vectors
     def training_loss(self, encoded, targets, weight=None):
         """Returns the weighted mean loss of the known targets, and the sum of their weights, by default their number.
 
@@ -312,11 +362,13 @@ class SequenceModel(Recommender):
         if weight is not None:
             weight = tf.reshape(tf.cast(weight, tf.float32), [-1])  # (rows * steps,)
             targets = tf.where(weight > 0, targets, 0)  # not a negative for other events either
-        hidden = tf.reshape(encoded, [-1, encoded.shape[-1]])  # (rows * steps, dim)
+        hidden, updates = self.split_update(tf.reshape(encoded, [-1, encoded.shape[-1]]))  # (rows * steps, dim)
+        items = self.compared_items(updates)
         if self.repeat_head is None:
-            each = self.output_items.losses(hidden, targets, self.ranking_loss, self.negatives, self.score_dtype)
+            hidden = hidden if updates is None else tf.cast(hidden, self.compute_dtype)
+            each = items.losses(hidden, targets, self.ranking_loss, self.negatives, self.score_dtype)
         else:
-            states, compared = self.repeat_head.split(hidden)[0], (self.output_items, self.negatives, self.score_dtype)
+            states, compared = self.repeat_head.split(hidden)[0], (items, self.negatives, self.score_dtype)
             states = tf.cast(states, self.compute_dtype)  # (rows * steps, dim)
             log_fresh = self.ranking_loss.log_probabilities(states, targets, *compared)
             each = self.repeat_head.losses(log_fresh, hidden, targets)
@@ -338,9 +390,11 @@ class SequenceModel(Recommender):
             f"{type(self).__name__} reads a session from both ends: a target is allowed after its last step only",
         )
 
+    @drops_ids
     def train_step(self, data):
         batch, targets, weight = unpacked(data)
         self._check_targets(batch, targets)
+        self.check_update(batch)
         variables = [variable.value for variable in self.trainable_variables]
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._clear_losses()
@@ -396,6 +450,8 @@ class SequenceModel(Recommender):
             **self.scoring,
             "repeats": self.repeats,
             "repeat_window": self.repeat_window,
+            "trend": list(self.trend),
+            "trend_every": self.trend_every,
         }
 
 

@@ -63,7 +63,8 @@ def defaults_of_class(cls: type) -> dict:
         if argument.default is not inspect.Parameter.empty and name not in NOT_SETTINGS
     }
     training = {**TRAINING, **cls.learning.defaults} if cls.learning else {}
-    return {**own, **training, **(WEIGHTS if weighs_events(cls) else {})}
+    weights = {name: value for name, value in WEIGHTS.items() if name not in own} if weighs_events(cls) else {}
+    return {**own, **training, **weights}
 
 
 def weighs_events(cls: type) -> bool:
@@ -72,8 +73,9 @@ def weighs_events(cls: type) -> bool:
 
 
 def weights_of(cls: type, settings: dict) -> dict:
-    """Returns the arguments of `Sessions.weighted` among the settings of a model class."""
-    return {name: settings.get(name) for name in WEIGHTS} if weighs_events(cls) else {}
+    """Returns the arguments of `Sessions.weighted` among the settings of a model class, without the model's own."""
+    own = inspect.signature(cls.__init__).parameters
+    return {name: settings.get(name) for name in WEIGHTS if name not in own} if weighs_events(cls) else {}
 
 
 def space_of_class(cls: type) -> dict:

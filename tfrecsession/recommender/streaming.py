@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfrecsession.batches.batch import of_continuations
+from tfrecsession.batches.batch import NO_ITEM, of_continuations
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import texts
-from tfrecsession.recommender.in_context import columns_of_event, joined_time, split_time, time_width
+from tfrecsession.recommender.in_context import columns_of_event, joined_time, speaking, split_time, time_width
 from tfrecsession.recommender.recommend import Recommendations
 
 
@@ -35,11 +35,11 @@ class Streaming:
     """Models whose `encode` is a recurrence: they advance by one event, and carry their state over lanes.
 
     Mixed in before `SequenceModel`. The class defines `encode_from` and `encode_state`, and calls `keep_states(layers)`
-    in its constructor. The state of `advance` is `[all states of the model | events so far]`, float32
-    `[rows, state_width + 1]`: zeros before the first event, then the same as after a replay of the whole session. Only
-    events with a known item count. The state does not contain the items. A model that reads gaps also keeps the time of
-    the last event, in three parts that float32 holds exactly. With `repeats`, keys and items of the newest
-    `repeat_window` events stand before the number of events.
+    in its constructor. The state of `advance` is `[all states of the model | events so far]`, float32 `[rows,
+    state_width + 1]`: zeros before the first event, then the same as after a replay of the whole session. Only events
+    with a known item count, and those without an item whose context is given. The state does not contain the items. A
+    model that reads gaps also keeps the time of the last event, in three parts that float32 holds exactly. With
+    `repeats`, keys and items of the newest `repeat_window` events stand before the number of events.
     """
 
     state_width = 0  # of all states of the model together; 0: it cannot continue from a state
@@ -122,7 +122,7 @@ class Streaming:
         """Advances tensors by one event.
 
         Args:
-            ids: int32 [rows].
+            ids: int32 [rows]; NO_ITEM is an event without an item, which counts if its context is given.
             state: float32 [rows, session_width].
             k, exclude_seen: as in `advance`.
             given: the context that is given, encoded: "context/NAME" and "request/NAME" -> [rows] each.
@@ -133,18 +133,20 @@ class Streaming:
         state = checked_state(state, tf.shape(ids)[0], self.session_width)
         widths = [self.state_width, self.events_at - self.state_width, 1, time_width(self.context)]
         before, kept, events, time = tf.split(state, widths, axis=1)
-        known = ids[:, None] > 1  # (rows, 1)
+        known = (ids > 1) | speaking(self.context, given or {}, ids == NO_ITEM)  # (rows,)
+        known = known[:, None]  # (rows, 1)
         seen = tf.cast(events[:, 0], tf.int32)  # (rows,)
         last = joined_time(time) if time.shape[1] else tf.zeros_like(seen, tf.int64)  # (rows,)
         columns, last = columns_of_event(self.context, given or {}, seen, last, known[:, 0])
         batch = of_continuations(tf.where(known, ids[:, None], 0), self.reads.users == "visits", columns)
         after = tf.where(known, self.encode_from(batch, before)[1], before)
         events += tf.cast(known, tf.float32)
-        clicked = tf.stack([tf.range(tf.shape(ids)[0]), ids], axis=1) if exclude_seen else None  # (rows, 2)
+        items = tf.maximum(ids, 0)  # (rows,)
+        clicked = tf.stack([tf.range(tf.shape(ids)[0]), items], axis=1) if exclude_seen else None  # (rows, 2)
         last_state = self.encode_state(after)  # (rows, dim)
         hidden = self.in_request(last_state[:, None], batch)[:, 0]  # (rows, dim)
         if self.repeat_head is not None:
-            hidden, kept = self.repeat_head.advance(hidden, last_state, ids, kept)
+            hidden, kept = self.repeat_head.advance(hidden, last_state, items, kept, known)
         best, scores = self.find(hidden, events[:, 0] > 0, k, clicked)
         time = [split_time(last)] if time.shape[1] else []
         return best, scores, tf.concat([after, kept, events, *time], axis=1)  # (rows, session_width)
@@ -178,7 +180,7 @@ class Streaming:
         it is, and the recommendations follow from it: the most popular items before any known item.
 
         Args:
-            items: an item id for each session, in any form that `recommend` takes.
+            items: an item id for each session, in any form that `recommend` takes, there also None.
             state: float32 [rows, session_width], from `initial_state` or the last `advance`.
             k: how many items, at most the catalogue's.
             exclude_seen: leave out the item just given. The state does not contain the items before it: to drop them
@@ -195,7 +197,8 @@ class Streaming:
         """
         self.check_k(k)
         width = self.initial_state().shape[1]
-        items, state = texts(items, "items"), np.asarray(state, np.float32)
+        with_none = self.context is not None and self.context.itemless
+        items, state = texts(items, "items", missing=with_none), np.asarray(state, np.float32)
         if state.shape != (len(items), width):
             raise InputError(
                 f"state: its shape is {list(state.shape)}, for {len(items)} items it must be {[len(items), width]}; "
@@ -203,7 +206,7 @@ class Streaming:
             )
         if not np.isfinite(state).all():
             raise InputError("state: it holds NaN or infinite values; start again from initial_state")
-        ids = np.asarray(self.items.encode(items), np.int32)
+        ids = self._encode_or_none(items)
         listed = {name: [[value] for value in values] for name, values in (context or {}).items()}
         given = self.given_context(listed, request, [1] * len(ids))
         given = {key: tf.constant(np.reshape(values, [len(ids)])) for key, values in given.items()}

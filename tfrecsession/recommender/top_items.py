@@ -19,6 +19,7 @@ class TopItems:
     """
 
     output_items: ItemScores | None = None  # scores the items, where a model has such a layer
+    trend_head = None  # the layer that adds what each item's recent events say, `TrendHead`
 
     @property
     def scores_by_products(self) -> bool:
@@ -33,11 +34,22 @@ class TopItems:
         Raises:
             InputError: the scores are not dot products.
         """
+        return self.fixed_vectors(ids)
+
+    def fixed_vectors(self, ids):
+        """Returns `score_vectors` without `item_shift`: what a served model keeps until its next export."""
         if self.output_items is None:
             raise InputError(
                 f"{type(self).__name__} does not score by a dot product, so it has no vectors for a history"
             )
         return self.output_items.vectors(ids)
+
+    def item_shift(self):
+        """Returns what `score_vectors` has besides `fixed_vectors`, added to the scores: float32 [size]; None: nothing.
+
+        A served model reads it from a file that may be replaced.
+        """
+        return None
 
     def queries(self, encoded):
         """Returns the vectors whose products with `score_vectors` are the scores: [n, dim] -> float32 [n, width]."""

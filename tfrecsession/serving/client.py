@@ -97,7 +97,7 @@ class Client:
         Args:
             model: the model's name at the server.
             histories: lists of item ids, oldest first: texts, bytes or numbers, in lists, generators, arrays, tensors,
-                ragged tensors or columns.
+                ragged tensors or columns; with context, None is an event without an item, see the guide.
             k: number of items, at most the k of the export; None: all of them.
             exclude: items that must not be returned, a list for each history.
             only: items that may be returned, a list for each history; an empty list allows the whole catalogue.
@@ -113,7 +113,8 @@ class Client:
                 refuses the request (unknown model, wrong shape), or k is above that of the export.
             TimeoutError: the server did not answer within the deadline.
         """
-        histories = text_lists(histories, "histories")
+        histories = text_lists(histories, "histories", missing=bool(context or request))
+        histories = [["" if item is None else item for item in history] for history in histories]
         filtered, in_context = exclude is not None or only is not None, bool(context or request)
         if signature == "serving_default":
             signature = CHOSEN[in_context, filtered]

@@ -13,7 +13,7 @@ from aiohttp import web
 from tfrecsession.serving.item_search import ItemSearch
 from tfrecsession.serving.refusal import Refusal
 
-SCRIPTS = ("items.js", "answers.js", "search.js")  # one module, in this order
+SCRIPTS = ("items.js", "context.js", "answers.js", "search.js")  # one module, in this order
 MOST_ITEMS = 1000  # ids in one request for titles
 LONGEST = 200  # characters of a search
 LIMIT = 20  # default number of items found; a request may ask for up to MOST_ITEMS
@@ -23,7 +23,8 @@ def add_page(app: web.Application, models) -> None:
     """Adds the page and its endpoints to the server's application, for the models of a ModelFolder.
 
     GET /                                  the page; only the images of items come from other hosts
-    GET /page/models                       {"models": [{"name", "version", "state", "error", "model", "k"}, ...]}
+    GET /page/models                       {"models": [{"name", "version", "state", "error", "model", "k"}, ...]},
+                                           of a model that reads context also "context", its inputs, and "itemless"
     GET /page/items?q=TEXT&limit=20        {"items": [{"item", "title", "image"}, ...]}, of the models in `model=NAME`
     POST /page/names {"items": ["a", ...]}  the same for these items; unknown ones are left out
     """
@@ -110,6 +111,7 @@ def described(models, name: str) -> dict:
         "error": version.error,
         "model": str(version.card.get("model", "SavedModel")),
         "k": version.card.get("k"),
+        **{name: version.card[name] for name in ("context", "itemless") if version.card.get(name)},
     }
 
 

@@ -21,6 +21,7 @@ class Log:
         int64 microseconds, `order` int64; context columns with the prefix CONTEXT.
     names: per coded column a table (`code` int64, `name` string). The code of a name is the `order` of its first row,
         which is unique without sorting.
+    itemless: None, or the events without an item, of the same columns; `events` has none of them then.
     pieces: None, or for sessions cut at idle gaps: session = code of the `owner` * pieces + running number from 1.
     owner: the coded column that names the sessions, "session" or "user".
     """
@@ -32,6 +33,7 @@ class Log:
     context: tuple[str, ...] = ()
     pieces: int | None = None
     owner: str = "session"
+    itemless: ir.Table | None = None
 
     @property
     def order(self) -> list[ir.Value]:

@@ -46,7 +46,7 @@ class Column(NamedTuple):
 
     @property
     def dtype(self) -> type:
-        """Of its values in a batch: codes, or standardized numbers, NaN where they are missing."""
+        """The type of its values in a batch: codes, or standardized numbers, NaN where they are missing."""
         return np.float32 if self.kind == "number" else np.int32
 
     @property
@@ -78,14 +78,19 @@ class Context:
         request: names of those that are read of the event to be predicted: only what is known when the recommendation
             is requested.
         time_zone: of hour, weekday and month, e.g. "Europe/Berlin"; None: UTC.
+        itemless: whether events without an item are read, as steps of the session: the log of training had some, see
+            `prepare(itemless="keep")`.
 
     Raises:
         InputError: `request` has the event type, which is never known, or there is no such time zone.
     """
 
-    def __init__(self, columns: Iterable[Column], context=(), request=(), time_zone: str | None = None):
+    def __init__(
+        self, columns: Iterable[Column], context=(), request=(), time_zone: str | None = None, itemless: bool = False
+    ):
         self.columns = {column.name: column for column in columns}
         self.context, self.request, self.time_zone = tuple(context), tuple(request), time_zone
+        self.itemless = bool(itemless) and bool(self.context)
         if "event" in self.request:
             raise InputError(
                 "request=['event']: must be columns that are known when a recommendation is requested; the type of the "
@@ -264,12 +269,14 @@ class Context:
     def get_config(self) -> dict:
         columns = [{**column._asdict(), "values": list(column.values)} for column in self.columns.values()]
         sides = {"context": list(self.context), "request": list(self.request)}
-        return {"columns": columns, **sides, "time_zone": self.time_zone}
+        itemless = {"itemless": True} if self.itemless else {}
+        return {"columns": columns, **sides, "time_zone": self.time_zone, **itemless}
 
     @classmethod
     def from_config(cls, config: dict) -> Context:
         columns = [Column(**{**column, "values": tuple(column["values"])}) for column in config["columns"]]
-        return cls(columns, config["context"], config["request"], config["time_zone"])
+        sides = config["context"], config["request"]
+        return cls(columns, *sides, config["time_zone"], config.get("itemless", False))
 
 
 class ContextLog:
@@ -304,7 +311,8 @@ class ContextLog:
                 if chosen.setdefault(column.name, column) != column:
                     raise InputError(f"{argument}: {column.name!r} must be of one kind on both sides")
                 sides[-1].append(column.name)
-        return Context(chosen.values(), *sides, time_zone or self.time_zone)
+        itemless = bool((np.asarray(self.sessions.values) == 0).any())
+        return Context(chosen.values(), *sides, time_zone or self.time_zone, itemless)
 
     def _column(self, argument: str, given: str) -> Column:
         available = [name for name in self.sessions.arrays.columns if name not in NOT_CONTEXT]

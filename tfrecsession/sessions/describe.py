@@ -63,6 +63,8 @@ def render(info: dict) -> Group:
     """Formats the result of `describe` or `prepare` for a terminal: `rich.print(render(info))`."""
     head = Text.assemble((info["source"], "bold"), f"  {info['items']:,} items, fingerprint {info['fingerprint']}")
     parts = [head, _splits(info), _steps(info)]
+    if info.get("item_columns"):
+        parts.append(_item_columns(info))
     if "lengths" in info:
         parts += [_length_table(info), _popularity_line(info["popularity"]), _statistics_line(info["statistics"])]
     return Group(*parts, *(Text(f"note: {note}") for note in info["notes"]))
@@ -96,6 +98,18 @@ def _steps(info: dict) -> Table:
             step["step"] + (f" ({nulls})" if nulls else ""), step.get("split", ""), counts[0], removed, *counts[1:]
         )
         before, split = step["events"], step.get("split")
+    return table
+
+
+def _item_columns(info: dict) -> Table:
+    table = _table("Content of the items", "column", "kind", "items with a value", "distinct", "examples")
+    table.columns[-1].justify = "left"
+    for name, column in info["item_columns"].items():
+        shape = "x".join(map(str, column.get("shape", ())))
+        distinct = f"{column['distinct']:,}" if "distinct" in column else ""
+        examples = " | ".join(column["examples"])
+        kind = f"{column['kind']} {shape}".strip()
+        table.add_row(name, kind, f"{column['coverage']:.1%}", distinct, Text(examples))
     return table
 
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import ibis
 import ibis.expr.types as ir
 
 from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.split import Split, session_table
-from tfrecsession.sessions.vocabulary import encode_events
+from tfrecsession.sessions.vocabulary import PADDING, encode_events
 
 
 def encode_split(split: Split, vocabulary: ir.Table, unknown: str, length: int, db: ScratchDatabase) -> Split:
-    """Returns the split with the column `id` in its events.
+    """Returns the split with the column `id` in its events; those without an item have the id PADDING.
+
+    Sessions of such a log have a column `itemless`, their number of events without an item, beside `events`.
 
     unknown: in validation and test, "drop" events of items that are not in training, and then sessions of fewer than
     `length` events; or "keep" all.
     """
+    return _with_itemless(_encoded(split, vocabulary, unknown, length, db), db)
+
+
+def _encoded(split: Split, vocabulary: ir.Table, unknown: str, length: int, db: ScratchDatabase) -> Split:
     names, step_counts = split.log.names["item"], split.step_counts
     if split.name == "train":
-        _record(split, db.count(vocabulary), db)
+        _record(split, db.count(vocabulary.filter(vocabulary["count"] > 0)), db)
         return replace(split, events=encode_events(split.log.events, names, vocabulary, "drop"))
 
     step_counts.begin(f"items unknown in training: {split.name}")
@@ -39,6 +46,19 @@ def encode_split(split: Split, vocabulary: ir.Table, unknown: str, length: int, 
     known = db.store(known.semi_join(sessions, "session"))
     step_counts.record(f"sessions shorter than {length}", advice="lower min_session_length=", **_counts(known, db))
     return replace(split, events=known, sessions=sessions)
+
+
+def _with_itemless(split: Split, db: ScratchDatabase) -> Split:
+    """Adds the events without an item of the sessions of a split."""
+    if split.log.itemless is None:
+        return split
+    itemless = split.log.itemless.semi_join(split.sessions, "session")
+    itemless = db.store(itemless.mutate(id=ibis.literal(PADDING, "int32")))
+    counts = itemless.group_by("session").agg(itemless=itemless.count())
+    sessions = split.sessions.left_join(counts, "session").drop("session_right")
+    sessions = db.store(sessions.mutate(itemless=sessions.itemless.fill_null(0)))
+    names = list(itemless.columns)
+    return replace(split, events=split.events.select(names).union(itemless), sessions=sessions)
 
 
 def _record(split: Split, items: int, db: ScratchDatabase) -> None:

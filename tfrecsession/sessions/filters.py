@@ -13,11 +13,14 @@ from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.step_counts import StepCounts
 
 
-def drop_duplicates(log: Log, db: ScratchDatabase, step_counts: StepCounts) -> Log:
-    """Keeps the first of rows that agree in session, user, item, time and event."""
+def drop_duplicates(log: Log, db: ScratchDatabase, step_counts: StepCounts, itemless: bool = False) -> Log:
+    """Keeps the first of rows that agree in session, user, item, time and event; without an item, in context too."""
     step_counts.begin("duplicate rows")
     events = log.events
     alike = [name for name in events.columns if name != "order" and not name.startswith(CONTEXT)]
+    if itemless:
+        further = {name: ibis.ifelse(events.item.isnull(), events[name], None) for name in events.columns}
+        alike += [value.name(name) for name, value in further.items() if name.startswith(CONTEXT)]
     firsts = events.group_by(alike).agg(order=events.order.min(), rows=events.count())
     again = firsts.filter(firsts.rows > 1)
     repeated = db.numbers(again, rows=again.rows.sum() - again.count())["rows"] or 0
@@ -36,7 +39,8 @@ def drop_repeats(log: Log, db: ScratchDatabase, step_counts: StepCounts) -> Log:
     events = log.events
     before = events.item.lag().over(group_by="session", order_by=log.order)
     events = events.mutate(before=before)
-    fresh = db.store(events.filter((events.before != events.item) | events.before.isnull()).drop("before"))
+    is_fresh = (events.before != events.item) | events.before.isnull() | events.item.isnull()
+    fresh = db.store(events.filter(is_fresh).drop("before"))
     db.drop(log.events)
     step_counts.record("consecutive repeats", **db.numbers(fresh, events=fresh.count()))
     return replace(log, events=fresh)
@@ -54,6 +58,18 @@ def keep_newest(log: Log, length: int, db: ScratchDatabase, step_counts: StepCou
     db.drop(log.events)
     step_counts.record(step, **db.numbers(kept, events=kept.count(), items=kept.item.nunique()))
     return replace(log, events=kept)
+
+
+def set_itemless_apart(log: Log, db: ScratchDatabase, step_counts: StepCounts) -> Log:
+    """Moves events without an item out of the way of filters and counts, to `itemless` of the log."""
+    step = "events without an item, kept as context"
+    step_counts.begin(step)
+    itemless = db.store(log.events.filter(log.events.item.isnull()))
+    events = db.store(log.events.filter(log.events.item.notnull()))
+    sessions = {} if step_counts.steps[-1]["sessions"] is None else {"sessions": events.session.nunique()}
+    step_counts.record(step, **db.numbers(events, events=events.count(), **sessions))
+    db.drop(log.events)
+    return replace(log, events=events, itemless=itemless)
 
 
 def long_and_frequent(

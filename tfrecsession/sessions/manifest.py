@@ -30,15 +30,18 @@ def manifest(
     """Returns the content of `dataset.json`; README and CONTRIBUTING promise its keys."""
     schema = {field.name: _kind(field.type) for field in writer.schema}
     content = {field.name: _kind(field.type) for field in writer.content}
+    kinds = {f"content: {name}": column["kind"] for name, column in writer.item_columns.items()}
     info = {
         "format": FORMAT,
         "tfrecsession": __version__,
-        "fingerprint": _fingerprint(options, {**schema, **content}, writer.digest.hexdigest()),
+        "fingerprint": _fingerprint(options, {**schema, **content, **kinds}, writer.digest.hexdigest()),
         "source": source,
         "timed": timed,
         "options": {field.name: _plain(getattr(options, field.name)) for field in fields(options)},
         "schema": schema,
         "content": content,
+        **({"item_columns": writer.item_columns} if writer.item_columns else {}),
+        **({"tensors": writer.tensors} if writer.tensors else {}),
         "items": items,
         "splits": {name: _described(split, timed) for name, split in splits.items()},
         "steps": steps,
@@ -58,6 +61,7 @@ def _fingerprint(options: Options, schema: dict[str, str], content: str) -> str:
 def _described(split: dict, timed: bool) -> dict:
     times = {name: iso(split[name]) if timed and split[name] is not None else None for name in ("first", "last")}
     names = ("sessions", "events", "items", "scored_events", "unknown_events", "parts")
+    names += ("itemless_events",) if "itemless_events" in split else ()
     return {name: split[name] for name in names} | times
 
 

@@ -79,6 +79,16 @@ def dropped_events(steps: Iterable[dict], options: Options) -> list[str]:
     return notes
 
 
+def silent_steps(log: Log, counts: dict[str, dict]) -> list[str]:
+    """Returns a note if events without an item are kept, but no column says what they are."""
+    if not counts["train"].get("itemless_events") or log.context or "event" in log.names:
+        return []
+    return [
+        "events without an item were kept, and no column says what they are: name their type with event=COLUMN, or "
+        "columns with context=, such as the words of a search"
+    ]
+
+
 def tiny_splits(counts: dict[str, dict], options: Options) -> list[str]:
     """Returns a note on validation and test splits of few sessions."""
     few = {name: counts[name]["sessions"] for name in ("test", "validation") if 0 < counts[name]["sessions"] < FEW}

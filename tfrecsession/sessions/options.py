@@ -10,6 +10,7 @@ from tfrecsession.events.null_values import null_values
 from tfrecsession.events.quoting import check_quote
 from tfrecsession.events.raw_log import FileOptions
 from tfrecsession.events.schema import Columns
+from tfrecsession.sessions.content_kinds import checked_content
 from tfrecsession.sessions.derived_context import zone_table
 from tfrecsession.sessions.spans import Span, parse_duration, parse_span
 
@@ -53,6 +54,13 @@ class Options:
     time_format: str | None = None
     max_session_length: int | None = None
     time_zone: str | None = None
+    items: object = None
+    items_key: str | None = None
+    items_columns: tuple[str, ...] | None = None  # of an item table without a header
+    items_encoding: str | None = None
+    content: object = None  # after `checked`: "NAME" or "NAME:KIND" each
+    unseen_items: str | None = None
+    itemless: str | None = None
 
     def checked(self) -> Options:
         """Returns the options with all defaults that do not depend on the log; raises InputError for invalid values."""
@@ -65,6 +73,16 @@ class Options:
             raise InputError(f"split_by={self.split_by!r}: choose start or end")
         if self.unknown_items not in (None, "drop", "keep"):
             raise InputError(f"unknown_items={self.unknown_items!r}: choose drop or keep")
+        content = checked_content(self.content)
+        if self.unseen_items not in (None, "leave", "add"):
+            raise InputError(f"unseen_items={self.unseen_items!r}: choose leave or add")
+        for name in ("items_key", "items_columns", "items_encoding", "content"):
+            if self.items is None and getattr(self, name) is not None:
+                raise InputError(f"{name}={getattr(self, name)!r}: needs an item table, given as items=TABLE")
+        if self.unseen_items == "add" and self.engine == "spark":
+            raise InputError("unseen_items='add': must be 'leave' with engine='spark'")
+        if self.itemless not in (None, "drop", "keep"):
+            raise InputError(f"itemless={self.itemless!r}: choose drop or keep")
         check_quote(self.quote)
         zone_table(self.time_zone)
         if given and self.test_span is not None:
@@ -78,6 +96,7 @@ class Options:
             max_session_length=_at_least_one(self.max_session_length, "max_session_length", None),
             columns=None if self.columns is None else () if isinstance(self.columns, str) else tuple(self.columns),
             unknown_items=self.unknown_items or ("keep" if given else "drop"),
+            content=None if content is None else tuple(f"{n}:{k}" if k else n for n, k in content.items()),
         )
         if (longest := options.max_session_length) is not None and longest < options.min_session_length:
             raise InputError(
@@ -138,7 +157,9 @@ class Options:
             "unknown_items keep_duplicates"
         )
         longest = {} if self.max_session_length is None else {"max_session_length": self.max_session_length}
-        return {name: getattr(self, name) for name in names.split()} | longest
+        added = {"unseen_items": "add"} if self.unseen_items == "add" else {}
+        itemless = {"itemless": "keep"} if self.itemless == "keep" else {}
+        return {name: getattr(self, name) for name in names.split()} | longest | added | itemless
 
 
 def _at_least_one(count: int | None, argument: str, default: int | None) -> int | None:

@@ -15,11 +15,21 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.raw_log import reading
 from tfrecsession.events.readers import read_events
 from tfrecsession.events.schema import EventTable
+from tfrecsession.events.sources import is_synthetic
 from tfrecsession.events.spark.spark_context import SparkSettings, check_spark
 from tfrecsession.sessions import notes
 from tfrecsession.sessions.coded_log import Log, code
+from tfrecsession.sessions.content_kinds import checked_content
 from tfrecsession.sessions.encode import encode_split
-from tfrecsession.sessions.filters import drop_duplicates, drop_repeats, keep_newest, long_and_frequent
+from tfrecsession.sessions.filters import (
+    drop_duplicates,
+    drop_repeats,
+    keep_newest,
+    long_and_frequent,
+    set_itemless_apart,
+)
+from tfrecsession.sessions.item_columns import ItemContents, content_notes
+from tfrecsession.sessions.item_table import read_item_table
 from tfrecsession.sessions.manifest import manifest
 from tfrecsession.sessions.options import Options
 from tfrecsession.sessions.scratch_db import ScratchDatabase
@@ -27,7 +37,7 @@ from tfrecsession.sessions.sessionize import gap_for, session_names, sessionize
 from tfrecsession.sessions.split import Split, has_dates_alone, session_table, split_sessions
 from tfrecsession.sessions.step_counts import PrepareProgress, StepCounts
 from tfrecsession.sessions.store import MARK, SPLITS
-from tfrecsession.sessions.vocabulary import make_vocabulary
+from tfrecsession.sessions.vocabulary import make_vocabulary, with_unseen
 from tfrecsession.sessions.write import DatasetWriter
 from tfrecsession.staging import staged
 
@@ -61,10 +71,17 @@ def prepare(
     split_by: str = "start",
     test_input: Any = None,
     unknown_items: str | None = None,
+    itemless: str | None = None,
     keep_duplicates: bool = False,
     drop_bad_rows: bool = False,
     null_values: str | Sequence | None = None,
     quote: str | None = None,
+    items: Any = None,
+    items_key: str | None = None,
+    items_columns: Sequence[str] | None = None,
+    items_encoding: str | None = None,
+    content: Sequence[str] | Mapping[str, str] | None = None,
+    unseen_items: str | None = None,
     engine: str = "duckdb",
     memory: str = "4GB",
     spark_master: str | None = None,
@@ -95,7 +112,19 @@ def prepare(
         test_input: a log of test sessions from an existing split; cut into sessions like `source`, else unchanged.
         unknown_items: "drop" items that training does not have from validation and test, and then sessions that became
             too short, or "keep" them as id 1. Default: drop; keep with test_input.
+        itemless: events without an item, such as searches and filters: "keep" them as steps that only models with
+            context read, and that are no targets, or "drop" them, counted in the steps. They count for no filter.
+            Default: they are bad rows, see drop_bad_rows.
         keep_duplicates: keep rows that agree in session, user, item, time and event.
+        items: a table of what the items are made of: a path (.csv .tsv .dat .txt .jsonl .parquet, texts also as .gz and
+            .zst), a pandas or Arrow table, or a dict of columns. An item has one row, or a row per value of a list.
+        items_key: its column of item ids; default: the name of the log's, or a usual one.
+        items_columns: the columns of a text file without a header, in order.
+        items_encoding: of text files; default: UTF-8.
+        content: its columns to keep, each NAME or NAME:KIND, or a dict; the kinds are category, list, words, number,
+            vector, characters and image. Default: all columns, with the kinds found by their values.
+        unseen_items: items of the table without an event in training: "add" them to the catalogue with a count of 0,
+            so that a model that reads content can recommend them, or "leave" them out. Default: leave.
         engine: "duckdb", on this machine, or "spark" (extra `spark`, Java 17), with the same result for logs that
             outgrow one machine. Spark's executors read Parquet, CSV, TSV, PySpark data frames, and Parquet at hdfs://,
             s3a://, ... addresses; DuckDB first converts all other sources to Parquet. The driver and the executors
@@ -138,13 +167,22 @@ def prepare(
         split_by=split_by,
         test_input=test_input,
         unknown_items=unknown_items,
+        itemless=itemless,
         keep_duplicates=keep_duplicates,
         drop_bad_rows=drop_bad_rows,
         null_values=null_values,
         quote=quote,
+        items=items,
+        items_key=items_key,
+        items_columns=None if items_columns is None else tuple(items_columns),
+        items_encoding=items_encoding,
+        content=content,
+        unseen_items=unseen_items,
         engine=engine,
         memory=memory,
     ).checked()
+    if unseen_items is not None and items is None and not is_synthetic(source):
+        raise InputError(f"unseen_items={unseen_items!r}: needs an item table, given as items=TABLE")
     settings = SparkSettings(spark_master, spark_conf, spark)
     if engine != "spark" and settings.first_given:
         raise InputError(f"{settings.first_given} is for engine='spark', and the engine is {engine}")
@@ -157,6 +195,13 @@ def prepare(
         shutil.rmtree(folder / "work")
         (folder / MARK).write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return info
+
+
+def _contents_of_log(table: EventTable) -> ItemContents:
+    """Returns the content that came with a log, such as that of the synthetic shop."""
+    if table.content is None:
+        raise InputError("unseen_items: needs an item table, given as items=TABLE")
+    return ItemContents.of(read_item_table(table.content, "item"), {})
 
 
 def _names(context: Any) -> tuple:
@@ -194,6 +239,7 @@ class _Preparation:
         self.notes: list[str] = []
 
     def run(self) -> dict:
+        contents = self._contents()
         table, log, step_counts = self._sessions(self.source)
         given = None if self.options.test_input is None else self._given_test(log)
         splits = self._split(log, step_counts)
@@ -205,16 +251,23 @@ class _Preparation:
         vocabulary = self.db.store(
             make_vocabulary(train.events.semi_join(train.sessions, "session"), log.names["item"])
         )
+        if contents is None and self.options.unseen_items is not None:
+            contents = _contents_of_log(table)
+        if self.options.unseen_items == "add":
+            vocabulary = self.db.store(with_unseen(vocabulary, contents.items))
         splits = {
             name: encode_split(split, vocabulary, self.options.unknown_items, self.options.min_session_length, self.db)
             for name, split in splits.items()
         }
         step_counts.begin("writing items")
         writer = self.writer(self.folder, log, self.db)
-        items = writer.write_items(vocabulary, table.content)
+        items = writer.write_items(vocabulary, table.content, contents)
+        if contents is not None:
+            self.notes += content_notes(contents, contents.rows(vocabulary.item.to_pyarrow().to_pylist()))
         counts = {name: writer.write_split(split) for name, split in splits.items()}
         for name, split in splits.items():
             counts[name]["items"] = split.step_counts.steps[-1]["items"]
+        self.notes += notes.silent_steps(log, counts)
         steps = [*step_counts.steps, *(step for split in splits.values() for step in split.step_counts.steps)]
         self.notes += notes.dropped_events(steps, self.options) + notes.tiny_splits(counts, self.options)
         return manifest(
@@ -227,6 +280,23 @@ class _Preparation:
             steps=steps,
             notes=list(dict.fromkeys(self.notes)),
         )
+
+    def _contents(self) -> ItemContents | None:
+        """Reads the item table, before the log: a mistake in it is found in seconds."""
+        options = self.options
+        if options.items is None:
+            return None
+        kinds = checked_content(options.content)
+        table = read_item_table(
+            options.items,
+            options.items_key,
+            kinds,
+            names=options.items_columns,
+            encoding=options.items_encoding,
+            log_item=options.item,
+            drop_bad_rows=options.drop_bad_rows,
+        )
+        return ItemContents.of(table, kinds or {})
 
     def _sessions(self, source: Any, split: str | None = None) -> tuple[EventTable, Log, StepCounts]:
         """Reads a log and assigns each of its events to a session."""
@@ -246,6 +316,7 @@ class _Preparation:
                 drop_bad_rows=options.drop_bad_rows,
                 null_values=options.null_values,
                 quote=options.quote,
+                itemless=options.itemless,
             )
             self.options = replace(options.for_log(table.source, table.timed), gap=gap_for(table, options.gap))
             with reading(table.source):
@@ -262,12 +333,14 @@ class _Preparation:
         if table.missing:
             step_counts.record_nulls(table.missing)
         if log.timed and not options.keep_duplicates:
-            log = drop_duplicates(log, db, step_counts)
+            log = drop_duplicates(log, db, step_counts, options.itemless == "keep")
         log = sessionize(log, self.options.gap, db, step_counts, self.notes)
         if options.drop_repeats:
             log = drop_repeats(log, db, step_counts)
         if options.max_session_length is not None:
             log = keep_newest(log, options.max_session_length, db, step_counts)
+        if options.itemless == "keep" and "item" in table.missing:
+            log = set_itemless_apart(log, db, step_counts)
         return table, log, step_counts
 
     def _given_test(self, main: Log) -> Split:

@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrecsession.errors import InputError
-from tfrecsession.sessions.vocabulary import Items
+from tfrecsession.sessions.item_columns import read_tensors
+from tfrecsession.sessions.vocabulary import PADDING, Items
 
 MARK = "dataset.json"  # a folder that holds one is a prepared data set
 FORMAT = 1  # format of the folder that this version writes and reads
 SPLITS = ("train", "validation", "test")
+OF_SESSIONS = ("session", "user", "start")  # columns with a value per session
 
 
 class SessionArrays:
@@ -84,7 +86,8 @@ class StoredSessions(SessionArrays):
 
     def __init__(self, items: Items, folder: Path, counts: dict):
         self.items = items
-        self._folder, self._sessions, self._events = folder, counts["sessions"], counts["events"]
+        self._folder, self._sessions = folder, counts["sessions"]
+        self._events = counts["events"] + counts.get("itemless_events", 0)
         self._parts = [folder / f"part-{number:05}.parquet" for number in range(counts["parts"])]
         self._columns = {}
         found = 0
@@ -183,6 +186,66 @@ class StoredSessions(SessionArrays):
             raise InputError(f"{self._folder}: {found:,} {what} instead of {expected:,}: prepare the data set again")
 
 
+class ItemEvents(SessionArrays):
+    """The sessions of `whole` without the events that have no item, those with the id 0.
+
+    All that counts items reads these; models with context also read `whole`.
+    """
+
+    def __init__(self, whole: SessionArrays):
+        self.whole, self.items = whole, whole.items
+        self._columns = {}
+        if hasattr(whole, "read_shard"):
+            self.read_shard, self.read_column = self._read_shard, self._read_column
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    @cached_property
+    def is_item(self) -> np.ndarray:
+        """bool [events of `whole`]: whether the event has an item."""
+        return self.whole.values > PADDING
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        return self.whole.values[self.is_item]
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        return _kept_before(self.is_item)[self.whole.offsets]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.whole.columns
+
+    def column(self, name: str) -> np.ndarray:
+        if name not in self._columns:
+            values = self.whole.column(name)
+            self._columns[name] = values if name in OF_SESSIONS else np.asarray(values)[self.is_item]
+        return self._columns[name]
+
+    @property
+    def shards(self) -> list[tuple[Path, int]]:
+        return self.whole.shards
+
+    def _read_shard(self, part: Path, group: int) -> tuple[np.ndarray, np.ndarray]:
+        values, offsets = self.whole.read_shard(part, group)
+        is_item = values > PADDING
+        return values[is_item], _kept_before(is_item)[offsets]
+
+    def _read_column(self, part: Path, group: int, name: str) -> np.ndarray:
+        values = self.whole.read_column(part, group, name)
+        return values if name in OF_SESSIONS else values[self.whole.read_shard(part, group)[0] > PADDING]
+
+    def check_events(self, found: int) -> None:
+        """Does nothing: `whole` knows the count of its events with those that have no item."""
+
+
+def _kept_before(kept: np.ndarray) -> np.ndarray:
+    """int64 [events + 1]: the number of kept events before each."""
+    return np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class PreparedSessions:
     """A prepared data set: its catalogue, its three splits, and `info`, the content of its `dataset.json`."""
@@ -216,8 +279,11 @@ def read_prepared(path: str | os.PathLike) -> PreparedSessions:
     if len(table) != info["items"]:
         raise InputError(f"{path}: {len(table):,} items instead of {info['items']:,}: prepare the data set again")
     content = table.drop_columns(["item", "count"]) if info.get("content") else None
-    items = Items(_flat(table["item"].combine_chunks()), table["count"].to_numpy(), content)
+    tensors = read_tensors(path, info.get("tensors", {}))
+    items = Items(_flat(table["item"].combine_chunks()), table["count"].to_numpy(), content, tensors)
     splits = {name: StoredSessions(items, path / name, info["splits"][name]) for name in SPLITS}
+    if any(info["splits"][name].get("itemless_events") for name in SPLITS):
+        splits = {name: ItemEvents(split) for name, split in splits.items()}
     return PreparedSessions(items=items, **splits, info=info, path=path)
 
 

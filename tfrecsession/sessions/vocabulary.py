@@ -21,12 +21,13 @@ PADDING, UNKNOWN, FIRST = 0, 1, 2  # ids
 
 
 class Items:
-    """The catalogue: the items of the training sessions, with the ids 2.. in this order.
+    """The catalogue: the items of the training sessions, with the ids 2.. in this order; added ones have a count of 0.
 
     Args:
         ids: N ids, as `encode` takes them.
         counts: int64 [N], events in training, falling.
         content: the content columns of a prepared data set, a row per item (pyarrow), or None.
+        tensors: the vectors and images of a prepared data set by column, see `sessions.item_columns.Tensor`, or None.
 
     Examples:
         >>> items = Items(["shoe", "hat"], [9, 4])
@@ -38,8 +39,9 @@ class Items:
 
     context_log = None  # the log that the context of a model is learned from, see `sessions.context`
 
-    def __init__(self, ids: Iterable, counts: Iterable[int], content: pa.Table | None = None):
+    def __init__(self, ids: Iterable, counts: Iterable[int], content: pa.Table | None = None, tensors=None):
         self.content = content
+        self.tensors = dict(tensors or {})
         self.ids = np.array(texts(ids, "ids"), dtype=object)
         self.counts = np.asarray(counts, np.int64)
         if self.ids.shape != self.counts.shape:
@@ -98,6 +100,12 @@ class Items:
         rows = np.arange(len(other))
         return self.content.take(pa.array(rows, mask=rows >= len(self)))
 
+    def tensors_of(self, other: Items) -> dict:
+        """Returns the tensors for a catalogue that begins with this one; its further items have none."""
+        rows = np.arange(len(other))
+        rows = np.where(rows < len(self), rows, -1)
+        return {name: tensor if len(other) == len(self) else tensor.take(rows) for name, tensor in self.tensors.items()}
+
     def write(self, path: str | os.PathLike) -> None:
         """Writes the catalogue to a Parquet file, as in a saved model."""
         pq.write_table(pa.table({"item": pa.array(self.ids, pa.string()), "count": self.counts}), path)
@@ -142,6 +150,17 @@ def make_vocabulary(train: ir.Table, names: ir.Table) -> ir.Table:
     items = counts.inner_join(names, "code")
     rank = row_number().over(order_by=[items["count"].desc(), items.name])
     return items.select(item=items.name, count=items["count"], id=(rank + FIRST).cast("int32"))
+
+
+def with_unseen(vocabulary: ir.Table, items: Iterable[str]) -> ir.Table:
+    """Adds the `items` that the vocabulary lacks behind its own, with a count of 0, in the order of their names."""
+    import ibis
+
+    known = set(vocabulary.item.to_pyarrow().to_pylist())
+    added = sorted(set(items) - known)
+    ids = pa.array(np.arange(len(added)) + len(known) + FIRST, pa.int32())
+    counts = pa.array(np.zeros(len(added), np.int64))
+    return vocabulary.union(ibis.memtable(pa.table({"item": pa.array(added, pa.string()), "count": counts, "id": ids})))
 
 
 def encode_events(events: ir.Table, names: ir.Table, vocabulary: ir.Table, unknown: str) -> ir.Table:

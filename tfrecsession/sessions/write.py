@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tfrecsession.sessions.coded_log import CONTEXT, Log
 from tfrecsession.sessions.digest import Digest
+from tfrecsession.sessions.item_columns import ItemContents, column_report, read_tensors, write_tensors
 from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.split import Split
 from tfrecsession.sessions.vocabulary import UNKNOWN
@@ -25,23 +26,30 @@ ROWS = 1 << 16  # sessions in a Parquet row group
 class DatasetWriter:
     """Writer of `items.parquet` and the splits in `folder`.
 
-    schema: the columns of the splits. content: the types of the item columns beyond id, item and count. digest: over
-    all values written.
+    schema: the columns of the splits. content: the types of the item columns beyond id, item and count. tensors: the
+    item columns that lie beside the item table, `item_columns`: what all item columns hold, as in `dataset.json`, both
+    empty without an item table. digest: over all values written.
     """
 
     def __init__(self, folder: Path, log: Log, db: ScratchDatabase):
         self.folder, self.db = folder, db
         self.schema = _schema(log)
         self.content = pa.schema([])
+        self.tensors: dict[str, dict] = {}
+        self.item_columns: dict[str, dict] = {}
         self.digest = Digest()
 
-    def write_items(self, vocabulary: ir.Table, content: pa.Table | None) -> int:
+    def write_items(self, vocabulary: ir.Table, content: pa.Table | None, contents: ItemContents | None = None) -> int:
         """Writes a row per item, by id: `id` int32, `item`, `count` int64 (events in training), content columns.
+
+        content: columns of items that came with the log. contents: those of an item table, which replace them.
 
         Returns the number of items.
         """
         items = vocabulary.order_by("id").select("id", "item", "count").to_pyarrow()
-        if content is not None:
+        if contents is not None:
+            items = self._with_contents(items, contents)
+        elif content is not None:
             content = content.take(pc.index_in(items["item"], content["item"])).drop_columns("item")
             self.content = content.schema
             for name in content.column_names:
@@ -49,24 +57,42 @@ class DatasetWriter:
         self._write(items, "items", self.folder / "items.parquet")
         return len(items)
 
+    def _with_contents(self, items: pa.Table, contents: ItemContents) -> pa.Table:
+        rows = contents.rows(items["item"].to_pylist())
+        table = contents.table(rows)
+        self.content = table.schema
+        for name in table.column_names:
+            items = items.append_column(table.schema.field(name), table[name])
+        self.tensors = write_tensors(contents, rows, self.folder)
+        tensors = read_tensors(self.folder, self.tensors)
+        for name, tensor in tensors.items():
+            for first in range(0, len(rows), BLOCK):
+                self.digest.update(f"tensors/{name}", pa.array(tensor.values[first : first + BLOCK].reshape(-1)))
+        self.item_columns = column_report(contents, rows, tensors)
+        return items
+
     def write_split(self, split: Split) -> dict:
         """Writes a row per session, by start and name, as NAME/part-00000.parquet ...; no sessions: one empty part.
 
-        Columns: `session`, `user` (null: anonymous), `start`, and lists with a value per event: `items` (ids), `times`
+        Columns: `session`, `user` (null: anonymous), `start`, and lists with a value per event: `items` (ids, 0 for an
+        event without an item), `times`
         (microseconds; row numbers in a log without times), and if the log has them `event` and the context columns.
 
         Returns the counts `sessions`, `events`, `scored_events` (those with an event before them), `unknown_events`
-        and `parts`, and the times `first` and `last`.
+        and `parts`, and the times `first` and `last`; of a log with events that have no item `itemless_events`, which
+        the other counts leave out.
         """
         db = self.db
         split.step_counts.begin(f"writing {split.name}")
         sessions = db.numbered(_with_users(split.sessions, split.log), ["start", "label"], "number")
+        itemless = {"itemless_events": sessions.itemless.sum().fill_null(0)} if "itemless" in sessions.columns else {}
         found = db.numbers(
             sessions,
             sessions=sessions.count(),
             events=sessions.events.sum().fill_null(0),
             first=sessions.start.min(),
             last=sessions.end.max(),
+            **itemless,
         )
         (self.folder / split.name).mkdir()
         parts = _parts(sessions)
@@ -136,7 +162,7 @@ def events_of(sessions: ir.Table, events: ir.Table) -> ir.Table:
 
 def _parts(sessions: ir.Table) -> list[tuple[int, int]]:
     """Returns at least one range of session numbers, each of at most PART events if BLOCK sessions have no more."""
-    blocks = sessions.group_by(block=sessions.number - sessions.number % BLOCK).agg(events=sessions.events.sum())
+    blocks = sessions.group_by(block=sessions.number - sessions.number % BLOCK).agg(events=_steps(sessions).sum())
     starts, held = [0], 0
     for block in blocks.order_by("block").to_pyarrow().to_pylist():
         if held and held + block["events"] > PART:
@@ -163,7 +189,12 @@ def columns_on_disk(events: ir.Table, log: Log) -> tuple[ir.Table, dict[str, str
 
 def _sessions(sessions: ir.Table, low: int, high: int) -> pa.Table:
     part = sessions.filter(sessions.number >= low, sessions.number < high).order_by("number")
-    return part.select("user", "start", "events", session="label").to_pyarrow()
+    return part.select("user", "start", events=_steps(part), session="label").to_pyarrow()
+
+
+def _steps(sessions: ir.Table) -> ir.IntegerColumn:
+    """Returns the number of events of each session, with those that have no item."""
+    return sessions.events + sessions.itemless if "itemless" in sessions.columns else sessions.events
 
 
 def _nest(events: pa.Table, sessions: pa.Table, schema: pa.Schema) -> pa.Table:

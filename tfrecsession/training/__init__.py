@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from tfrecsession.lazy_names import lazy
 
 if TYPE_CHECKING:
+    from tfrecsession.training.adding_items import add_items
+    from tfrecsession.training.blending import blend
     from tfrecsession.training.checkpoint import Checkpoint
     from tfrecsession.training.cluster import strategy
     from tfrecsession.training.csv_log import CSVLog
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from tfrecsession.training.growing import grow
     from tfrecsession.training.progress import Progress
     from tfrecsession.training.recipe import build, log_defaults, settings_of, space_of
+    from tfrecsession.training.refitting import refit_run
     from tfrecsession.training.run import fit, train
     from tfrecsession.training.run_folder import open_run
     from tfrecsession.training.tensorboard import TensorBoard
@@ -23,12 +26,15 @@ _NAMES = {
     "LinearDecay": "decay",
     "Progress": "progress",
     "TensorBoard": "tensorboard",
+    "add_items": "adding_items",
+    "blend": "blending",
     "build": "recipe",
     "fit": "run",
     "fit_in_step": "workers",
     "grow": "growing",
     "log_defaults": "recipe",
     "open_run": "run_folder",
+    "refit_run": "refitting",
     "settings_of": "recipe",
     "space_of": "recipe",
     "strategy": "cluster",
@@ -40,12 +46,15 @@ __all__ = [
     "LinearDecay",
     "Progress",
     "TensorBoard",
+    "add_items",
+    "blend",
     "build",
     "fit",
     "fit_in_step",
     "grow",
     "log_defaults",
     "open_run",
+    "refit_run",
     "settings_of",
     "space_of",
     "strategy",

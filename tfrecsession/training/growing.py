@@ -49,7 +49,7 @@ def grow(model: SequenceModel, newer: Data, start: str = "neighbours", gone: str
             `gone` has an unknown value, or there is no content.
     """
     growth = Growth.of(model, newer, start, gone)
-    config = _unbuilt(model.get_config()) | {"items": growth.items}
+    config = unbuilt(model.get_config()) | {"items": growth.items}
     grown = type(model).from_config(config)
     if model.compiled:
         grown.compile_from_config(model.get_compile_config())
@@ -91,7 +91,7 @@ class Growth:
             left[:2], left[before[before >= 0]] = False, False
             row = np.flatnonzero(left)
             kept = Items([*items.ids, *old.ids[row - 2]], np.pad(items.counts, (0, len(row))))
-            kept.content = items.content_of(kept)
+            kept.content, kept.tensors = items.content_of(kept), items.tensors_of(kept)
             items, before = kept, np.concatenate([before, row])
         if model.context is not None:
             items = copy.copy(items)
@@ -125,6 +125,7 @@ class Growth:
             weight.assign(self._grown(value, self.similar.start(value)) if id(weight) in tables else value)
         self._carry_state(old, model, tables)
         model.fitted = old.fitted
+        model.settle(force=True)
 
     def _carry_state(self, old, model, tables) -> None:
         """Copies the state of a lazy optimizer, if both models have the same kind."""
@@ -179,8 +180,10 @@ def _listed(value):
 
 
 def _learned(model) -> list:
-    """Returns the learned weights: not the item counts, the samplers' tables, or the states that lanes carry."""
-    other = [model.item_counts, *model.carried, *(model.negatives.weights if model.negatives else ())]
+    """Returns the learned weights: not item counts, the catalogue's content, samplers' tables, or states of lanes."""
+    counted = [] if model.trend_head is None else [model.trend_head.counts, model.trend_head.now]
+    sampled = model.negatives.weights if model.negatives else ()
+    other = [model.item_counts, *counted, *model.content_state, *model.carried, *sampled]
     known = {id(variable) for variable in other}
     return [variable for variable in model.weights if id(variable) not in known]
 
@@ -191,8 +194,8 @@ def _tables(model) -> set[int]:
     return {id(variable) for layer in layers for variable in layer.item_variables()}
 
 
-def _unbuilt(config):
+def unbuilt(config):
     """Removes from a config the shapes that its parts were built for."""
     if isinstance(config, dict):
-        return {key: _unbuilt(value) for key, value in config.items() if key != "build_config"}
-    return [_unbuilt(part) for part in config] if isinstance(config, list) else config
+        return {key: unbuilt(value) for key, value in config.items() if key != "build_config"}
+    return [unbuilt(part) for part in config] if isinstance(config, list) else config

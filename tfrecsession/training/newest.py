@@ -11,6 +11,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.sessions.spans import MICROSECONDS, iso
 
 DAY = MICROSECONDS["d"]
+EPOCHS = 2  # default of `finetune_epochs`
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,6 @@ def check_finetuning(settings: dict, data: Data, data_memory=None) -> Newest | N
     if data_memory is not None:
         raise InputError(f"finetune_days={days}: needs all training data at once; leave data_memory out")
     return Newest.of(data.train, days)
-
-
-EPOCHS = 2  # default of `finetune_epochs`
 
 
 def _is_positive(number) -> bool:

@@ -75,6 +75,12 @@ def space_of(model: str) -> dict:
     return space_of_class(by_name(model))
 
 
+def timed_settings(model: str) -> tuple[str, ...]:
+    """Returns the settings of `space_of` that need a log with times."""
+    learning = by_name(model).learning
+    return learning.timed if learning else ()
+
+
 def build(model: str, items, settings: dict, k=(20,)):
     """Builds and compiles a model.
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from tfrecsession.batches.data import Data, Sessions
 from tfrecsession.errors import InputError
-from tfrecsession.sessions.store import SessionArrays
-from tfrecsession.sessions.vocabulary import FIRST
+from tfrecsession.sessions.store import ItemEvents, SessionArrays
+from tfrecsession.sessions.vocabulary import PADDING, UNKNOWN
 
 
 def check_refit(data: Data, data_memory=None) -> None:
@@ -43,9 +43,10 @@ def with_validation(data: Data) -> tuple[Data, dict]:
 
 def _known(sessions: Sessions, shortest: int) -> tuple[Sessions, int]:
     """Returns the sessions without their events on unknown items, and the number of these events."""
-    known = np.asarray(sessions.values) >= FIRST
+    every, sessions = sessions, sessions.whole or sessions
+    known = np.asarray(sessions.values) != UNKNOWN
     if known.all():
-        return sessions, 0
+        return every, 0
     of_session = np.repeat(np.arange(len(sessions)), np.diff(sessions.offsets))
     lengths = np.bincount(of_session[known], minlength=len(sessions))
     columns = {}
@@ -54,15 +55,19 @@ def _known(sessions: Sessions, shortest: int) -> tuple[Sessions, int]:
         # where there are as many events as sessions, a session has one event, and it is left out as a whole
         columns[name] = column[known] if len(column) == len(known) else column
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    kept = lengths >= shortest
+    kept = np.bincount(of_session[known & (sessions.values != PADDING)], minlength=len(sessions)) >= shortest
     if len(known) == len(sessions):
         offsets, kept = np.arange(known.sum() + 1), np.full(known.sum(), shortest <= 1)
     arrays = SessionArrays(sessions.items, sessions.values[known], offsets, columns)
-    return Sessions(arrays, sessions.role, sessions.timed, sessions.earlier).only(kept), int((~known).sum())
+    arrays = arrays if every.whole is None else ItemEvents(arrays)
+    return Sessions(arrays, every.role, every.timed, every.earlier).only(kept), int((~known).sum())
 
 
 def _joined(train: Sessions, later: Sessions) -> Sessions:
     """Returns a train split of the sessions of both, in the order of their start."""
+    itemless = train.whole is not None and later.whole is not None
+    if itemless:
+        train, later = train.whole, later.whole
     lengths = np.concatenate([np.diff(train.offsets), np.diff(later.offsets)])
     begins = np.cumsum(lengths) - lengths
     columns = {
@@ -77,4 +82,5 @@ def _joined(train: Sessions, later: Sessions) -> Sessions:
     values = np.concatenate([train.values, later.values])[event]
     columns = {name: column[event if len(column) == len(event) else order] for name, column in columns.items()}
     offsets = np.concatenate([[0], ends])
-    return Sessions(SessionArrays(train.items, values, offsets, columns), "train", train.timed)
+    arrays = SessionArrays(train.items, values, offsets, columns)
+    return Sessions(ItemEvents(arrays) if itemless else arrays, "train", train.timed)

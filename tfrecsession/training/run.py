@@ -126,7 +126,7 @@ def train(
         described = {"model": model, "settings": settings, "seed": seed, "data": data.fingerprint}
         remove_if_finished(out)
         check_other_run(out, described, overwrite)
-    cluster.check_alike(together, {**agreed_settings, **settings, "refit": refit, **_versions()})
+    cluster.check_alike(together, {**agreed_settings, **settings, "refit": refit, **versions()})
     chief = cluster.worker_of(together) == 0
     with contextlib.ExitStack() as stack:
         folder = folder_of(out)
@@ -200,7 +200,7 @@ def train(
                     "defaults": defaults or {},
                     "seed": seed,
                     "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
-                    "versions": _versions(),
+                    "versions": versions(),
                     "workers": cluster.workers_of(together),
                     "data_memory": data_memory,
                     **({"from": {**origin, "path": str(grow_from), **growth.counts}} if growth else {}),
@@ -295,9 +295,9 @@ def _refit(built, data: Data, settings: dict, seed: int, history: dict, callback
 
 def _updates(model: Recommender) -> int:
     """Returns the number of updates that the optimizer has made."""
-    return (
-        int(tf.convert_to_tensor(model.optimizer.iterations).numpy()) if model.learning else 0
-    )  # also of several workers
+    if not model.learning:
+        return 0
+    return int(tf.convert_to_tensor(model.optimizer.iterations).numpy())  # as a tensor: several workers mirror it
 
 
 def _epochs(settings: dict) -> int:
@@ -345,7 +345,7 @@ def _described(newest: Newest, settings: dict) -> dict:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Returns the versions of everything that affects the result of a training."""
     return {
         "tfrecsession": __version__,

@@ -36,7 +36,7 @@ def test_a_session_is_a_weighted_mean_of_its_items(shop, layers):
         if layers:
             alone = packed([session])
             vectors = model.input_items(alone["items"]) * np.sqrt(8)
-            found, _ = model.transformer(vectors, alone["position"])  # whose own tests are those of SASRec
+            found = model.transformer(vectors, alone["position"])  # whose own tests are those of SASRec
             weights = np.asarray(found[0], float) @ np.asarray(model.weigh.kernel, float)[:, 0]
         for t in range(len(session)):
             js = slice(max(0, t - 3), t + 1)

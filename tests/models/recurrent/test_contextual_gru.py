@@ -72,7 +72,7 @@ def test_it_equals_its_equations(data, dynamics, context_as, asked):
 
 
 def test_each_place_is_switched_apart(data):
-    """What is switched off has no weights, and no effect."""
+    """A part that is switched off has no weights, and no effect."""
 
     def weights(**settings):
         return {weight.path.split("/", 1)[1] for weight in model_of(data, False, **settings).trainable_variables}

@@ -121,7 +121,9 @@ def _beside_its_results(path: Path, results: dict) -> bool:
 def identity(results: dict) -> dict:
     """Returns what tells one comparison from another."""
     models = {row["model"]: {"kind": row.get("kind"), **(row.get("settings") or {})} for row in results["models"]}
-    return {"data": results.get("data"), "seed": results.get("seed"), "k": results["protocol"].get("k"), **models}
+    protocol = results["protocol"]
+    types = {"events": protocol["event_types"]} if protocol.get("event_types") else {}
+    return {"data": results.get("data"), "seed": results.get("seed"), "k": protocol.get("k"), **types, **models}
 
 
 def render(results: dict) -> str:

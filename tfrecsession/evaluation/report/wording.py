@@ -18,7 +18,9 @@ def title(results: dict) -> str:
 def lead(results: dict) -> str:
     data = results.get("dataset") or {}
     source, events = data.get("source", "a click log"), count(results["protocol"]["events"])
-    return f"Next-item recommendation on {source}: {events} test events, each ranked among all items."
+    types = " or ".join(results["protocol"].get("event_types") or ())
+    of_types = f" of the type {types}" if types else ""
+    return f"Next-item recommendation on {source}: {events} test events{of_types}, each ranked among all items."
 
 
 def findings(results: dict, rows: list[dict], k: int) -> list[str]:

@@ -20,7 +20,7 @@ TITLE_WORDS = 6  # title words per category
 def stream(seed: int, *key: int) -> np.random.Generator:
     """Returns the random generator of one purpose, `key`, independent of all others.
 
-    Keys: 0 to 4 and 7 for the catalogue, (5, day, chunk) for the log, 6 and 8 for the users' tastes.
+    Keys: 0 to 4, 7, 9 and 10 for the catalogue, (5, day, chunk) for the log, 6 and 8 for the users' tastes.
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
@@ -47,6 +47,7 @@ class Catalogue:
     days: int
     zipf: float
     late: float
+    described: bool
     spec: str  # names the shop in errors
 
     @cached_property
@@ -85,8 +86,11 @@ class Catalogue:
     def successors(self) -> np.ndarray:
         """int32 [items, 8]: distinct other items of the same cluster; `items` (never born) fills empty slots.
 
-        Sampled by the square root of popularity, so that popular items are also more often successors.
+        Sampled by the square root of popularity, so that popular items are also more often successors. In a described
+        shop they are the items of `leads_to`, the popular ones first, without the item itself.
         """
+        if self.described:
+            return self._described_successors
         reach = np.r_[0.0, np.cumsum(np.rint(np.sqrt(self.weight)))]
         low, high = (reach[self.cluster_start[self.cluster + side]] for side in (0, 1))
         slots = np.empty((self.items, SUCCESSORS), np.int32)
@@ -97,6 +101,32 @@ class Catalogue:
             again = (slots[:, :slot] == sampled[:, None]).any(1) | (sampled == np.arange(self.items))
             slots[:, slot] = np.where(again, self.items, sampled)
         return slots
+
+    @cached_property
+    def group(self) -> np.ndarray:
+        """int64: the group of each item, at most 8 items of one cluster, numbered through the shop."""
+        within = (np.arange(self.items) - self.cluster_start[self.cluster]) // SUCCESSORS
+        return self._group_start[self.cluster] + within
+
+    @cached_property
+    def _group_start(self) -> np.ndarray:
+        """int64 [clusters + 1]: cluster c has the groups `_group_start[c]:_group_start[c + 1]`."""
+        return np.r_[0, np.cumsum(-(-np.diff(self.cluster_start) // SUCCESSORS))]
+
+    @cached_property
+    def leads_to(self) -> np.ndarray:
+        """int64: the group of its cluster that follows each item in a described shop."""
+        low, high = (self._group_start[self.cluster + side] for side in (0, 1))
+        return low + np.floor(stream(self.seed, 9).random(self.items) * (high - low)).astype(np.int64)
+
+    @cached_property
+    def _described_successors(self) -> np.ndarray:
+        by_weight = np.lexsort((np.arange(self.items), -self.weight, self.group))  # group by group, popular ones first
+        first = np.searchsorted(self.group[by_weight], np.arange(self._group_start[-1] + 1))
+        slot = first[self.leads_to][:, None] + np.arange(SUCCESSORS)  # (items, 8)
+        found = by_weight[np.minimum(slot, self.items - 1)]
+        outside = (slot >= first[self.leads_to + 1][:, None]) | (found == np.arange(self.items)[:, None])
+        return np.where(outside, self.items, found).astype(np.int32)
 
     def popularity(self, day: int) -> Day:
         """Returns the popularity of the items alive on a day."""
@@ -115,7 +145,13 @@ class Catalogue:
         return pc.binary_join_element_wise("item", pc.cast(self._number, pa.string()), "-")
 
     def item_table(self) -> pa.Table:
-        """Returns a table of item string, category string, price float64 (lognormal by category), title string."""
+        """Returns a table of item string, category string, price float64 (lognormal by category), title string.
+
+        In a described shop a word of the title and the price tell the group of an item, and `goes_with`, string, is
+        that word of the group it leads to.
+        """
+        if self.described:
+            return self._described_table()
         generator, clusters = stream(self.seed, 7), len(self.cluster_start) - 1
         category = _words(np.arange(clusters)).take(pa.array(self.cluster))
         word = generator.integers(0, TITLE_WORDS, self.items)
@@ -130,6 +166,23 @@ class Catalogue:
                 "category": category,
                 "price": np.maximum(np.round(price, 2), 0.01),
                 "title": pc.binary_join_element_wise(first, second, category, " "),
+            }
+        )
+
+    def _described_table(self) -> pa.Table:
+        generator, clusters, groups = stream(self.seed, 10), len(self.cluster_start) - 1, self._group_start[-1]
+        category = _words(np.arange(clusters)).take(pa.array(self.cluster))
+        word = _words(np.arange(clusters, clusters + groups))
+        other = _words(clusters + groups + generator.integers(0, TITLE_WORDS * clusters, self.items))
+        level = 3.0 + generator.standard_normal(groups)
+        price = np.exp(level[self.group] + 0.05 * generator.standard_normal(self.items))
+        return pa.table(
+            {
+                "item": self.names,
+                "category": category,
+                "price": np.maximum(np.round(price, 2), 0.01),
+                "title": pc.binary_join_element_wise(word.take(pa.array(self.group)), other, category, " "),
+                "goes_with": word.take(pa.array(self.leads_to)),
             }
         )
 

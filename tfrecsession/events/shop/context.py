@@ -42,7 +42,7 @@ def states_of(hour, device, kind) -> np.ndarray:
 
 
 class Beliefs:
-    """What the items of sessions tell of their states: the exact filter, for a ranking that cannot see context.
+    """The probabilities of a session's states given its items: the exact filter, for a ranking that cannot see context.
 
     Args:
         shop: the shop, with `context=True`.
@@ -53,7 +53,7 @@ class Beliefs:
 
     @cached_property
     def prior(self) -> np.ndarray:
-        """float64 [states]: before the first item."""
+        """float64 [states]: the probabilities before the first item."""
         parts = np.reshape(HOURLY, (PARTS, -1)).sum(1) / np.sum(HOURLY)
         first = [1 - self.shop.cart, self.shop.cart, 0.0]
         return np.einsum("p,d,k->pdk", parts, np.full(len(DEVICES), 0.5), first).ravel()

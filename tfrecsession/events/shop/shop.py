@@ -74,6 +74,9 @@ class Shop(Law):
             type of event change what comes next: the first two, which successors are followed most; after a cart the
             item is purchased with probability 0.6; after a purchase any item comes with probability 0.8. `cart` is
             then the share among events that are no purchases, and `purchase` is not read.
+        described: whether the content of the items tells their successors: all items of one group, which a word of the
+            title names, follow an item whose `goes_with` is that word. A model that reads content can then recommend
+            items that training never saw.
 
     Raises:
         InputError: arguments out of range.
@@ -103,6 +106,7 @@ class Shop(Law):
     cart: float = 0.08
     purchase: float = 0.03
     context: bool = False
+    described: bool = False
 
     def __post_init__(self):
         for name, least in {"items": 4, "sessions": 1, "seed": 0, "days": 1, "users": 1}.items():
@@ -123,8 +127,9 @@ class Shop(Law):
             if sum(shares) > 1 + 1e-9:
                 values = ", ".join(f"{name}={share}" for name, share in zip(names, shares, strict=True))
                 raise InputError(f"synthetic: {' + '.join(names)} must not exceed 1; lower one of {values}")
-        if not isinstance(self.context, bool):
-            raise InputError(f"synthetic: context={self.context!r} must be True or False")
+        for name in ("context", "described"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"synthetic: {name}={getattr(self, name)!r} must be True or False")
         if self.context and self.purchase != type(self).purchase:
             raise InputError(f"synthetic: purchase={self.purchase} is not read with context=True; set cart")
         try:

@@ -125,7 +125,7 @@ class SessionTransformer(keras.layers.Layer):
             training: whether dropout acts.
 
         Returns:
-            float [rows, steps, units], and float32 [rows, state_width], the state after the last step, or None.
+            float [rows, steps, units]; with a state also float32 [rows, state_width], the state after the last step.
         """
         steps = tf.range(tf.shape(position)[1])
         before, event = [None] * self.blocks, tf.cast(position, tf.int32)  # event: its number in the session
@@ -144,7 +144,7 @@ class SessionTransformer(keras.layers.Layer):
             after.append(kept)
         hidden = self.last_norm(hidden)  # (rows, steps, units)
         if state is None:
-            return hidden, None
+            return hidden
         return hidden, self._packed(after, hidden, tf.minimum(event[:, -1] + 1, self.window))
 
     def output(self, state):

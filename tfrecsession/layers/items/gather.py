@@ -47,6 +47,11 @@ def serving_index():
     return state and state.index
 
 
+def serving_state():
+    """Returns how the export that is being traced reads the items, or None outside of exports."""
+    return _serving.get()
+
+
 def gather_rows(variable, ids):
     """Gathers rows `ids` int [...] of a table [size, ...] -> [..., ...], at a cost that follows them.
 

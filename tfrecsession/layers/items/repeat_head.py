@@ -89,13 +89,14 @@ class RepeatHead(keras.layers.Layer):
         """The width of the state: the keys and items of the newest `window` events."""
         return self.window * (self.width + 1)
 
-    def advance(self, hidden, key, items, state):
+    def advance(self, hidden, key, items, state, is_event=None):
         """Advances sessions by one event.
 
         Args:
             hidden, key: [rows, width], the state that is scored and the state after the event.
             items: int32 [rows], the event; below 2: nothing new, the state stays.
             state: float32 [rows, state_width], zeros before the first event.
+            is_event: bool [rows, 1], whether there is an event; it may have no item. None: where `items` has one.
 
         Returns:
             float32 [rows, width + 1 + 2 window], as `call`, and the state after the event.
@@ -103,7 +104,7 @@ class RepeatHead(keras.layers.Layer):
         hidden, key = tf.cast(hidden, tf.float32), tf.cast(key, tf.float32)
         new = tf.concat([key, tf.cast(items, tf.float32)[:, None]], axis=1)  # (rows, width + 1)
         shifted = tf.concat([state[:, self.width + 1 :], new], axis=1)  # (rows, state_width)
-        state = tf.where(items[:, None] > 1, shifted, state)
+        state = tf.where(items[:, None] > 1 if is_event is None else is_event, shifted, state)
         events = tf.reshape(state, [-1, self.window, self.width + 1])  # oldest first
         # a state comes from outside: an id must not lie outside the table
         ids = tf.cast(tf.clip_by_value(events[..., -1], 0, LARGEST_ID), tf.int32)  # (rows, window)

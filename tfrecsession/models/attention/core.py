@@ -94,7 +94,7 @@ class CORE(SequenceModel):
 
         # Layers
         self.output_items = ItemEmbedding(self.size, dim, initializer=initializer, name="items", **self.scoring)
-        self.input_items = self.output_items
+        self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         self.item_dropout = keras.layers.Dropout(item_dropout)
         self.transformer = self.weigh = None
         if layers:
@@ -111,7 +111,7 @@ class CORE(SequenceModel):
         vectors = self.item_dropout(vectors, training=training)
         position = batch["position"]
         if self.blocks:
-            found, _ = self.transformer(vectors * self.dim**0.5, position, training=training)  # (rows, steps, dim)
+            found = self.transformer(vectors * self.dim**0.5, position, training=training)  # (rows, steps, dim)
             logits = self.weigh(found)  # (rows, steps, 1)
         else:
             logits = tf.zeros_like(vectors[..., :1])

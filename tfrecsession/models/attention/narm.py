@@ -94,6 +94,7 @@ class NARM(SequenceModel):
         self.output_items = ItemEmbedding(
             self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
         )
+        self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.recurrent = [
             SessionGRU(width, reset_after=reset_after, name=f"gru_{index}") for index, width in enumerate(units)
@@ -158,7 +159,7 @@ class NARM(SequenceModel):
         return self.local.last_weights(states, tf.size(ids)[None])[0]  # (events,)
 
     def _states(self, batch, training=False):
-        hidden = self.embedding_dropout(self.output_items(batch["items"]), training=training)  # (rows, steps, dim)
+        hidden = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
         hidden = self.with_context(hidden, batch, training)  # (rows, steps, dim + width of the context)
         starts = batch["position"] == 0  # (rows, steps)
         for layer in self.recurrent:

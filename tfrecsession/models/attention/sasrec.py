@@ -112,7 +112,7 @@ class SASRec(Streaming, SequenceModel):
         self.output_items = ItemEmbedding(
             self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
         )
-        self.input_items = self.output_items
+        self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         self.transformer = SessionTransformer(
             dim,
             layers,
@@ -130,7 +130,7 @@ class SASRec(Streaming, SequenceModel):
     # Recommendations
 
     def encode(self, batch, training=False):
-        hidden, _ = self._encoded(batch, None, training)  # (rows, steps, dim); a state would cost time
+        hidden = self._encoded(batch, None, training)  # (rows, steps, dim); a state would cost time
         return self.with_request(hidden, batch, training)
 
     def encode_from(self, batch, state, training=False):

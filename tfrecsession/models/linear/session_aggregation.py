@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
-from tfrecsession.batches.co_occurrence import session_items
+from tfrecsession.batches.co_occurrence import counted_events, session_items
 from tfrecsession.layers import (
     history_length,
     last_items,
@@ -45,6 +45,9 @@ class SessionAggregation(CountingModel):
     the lower the more exactly they are computed, because small clusters of rare items fill them. A dense table is small
     to export and answers `similar_items`.
 
+    In a log of weighted events A(s, i) is multiplied by the root of the largest weight of the events of i in s, and
+    support_i is the sum of the weights.
+
     Args:
         items: the vocabulary.
         dim: width of an item vector.
@@ -64,6 +67,7 @@ class SessionAggregation(CountingModel):
     """
 
     # Declarations
+    weighs_events = True
     scores_by_products = True
     search_space = {
         "dim": Int(50, 800, log=True),
@@ -97,11 +101,13 @@ class SessionAggregation(CountingModel):
     # Training
 
     def count(self, sessions):
-        counts = session_items(sessions, self.size)  # (sessions, size)
+        counts = session_items(sessions, self.size, targets=True)  # (sessions, size)
         support = np.asarray(counts.sum(axis=0)).ravel()  # (size,)
-        counts.data[:] = 1
-        lengths = np.asarray(counts.sum(axis=1)).ravel()  # (sessions,)
-        row_norm, column_norm = (sparse.diags(np.maximum(degree, 1) ** -0.5) for degree in (lengths, support))
+        lengths = np.diff(counts.indptr)  # (sessions,)
+        counts.data[:] = 1 if sessions.weights is None else np.sqrt(self._largest(sessions))
+        row_norm, column_norm = (
+            sparse.diags(np.where(degree > 0, degree, 1.0) ** -0.5) for degree in (lengths, support)
+        )
         a = (row_norm @ counts @ column_norm).astype(np.float32).tocsr()  # (sessions, size)
         transposed = a.T.tocsr()  # (size, sessions)
         # a fixed seed: the same log gives the same vectors
@@ -110,6 +116,16 @@ class SessionAggregation(CountingModel):
             vectors = transposed @ (a @ vectors)  # (size, dim)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)  # (size, 1)
         self.vectors.assign(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0))
+
+    def _largest(self, sessions):
+        """Returns the largest weight of each item's targets in each session, float [pairs], by session and item."""
+        values, offsets, _, weight = counted_events(sessions)
+        kept = weight.astype(np.float32) > 0
+        session = np.repeat(np.arange(len(sessions)), np.diff(offsets))[kept]
+        key = session * self.size + values[kept]
+        order = np.argsort(key, kind="stable")
+        begins = np.flatnonzero(np.diff(key[order], prepend=-1))
+        return np.maximum.reduceat(weight[kept][order], begins) if len(begins) else np.zeros(0)
 
     # Recommendations
 

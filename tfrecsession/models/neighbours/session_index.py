@@ -27,6 +27,7 @@ class SessionIndex(NamedTuple):
     posting_offsets: np.ndarray  # int32 [size + 1], by item id
     postings: np.ndarray  # int32 [pairs], session numbers, ascending for each item
     posting_places: np.ndarray  # int32 [pairs], positions
+    member_weights: np.ndarray  # float32 [pairs], of the votes for the items; [0]: all vote alike
 
     @classmethod
     def empty(cls, size: int) -> SessionIndex:
@@ -34,7 +35,9 @@ class SessionIndex(NamedTuple):
         return cls.of(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int64), size)
 
     @classmethod
-    def of(cls, values: np.ndarray, offsets: np.ndarray, times: np.ndarray, size: int) -> SessionIndex:
+    def of(
+        cls, values: np.ndarray, offsets: np.ndarray, times: np.ndarray, size: int, weight: np.ndarray | None = None
+    ) -> SessionIndex:
         """Indexes sessions.
 
         Args:
@@ -42,6 +45,8 @@ class SessionIndex(NamedTuple):
             offsets: [sessions + 1], where each session begins in `values`.
             times: int64 [events], microseconds.
             size: number of item ids.
+            weight: float [events], of the event's vote for its item; of a repeated item the largest counts. None: all
+                vote alike.
         """
         lengths = np.diff(offsets)
         kept = np.flatnonzero(lengths > 0)
@@ -57,6 +62,10 @@ class SessionIndex(NamedTuple):
         pair = session * size + item
         order = np.argsort(pair, kind="stable")
         is_last = np.append(np.diff(pair[order]) > 0, True)[: len(order)]  # event of its item in its session
+        votes = np.zeros(0, np.float32)
+        if weight is not None and len(order):
+            begins = np.flatnonzero(np.append(True, is_last[:-1]))
+            votes = np.maximum.reduceat(weight[known][order], begins).astype(np.float32)
         order = order[is_last]
         session, item, position = session[order], item[order], position[order]  # (pairs,)
         by_item = np.argsort(item, kind="stable")
@@ -72,6 +81,7 @@ class SessionIndex(NamedTuple):
             posting_offsets=starts(item, size),
             postings=session[by_item].astype(np.int32),
             posting_places=position[by_item].astype(np.int32),
+            member_weights=votes,
         )
 
     def freshness(self, days: float | None) -> np.ndarray:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.batches.batch import Reads
+from tfrecsession.batches.co_occurrence import counted_events
 from tfrecsession.layers.ragged import spread
 from tfrecsession.layers.session_window import history_length, last_items, newest_items, newest_items_at
 from tfrecsession.models.neighbours.session_index import SessionIndex
@@ -26,7 +27,8 @@ class NeighbourModel(CountingModel):
 
     Candidates are the `recent` newest sessions that share an item with the history; the `neighbours` most similar of
     them vote. Of equally similar sessions the newest vote. An item that is repeated in a session counts at its last
-    position. `w` is the `position_weight` of the history's items; `sim` is, over the items in both,
+    position. In a log of weighted events, a vote counts as much as the item's event in n, and events of weight 0
+    are not in n. `w` is the `position_weight` of the history's items; `sim` is, over the items in both,
 
         cosine   sum w / (sqrt(sum w^2 over the history) sqrt(|n|))
         vec      sum w / |history|
@@ -51,6 +53,7 @@ class NeighbourModel(CountingModel):
     """
 
     # Declarations
+    weighs_events = True
     reads = Reads(context=("times",))  # finds only sessions that ended before
     place_decay = 0.0  # per event between an item of a neighbour and the last shared one
 
@@ -80,8 +83,8 @@ class NeighbourModel(CountingModel):
     # Training
 
     def count(self, sessions):
-        times = sessions.column("times")
-        self._set_index(SessionIndex.of(sessions.values, sessions.offsets, np.asarray(times), self.size))
+        values, offsets, times, weight = counted_events(sessions, times=True)
+        self._set_index(SessionIndex.of(values, offsets, times, self.size, weight))
 
     def _set_index(self, index: SessionIndex) -> None:
         """Keeps the index twice: as arrays for `target_ranks`, as variables for graphs and exports."""
@@ -107,7 +110,9 @@ class NeighbourModel(CountingModel):
             store[f"index_{name}"] = array
 
     def load_own_variables(self, store):
-        stored = {name: np.asarray(store[f"index_{name}"]) for name in SessionIndex._fields}
+        stored = {name: np.asarray(store[f"index_{name}"]) for name in SessionIndex._fields[:-1]}
+        weighted = "index_member_weights" in set(store.keys())  # models saved by earlier versions do not have them
+        stored["member_weights"] = np.asarray(store["index_member_weights"]) if weighted else np.zeros(0, np.float32)
         counts = {"0": store["0"]}  # item_counts, the only weight that Keras tracks
         super().load_own_variables(counts)
         self._set_index(SessionIndex(**stored))
@@ -185,6 +190,12 @@ class NeighbourModel(CountingModel):
         vote = similar * self.step_weight(tf.cast(tf.gather(step, nearest), tf.float64))  # (neighbours,)
         distance = tf.abs(tf.gather(tables.member_places, member) - tf.gather(tf.gather(anchor, nearest), neighbour))
         votes = tf.gather(vote, neighbour) * tf.cast(tf.gather(tables.item_weights, item), tf.float64)  # (votes,)
+        weights = tables.member_weights
+        votes *= tf.cond(
+            tf.size(weights) > 0,
+            lambda: tf.cast(tf.gather(weights, member), tf.float64),
+            lambda: tf.ones_like(votes),
+        )
         votes *= tf.exp(-self.place_decay * tf.cast(distance, tf.float64))
         return tf.cast(tf.math.unsorted_segment_sum(votes, item, self.size), tf.float32)  # (size,)
 

@@ -130,12 +130,12 @@ def _distinct_items(histories, begins, ends, first, window, size, ages, counts):
 
 @njit(parallel=True, cache=True)
 def _rank(
-    member_offsets, members, member_places, posting_offsets, postings, posting_places,
+    member_offsets, members, member_places, posting_offsets, postings, posting_places, member_weights,
     histories, ends, past, targets, ages, weights, splits,
     recent, neighbours, similarity, step_weights, place_decay, freshness, item_weights,
     size, chunks, ranks, lists,
 ):  # fmt: skip
-    queries = len(targets)
+    queries, is_weighted = len(targets), len(member_weights) > 0
     for chunk in prange(chunks):
         scores = np.zeros(size)
         touched = np.empty(size, np.int32)
@@ -171,7 +171,8 @@ def _rank(
                         touched[touched_count] = item
                         touched_count += 1
                     distance = abs(member_places[member] - anchors[n])
-                    scores[item] += vote * item_weights[item] * np.exp(-place_decay * distance)
+                    weight_of_vote = member_weights[member] if is_weighted else 1.0
+                    scores[item] += vote * item_weights[item] * weight_of_vote * np.exp(-place_decay * distance)
             for t in range(touched_count):  # in float32, scores that differ by rounding alone are equal
                 scores[touched[t]] = np.float32(scores[touched[t]])
             ranks[query] = _rank_among(scores, touched[:touched_count], targets[query], size)

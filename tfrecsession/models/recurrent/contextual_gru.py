@@ -117,6 +117,7 @@ class ContextualGRU(Streaming, SequenceModel):
         self.input_items = self.output_items
         if embedding == "separate":
             self.input_items = ItemEmbedding(self.size, units[0], initializer=initializer, name="input_items")
+        self.input_items, self.output_items = self.with_content(self.input_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.output_dropout = keras.layers.Dropout(dropout)
         self.keep_states(self.recurrent)

@@ -132,6 +132,7 @@ class GRU4Rec(Streaming, SequenceModel):
             one_hot = CELLS[cell].gates * self.recurrent[0].units
             dims = one_hot if embedding == "one_hot" else dim or units[0]
             self.input_items = ItemEmbedding(self.size, dims, initializer=initializer, name="input_items")
+        self.input_items, self.output_items = self.with_content(self.input_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.mean = DiscountedMean(discount, units=dims, name="mean") if discount else None
         self.output_dropout = keras.layers.Dropout(0.0 if carry_dropout else dropout)

@@ -136,6 +136,7 @@ class HRNN(UserStates, Streaming, SequenceModel):
         if embedding != "tied":
             dims = 3 * units[0] if embedding == "one_hot" else dim or units[0]
             self.input_items = ItemEmbedding(self.size, dims, initializer=initializer, name="input_items")
+        self.input_items, self.output_items = self.with_content(self.input_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.hierarchy = SessionHierarchy(
             units,

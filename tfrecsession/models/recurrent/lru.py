@@ -88,7 +88,7 @@ class LRU(Streaming, SequenceModel):
         self.output_items = ItemEmbedding(
             self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
         )
-        self.input_items = self.output_items
+        self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         recurrences = [SessionLRU(dim, channels * dim, name=f"lru_{number}") for number in range(layers)]
         self.blocks = LinearBlocks(recurrences, dim, expand, "gelu", dropout, name="blocks")
         self.keep_states([self.blocks])

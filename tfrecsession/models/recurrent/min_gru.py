@@ -83,7 +83,7 @@ class MinGRU(Streaming, SequenceModel):
         self.output_items = ItemEmbedding(
             self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
         )
-        self.input_items = self.output_items
+        self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         recurrences = [SessionMinGRU(dim, name=f"min_gru_{number}") for number in range(layers)]
         self.blocks = LinearBlocks(recurrences, dim, expand, "silu", dropout, name="blocks")
         self.keep_states([self.blocks])

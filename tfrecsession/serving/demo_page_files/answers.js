@@ -28,7 +28,9 @@ async function ask(column) {
   const started = performance.now();
   let summary;
   try {
-    const body = { inputs: { items: [session.length ? session : [""]] } };
+    const context = inContext(column.name);
+    const signature = context && { signature_name: "recommend_in_context" };
+    const body = { ...signature, inputs: { items: [session.length ? session : [""]], ...context } };
     const path = `/v1/models/${encodeURIComponent(column.name)}:predict`;
     const { content, server } = await call(path, { body, signal: column.asking.signal });
     const took = performance.now() - started;
@@ -148,4 +150,5 @@ function drawColumns() {
     columns.get(model.name).heading.replaceChildren(model.name, about);
   }
   $("answers").replaceChildren(...shown.map((model) => columns.get(model.name).element));
+  drawContext();
 }

@@ -89,8 +89,9 @@ function fill(element) {
   const id = text(element.item);
   const known = (element.known = names.get(id));
   const words = make("span", { class: "words" });
+  if (element.item === "") words.append(make("span", { class: "title" }, "no item"));
   if (known?.title) words.append(make("bdi", { class: "title", title: known.title }, known.title));
-  words.append(make("bdi", { class: "id", title: id }, id));
+  if (element.item !== "") words.append(make("bdi", { class: "id", title: id }, id));
   element.replaceChildren(words);
   if (/^https?:\/\//i.test(known?.image ?? "")) {
     const image = make("img", { alt: "", loading: "lazy", referrerpolicy: "no-referrer", src: known.image });
@@ -102,12 +103,14 @@ function fill(element) {
 
 function add(id) {
   session.push(id);
+  contexts.push(given("context"));
   changed();
   $("session").scrollTop = $("session").scrollHeight;
 }
 
 function remove(index) {
   session.splice(index, 1);
+  contexts.splice(index, 1);
   changed();
   const buttons = $("session").querySelectorAll(".remove");
   (buttons[Math.min(index, buttons.length - 1)] ?? $("search")).focus();
@@ -117,11 +120,13 @@ function changed() {
   const events = session.map((id, index) => {
     const label = `Remove event ${index + 1}, ${title(id)}`;
     const acts = { type: "button", "aria-label": label, click: () => remove(index) };
-    return make("li", {}, item(id), make("button", { class: "remove", ...acts }, "✕"));
+    const values = Object.entries(contexts[index]).map(([name, value]) => `${name.replace("context_", "")} ${value}`);
+    const context = values.length ? [make("small", { class: "quiet" }, values.join(", "))] : [];
+    return make("li", {}, item(id), ...context, make("button", { class: "remove", ...acts }, "✕"));
   });
   $("session").replaceChildren(...events);
   $("empty").hidden = session.length > 0;
   $("restart").disabled = !session.length;
-  learn(session);
+  learn(session.filter((id) => id !== ""));
   askAll();
 }

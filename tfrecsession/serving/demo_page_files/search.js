@@ -82,7 +82,7 @@ $("search").addEventListener("click", () => $("found").hidden && find());
 $("search").addEventListener("blur", () => open(false));
 $("search").addEventListener("keydown", keys);
 $("restart").addEventListener("click", () => {
-  session.length = 0;
+  session.length = contexts.length = 0;
   changed();
   $("search").focus();
 });

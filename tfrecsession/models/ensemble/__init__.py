@@ -1,0 +1,1 @@
+"""Ensembles: models made of fitted models."""

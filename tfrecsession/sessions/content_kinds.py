@@ -1,0 +1,241 @@
+"""The kinds of item content: what a column holds, found from its values or given, and its values in one form."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tfrecsession.errors import InputError
+from tfrecsession.sessions.images import looks_like_a_path
+
+KINDS = ("category", "list", "words", "number", "vector", "characters", "image")
+NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
+MARK = "|"  # separates the values of a list in a text file
+LONGEST = 10_000  # characters of a text that are kept
+NEARLY = 0.9  # the share of numbers from which a column of texts is one of numbers with errors
+
+
+def checked_content(content: Any) -> dict[str, str | None] | None:
+    """Returns the columns of `content=` with their kinds: name -> one of KINDS, or None to find it.
+
+    Args:
+        content: names, each "NAME" or "NAME:KIND"; or a dict name -> kind; None stays None.
+
+    Raises:
+        InputError: an unknown kind, or a column given twice.
+    """
+    if content is None:
+        return None
+    if isinstance(content, Mapping):
+        pairs = [(str(name), kind) for name, kind in content.items()]
+    else:
+        entries = [content] if isinstance(content, str) else content
+        pairs = []
+        for entry in entries:
+            name, colon, kind = str(entry).rpartition(":")
+            pairs.append((name, kind) if colon and name else (str(entry), None))
+    found = {}
+    for name, kind in pairs:
+        if kind is not None and kind not in KINDS:
+            raise InputError(f"content='{name}:{kind}': the kind must be one of {', '.join(KINDS)}")
+        if name in found:
+            raise InputError(f"content: column {name!r} is given twice")
+        found[name] = kind
+    return found
+
+
+def interpreted(source: str, name: str, values: list, items: list[str], kind: str | None, text: bool, folder):
+    """Returns the kind of a column and its values in the form of that kind; missing values are None.
+
+    The forms: category, words, characters str; list list of str; number float; vector list of float; image as given.
+
+    Args:
+        source, name, items: for messages, and `items[i]` names the item of `values[i]`.
+        values: as read, None where missing.
+        kind: one of KINDS; None: found.
+        text: whether the values are texts of a file without types, which may be numbers or lists.
+        folder: that of relative image paths.
+
+    Raises:
+        InputError: a value does not fit the kind, or values of several kinds are in one column.
+    """
+    kind = kind or _found(source, name, values, items, text, folder)
+    convert = _CONVERT.get(kind)
+    if convert is None:
+        return kind, values
+    cells: list = []
+    for item, value in zip(items, values, strict=True):
+        try:
+            cells.append(None if value is None else convert(value))
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{source}: item {item!r}: {name}={_short(value)} is no {kind}{f' ({error})' if str(error) else ''}; "
+                f"correct it, or give another kind, as in content='{name}:category'"
+            ) from None
+    if kind == "vector":
+        _check_vectors(source, name, cells, items)
+    return kind, cells
+
+
+def _check_vectors(source: str, name: str, cells: list, items: list[str]) -> None:
+    width, first = None, None
+    for item, cell in zip(items, cells, strict=True):
+        if cell is None:
+            continue
+        if width is None:
+            width, first = len(cell), item
+        if len(cell) != width:
+            raise InputError(
+                f"{source}: {name} holds vectors of different lengths: item {first!r} has {width} numbers, item "
+                f"{item!r} has {len(cell)}"
+            )
+        if not all(map(math.isfinite, cell)):
+            raise InputError(f"{source}: item {item!r}: {name} holds NaN or infinity; leave the cell empty instead")
+    if width == 0:
+        raise InputError(f"{source}: item {first!r}: {name} is an empty vector; leave the cell empty instead")
+
+
+def _found(source: str, name: str, values: list, items: list[str], text: bool, folder) -> str:
+    known = [(item, value) for item, value in zip(items, values, strict=True) if value is not None]
+    if not known:
+        return "category"
+    types = {_type(value) for _, value in known}
+    if len(types) > 1:
+        (item, value), (other, odd) = known[0], next(pair for pair in known if _type(pair[1]) != _type(known[0][1]))
+        raise InputError(
+            f"{source}: column {name} holds values of several kinds: {_short(value)} of item {item!r} is "
+            f"a {_type(value)}, {_short(odd)} of item {other!r} a {_type(odd)}; give one kind, as in "
+            f"content='{name}:category'"
+        )
+    (found,) = types
+    if found == "list":
+        return _kind_of_lists(known)
+    if found in ("number", "image"):
+        return found
+    if found == "truth value":
+        return "category"
+    texts = [value for _, value in known]
+    if text:
+        numbers = sum(_is_number(value) for value in texts)
+        if numbers == len(texts):
+            return "number"
+        if numbers >= NEARLY * len(texts):
+            item, odd = next((item, value) for item, value in known if not _is_number(value))
+            raise InputError(
+                f"{source}: column {name} holds numbers, but {_short(odd)} for item {item!r}; correct it, or give a "
+                f"kind, as in content='{name}:category'"
+            )
+        if all(value.startswith("[") and value.endswith("]") for value in texts):
+            try:
+                return _kind_of_lists([(item, json.loads(value)) for item, value in known])
+            except ValueError:
+                pass
+    if all(map(looks_like_a_path, texts)) and (folder / texts[0]).exists():
+        return "image"
+    return kind_of_texts(texts)
+
+
+def kind_of_texts(texts: list[str]) -> str:
+    """Returns "list" for values joined by |, "words" for texts that differ, "characters" for names that all differ."""
+    if sum(MARK in value for value in texts) >= 0.3 * len(texts):
+        return LIST
+    distinct = len(set(texts)) / len(texts)
+    if distinct > 0.5 and sum(len(value.split()) > 1 for value in texts) >= 0.5 * len(texts):
+        return "words"
+    return "characters" if distinct > NEARLY and len(texts) >= 20 else "category"
+
+
+LIST = "list"
+
+
+def _kind_of_lists(known: list) -> str:
+    cells = [value for _, value in known]
+    parts = [part for cell in cells for part in cell]
+    if not parts or not all(isinstance(part, int | float) and not isinstance(part, bool) for part in parts):
+        return LIST
+    if any(isinstance(part, float) for part in parts):
+        return "vector"
+    return "vector" if len({len(cell) for cell in cells}) == 1 and len(cells[0]) > 8 else LIST  # or codes of values
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "truth value"
+    if isinstance(value, int | float | datetime.date) or type(value).__name__ == "Decimal":
+        return "number"
+    if isinstance(value, list | tuple):
+        return "list"
+    return "image" if isinstance(value, bytes | dict) else "text"
+
+
+def _is_number(text: str) -> bool:
+    return bool(text) and text not in ("+", "-", ".") and NUMBER.fullmatch(text) is not None and _float(text)
+
+
+def _float(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, datetime.datetime):
+        return value.timestamp()
+    if isinstance(value, datetime.date):
+        return float((value - datetime.date(1970, 1, 1)).days)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("must be finite")
+    return number
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, list | tuple | dict | bytes):
+        raise TypeError(f"a {_type(value)}")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)[:LONGEST] or None
+
+
+def _listed(value: Any) -> list[str] | None:
+    if isinstance(value, str):
+        if value.startswith("[") and value.endswith("]"):
+            with contextlib.suppress(ValueError):
+                value = json.loads(value)
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(MARK)]
+    elif not isinstance(value, list | tuple):
+        value = [value]
+    parts = [_text(part) for part in value if part is not None and part != ""]
+    return list(dict.fromkeys(parts)) or None
+
+
+def _vector(value: Any) -> list[float]:
+    if isinstance(value, str):
+        value = json.loads(value)
+    if not isinstance(value, Iterable) or isinstance(value, dict | bytes):
+        raise TypeError("must be a list of numbers")
+    return [float("nan") if part is None else float(part) for part in value]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+_CONVERT = {
+    "category": _text,
+    "words": _text,
+    "characters": _text,
+    "list": _listed,
+    "number": _number,
+    "vector": _vector,
+}

@@ -1,0 +1,76 @@
+"""Items that training never saw, added to a trained model by their content alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tfrecsession.errors import InputError
+from tfrecsession.layers.items.item_scores import ItemScores
+from tfrecsession.sessions.item_table import ItemTable, read_item_table
+from tfrecsession.sessions.vocabulary import Items
+from tfrecsession.training.growing import unbuilt
+
+UNKNOWN = 1
+
+
+def add_items(model, items, *, key: str | None = None, columns=None, encoding: str | None = None):
+    """Returns a copy of `model` that also knows the new items of a table, by their content; nothing is trained.
+
+        model = trs.training.add_items(model, "new.csv")
+        model.recommend([["item-of-new.csv"]])
+
+    New items stand behind the catalogue, with an event count of 0. Rows of known items change nothing: their vectors,
+    and scores, stay as they are.
+
+    Args:
+        model: a session network with `content=[...]`. It is not changed.
+        items: an item table with the columns that the model reads, see `prepare(items=...)`.
+        key: its column of item ids; None: a usual name.
+        columns: those of a text file without a header.
+        encoding: of a text file; None: UTF-8.
+
+    Returns:
+        A model of the same class and settings. Its optimizer is new, if it is compiled.
+
+    Raises:
+        InputError: the model reads no content, the table lacks a column, a value does not fit, or no item is new.
+    """
+    if "content" not in model.abilities:
+        raise InputError(f"model: must be a session network with content=[...]; this {type(model).__name__} reads none")
+    kinds = {column.name: column.kind for column in model.content.columns}
+    table = read_item_table(items, key, kinds, names=columns, encoding=encoding)
+    new = [row for row, item in enumerate(table.items) if item not in model.items._known]
+    if not new:
+        raise InputError(f"{table.source}: no item of its {len(table.items):,} is new to the model")
+    cells = {name: [values[row] for row in new] for name, values in table.columns.items()}
+    table = ItemTable(table.source, [table.items[row] for row in new], cells, table.text, table.folder)
+    encoded, tensors = model.content.encode_contents(table)
+    model.settle()
+    catalogue = Items([*model.items.ids, *table.items], np.pad(model.items.counts, (0, len(new))))
+    catalogue.context_log = model.context  # codes stay as they were learned
+    larger = type(model).from_config(unbuilt(model.get_config()) | {"items": catalogue})
+    if model.compiled:
+        larger.compile_from_config(model.get_compile_config())
+    _carry(model, larger, encoded)
+    larger.settle_new(np.arange(model.size, larger.size), encoded, tensors)
+    larger.fitted = model.fitted
+    return larger
+
+
+def _carry(model, larger, encoded: dict) -> None:
+    """Copies the weights; the rows of new items are those of the unknown item, and hold their content."""
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, ItemScores) and layer.size == model.size]
+    per_item = {id(variable) for layer in layers for variable in layer.item_variables()}
+    per_item |= {id(weight) for weight in model.item_content.weights}
+    own_rows = {id(layer.own_row) for layer in layers if hasattr(layer, "own_row")}
+    content = {id(weight): encoded[key] for key, weight in model.item_content.stored.items()}
+    sampled = {id(weight) for weight in (model.negatives.weights if model.negatives else ())}
+    for old, new in zip(model.weights, larger.weights, strict=True):
+        if id(old) in sampled or old is model.item_counts:
+            continue
+        value = old.numpy() if hasattr(old, "numpy") else np.asarray(old)
+        if id(old) in per_item:
+            rows = np.zeros((larger.size - model.size, *value.shape[1:]), value.dtype)
+            rows = content.get(id(old), rows + UNKNOWN if id(old) in own_rows else rows)
+            value = np.concatenate([value, rows])
+        new.assign(value)

@@ -1,0 +1,174 @@
+"""Blends of finished runs, in a run folder of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tfrecsession import metrics
+from tfrecsession.batches import Data
+from tfrecsession.errors import InputError
+from tfrecsession.models import Blend
+from tfrecsession.staging import staged
+from tfrecsession.training.held_out import with_held_out
+from tfrecsession.training.memory import PeakMemory
+from tfrecsession.training.refit import check_refit, with_validation
+from tfrecsession.training.refitting import fitted_again
+from tfrecsession.training.run import versions
+from tfrecsession.training.run_folder import Run, check_other_run, open_run
+
+
+def blend(
+    data: Data,
+    runs,
+    out: str | Path,
+    *,
+    weights=None,
+    lengths=(1,),
+    scales=None,
+    metric: str = "ndcg@20",
+    by_length: bool = True,
+    refit: bool = False,
+    seed: int = 0,
+    k=(20,),
+    overwrite: bool = False,
+    progress: Callable[[str], None] = lambda doing: None,
+) -> Blend:
+    """Blends the models of finished runs, and writes the blend as a run to `out`.
+
+    The weights are learned on the validation split. Where the data has none, models with the settings of the runs are
+    fitted on train without its newest tenth, and the weights are learned on this tenth; the blend has the models of
+    the runs.
+
+    Args:
+        data: the data set of all runs.
+        runs: run folders, two or more.
+        out: the run folder to create.
+        weights: a weight per run; None: learned, with `lengths` and `scales`.
+        lengths, scales: beside `weights`, as in `Blend`.
+        metric, by_length: see `Blend.fit`.
+        refit: whether to fit the members with a weight again, on train and validation together, once the weights are
+            known.
+        seed: of the sample that the weights are learned on.
+        k: the list lengths of metrics.json.
+        overwrite: whether to replace an earlier run.
+        progress: called with what is being done.
+
+    Raises:
+        InputError: fewer than two runs, a run of other data, one that cannot be blended, or one that was fitted on
+            validation while the weights are to be learned there.
+    """
+    opened = checked_runs(data, runs, learned=weights is None, refit=refit)
+    described = {"model": "blend", "settings": _settings(opened, weights, metric, by_length), "seed": seed}
+    check_other_run(out, {**described, "data": data.fingerprint}, overwrite)
+    began = time.perf_counter()
+    with staged(out, marker="run.json", overwrite=overwrite) as folder, PeakMemory() as memory:
+        progress("loading the members")
+        members = [run.model() for run in opened]
+        with _named(opened):
+            blended = Blend(members, weights, lengths, scales)
+        held_out = {}
+        if weights is None:
+            part, sessions = with_held_out(data)
+            learning = blended
+            if sessions:
+                held_out = {"sessions": sessions, "of": "train", "newest": True}
+                learning = Blend([fitted_again(run, part) for run in opened])
+            progress("learning the weights")
+            learning.fit(part.validation, metric=metric, by_length=by_length, seed=seed)
+            learned = learning.learned
+            blended = Blend(members, learned.weights, learned.lengths, learned.scales)
+        blended.compile(metrics=[of(length) for length in k for of in (metrics.Recall, metrics.MRR, metrics.NDCG)])
+        measured = {}
+        if data.validation.scored_events:
+            progress("scoring validation")
+            found = blended.evaluate(data.validation, verbose=0, return_dict=True)
+            measured = {name: float(value) for name, value in found.items() if "@" in name}
+        refitted = {}
+        if refit:
+            progress("fitting again on train and validation")
+            both, refitted = with_validation(data)
+            used = blended.used
+            again = [
+                fitted_again(opened[index], both) if index in used else member for index, member in enumerate(members)
+            ]
+            blended = blended.of(again)
+        blended.save(folder / "model.keras")
+        info = {
+            **described,
+            "defaults": {},
+            "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
+            "versions": versions(),
+            "workers": 1,
+            "seconds": time.perf_counter() - began,
+            "memory": memory.growth,
+            "events": data.train.scored_events,
+            "blend": {
+                "members": [run.info["model"] for run in opened],
+                "weights": blended.weights_by_length.round(4).tolist(),
+                "lengths": list(blended.lengths),
+                "scales": [list(scale) for scale in blended.scales],
+                **({"learned": learned.as_json()} if weights is None else {}),
+                **({"held_out": held_out} if held_out else {}),
+            },
+            **({"refit": refitted} if refit else {}),
+        }
+        metrics_file = {"model": "blend", "data": data.fingerprint, "split": "validation", "metrics": measured}
+        for name, content in (("run.json", info), ("metrics.json", metrics_file), ("history.json", {})):
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    return blended
+
+
+def checked_runs(data: Data, runs, learned: bool = True, refit: bool = False) -> list[Run]:
+    """Opens the runs of a blend; see `blend` for what is refused. Needs no TensorFlow."""
+    paths = [Path(run) for run in runs]
+    if len(paths) < 2:
+        raise InputError(
+            f"runs={[str(path) for path in paths]!r}: must be two or more run folders, a blend has several"
+        )
+    opened = [open_run(path) for path in paths]
+    for run in opened:
+        run.check()
+        if run.info["data"]["fingerprint"] != data.fingerprint:
+            raise InputError(
+                f"{run.path}: was made from data {run.info['data']['fingerprint']}, but {data.path or 'this data set'} "
+                f"is {data.fingerprint}: only runs of one data set can be blended"
+            )
+        if run.info["model"] == "blend":
+            raise InputError(f"{run.path}: is a blend itself: name the runs that it was made of")
+        if learned and "refit" in run.info:
+            raise InputError(
+                f"{run.path}: was fitted again on validation, so that weights cannot be learned there: train it "
+                "without refit=True and blend with refit=True, or give weights="
+            )
+        if refit and "from" in run.info:
+            raise InputError(f"{run.path}: continues an earlier run, and cannot be fitted again: leave out refit=True")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise InputError(f"runs={[str(path) for path in paths]!r}: must be different runs")
+    if refit:
+        check_refit(data)
+    return opened
+
+
+@contextlib.contextmanager
+def _named(opened: list[Run]):
+    """Names runs in errors in place of members by number."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        for index, run in enumerate(opened):
+            text = text.replace(f"members[{index}]", str(run.path))
+        raise InputError(text) from None
+
+
+def _settings(opened: list[Run], weights, metric: str, by_length: bool) -> dict:
+    members = [{name: run.info[name] for name in ("model", "settings", "seed")} for run in opened]
+    given = None if weights is None else np.asarray(weights, float).tolist()
+    return {"members": members, "weights": given, "metric": metric, "by_length": by_length}
