@@ -86,6 +86,7 @@ SEQUENCES = {
     "ceiling": {"epochs": 8, "negatives": 128},
 }
 WITH_DROPOUT = SEQUENCES | {"ceiling": {**SEQUENCES["ceiling"], "dropout": 0.1}}
+OF_USERS = WITH_DROPOUT | {"ceiling": {**WITH_DROPOUT["ceiling"], "user_dropout": 0.9}}  # users tell nothing there
 ATTENTION = {
     "small": {**SEQUENCES["small"], "dim": 32, "window": 6, "learning_rate": 0.01},
     "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
@@ -156,9 +157,9 @@ ROWS = [
     Model(
         "location_sequences-rnn", "location_sequences", TRIPS, **WITH_DROPOUT, like="location_sequences", cost="large"
     ),
-    Model("user_gru", **WITH_DROPOUT, cost="large"),
-    Model("user_gru-rectified", "user_gru", {"cell": "rectified"}, **WITH_DROPOUT, like="user_gru"),
-    Model("user_gru-linear", "user_gru", {"cell": "linear", **CONTEXT}, **WITH_DROPOUT, like="user_gru"),
+    Model("user_gru", **OF_USERS, cost="large"),
+    Model("user_gru-rectified", "user_gru", {"cell": "rectified"}, **OF_USERS, like="user_gru"),
+    Model("user_gru-linear", "user_gru", {"cell": "linear", **CONTEXT}, **OF_USERS, like="user_gru"),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),

@@ -48,7 +48,8 @@ class UserGRU(Streaming, SequenceModel):
         units: width of each recurrent layer, first to last. All layers read v_u.
         cell: "linear", "rectified" or "attentional".
         user_dim: width of a user's vector; None: that of an item's input.
-        user_dropout: share of the rows of training whose users count as unknown, above 0.
+        user_dropout: share of the rows of training whose users count as unknown, above 0. The fewer events a user has,
+            the higher it must be: vectors of users with few sessions learn these by heart.
         embedding: the input of an item: "tied", one table for input and output; "separate", a table of its own.
         embedding_dropout: share of the input embedding set to zero in training.
         dropout: share of each layer's output set to zero in training.
@@ -73,7 +74,7 @@ class UserGRU(Streaming, SequenceModel):
     search_space = {
         "cell": Choice("linear", "rectified", "attentional"),
         "units": Choice([100], [200], [400]),
-        "user_dropout": Float(0.05, 0.5),
+        "user_dropout": Float(0.1, 0.9),
         "embedding_dropout": Float(0.0, 0.5),
         "dropout": Float(0.0, 0.6),
     }
@@ -84,7 +85,7 @@ class UserGRU(Streaming, SequenceModel):
         units=(100,),
         cell="attentional",
         user_dim=None,
-        user_dropout=0.2,
+        user_dropout=0.5,
         embedding="tied",
         embedding_dropout=0.0,
         dropout=0.3,
