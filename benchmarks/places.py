@@ -33,7 +33,7 @@ from tfrecsession.metrics import displacement, diversity, pair_f1
 
 WEEKS, TEST, GAP = 28, 35, 8 * 3600
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-NETWORK = {"units": [100], "dropout": 0.3, "negatives": None, "epochs": 10, "rows": 32, "steps": 24}
+NETWORK = {"units": [100], "dropout": 0.3, "sampler": "full", "epochs": 10, "rows": 32, "steps": 24}
 NETWORK |= {"optimizer": "adagrad", "learning_rate": 0.1}
 CONTEXT = {"context": ["hour", "gap", "weekday"], "request": ["hour", "weekday"]}
 JOINED = {"joined": True, "steps": 100}
@@ -47,14 +47,14 @@ MODELS = {
     "plain LSTM": ("gru4rec", NETWORK | {"cell": "lstm"}),
     "CLoSe-RNN": ("location_sequences", NETWORK | {"cell": "rnn"}),
     "CLoSe-LSTM": ("location_sequences", NETWORK | {"cell": "lstm"}),
-    "CLoSe-LSTM, trips": ("location_sequences", NETWORK | {"cell": "lstm", "trips": 0.5}),
-    "plain LSTM, context": ("gru4rec", NETWORK | CONTEXT | {"cell": "lstm"}),
-    "CLoSe-LSTM, context": ("location_sequences", NETWORK | CONTEXT | {"cell": "lstm"}),
-    "plain LSTM, joined": ("gru4rec", NETWORK | JOINED | {"cell": "lstm"}),
-    "CLoSe-LSTM, joined": ("location_sequences", NETWORK | JOINED | {"cell": "lstm"}),
+    "CLoSe-LSTM with trips": ("location_sequences", NETWORK | {"cell": "lstm", "trips": 0.5}),
+    "plain LSTM in context": ("gru4rec", NETWORK | CONTEXT | {"cell": "lstm"}),
+    "CLoSe-LSTM in context": ("location_sequences", NETWORK | CONTEXT | {"cell": "lstm"}),
+    "plain LSTM joined": ("gru4rec", NETWORK | JOINED | {"cell": "lstm"}),
+    "CLoSe-LSTM joined": ("location_sequences", NETWORK | JOINED | {"cell": "lstm"}),
 }
 ROLLED_OUT = ("popularity", "Markov chain", "plain RNN", "plain LSTM", "CLoSe-LSTM")
-GENERATED = ("CLoSe-LSTM, trips",)
+GENERATED = ("CLoSe-LSTM with trips",)
 
 
 def prepared(out: Path):
@@ -145,6 +145,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, help="folder of prepared data")
     parser.add_argument("--seeds", default="0", help="a,b")
+    parser.add_argument("--models", default=",".join(MODELS), help="their names, a,b")
     options = parser.parse_args()
     data = prepared(Path(options.out))
     trips = [trip for trip in trips_of(data) if (trip["ids"] > 1).all()]
@@ -155,7 +156,8 @@ def main():
     trips = [trip for trip in trips if stays[trip["ids"][0]] <= trip["hours"]][:300]
     rows = []
     for seed in map(int, options.seeds.split(",")):
-        for label, (model, given) in MODELS.items():
+        for label in options.models.split(","):
+            model, given = MODELS[label]
             settings = training.settings_of(model, given)
             if seed and not given:
                 continue  # counted
@@ -179,7 +181,9 @@ def main():
                 answers = [rolled_out(built, stays, trip, names) for trip in trips]
             if answers:
                 row |= scores_of_trips(trips, answers, data, places)
-            rows.append({key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()})
+            rows.append(
+                {key: round(float(value), 4) if isinstance(value, float) else value for key, value in row.items()}
+            )
             print(rows[-1], flush=True)
             write_rows("places", rows)
 

@@ -154,6 +154,9 @@ ROWS = [
     Model(
         "location_sequences-rnn", "location_sequences", TRIPS, **WITH_DROPOUT, like="location_sequences", cost="large"
     ),
+    Model("user_gru", **WITH_DROPOUT, cost="large"),
+    Model("user_gru-rectified", "user_gru", {"cell": "rectified"}, **WITH_DROPOUT, like="user_gru"),
+    Model("user_gru-linear", "user_gru", {"cell": "linear", **CONTEXT}, **WITH_DROPOUT, like="user_gru"),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),

@@ -57,8 +57,10 @@ def test_stays_are_drawn_towards_their_category():
 def test_popularity_by_hour():
     places = learned()
     share = np.bincount([8, 9, 12, 8, 20, 0, 1, 3], minlength=24) / 8
-    of_two = (np.bincount([8, 8, 1, 3], minlength=24) + 5 * share) / 9
-    np.testing.assert_allclose(places.numbers[2, 2:], 24 * (of_two - share), atol=1e-5)
+    visits = ([8, 8, 1, 3], [9, 0], [12], [20])
+    profile = [(np.bincount(hours, minlength=24) + 5 * share) / (len(hours) + 5) - share for hours in visits]
+    lengths = [np.sum(row**2) for row, hours in zip(profile, visits, strict=True) for _ in hours]
+    np.testing.assert_allclose(places.numbers[2:, 2:], profile / np.sqrt(np.mean(lengths)), atol=1e-5)
     assert abs(places.numbers[:, 2:].sum(axis=1)).max() < 1e-4
 
 

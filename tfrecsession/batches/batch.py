@@ -7,9 +7,9 @@ A batch is a flat dict of arrays or tensors, each `[rows, steps]`:
     position      int32, 0 at the first event of a session
     segment       int32, numbers the sessions of a row; 0 is padding
     visit         int32, the number of the session among those of its user, from 0; position 0 and visit 0 start a user
-    user          int32, the user
     context/NAME  a column of the log, of the input event: int32 codes or float32, see `sessions.context.Context`
-    request/NAME  a column of the event to be predicted, as far as it is known when the recommendation is requested
+    request/NAME  a column of the event to be predicted, as far as it is known when the recommendation is requested;
+                  `request/user` is the user
     weight        float32, how much the target counts; 0 where there is none
     update        int32, the update of item counts that the session sees, see `sessions.item_trends`; 0: the last one
 
@@ -38,7 +38,7 @@ class Reads:
         context: columns of the input event, as `context/NAME` in the batch.
         request: columns of the event to be predicted, as `request/NAME`.
         users: earlier sessions of the user: None, not read; "visits", as sessions, which `visit` numbers; "joined", as
-            if they were one session; "ids", the user's number, as `user`.
+            if they were one session; "ids", not read, but who the user is, as `request/user`.
         targets: "every_step"; "last_step" for a model that reads a session from both ends: only the last step of a
             prefix may have a target.
 

@@ -97,7 +97,7 @@ def evaluate(
         if not sessions.timed and sessions.role != "train":  # row numbers restart: the split follows train
             columns.pop("context/times", None)
     counts = model.live(read, earlier_read) if live else contextlib.nullcontext()
-    alike = every if live or model.reads.users or columns else layout.first_alike(values, offsets)
+    alike = every if live or model.reads.by_user or columns else layout.first_alike(values, offsets)
     scored = np.zeros(len(read.values), bool)
     scored[alike[targets]] = True  # the others get the rank of the event that equals them
     number = np.cumsum(scored) - 1
@@ -134,7 +134,7 @@ def evaluate(
 
 def _batches(model: Recommender, sessions: Sessions, earlier, scored: np.ndarray, columns: dict) -> Iterator[tuple]:
     """Yields a batch, its targets, and the targets' indices among the events of the split, -1 where there is none."""
-    if model.reads.users:
+    if model.reads.by_user:
         sequences = UserSequences.of(sessions, earlier, joined=model.reads.users == "joined")
         of_events = sequences.scored()
         updates = columns.get(UPDATE)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfrecsession.batches.batch import NO_ITEM
 from tfrecsession.layers.ragged import newest
 from tfrecsession.recommender.in_context import speaking
-from tfrecsession.sessions.context import FARTHEST, LATEST, VALUES, Context
+from tfrecsession.sessions.context import FARTHEST, LATEST, USER, VALUES, Context
 from tfrecsession.sessions.context_texts import input_name
 from tfrecsession.sessions.derived_context import SECOND, of_tensors
 
@@ -59,7 +59,8 @@ class ContextInputs(tf.Module):
             side, column = key.split("/", 1)
             known = self.context.columns.get(column) if key in self.context.keys else None
             kind = known.kind if known else "time"
-            values = {"values": list(known.values[:100])} if known and known.kind == "category" else {}
+            named = kind == "category" and column != USER
+            values = {"values": list(known.values[:100])} if named else {}
             found.append({"input": name, "side": side, "column": column, "kind": kind, **values})
         return found
 

@@ -27,6 +27,11 @@ from tfrecsession.layers.recurrent.session_lstm import SessionLSTM
 from tfrecsession.layers.recurrent.session_min_gru import SessionMinGRU
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 from tfrecsession.layers.recurrent.session_rnn import SessionRNN
+from tfrecsession.layers.recurrent.session_user_gru import (
+    SessionAttentionalUserGRU,
+    SessionRectifiedUserGRU,
+    SessionUserGRU,
+)
 from tfrecsession.layers.ridge import ridge
 from tfrecsession.layers.session_window import (
     STEP_DECAYS,
@@ -57,6 +62,7 @@ __all__ = [
     "PlaceAttributes",
     "RepeatHead",
     "SessionAttention",
+    "SessionAttentionalUserGRU",
     "SessionAttributeLSTM",
     "SessionAttributeRNN",
     "SessionBidirectional",
@@ -68,7 +74,9 @@ __all__ = [
     "SessionMinGRU",
     "SessionRNN",
     "SessionRecurrent",
+    "SessionRectifiedUserGRU",
     "SessionTransformer",
+    "SessionUserGRU",
     "TrendHead",
     "UserEmbedding",
     "first_of_its_session",

@@ -16,12 +16,13 @@ CATEGORY_WIDTH = 8
 class PlaceAttributes(keras.layers.Layer):
     """The attribute vector of the place of each event.
 
-        a = [ d ; known ; stay ; popularity ; profile ; category ]        [width]
+        a = [ (d ; known ; stay ; popularity ; profile) / 2 ; category ]        [width]
 
     d is the distance from the place of the event before it in its session, log(1 + km) with mean 0 and deviation 1; it
     is 0, and so is `known`, where there is none. Stay, popularity and the 24-hour profile are those of
-    `tfrecsession.sessions.places.Places`, counted on the train split and fixed; category is a trained vector. The state
-    is the position of the last place, float32 [rows, 3].
+    `tfrecsession.sessions.places.Places`, counted on the train split and fixed; category is a trained vector. So a is
+    about as long as the vector of an item, and one learning rate suits both. The state is the position of the last
+    place, float32 [rows, 3].
 
     Args:
         size: the items + 2.
@@ -71,7 +72,7 @@ class PlaceAttributes(keras.layers.Layer):
         before = tf.concat([tf.cast(state, tf.float32)[:, None], here[:, :-1]], axis=1)  # (rows, steps, 3)
         before = tf.where(starts[..., None], tf.zeros_like(before), before)
         numbers = tf.gather(self.numbers.value, items)  # (rows, steps, 26)
-        fixed = tf.concat([self.distance_between(before, here), numbers], axis=-1)  # (rows, steps, 28)
+        fixed = tf.concat([self.distance_between(before, here), numbers], axis=-1) / 2  # (rows, steps, 28)
         attributes = ops.concatenate([ops.cast(fixed, self.compute_dtype), self.category(items)], axis=-1)
         return attributes, here[:, -1]  # (rows, steps, width), (rows, 3)
 

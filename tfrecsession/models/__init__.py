@@ -24,6 +24,7 @@ from tfrecsession.models.recurrent.hrnn import HRNN
 from tfrecsession.models.recurrent.location_sequences import LocationSequences
 from tfrecsession.models.recurrent.lru import LRU
 from tfrecsession.models.recurrent.min_gru import MinGRU
+from tfrecsession.models.recurrent.user_gru import UserGRU
 from tfrecsession.models.rules.association_rules import AssociationRules
 from tfrecsession.models.rules.item_knn import ItemKNN
 from tfrecsession.models.rules.markov_chain import MarkovChain
@@ -60,6 +61,7 @@ MODELS = {
     "lru": LRU,
     "contextual_gru": ContextualGRU,
     "location_sequences": LocationSequences,
+    "user_gru": UserGRU,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
 
@@ -100,6 +102,7 @@ __all__ = [
     "SessionAggregation",
     "SessionPopularity",
     "TwoTower",
+    "UserGRU",
     "Streaming",
     "by_name",
 ]

@@ -227,13 +227,17 @@ class SequenceModel(Trending, ReadsContent, Recommender):
 
     def _event_input(self, side: str):
         """Returns the layer that reads the columns of a side, or None where there are none."""
-        columns = [(column.name, column.codes, int(column.kind == "category")) for column in self.context.side(side)]
+        columns = [(column.name, column.codes, int(column.kind == "category")) for column in self.input_columns(side)]
         if not columns:
             return None
         name = {"context": "event_input", "request": "request_input"}[side]
         keep_width = side == "request" or self.keeps_input_width
         join = self.context_join(side)
         return EventInput(columns, side, join, self.context_dropout, keep_width=keep_width, name=name)
+
+    def input_columns(self, side: str) -> list:
+        """Returns the columns of "context" or "request" that join vectors, see `EventInput`."""
+        return self.context.side(side)
 
     def context_join(self, side: str):
         """Returns how the columns of "context" or "request" join vectors, see `EventInput`."""

@@ -22,6 +22,8 @@ FARTHEST = 10.0  # deviations from the mean, to which larger numbers are cut
 LATEST = 253_402_300_799  # seconds since 1970, the end of the year 9999
 NOT_CONTEXT = ("session", "user", "start", "times", "items")  # columns of prepared sessions
 KINDS = ("category", "number")
+USER = "user"  # the column of the user of a session: a category without a limit
+NO_USERS = "'user': the log names no users: prepare it with user=COLUMN, or leave it out"
 
 
 class Column(NamedTuple):
@@ -65,6 +67,7 @@ class Context:
     Columns of the log are categories (texts, truth values, whole numbers with few values) or numbers. The others are
     derived: `gap`, log2 of the seconds since the event before it in its session; `hour`, `weekday` and `month`, in the
     time zone; `position`, the number of events before it in its session. A column of the log wins over a derived one.
+    `user` is the user of the session, a category of all users of training.
 
     In a batch a category is an int32 code: 0 missing, 1 unknown in training, 2.. its values by falling count. So is a
     derived column. A number is float32, with mean 0 and deviation 1 in training; NaN is missing.
@@ -94,6 +97,7 @@ class Context:
                 "event to be predicted is not: use it as context"
             )
         self.zone = zone_table(time_zone)
+        self._known = {}
 
     def __repr__(self) -> str:
         return f"<Context: {', '.join(self.context) or 'nothing'}; request: {', '.join(self.request) or 'nothing'}>"
@@ -158,6 +162,12 @@ class Context:
         for name, column in self.columns.items():
             if column.kind in SIZES:
                 encoded[name] = of_numpy(column.kind, time, before, np.arange(events) - starts, self.zone)
+                continue
+            if name == USER:
+                if name not in names:
+                    raise InputError(NO_USERS)
+                users = _codes(_texts(read(name), name), column.values)
+                encoded[name] = np.repeat(users, np.diff(offsets))
                 continue
             if name not in names:
                 raise InputError(
@@ -230,7 +240,7 @@ class Context:
         if column is None:
             return np.array([_time(value, argument) for value in values], np.int64)
         if column.kind == "category":
-            known = {value: code for code, value in enumerate(column.values, 2)} | {None: 0}
+            known = self._codes_of(column)
             return np.array([known.get(_text(value, argument), 1) for value in values], np.int32)
         numbers = np.array([_number(value, argument) for value in values], np.float64)
         if column.kind == "number":
@@ -240,6 +250,12 @@ class Context:
             if not (np.isnan(number) or (least <= number <= most)):
                 raise InputError(f"{argument}: {number:g} must be {_range(column.kind)}")
         return derived_codes(column.kind, numbers)
+
+    def _codes_of(self, column: Column) -> dict:
+        """Returns value -> code of a category, made once: a log may have many users."""
+        if column.name not in self._known:
+            self._known[column.name] = {value: code for code, value in enumerate(column.values, 2)} | {None: 0}
+        return self._known[column.name]
 
     # Files -----------------------------------------------------------------------------------------------------------
 
@@ -301,6 +317,8 @@ class ContextLog:
     def _column(self, argument: str, given: str) -> Column:
         available = [name for name in self.sessions.arrays.columns if name not in NOT_CONTEXT]
         name, kind = given, None
+        if given == USER:
+            return _user_column(self.sessions, argument)
         if given not in available and given.rpartition(":")[2] in KINDS:
             name, _, kind = given.rpartition(":")
         if name not in available:
@@ -331,6 +349,17 @@ class ContextLog:
         pairs = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
         ordered = sorted((-count, value) for value, count in pairs if value)
         return Column(name, "category", tuple(value for _, value in ordered[:MOST]))
+
+
+def _user_column(sessions, argument: str) -> Column:
+    """Returns the column of the users of training, those with most events first."""
+    users = sessions.column(USER) if USER in sessions.arrays.columns else []
+    if all(user is None for user in users):
+        raise InputError(f"{argument}: {NO_USERS}")
+    names, index = np.unique(np.array(["" if user is None else user for user in users], str), return_inverse=True)
+    events = np.bincount(index.reshape(-1), np.diff(sessions.offsets), len(names))
+    order = np.lexsort((names, -events))
+    return Column(USER, "category", tuple(names[row].item() for row in order if names[row]))
 
 
 VALUES = {"gap": (0, math.inf), "hour": (0, 23), "weekday": (0, 6), "month": (1, 12)}  # that a request may give

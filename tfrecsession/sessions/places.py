@@ -32,7 +32,8 @@ class Places(NamedTuple):
     Attributes:
         positions: float32 [size, 3], unit vectors from the centre of the earth; zeros where unknown.
         numbers: float32 [size, 26]: stay time and popularity, logarithms with mean 0 and deviation 1; then the
-            popularity in each hour of the day, 24 times (share - share of the whole log). Zeros where unknown.
+            popularity in each hour of the day, share - share of the whole log, over all events of length 1 (RMS). Zeros
+            where unknown.
         hours: float32 [size], typical hours from a visit to the next event; 0 where unknown.
         categories: int32 [size], 0 where unknown, 1 for rare ones, 2.. by falling count.
         distance: float32 [2], mean and deviation of log(1 + km) between the events of a session.
@@ -101,7 +102,9 @@ def learn_places(log: ContextLog | None, items: Items, latitude=AUTO, longitude=
         np.add.at(visits, (values[known], hour[known]), 1.0)
         share = visits.sum(axis=0) / max(visits.sum(), 1.0)
         smoothed = (visits + PRIOR * share) / (visits.sum(axis=1, keepdims=True) + PRIOR)
-        places.numbers[:, 2:] = HOURS * (smoothed - share)
+        profile = smoothed - share  # (size, 24)
+        length = np.sqrt((counts @ (profile**2).sum(axis=1)) / max(counts.sum(), 1.0))
+        places.numbers[:, 2:] = profile / (length or 1.0)
     for table in (places.positions, places.numbers, places.hours, places.categories):
         table[:2] = 0
     return places

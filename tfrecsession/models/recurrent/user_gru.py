@@ -1,0 +1,184 @@
+"""UserGRU: a recurrent network over the session that knows whose session it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tfrecsession.layers import (
+    ItemEmbedding,
+    SessionAttentionalUserGRU,
+    SessionRectifiedUserGRU,
+    SessionUserGRU,
+    UserEmbedding,
+)
+from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, checked_widths, refuse
+from tfrecsession.recommender.search_space import Choice, Float
+from tfrecsession.recommender.sequence_model import SequenceModel
+from tfrecsession.recommender.streaming import Streaming
+from tfrecsession.sessions.context import USER, Context, checked_names
+
+CELLS = {"linear": SessionUserGRU, "rectified": SessionRectifiedUserGRU, "attentional": SessionAttentionalUserGRU}
+EMBEDDINGS = ("tied", "separate")
+UNKNOWN = 1  # the code of a user whom training never saw
+DEVIATION = 0.06  # of initial user vectors; the paper's are uniform within 0.1
+
+
+@keras.saving.register_keras_serializable(package="tfrecsession")
+class UserGRU(Streaming, SequenceModel):
+    """A recurrent network over the session with a vector for each user (Donkers et al., RecSys 2017).
+
+        h_t = cell(e_{i_t}, h_{t-1}, v_u)             [units]; v_u is the vector of the user
+        score of item i = e_i . h_t + b_i             [size]
+
+    The cell is `SessionUserGRU`, `SessionRectifiedUserGRU` or `SessionAttentionalUserGRU`. The user is the column
+    `user` of the request, as in a batch: `recommend(..., request={"user": [...]})`. In training, `user_dropout` hides
+    the users of some rows. These train the vector of unknown users, which stands for users whom training never saw, and
+    where no user is given. A step updates the vectors of its users alone, whatever their number.
+
+    Ours are, besides that vector, that the item table scores too, and the training, which is that of `GRU4Rec`. On logs
+    with few events for each user, vectors of users may do harm: compare with `GRU4Rec` on the same log.
+
+    Args:
+        items: the vocabulary, `data.items`, of a log with users.
+        units: width of each recurrent layer, first to last. All layers read v_u.
+        cell: "linear", "rectified" or "attentional".
+        user_dim: width of a user's vector; None: that of an item's input.
+        user_dropout: share of the rows of training whose users count as unknown, above 0.
+        embedding: the input of an item: "tied", one table for input and output; "separate", a table of its own.
+        embedding_dropout: share of the input embedding set to zero in training.
+        dropout: share of each layer's output set to zero in training.
+        lanes: see `GRU4Rec`.
+        initializer: of the item tables, see `ItemEmbedding`.
+        negatives, score_dtype, joined, context, request, context_as, context_dropout, repeats, repeat_window: see
+            `SequenceModel`; `request` gets the column `user`.
+
+    Raises:
+        InputError: an argument out of its range, or a log without users.
+
+    Example:
+
+        model = trs.models.UserGRU(data.items, units=[100], cell="attentional")
+        model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0), [trs.metrics.Recall(20)])
+        model.fit(data.train.batches(rows=64, steps=16), validation_data=data.validation.batches(), epochs=5)
+        model.recommend([["item-17"]], request={"user": ["user-3"]})
+    """
+
+    # Declarations
+    learning = SequenceModel.learning.but(harmless=("embedding_dropout", "dropout", "user_dropout", "lanes"))
+    search_space = {
+        "cell": Choice("linear", "rectified", "attentional"),
+        "units": Choice([100], [200], [400]),
+        "user_dropout": Float(0.05, 0.5),
+        "embedding_dropout": Float(0.0, 0.5),
+        "dropout": Float(0.0, 0.6),
+    }
+
+    def __init__(
+        self,
+        items,
+        units=(100,),
+        cell="attentional",
+        user_dim=None,
+        user_dropout=0.2,
+        embedding="tied",
+        embedding_dropout=0.0,
+        dropout=0.3,
+        lanes=None,
+        initializer=None,
+        negatives="popularity",
+        context=(),
+        request=(),
+        **kwargs,
+    ):
+        # Arguments
+        units = checked_widths("units", units)
+        check_choice("cell", cell, CELLS)
+        check_whole("user_dim", user_dim, optional=True)
+        check_number("user_dropout", user_dropout, 0, 1, above=True)
+        check_choice("embedding", embedding, EMBEDDINGS)
+        check_number("embedding_dropout", embedding_dropout, 0, 1)
+        check_number("dropout", dropout, 0, 1)
+        if not isinstance(context, Context | Mapping):
+            names = checked_names("request", () if request is None else request)
+            request = names if USER in names else [*names, USER]
+        super().__init__(items, negatives=negatives, context=context, request=request, **kwargs)
+        if USER not in self.context.request:
+            refuse("context", self.context, "a Context with the column 'user', data.context(..., request=['user'])")
+        if not self.reads.users:
+            self.reads = replace(self.reads, users="ids")
+        self.units = units
+        self.cell = cell
+        self.user_dim = user_dim
+        self.user_dropout = user_dropout
+        self.embedding = embedding
+        self.dropout = dropout
+        self.lanes = lanes
+        self.initializer = initializer
+
+        # Layers
+        dim = units[-1] if embedding == "tied" else units[0]
+        self.user_table = UserEmbedding(user_dim or dim, DEVIATION, name="users")
+        self.user_table.build(self.context.columns[USER].codes)
+        self.recurrent = [CELLS[cell](width, name=f"{cell}_{index}") for index, width in enumerate(units)]
+        self.output_items = ItemEmbedding(
+            self.size, units[-1], bias=True, initializer=initializer, name="items", **self.scoring
+        )
+        self.input_items = self.output_items
+        if embedding == "separate":
+            self.input_items = ItemEmbedding(self.size, dim, initializer=initializer, name="input_items")
+        self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
+        self.output_dropout = keras.layers.Dropout(dropout)
+        self.hide_users = keras.layers.Dropout(user_dropout)
+        self.keep_states(self.recurrent)
+        self.build()
+
+    def input_columns(self, side):
+        return [column for column in super().input_columns(side) if column.name != USER]
+
+    # Recommendations
+
+    def encode_from(self, batch, state, training=False):
+        starts = batch["position"] == 0  # (rows, steps)
+        hidden = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
+        hidden = self.with_context(hidden, batch, training)  # (rows, steps, dim + width of the context)
+        users = self.user_vectors(batch[f"request/{USER}"], training)  # (rows, steps, user_dim)
+        after = []
+        for layer, before in zip(self.recurrent, self.states(state), strict=True):
+            hidden, last = layer(
+                hidden, starts, before, users, training=training
+            )  # (rows, steps, units), (rows, units)
+            after.append(last)
+            hidden = self.output_dropout(hidden, training=training)
+        return hidden, ops.cast(ops.concatenate(after, axis=-1), "float32")  # (rows, state_width)
+
+    def user_vectors(self, codes, training: bool = False):
+        """Returns the vectors of users: int32 [rows, steps], 0 where none is given -> [rows, steps, user_dim]."""
+        codes = tf.maximum(codes, UNKNOWN)
+        if training:
+            shown = self.hide_users(tf.ones([tf.shape(codes)[0], 1]), training=True) > 0  # (rows, 1)
+            codes = tf.where(shown, codes, UNKNOWN)
+        return ops.cast(self.user_table(codes), self.compute_dtype)
+
+    def encode_state(self, state):
+        return ops.cast(self.states(state)[-1], self.compute_dtype)  # (rows, units)
+
+    # Configuration
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": list(self.units),
+            "cell": self.cell,
+            "user_dim": self.user_dim,
+            "user_dropout": self.user_dropout,
+            "embedding": self.embedding,
+            "embedding_dropout": self.embedding_dropout.rate,
+            "dropout": self.dropout,
+            "lanes": self.lanes,
+            "initializer": self.initializer,
+        }
