@@ -34,15 +34,15 @@ class TopItems:
         Raises:
             InputError: the scores are not dot products.
         """
-        return self.fixed_vectors(ids)
-
-    def fixed_vectors(self, ids):
-        """Returns `score_vectors` without `item_shift`: what a served model keeps until its next export."""
         if self.output_items is None:
             raise InputError(
                 f"{type(self).__name__} does not score by a dot product, so it has no vectors for a history"
             )
         return self.output_items.vectors(ids)
+
+    def fixed_vectors(self, ids):
+        """Returns `score_vectors` without `item_shift`: what a served model keeps until its next export."""
+        return self.score_vectors(ids)
 
     def item_shift(self):
         """Returns what `score_vectors` has besides `fixed_vectors`, added to the scores: float32 [size]; None: nothing.

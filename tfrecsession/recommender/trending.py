@@ -163,15 +163,16 @@ class Trending:
     # Vectors ---------------------------------------------------------------------------------------------------------
 
     def fixed_vectors(self, ids):
-        vectors = super().fixed_vectors(ids)
-        if self.trend_head is None or vectors.shape[1] > self.trend_head.width:
-            return vectors
-        return tf.pad(vectors, [[0, 0], [0, 1]])  # no biases: a column for the term
+        if self.trend_head is None:
+            return super().fixed_vectors(ids)
+        vectors = super().score_vectors(ids)
+        has_biases = vectors.shape[1] > self.trend_head.width
+        return vectors if has_biases else tf.pad(vectors, [[0, 0], [0, 1]])  # a column for the term
 
     def score_vectors(self, ids):
-        vectors = self.fixed_vectors(ids)
         if self.trend_head is None:
-            return vectors
+            return super().score_vectors(ids)
+        vectors = self.fixed_vectors(ids)
         return tf.concat([vectors[:, :-1], vectors[:, -1:] + self.trend_head.term(ids)[:, None]], axis=1)
 
     def item_shift(self):
