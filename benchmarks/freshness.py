@@ -1,4 +1,4 @@
-"""What a trend prior and fine-tuning on the newest sessions do on a log whose items go stale.
+"""The effect of a trend prior and of fine-tuning on the newest sessions, on a log whose items go stale.
 
     TFRECSESSION_DATA=... python benchmarks/freshness.py --out DIR
 

@@ -45,7 +45,13 @@ def prepared():
     """The data set of all goldens, in a temporary folder that lives as long as the process."""
     folder = tempfile.TemporaryDirectory()
     options = {"item": "item", "time": "time", "session": "session", "user": "user"}
-    trs.prepare(LOG, Path(folder.name) / "data", test_span="15%", validation_span="0d", **options)
+    content = {
+        "item": [f"i{number}" for number in range(30)],
+        "title": [f"word{number % 7} word{number % 5}" for number in range(30)],
+        "price": [1.5 * number for number in range(30)],
+        "category": [f"c{number % 4}" for number in range(30)],
+    }
+    trs.prepare(LOG, Path(folder.name) / "data", test_span="15%", validation_span="0d", items=content, **options)
     data = trs.load(Path(folder.name) / "data")
     data.train.column("times"), data.train.column("user")
     return data, folder

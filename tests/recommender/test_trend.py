@@ -354,7 +354,7 @@ def stale_log(days=6, sessions=150, seed=0):
 
 
 def test_fresh_items_are_learned_to_be_likely():
-    """Where the items change day by day, a network with a trend predicts those of the last days; without, it cannot."""
+    """A network with a trend predicts the items of the last days where items change day by day; without, it cannot."""
     log, times = stale_log()
     split = 4 * 600
     train = sessions_of(log[:600], items=120, times=times[:split])

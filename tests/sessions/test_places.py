@@ -1,4 +1,4 @@
-"""What a log knows of places: worked out by hand."""
+"""The attributes of places in a log, worked out by hand."""
 
 import numpy as np
 import pytest

@@ -27,7 +27,7 @@ MICROSECONDS = 3.6e9  # of an hour
 
 
 class Places(NamedTuple):
-    """What is known of each item id as a place; row 0 is padding, row 1 the unknown place.
+    """The attributes of each item id as a place; row 0 is padding, row 1 the unknown place.
 
     Attributes:
         positions: float32 [size, 3], unit vectors from the centre of the earth; zeros where unknown.

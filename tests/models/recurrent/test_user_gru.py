@@ -31,7 +31,7 @@ def trained(data):
 
 
 def test_every_batch_knows_its_users(data):
-    """Of every event in train; users whom train never saw are unknown in test, and those without a name missing."""
+    """Every event has its user; users that train never saw are unknown in test, and those without a name missing."""
     model = model_of(data)
     assert (model.reads.users, model.reads.request) == ("ids", ("user",))
     known = model.context.columns["user"].values

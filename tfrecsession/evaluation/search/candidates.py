@@ -51,7 +51,7 @@ class Candidate:
 
 
 class Candidates:
-    """What is tried on a data set: first the defaults that follow its log, then samples of the search spaces.
+    """Settings to try on a data set: first the defaults that follow its log, then samples of the search spaces.
 
     Args:
         data: the data set.

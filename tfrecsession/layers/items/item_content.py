@@ -1,4 +1,4 @@
-"""What items are made of, for any model: for ids a dict of tensors, and the encoders that turn them into a vector."""
+"""The content of items, for any model: for ids a dict of tensors, and the encoders that turn them into a vector."""
 
 from __future__ import annotations
 

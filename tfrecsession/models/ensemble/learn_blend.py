@@ -26,7 +26,7 @@ LEAST_GAIN = 2.0  # standard errors
 
 @dataclass
 class Learned:
-    """What a blend has learned.
+    """The weights and scales that a blend has learned.
 
     Attributes:
         scales: a pair (kind, T) per member.

@@ -1,4 +1,4 @@
-"""What a blend accepts: its members, and their weights and scales."""
+"""Checks of what a blend is given: its members, and their weights and scales."""
 
 from __future__ import annotations
 
