@@ -176,7 +176,9 @@ def test_a_csv_log_does_not_replace_another_table(tmp_path, shop):
     assert (tmp_path / "clicks.csv").read_text() == "session,item\n1,2\n"
 
 
-@pytest.mark.parametrize("model", ["item_knn", "slist", "vsknn", "als"])
+@pytest.mark.parametrize(
+    "model", ["item_knn", "als", *(pytest.param(m, marks=pytest.mark.slow) for m in ("slist", "vsknn"))]
+)
 def test_counted_models_are_scored_on_validation(place, tmp_path, capsys, model):
     assert main(["train", f"{place}/data", "--model", model, "--out", f"{tmp_path}/run", "--k", "5"]) == 0
     assert "on the validation split" in capsys.readouterr().out

@@ -15,7 +15,12 @@ def data():
     folder.cleanup()
 
 
-@pytest.mark.parametrize("name", list(TABLE))
+def slow(row):
+    """Returns whether `make test-all` alone runs a row: its model has another row, which `make test` runs."""
+    return [pytest.mark.slow] if row.like and row.name != row.registered else []
+
+
+@pytest.mark.parametrize("name", [pytest.param(row.name, marks=slow(row)) for row in TABLE.values()])
 def test_golden(name, data):
     model = keras.models.load_model(goldens.FOLDER / f"{name}.keras")
     found = goldens.outputs(model, data, goldens.settings_of(name)[1])

@@ -318,7 +318,7 @@ def test_logs_without_times_and_models_without_trend():
         evaluation.evaluate(trs.models.Popularity(sessions.items), later_log(), (3,), live=True)
 
 
-@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(epoch, shop, tmp_path):
     """Among all sessions, and in the fine-tuning, which begins in a new process without the epochs before it."""
     settings = training.settings_of("gru4rec", SMALL, {"epochs": 2, "finetune_days": 1, "finetune_epochs": 1})

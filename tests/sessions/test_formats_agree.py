@@ -355,7 +355,9 @@ def test_where_keeps_the_rows_of_the_condition_and_the_steps_count_them(tmp_path
         ("price > 0 AND item <> '007'", lambda price: 0 < price < 12),
     ],
 )
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "arrow", "pandas"])
+@pytest.mark.parametrize(
+    "kind", ["csv", "parquet", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("jsonl", "arrow", "pandas"))]
+)
 def test_where_on_every_source(kind, condition, keep, tmp_path, out):
     (tmp_path / "kept.csv").write_text(text([event for event in EVENTS if keep(event[4])]))
     expected = fingerprint(tmp_path / "kept.csv", out, context=())

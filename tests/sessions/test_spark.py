@@ -321,7 +321,7 @@ def test_a_setting_without_a_value(tmp_path, capsys):
             {"columns": ("session", "item", "time", "step", "price"), "where": "PRICE >= 0.5"},
             marks=pytest.mark.slow,
         ),
-        ("parquet", {"where": "price > 0 AND step IN (0, 2, 1)", "order": "step"}),
+        pytest.param("parquet", {"where": "price > 0 AND step IN (0, 2, 1)", "order": "step"}, marks=pytest.mark.slow),
         pytest.param("frame", {"where": "price > 0", "order": "step"}, marks=pytest.mark.slow),
         pytest.param("parts", {"where": "price > 0", "order": "step"}, marks=pytest.mark.slow),
         pytest.param("pattern", {"where": "price > 0"}, marks=pytest.mark.slow),
@@ -371,9 +371,10 @@ def test_a_row_per_session_is_read_by_duckdb_for_spark(tmp_path, spark):
 
 
 @pytest.mark.parametrize(
-    "kind", ["csv", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("parquet", "frame"))]
+    ("kind", "texts"),
+    [("csv", (None, "ann,NA")), *(pytest.param(k, (None, ""), marks=pytest.mark.slow) for k in ("parquet", "frame"))],
 )
-def test_null_values_agree(kind, tmp_path, spark):
+def test_null_values_agree(kind, texts, tmp_path, spark):
     users = ["ann", "NA", "\\N", "0.0", " ", "nan", "bob"]
     log = pa.table(
         {
@@ -384,7 +385,7 @@ def test_null_values_agree(kind, tmp_path, spark):
         }
     )
     for_duckdb, for_spark = as_source(log, kind, tmp_path, "log", spark)
-    for number, values in enumerate((None, "ann,NA", "")):
+    for number, values in enumerate(texts):
         options = {"null_values": values, "min_item_support": 1}
         first = prepare(for_duckdb, tmp_path / f"duckdb{number}", **options)
         second = prepare(for_spark, tmp_path / f"spark{number}", engine="spark", spark=spark, **options)
@@ -392,7 +393,7 @@ def test_null_values_agree(kind, tmp_path, spark):
         assert first["steps"] == second["steps"]
 
 
-@pytest.mark.parametrize("itemless", ["keep", "drop"])
+@pytest.mark.parametrize("itemless", ["keep", pytest.param("drop", marks=pytest.mark.slow)])
 def test_events_without_an_item_agree(itemless, tmp_path, spark):
     log = pa.table(
         {
@@ -412,6 +413,7 @@ def test_events_without_an_item_agree(itemless, tmp_path, spark):
     assert (first["steps"], first["splits"]) == (second["steps"], second["splits"])
 
 
+@pytest.mark.slow
 def test_files_without_quotes_agree(tmp_path, spark):
     titles = ["song", '"Heroes', 'the 12"', "song"]
     rows = [f"u{index // 4}\t{'ab'[index % 2]}\t{1_700_000_000 + 20_000 * (index // 4) + index}" for index in range(48)]

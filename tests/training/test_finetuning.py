@@ -111,10 +111,10 @@ def test_pairs_of_the_newest_sessions(data):
     assert seen == {(int(of_session[s]), int(i)) for s in np.flatnonzero(is_newest) for i in data.train[int(s)]}
 
 
-SLOW = [name for name in TRAININGS if name not in ("packed", "factors")]
+SLOW = [name for name in TRAININGS if name != "packed"]
 
 
-@pytest.mark.parametrize("name", ["packed", "factors", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
+@pytest.mark.parametrize("name", ["packed", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
 def test_a_resumed_fine_tuning_ends_as_an_uninterrupted_one(name, data, tmp_path):
     model, settings = settings_of(name, **NEWEST)
     whole = training.train(data, model, tmp_path / "whole", settings, seed=3, checkpoint=None)

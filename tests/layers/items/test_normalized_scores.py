@@ -64,9 +64,9 @@ def test_a_bad_temperature_is_named(temperature):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"normalize": True, "temperature": 0.1},
+        pytest.param({"normalize": True, "temperature": 0.1}, marks=pytest.mark.slow),
         {"normalize": True, "temperature": "learned", "sampler": "full"},
-        {"loss": "gbce", "calibration": 0.5},
+        pytest.param({"loss": "gbce", "calibration": 0.5}, marks=pytest.mark.slow),
         {"top_negatives": 10, "label_smoothing": 0.1},
     ],
 )
