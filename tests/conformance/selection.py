@@ -58,8 +58,10 @@ def commits(log: str) -> list[list[str]]:
     return [[path for path in part.splitlines() if path] for part in log.split("\0")[1:]]
 
 
-def changed(names: set[str], commits: Sequence[Sequence[str]], rows: Sequence[Model], most: int = MOST) -> set[str]:
-    """Returns the `most` newest changed models beside the representatives.
+def changed(
+    names: set[str], commits: Sequence[Sequence[str]], rows: Sequence[Model], most: int | None = None
+) -> set[str]:
+    """Returns the `most` newest changed models beside the representatives; None: MOST.
 
     Args:
         names: rows that changed themselves; they come first.
@@ -72,7 +74,7 @@ def changed(names: set[str], commits: Sequence[Sequence[str]], rows: Sequence[Mo
         if len({family_of(path) for path in paths} & families) <= len(families) / 2:
             order |= dict.fromkeys(row.name for row in rows if any(concerns(path, row, rows) for path in paths))
     further = [name for name in order if name not in representatives(rows)]
-    return set(further[:most])
+    return set(further[: MOST if most is None else most])
 
 
 def family_of(path: str) -> str | None:

@@ -123,6 +123,7 @@ def test_in_a_repository_the_newest_day_and_the_working_tree(monkeypatch, tmp_pa
         return selection.selected() - selection.representatives(ROWS)
 
     monkeypatch.setattr(selection, "ROOT", tmp_path)
+    monkeypatch.setattr(selection, "MOST", 4)
     git("init", "--quiet")
     for day, path in [(1, "rules/item_knn.py"), (2, "neighbours/sknn.py"), (4, "neighbours/vsknn.py")]:
         write(MODELS + path, "text")
