@@ -209,3 +209,9 @@ def test_a_run_has_its_csv_log_and_its_tensorboard_folder(data, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="tensorboard .*file: cannot write there"):
         training.train(data, "gru4rec", tmp_path / "other", settings, tensorboard=tmp_path / "file")
+
+
+def test_tensorboard_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfrecsession.training.tensorboard.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install tensorboard"):
+        trs.training.TensorBoard(tmp_path / "board")

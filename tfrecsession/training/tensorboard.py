@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -35,11 +36,13 @@ class TensorBoard(keras.callbacks.Callback):
         items: the number of items that the projector, which runs in the browser, shows at most; 0: none.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: TensorBoard is missing, or the folder cannot be written.
     """
 
     def __init__(self, folder: str | Path, every: int = 100, items: int = 10_000):
         super().__init__()
+        if find_spec("tensorboard") is None:  # TensorFlow 2.21 does not bring it
+            raise InputError("tensorboard: needs TensorBoard: pip install tensorboard")
         self.folder, self.every, self.items = Path(folder), every, items
 
     def set_model(self, model):
