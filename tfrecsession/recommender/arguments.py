@@ -63,3 +63,8 @@ def checked_widths(name: str, value, optional: bool = False) -> list[int]:
     if not whole or not (widths or optional):
         refuse(name, value, "a list of layer widths, e.g. [100]")
     return widths
+
+
+def is_positive(number) -> bool:
+    """Returns whether a value is a finite number above 0."""
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < float("inf")

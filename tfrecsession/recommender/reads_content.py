@@ -129,6 +129,7 @@ class ReadsContent:
             raise InputError(
                 "x: must be batches of the data set, data.train.batches(...): this model reads its vectors and images"
             )
+        self._settled_at = None  # a new optimizer counts its steps from 0 again
         history = super().fit(x, *args, **kwargs)
         self.settle()
         return history

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfrecsession.batches.batch import UPDATE
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.trend_head import TrendHead, TrendItems
-from tfrecsession.recommender.arguments import refuse
+from tfrecsession.recommender.arguments import is_positive, refuse
 from tfrecsession.sessions.item_trends import TrendLog, advanced, check_times, chunks_of, end_of
 
 
@@ -207,8 +207,3 @@ class Timed:
         """Encodes the events of a log, see `Context.encode`."""
         encoded = self.context.encode(read, names, offsets, timed) if self.context else {}
         return encoded | {UPDATE: self.updates.of_sessions(read("times"), offsets)}
-
-
-def is_positive(number) -> bool:
-    """Returns whether a value is a finite number above 0."""
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < float("inf")

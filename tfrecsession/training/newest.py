@@ -8,6 +8,7 @@ import numpy as np
 
 from tfrecsession.batches.data import Data, Sessions
 from tfrecsession.errors import InputError
+from tfrecsession.recommender.arguments import is_positive
 from tfrecsession.sessions.spans import MICROSECONDS, iso
 
 DAY = MICROSECONDS["d"]
@@ -72,16 +73,12 @@ def check_finetuning(settings: dict, data: Data, data_memory=None) -> Newest | N
             if value not in (None, default):
                 raise InputError(f"finetune_{name}={value!r}: must come with finetune_days, e.g. finetune_days=1")
         return None
-    if not _is_positive(days):
+    if not is_positive(days):
         raise InputError(f"finetune_days={days!r}: must be a number of days above 0, e.g. 1 or 0.5, or None")
-    if not isinstance(epochs, int) or not _is_positive(epochs):
+    if not isinstance(epochs, int) or not is_positive(epochs):
         raise InputError(f"finetune_epochs={epochs!r}: must be a whole number from 1")
-    if rate is not None and not _is_positive(rate):
+    if rate is not None and not is_positive(rate):
         raise InputError(f"finetune_rate={rate!r}: must be a learning rate above 0, or None for learning_rate")
     if data_memory is not None:
         raise InputError(f"finetune_days={days}: needs all training data at once; leave data_memory out")
     return Newest.of(data.train, days)
-
-
-def _is_positive(number) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < float("inf")

@@ -152,3 +152,12 @@ def test_arguments(data):
     ):
         with pytest.raises(InputError, match=message):
             trs.models.GRU4Rec(data.items, **settings)
+
+
+def test_a_model_that_is_compiled_and_fitted_again_has_the_vectors_of_the_last_training(data):
+    model = trained(data, columns=["title", "price"])
+    model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0), [trs.metrics.Recall(20)])
+    model.fit(data.train.batches(rows=8, steps=16), epochs=1, steps_per_epoch=4, verbose=0)  # as many steps as before
+    kept = np.array(model.output_items.settled)
+    model.settle(force=True)
+    np.testing.assert_allclose(kept, np.array(model.output_items.settled), atol=1e-6)

@@ -131,7 +131,7 @@ def test_a_saved_model_needs_no_log(traveller, data, tmp_path):
 
 
 def test_next_places_never_see_the_trip(traveller, data):
-    """Whatever comes later, and however a trip ends, no score of a step before it changes."""
+    """No score of a step changes with what comes later, or with how a trip ends."""
     batch, _ = batch_of(data, traveller)
     assert not {START, END, HOURS, HOUR} & set(batch)
     expected = np.asarray(traveller.encode(batch))

@@ -147,7 +147,7 @@ class Halving:
         self.progress(f"{label}: {_said(result)}{self.so_far()}")
         return result
 
-    # What is known so far
+    # The results so far
 
     def complete(self, share: float) -> list[dict]:
         return [result for result in self.results if result["state"] == "complete" and result["share"] == share]
