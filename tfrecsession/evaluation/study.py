@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfrecsession.errors import InputError
-from tfrecsession.file_lock import lock
+from tfrecsession.file_lock import locked_folder
 from tfrecsession.recommender.search_space import Choice, Float, Int
 from tfrecsession.staging import check_parents, one_line
 
@@ -224,17 +223,8 @@ def _bind(study, out: Path, bound: dict) -> None:
 def _locked(out: Path) -> Iterator[None]:
     """Creates the folder and locks it; the lock ends with the process."""
     _check_folder(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"{out}: cannot write there: {error.strerror}") from None
-    try:
-        if not lock(folder):
-            raise InputError(f"{out}: another process is tuning there: wait for it, or choose another out=")
+    with locked_folder(out, "tuning"):
         yield
-    finally:
-        os.close(folder)
 
 
 def _line(error: BaseException) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tfrecsession.errors import InputError
-from tfrecsession.file_lock import lock
+from tfrecsession.file_lock import locked_folder
 from tfrecsession.staging import check_parents, differences, replace_file
 
 FILE = "search.json"
@@ -81,17 +80,8 @@ class Ledger:
 def locked(out: Path) -> Iterator[None]:
     """Creates the folder of a search and locks it; the lock ends with the process."""
     check_place(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        folder = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"{out}: cannot write there: {error.strerror}") from None
-    try:
-        if not lock(folder):
-            raise InputError(f"{out}: another process is searching there: wait for it, or choose another out=")
+    with locked_folder(out, "searching"):
         yield
-    finally:
-        os.close(folder)
 
 
 def check_place(out: Path) -> None:
