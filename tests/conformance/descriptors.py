@@ -137,6 +137,7 @@ ROWS = [
     Model("als", represents=True),
     # content
     Model("two_tower", **PAIRS, represents=True),
+    Model("content_to_factors", settings={**CONTENT, "epochs": 3}),
     # recurrent
     Model("gru4rec", **WITH_DROPOUT, represents=True),
     Model("gru4rec-lstm", "gru4rec", LSTM, **WITH_DROPOUT, like="gru4rec"),

@@ -32,6 +32,7 @@ TRAININGS = {
     "narm": ("narm", {**PACKED, "units": [8]}),
     "factors": ("matrix_factorization", {**SMALL, "rows": 128, "dim": 8}),
     "all pairs": ("matrix_factorization", {**SMALL, "rows": 128, "dim": 8, "loss": "all_pairs"}),
+    "taught": ("content_to_factors", {"epochs": 3, "rows": 8, "dropout": 0.2, "content": ["title", "price"]}),
     "two towers": ("two_tower", {**SMALL, "rows": 128, "dim": 8, "layers": [8]}),
 }
 OPTIONS = {"seed": 3, "checkpoint": 3}

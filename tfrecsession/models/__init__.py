@@ -5,6 +5,7 @@ import tfrecsession.optimizers  # registers what saved models are compiled with 
 from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
+from tfrecsession.models.content.content_to_factors import ContentToFactors
 from tfrecsession.models.content.two_tower import TwoTower
 from tfrecsession.models.ensemble.blend import Blend
 from tfrecsession.models.factorization.als import ALS
@@ -52,6 +53,7 @@ MODELS = {
     "matrix_factorization": MatrixFactorization,
     "als": ALS,
     "two_tower": TwoTower,
+    "content_to_factors": ContentToFactors,
     "gru4rec": GRU4Rec,
     "narm": NARM,
     "sasrec": SASRec,
@@ -92,6 +94,7 @@ __all__ = [
     "SASRec",
     "SLIST",
     "AssociationRules",
+    "ContentToFactors",
     "ContextualGRU",
     "LocationSequences",
     "MarkovChain",
