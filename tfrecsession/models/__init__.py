@@ -6,6 +6,7 @@ from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.content_to_factors import ContentToFactors
+from tfrecsession.models.content.parallel_rnn import ParallelRNN
 from tfrecsession.models.content.two_tower import TwoTower
 from tfrecsession.models.ensemble.blend import Blend
 from tfrecsession.models.factorization.als import ALS
@@ -54,6 +55,7 @@ MODELS = {
     "als": ALS,
     "two_tower": TwoTower,
     "content_to_factors": ContentToFactors,
+    "parallel_rnn": ParallelRNN,
     "gru4rec": GRU4Rec,
     "narm": NARM,
     "sasrec": SASRec,
@@ -100,6 +102,7 @@ __all__ = [
     "MarkovChain",
     "MatrixFactorization",
     "MinGRU",
+    "ParallelRNN",
     "Random",
     "SequentialRules",
     "SessionAggregation",

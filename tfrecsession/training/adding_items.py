@@ -61,7 +61,7 @@ def _carry(model, larger, encoded: dict) -> None:
     """Copies the weights; the rows of new items are those of the unknown item, and hold their content."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, ItemScores) and layer.size == model.size]
     per_item = {id(variable) for layer in layers for variable in layer.item_variables()}
-    per_item |= {id(weight) for weight in model.item_content.weights}
+    per_item |= {id(weight) for weight in model.content_state}
     own_rows = {id(layer.own_row) for layer in layers if hasattr(layer, "own_row")}
     content = {id(weight): encoded[key] for key, weight in model.item_content.stored.items()}
     samples = model.learning.samples and model.negatives
