@@ -49,7 +49,7 @@ def test_settings_are_known_and_those_of_the_variant_win(name):
     assert all(settings[key] == value for key, value in row.ceiling.items() if key not in row.settings)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_notyet_fails_where_the_promise_begins_to_hold(tmp_path):
     """Over a copy of conftest.py: a promise that is broken as declared, one that holds, and an unknown name."""
     (tmp_path / "conftest.py").write_text((ROOT / "tests/conformance/conftest.py").read_text())

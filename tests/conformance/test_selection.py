@@ -101,7 +101,7 @@ def test_the_table_is_read_as_it_is():
 
 def test_without_git_the_representatives(monkeypatch, tmp_path):
     alone = selection.representatives(ROWS)
-    assert {"gru4rec", "gru4rec-joined", "hrnn", "slist"} < alone < set(TABLE)
+    assert {"gru4rec", "gru4rec-repeats", "hrnn", "slist"} < alone < set(TABLE)
     monkeypatch.setattr(selection, "ROOT", tmp_path)
     assert selection.selected() == alone
     (tmp_path / ".git").write_text("gitdir: nowhere")

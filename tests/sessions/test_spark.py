@@ -315,7 +315,11 @@ def test_a_setting_without_a_value(tmp_path, capsys):
     ("kind", "options"),
     [
         ("csv", {"where": "price > 0 AND item <> 'x'", "order": "step"}),
-        ("csv", {"where": "price > 0", "time_format": "%m/%d/%Y %I:%M:%S %p", "max_session_length": 2}),
+        pytest.param(
+            "csv",
+            {"where": "price > 0", "time_format": "%m/%d/%Y %I:%M:%S %p", "max_session_length": 2},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "csv",
             {"columns": ("session", "item", "time", "step", "price"), "where": "PRICE >= 0.5"},
@@ -359,6 +363,7 @@ def test_conditions_sort_keys_and_forms_of_times_agree(kind, options, tmp_path, 
     assert found[0]["steps"] == found[1]["steps"]
 
 
+@pytest.mark.slow
 def test_a_row_per_session_is_read_by_duckdb_for_spark(tmp_path, spark):
     times = [[1_700_000_000 + 40_000 * session + step for step in range(3)] for session in range(12)]
     log = pa.table({"session": list(range(12)), "item": [["a", "b", "c"]] * 12, "time": times})
@@ -426,6 +431,7 @@ def test_files_without_quotes_agree(tmp_path, spark):
     assert first["fingerprint"] == second["fingerprint"]
 
 
+@pytest.mark.slow
 def test_item_tables_agree(tmp_path, spark):
     rows = [f"u{index // 4},{'ab'[index % 2]},{1_700_000_000 + 20_000 * (index // 4) + index}" for index in range(48)]
     (tmp_path / "log.csv").write_text("user,item,time\n" + "".join(f"{row}\n" for row in rows))

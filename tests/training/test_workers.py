@@ -94,6 +94,7 @@ def test_the_chief_validates_as_evaluate_does(folder, two):
     assert "val_recall@20" in histories["adagrad"]
 
 
+@pytest.mark.slow
 def test_workers_with_different_settings_name_the_differences(two):
     for _, found in two:
         assert found["refused"].startswith(
@@ -201,6 +202,7 @@ def test_several_workers_resume_from_a_checkpoint(folder):
 
 
 @LINUX
+@pytest.mark.slow
 def test_workers_do_not_outlive_the_launcher(folder):
     with launched(folder) as process:
         pids = children(process)

@@ -36,7 +36,7 @@ from tfrecsession.staging import staged
 from tfrecsession.training import cluster, growing, workers
 from tfrecsession.training.checkpoint import Checkpoint
 from tfrecsession.training.csv_log import CSVLog
-from tfrecsession.training.decay import DECAYS, FixedRate, rate_of
+from tfrecsession.training.decay import DECAYS, FineTuning, rate_of
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.newest import Newest, check_finetuning
 from tfrecsession.training.progress import Progress
@@ -271,8 +271,8 @@ def fit(
         if verbose:
             print(f"fine-tuning on {newest}")
         batches = model.newest_batches(train, newest.sessions, settings, seed)
-        fixed = [FixedRate(settings.get("finetune_rate"), rate)]
-        fit_epochs(batches, epochs, epochs + settings["finetune_epochs"], fixed)
+        tuning = [FineTuning(settings.get("finetune_rate"), rate, epochs)]
+        fit_epochs(batches, epochs, epochs + settings["finetune_epochs"], tuning)
     history = checkpoint.history if checkpoint else _end_to_end(histories)
     return {name: [float(value) for value in values] for name, values in history.items()}
 
