@@ -95,6 +95,10 @@ LINEAR = {
     "small": {**SEQUENCES["small"], "dim": 32, "learning_rate": 0.01},
     "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
 }
+LONG = {
+    "small": {**SEQUENCES["small"], "dim": 32, "past": 6, "window": 6, "learning_rate": 0.01},
+    "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
+}
 MODERN = {"style": "modern", "positions": "learned", "heads": 2, "layers": 1}
 DIV = {"history": "div"}
 ALL_PAIRS = {"loss": "all_pairs", "dim": 16}
@@ -172,6 +176,13 @@ ROWS = [
     Model("sasrec", **ATTENTION, represents=True, cost="large"),
     Model("sasrec-context", "sasrec", CONTEXT, **ATTENTION, like="sasrec", cost="large"),
     Model("core", **ATTENTION, cost="large"),
+    Model("long_short_term", **LONG, cost="large"),
+    Model("long_short_term-shan", "long_short_term", {"encoder": "shan"}, **LONG, like="long_short_term"),
+    Model("long_short_term-narm", "long_short_term", {"encoder": "narm"}, **LONG, like="long_short_term", cost="large"),
+    Model(
+        "long_short_term-sasrec", "long_short_term", {"encoder": "sasrec"}, **LONG, like="long_short_term", cost="large"
+    ),
+    Model("long_short_term-context", "long_short_term", CONTEXT, **LONG, like="long_short_term", cost="large"),
     Model("sasrec-modern", "sasrec", MODERN, **ATTENTION, like="sasrec", cost="large"),
 ]
 TABLE = {row.name: row for row in ROWS}

@@ -292,6 +292,7 @@ def evaluate(options) -> None:
         check_types(getattr(data, options.split), {"events": events})
 
     from tfrecsession import evaluation  # TensorFlow, after all checks
+    from tfrecsession.sessions.leaks import split_and_leaks
 
     before = {"train": (), "validation": ("train",), "test": ("train", "validation")}[options.split]
     screen = console(options.json)
@@ -312,13 +313,15 @@ def evaluate(options) -> None:
     where += "" if events is None else f", targets {', '.join(events)} only"
     where += ", counts of recent events go on" if options.live else ""
     screen.print(f"{options.run_folder}: {run.info['model']} on {where}", markup=False)
+    if split := split_and_leaks(data.info):
+        screen.print(f"Split by {split['by']}. {split['leaks']}", markup=False)
     screen.print(evaluation_table(scored))
     if options.split == "validation" and "refit" in run.info:
         screen.print("note: this run was fitted again with validation included; its metrics.json is from before")
     if scored.slices:
         screen.print(slices_table(scored.slices))
     screen.print(f"{NOTES} Ranking took {scored.seconds:.1f} s.")
-    result = result_of(run.info["model"], data, scored)
+    result = {**result_of(run.info["model"], data, scored), "hold_out": split}
     if events is not None:
         result["event_types"] = list(events)
     result |= {"live": True} if options.live else {}

@@ -3,6 +3,7 @@
 import tfrecsession.metrics
 import tfrecsession.optimizers  # registers what saved models are compiled with  # noqa: F401
 from tfrecsession.models.attention.core import CORE
+from tfrecsession.models.attention.long_short_term import LongShortTerm
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.content_to_factors import ContentToFactors
@@ -66,6 +67,7 @@ MODELS = {
     "contextual_gru": ContextualGRU,
     "location_sequences": LocationSequences,
     "user_gru": UserGRU,
+    "long_short_term": LongShortTerm,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
 
@@ -99,6 +101,7 @@ __all__ = [
     "ContentToFactors",
     "ContextualGRU",
     "LocationSequences",
+    "LongShortTerm",
     "MarkovChain",
     "MatrixFactorization",
     "MinGRU",
