@@ -35,7 +35,10 @@ def main():
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", default="0,1")
     options = parser.parse_args()
-    out, spec = Path(options.out), f"synthetic:items={options.items},sessions={options.sessions},seed=1,late=0,cart=0.3,context=true"
+    out, spec = (
+        Path(options.out),
+        f"synthetic:items={options.items},sessions={options.sessions},seed=1,late=0,cart=0.3,context=true",
+    )
     if not (out / "data").exists():
         trs.prepare(spec, out / "data", event="event", context=["device"])
     data, rows = trs.load(out / "data"), []
