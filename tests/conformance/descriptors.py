@@ -95,6 +95,11 @@ LINEAR = {
     "small": {**SEQUENCES["small"], "dim": 32, "learning_rate": 0.01},
     "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
 }
+CHARACTERS = {
+    "small": {**SEQUENCES["small"], "characters": 12, "filters": [8, 16], "clicks": 4, "hidden": 32},
+    "ceiling": {**WITH_DROPOUT["ceiling"], "hidden": 64},
+}
+REST = {"content": ["title", "category"], "targets": "rest"}
 MODERN = {"style": "modern", "positions": "learned", "heads": 2, "layers": 1}
 DIV = {"history": "div"}
 ALL_PAIRS = {"loss": "all_pairs", "dim": 16}
@@ -107,6 +112,7 @@ BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
 REPEATS = {"repeats": True}
 CONTENT = {"content": ["title", "price", "category"]}
+TAGS = {"tags": ["title", "category"], "content": ["price"]}
 CONTEXT = {"context": ["gap", "hour", "position"], "request": ["gap", "weekday"]}
 TRIPS = {"cell": "rnn", "units": [32, 32], "trips": 0.5}
 NARM_RAW = {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}
@@ -137,6 +143,10 @@ ROWS = [
     Model("als", represents=True),
     # content
     Model("two_tower", **PAIRS, represents=True),
+    Model("attentive_music", **WITH_DROPOUT, cost="large"),
+    Model("attentive_music-tags", "attentive_music", TAGS, **WITH_DROPOUT, like="attentive_music", cost="large"),
+    Model("character_cnn", **CHARACTERS, cost="large"),
+    Model("character_cnn-rest", "character_cnn", REST, **CHARACTERS, like="character_cnn", cost="large"),
     # recurrent
     Model("gru4rec", **WITH_DROPOUT, represents=True),
     Model("gru4rec-lstm", "gru4rec", LSTM, **WITH_DROPOUT, like="gru4rec"),

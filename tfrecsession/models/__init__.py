@@ -5,6 +5,8 @@ import tfrecsession.optimizers  # registers what saved models are compiled with 
 from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
+from tfrecsession.models.content.attentive_music import AttentiveMusic
+from tfrecsession.models.content.character_cnn import CharacterCNN
 from tfrecsession.models.content.two_tower import TwoTower
 from tfrecsession.models.ensemble.blend import Blend
 from tfrecsession.models.factorization.als import ALS
@@ -52,6 +54,8 @@ MODELS = {
     "matrix_factorization": MatrixFactorization,
     "als": ALS,
     "two_tower": TwoTower,
+    "attentive_music": AttentiveMusic,
+    "character_cnn": CharacterCNN,
     "gru4rec": GRU4Rec,
     "narm": NARM,
     "sasrec": SASRec,
@@ -92,6 +96,8 @@ __all__ = [
     "SASRec",
     "SLIST",
     "AssociationRules",
+    "AttentiveMusic",
+    "CharacterCNN",
     "ContextualGRU",
     "LocationSequences",
     "MarkovChain",
