@@ -111,6 +111,7 @@ BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
 REPEATS = {"repeats": True}
 CONTENT = {"content": ["title", "price", "category"]}
+SHARED_OUTPUT = {**CONTENT, "architecture": "shared", "schedule": "residual", "units": [32, 32]}
 CONTEXT = {"context": ["gap", "hour", "position"], "request": ["gap", "weekday"]}
 TRIPS = {"cell": "rnn", "units": [32, 32], "trips": 0.5}
 NARM_RAW = {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}
@@ -141,6 +142,9 @@ ROWS = [
     Model("als", represents=True),
     # content
     Model("two_tower", **PAIRS, represents=True),
+    Model("content_to_factors", settings={**CONTENT, "epochs": 3, "layers": [16]}),
+    Model("parallel_rnn", settings=CONTENT, **WITH_DROPOUT, cost="large"),
+    Model("parallel_rnn-shared", "parallel_rnn", SHARED_OUTPUT, **WITH_DROPOUT, like="parallel_rnn", cost="large"),
     # recurrent
     Model("gru4rec", **WITH_DROPOUT, represents=True),
     Model("gru4rec-lstm", "gru4rec", LSTM, **WITH_DROPOUT, like="gru4rec"),

@@ -81,7 +81,9 @@ def test_updates_and_rates_and_the_run(name, data, tmp_path):
     few = int(trained.newest_batches(data.train, newest.sessions, settings, 3).cardinality())
     assert 0 < few < whole
     assert [len(rates) for rates in updates.rates.values()] == [whole] * 3 + [few] * 2
-    assert {rate for epoch in (3, 4) for rate in updates.rates[epoch]} == {np.float32(0.03).item()}
+    np.testing.assert_allclose(
+        updates.rates[3] + updates.rates[4], 0.03 * (1 - np.arange(2 * few) / (2 * few)), rtol=1e-5, atol=1e-9
+    )
     assert float(trained.optimizer.learning_rate) == np.float32(settings["learning_rate"])
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     assert info["finetune"] == {
@@ -93,6 +95,30 @@ def test_updates_and_rates_and_the_run(name, data, tmp_path):
     assert info["events"] == 3 * data.train.scored_events + 2 * newest.targets
     history = json.loads((tmp_path / "run" / "history.json").read_text())
     assert len(history["loss"]) == len(history["val_recall@20"]) == 5
+
+
+class Sums(keras.callbacks.Callback):
+    """Keeps the largest of Adagrad's sums at the end of each epoch, and the items that have one."""
+
+    def __init__(self):
+        super().__init__()
+        self.touched = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        sums = next(v for v in self.model.optimizer.state["accumulator"] if v.shape[0] == self.model.size)
+        self.touched.append(np.flatnonzero(sums.numpy().any(axis=1) if len(sums.shape) > 1 else sums.numpy()))
+
+
+def test_the_sums_of_adagrad_start_again_with_the_newest_sessions(data):
+    """Without negatives of other sessions, sums are those of the newest sessions' items alone."""
+    settings = {"units": [4], "negatives": 0, "sampler": "in_batch", "epochs": 1, "optimizer": "adagrad"}
+    settings = training.settings_of("gru4rec", settings | {"finetune_days": 0.5, "finetune_epochs": 1})
+    built, sums = training.build("gru4rec", data.items, settings), Sums()
+    training.fit(built, data, settings, callbacks=[sums])
+    newest = Newest.of(data.train, 0.5).sessions
+    seen = {int(item) for session in np.flatnonzero(newest) for item in data.train[int(session)]}
+    whole, further = map(set, sums.touched)
+    assert further <= seen < whole
 
 
 def test_pairs_of_the_newest_sessions(data):

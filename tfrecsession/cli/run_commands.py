@@ -175,6 +175,8 @@ def train(options) -> int | None:
         screen.print(f"{options.data} has no validation split: nothing was scored; `tfrecsession evaluate` scores test")
     if refit := run.get("refit"):
         screen.print(refit_line(refit))
+    if run.get("teacher", {}).get("refit"):
+        screen.print("note: the teacher was fitted on validation too, so that metrics on validation are too high")
     screen.print(f"{options.out}: {options.model}, trained in {run['seconds']:.1f} s")
     write_json(result, options.json)
     return None
@@ -202,6 +204,7 @@ def _checked_training(options, grown: dict):
     from tfrecsession.training.newest import check_finetuning
     from tfrecsession.training.refit import check_refit
     from tfrecsession.training.run_folder import check_other_run, open_run
+    from tfrecsession.training.teachers import check_teacher
 
     k = lengths(options.k or "20")
     earlier_settings, defaults = {}, {}
@@ -227,6 +230,7 @@ def _checked_training(options, grown: dict):
         check_times(data.train, f"trend={chosen['trend']}")
     if options.refit:
         check_refit(data, options.data_memory)
+    check_teacher(chosen, data, declared_models.declared_models(), options.refit)
     if options.data_memory is not None:
         from tfrecsession.sessions.options import bytes_of
 

@@ -6,6 +6,8 @@ from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.long_short_term import LongShortTerm
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
+from tfrecsession.models.content.content_to_factors import ContentToFactors
+from tfrecsession.models.content.parallel_rnn import ParallelRNN
 from tfrecsession.models.content.two_tower import TwoTower
 from tfrecsession.models.ensemble.blend import Blend
 from tfrecsession.models.factorization.als import ALS
@@ -53,6 +55,8 @@ MODELS = {
     "matrix_factorization": MatrixFactorization,
     "als": ALS,
     "two_tower": TwoTower,
+    "content_to_factors": ContentToFactors,
+    "parallel_rnn": ParallelRNN,
     "gru4rec": GRU4Rec,
     "narm": NARM,
     "sasrec": SASRec,
@@ -94,12 +98,14 @@ __all__ = [
     "SASRec",
     "SLIST",
     "AssociationRules",
+    "ContentToFactors",
     "ContextualGRU",
     "LocationSequences",
     "LongShortTerm",
     "MarkovChain",
     "MatrixFactorization",
     "MinGRU",
+    "ParallelRNN",
     "Random",
     "SequentialRules",
     "SessionAggregation",

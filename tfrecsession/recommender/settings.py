@@ -32,8 +32,8 @@ TRAINING = {
     "decay": None,  # decay of the learning rate: linear, to 0 at the end of the last epoch
     "score_dtype": None,
     "finetune_days": None,  # further epochs over the sessions that start in the last days of train; fractions allowed
-    "finetune_epochs": 2,
-    "finetune_rate": None,  # their learning rate; None: learning_rate
+    "finetune_epochs": 4,
+    "finetune_rate": None,  # their first learning rate, which falls to 0; None: learning_rate
 }
 
 # Settings of models that weigh events, the arguments of `Sessions.weighted`: networks, and counted models that say so.

@@ -61,15 +61,16 @@ def _carry(model, larger, encoded: dict) -> None:
     """Copies the weights; the rows of new items are those of the unknown item, and hold their content."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, ItemScores) and layer.size == model.size]
     per_item = {id(variable) for layer in layers for variable in layer.item_variables()}
-    per_item |= {id(weight) for weight in model.item_content.weights}
+    per_item |= {id(weight) for weight in model.content_state}
     own_rows = {id(layer.own_row) for layer in layers if hasattr(layer, "own_row")}
     content = {id(weight): encoded[key] for key, weight in model.item_content.stored.items()}
-    sampled = {id(weight) for weight in (model.negatives.weights if model.negatives else ())}
+    samples = model.learning.samples and model.negatives
+    sampled = {id(weight) for weight in (model.negatives.weights if samples else ())}
     for old, new in zip(model.weights, larger.weights, strict=True):
         if id(old) in sampled or old is model.item_counts:
             continue
         value = old.numpy() if hasattr(old, "numpy") else np.asarray(old)
-        if id(old) in per_item:
+        if id(old) in per_item and old.shape != new.shape:  # a teacher keeps its catalogue
             rows = np.zeros((larger.size - model.size, *value.shape[1:]), value.dtype)
             rows = content.get(id(old), rows + UNKNOWN if id(old) in own_rows else rows)
             value = np.concatenate([value, rows])

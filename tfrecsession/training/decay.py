@@ -1,6 +1,9 @@
 """Learning rates that decay during training."""
 
 import keras
+import tensorflow as tf
+
+from tfrecsession.optimizers.lazy_adagrad import LazyAdagrad
 
 
 class LinearDecay(keras.callbacks.Callback):
@@ -29,21 +32,42 @@ class LinearDecay(keras.callbacks.Callback):
         self.model.optimizer.learning_rate = self.learning_rate  # a further fit starts from the initial rate
 
 
-class FixedRate(keras.callbacks.Callback):
-    """A learning rate of this `fit` alone; `afterwards` the optimizer has another one.
+class FineTuning(keras.callbacks.Callback):
+    """Learning rate and optimizer state of the further epochs over the newest sessions.
 
-    None: the rate is `afterwards` during `fit` too.
+    The rate falls linearly from `rate` to 0 over these epochs. Adagrad's sums of squared gradients start again from
+    their initial value: they only grow, and after the epochs over all sessions the steps would be too small.
+
+    Args:
+        rate: the first learning rate; None: `afterwards`.
+        afterwards: the learning rate of the optimizer after `fit`.
+        begin: the number of the first of these epochs.
     """
 
-    def __init__(self, rate: float | None, afterwards: float):
+    def __init__(self, rate: float | None, afterwards: float, begin: int):
         super().__init__()
-        self.rate, self.afterwards = afterwards if rate is None else rate, afterwards
+        self.rate, self.afterwards, self.begin = afterwards if rate is None else rate, afterwards, begin
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.model.optimizer.learning_rate = self.rate
+        self.epoch = epoch
+        if epoch == self.begin:
+            forget(self.model.optimizer)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        done = (self.epoch - self.begin + batch / self.params["steps"]) / (self.params["epochs"] - self.begin)
+        self.model.optimizer.learning_rate = self.rate * (1.0 - done)
 
     def on_train_end(self, logs=None):
         self.model.optimizer.learning_rate = self.afterwards
+
+
+def forget(optimizer) -> None:
+    """Sets the state of an Adagrad to its initial values; that of other optimizers forgets by itself."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if isinstance(optimizer, LazyAdagrad) and optimizer.built:
+        for name, value in optimizer.slots().items():
+            for variable in optimizer.state[name]:
+                variable.assign(tf.fill(variable.shape, tf.cast(value, variable.dtype)))
 
 
 def rate_of(optimizer) -> float:

@@ -12,7 +12,7 @@ from tfrecsession.recommender.arguments import is_positive
 from tfrecsession.sessions.spans import MICROSECONDS, iso
 
 DAY = MICROSECONDS["d"]
-EPOCHS = 2  # default of `finetune_epochs`
+EPOCHS = 4  # default of `finetune_epochs`
 
 
 @dataclass(frozen=True)
