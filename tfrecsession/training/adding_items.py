@@ -48,7 +48,7 @@ def add_items(model, items, *, key: str | None = None, columns=None, encoding: s
     model.settle()
     catalogue = Items([*model.items.ids, *table.items], np.pad(model.items.counts, (0, len(new))))
     catalogue.context_log = model.context  # codes stay as they were learned
-    larger = type(model).from_config(unbuilt(model.get_config()) | {"items": catalogue})
+    larger = type(model).from_config(unbuilt(model.config_of_copies()) | {"items": catalogue})
     if model.compiled:
         larger.compile_from_config(model.get_compile_config())
     _carry(model, larger, encoded)

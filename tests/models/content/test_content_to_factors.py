@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfrecsession as trs
 from tfrecsession import InputError
@@ -58,9 +59,9 @@ def test_the_loss_by_hand(data, als):
         if error == "vectors":
             x = np.eye(v.shape[1])
         else:
-            from tfrecsession.models.content.teachers import sampled_queries
+            from tfrecsession.models.content.teachers import queries_of
 
-            x = sampled_queries(als, data.train)
+            x = queries_of(als, data.train)
             assert len(x) == len(data.train) and x.shape[1] == v.shape[1]
         expected = (((v - predicted) @ x.T) ** 2).mean() / (((v - v.mean(axis=0)) @ x.T) ** 2).mean()
         loss = model.fit(batches, epochs=1, verbose=0).history["loss"][0]
@@ -160,6 +161,40 @@ def test_new_items_in_an_export(data, model, tmp_path):
     best = larger.recommend(history, k=20).items[0].tolist()
     assert ("new" in everything) == ("new" in best)
     assert larger.recommend([["new", *history[0]]], k=5).items.tolist() == larger.recommend(history, k=5).items.tolist()
+
+
+def test_users_of_the_teacher_get_new_items(data, als, model, tmp_path):
+    user, size = als.users[3], len(data.items)
+    assert als.users.tolist() == model.users.tolist()
+    found = model.recommend_users([user, "nobody"], k=size)
+    expected = als.user_vectors.numpy()[3] @ model.item_vectors().numpy()[2:].T
+    scores = dict(zip(found.items[0], found.scores[0], strict=True))
+    np.testing.assert_allclose([scores[item] for item in data.items.ids], expected, rtol=1e-4, atol=1e-5)
+    assert found.items[1, :3].tolist() == data.items.ids[:3].tolist()
+    path = model.export(tmp_path / "1", k=9)
+    new = {"item": ["new"], **{name: [data.items.content[name][0].as_py()] for name in COLUMNS}}
+    for version in (path, trs.export.add_items(path, new)[0]):
+        served = tf.saved_model.load(str(version)).signatures["users"](users=tf.constant([user]))
+        items = [item.decode() for item in served["items"][0].numpy()]
+        assert [item for item in items if item != "new"] == found.items[0, :9].tolist()[: 9 - ("new" in items)]
+    gru = trs.models.GRU4Rec(data.items, units=[4])
+    gru.fitted = True
+    with pytest.raises(InputError, match="the teacher, a GRU4Rec, knows no users by id"):
+        student(data, teacher=gru).recommend_users([user])
+
+
+def test_a_teacher_of_the_catalogue_without_new_items(data):
+    known = trs.synthetic_sessions(items=60, sessions=400, seed=1, late=0.4, described=True)
+    assert len(known.items) < len(data.items)
+    teacher = trs.models.ALS(known.items, factors=4)
+    teacher.fit(known.train)
+    model = student(data)
+    model.fit(data.train, teacher=teacher, epochs=2, verbose=0)
+    size = teacher.size
+    np.testing.assert_array_equal(model.item_vectors()[2:size], teacher.item_vectors()[2:])
+    assert np.abs(model.item_vectors()[size:]).max() > 0
+    history = [[known.items.ids[0], data.items.ids[-1]]]
+    assert set(model.recommend(history, k=len(data.items)).items[0]) == set(data.items.ids)
 
 
 def test_what_cannot_teach(data, als):

@@ -212,3 +212,23 @@ def test_arguments(data):
             trs.models.ParallelRNN(data.items, **settings)
     with pytest.raises(InputError, match=r"content=\[\]: must be columns of the item table"):
         trs.models.ParallelRNN(trs.sessions.vocabulary.Items(["a", "b"], [2, 1]))
+
+
+@pytest.mark.slow
+def test_content_tells_what_follows_an_item_that_training_never_saw():
+    data = trs.synthetic_sessions(
+        items=400, sessions=4000, seed=1, late=0.3, described=True, unseen_items="add", follow=0.7, taste=0.2
+    )
+    unseen, found = data.items.counts == 0, {}
+    for architecture in ("id", "parallel"):
+        settings = {"units": [64], "negatives": trs.negatives.Popularity(2048, alpha=0.5, seed=1), "dropout": 0.3}
+        settings |= {} if architecture == "id" else {"content": ["title", "goes_with", "category", "price"]}
+        model = made(data, architecture, **settings)
+        model.fit(data.train.batches(rows=32, steps=16), epochs=6, verbose=0)
+        scored = trs.evaluation.evaluate(model, data.test)
+        last, target = (data.test.values[scored.event + step] for step in (-1, 0))
+        after_unseen = unseen[last - 2] & ~unseen[target - 2]
+        known = ~unseen[last - 2] & ~unseen[target - 2]
+        found[architecture] = [(scored.ranks[chosen] <= 20).mean() for chosen in (after_unseen, known)]
+    assert found["id"][0] < 0.3 and found["parallel"][0] > 0.65  # the ceiling is 0.86
+    assert found["parallel"][1] > found["id"][1] - 0.01

@@ -10,7 +10,7 @@ from tfrecsession.batches import Sessions
 from tfrecsession.batches.item_batches import is_of_items, item_batches
 from tfrecsession.errors import InputError
 from tfrecsession.models.content.taught_items import TaughtItems
-from tfrecsession.models.content.teachers import checked_teacher, fit_teacher, sampled_queries, without_optimizer
+from tfrecsession.models.content.teachers import UsersOfTeacher, checked_teacher, fit_teacher, no_optimizer, queries_of
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, checked_widths, refuse
 from tfrecsession.recommender.keras_contract import DATA
 from tfrecsession.recommender.learning import Learning
@@ -27,7 +27,7 @@ REPLACED = ("unseen", "all")
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
-class ContentToFactors(ReadsContent, Recommender):
+class ContentToFactors(UsersOfTeacher, ReadsContent, Recommender):
     """Item vectors of any fitted model from content (van den Oord, Dieleman, Schrauwen, NIPS 2013).
 
         v'_i = mean + scale * network(content of i)                      [width], the teacher's v_i being [width]
@@ -37,8 +37,8 @@ class ContentToFactors(ReadsContent, Recommender):
     Both are divided by the error of the mean vector: 1 is no better than the mean, 0 is perfect. "scores" weighs the
     directions that histories use; its cost does not depend on the number of histories, of which 5,000 are sampled.
 
-    The teacher encodes histories and scores the items that it has seen; items without an event in its training are
-    scored by v'_i, in the same index. In a history they count as unknown. The model's file holds the teacher.
+    The teacher encodes histories and users, and scores the items that it has seen; items without an event in its
+    training are scored by v'_i, in the same index, and unknown in a history. The model's file holds the teacher.
 
     Args:
         items: the vocabulary.
@@ -164,11 +164,10 @@ class ContentToFactors(ReadsContent, Recommender):
             *args, callbacks, **kwargs: as in Keras.
 
         Raises:
-            InputError: no teacher or one that does not fit, weights, or a loss that is not a number.
+            InputError: no teacher or one that does not fit, or weights.
         """
-        for name in ("sample_weight", "class_weight"):
-            if kwargs.get(name) is not None:
-                raise InputError(f"{name}: must be None: this model learns from items, and each counts once")
+        for name in {"sample_weight", "class_weight"} & {name for name in kwargs if kwargs[name] is not None}:
+            raise InputError(f"{name}: must be None: this model learns from items, and each counts once")
         sessions = None if is_of_items(x) else self._checked_sessions(x)
         if teacher is not None and self.teacher is None:
             self._take_teacher(teacher, self.items)
@@ -199,9 +198,8 @@ class ContentToFactors(ReadsContent, Recommender):
             raise InputError(
                 f"least_events={self.least_events}: must be lower: no item of the teacher has so many events"
             )
-        queries = sampled_queries(teacher, sessions) if self.error == "scores" else None
         self._read_tensors(sessions.items)
-        self.output_items.learn(ids, counts, queries)
+        self.output_items.learn(ids, counts, queries_of(teacher, sessions) if self.error == "scores" else None)
         return item_batches(ids, settings["rows"], seed)
 
     def newest_batches(self, sessions, is_newest, settings: dict, seed: int):
@@ -214,7 +212,7 @@ class ContentToFactors(ReadsContent, Recommender):
             target, predicted = self.output_items.compared(batch["item"], training=True)  # [rows, width] each
             each = self.ranking_loss.call(target, predicted) * batch["weight"]  # [rows]
             further = self._further_losses()
-            # averaged over the rows of the batch, padding included: the last, partial batch makes a smaller step
+            # averaged over padding too: the last, partial batch makes a smaller step
             scaled = self.optimizer.scale_loss(tf.reduce_mean(each) + further)
         if variables:  # none with `trainable=False`
             pairs = zip(tape.gradient(scaled, variables), variables, strict=True)
@@ -229,8 +227,7 @@ class ContentToFactors(ReadsContent, Recommender):
         return {**batch, "items": self.output_items.known_to_teacher(batch["items"])}
 
     def encode(self, batch, training=False):
-        """Encodes histories by the teacher: [rows, steps, dim]."""
-        return self.teacher.encode(self._as_taught(batch))
+        return self.teacher.encode(self._as_taught(batch))  # [rows, steps, dim]
 
     def encode_last(self, batch, length):
         return self.teacher.encode_last(self._as_taught(batch), length)  # [rows, dim]
@@ -273,7 +270,7 @@ class ContentToFactors(ReadsContent, Recommender):
 
     def save(self, *args, **kwargs):
         """Saves as Keras does, without the teacher's optimizer."""
-        with without_optimizer(self.teacher):
+        with no_optimizer(self.teacher):
             return super().save(*args, **kwargs)
 
     @classmethod
@@ -281,6 +278,9 @@ class ContentToFactors(ReadsContent, Recommender):
         if isinstance(config.get("teacher"), dict):
             config = {**config, "teacher": keras.saving.deserialize_keras_object(config["teacher"])}
         return super().from_config(config)
+
+    def config_of_copies(self):
+        return {**super().config_of_copies(), "teacher": self.teacher}
 
     def get_config(self):
         teacher = None

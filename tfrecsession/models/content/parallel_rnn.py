@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tfrecsession.errors import InputError
 from tfrecsession.layers import ItemEmbedding, SessionGRU
 from tfrecsession.layers.items.content_items import drops_ids
 from tfrecsession.layers.items.content_vectors import ContentVectors
@@ -120,7 +121,9 @@ class ParallelRNN(Streaming, SequenceModel):
             content = () if architecture == "id" else list(kinds_of(items.content, items.tensors))
         super().__init__(items, negatives=negatives, content=content, content_side=content_side, **kwargs)
         if self.content is None and architecture != "id":
-            refuse("content", list(content), f"columns of the item table with architecture={architecture!r}")
+            text = f"content={list(content)!r}: must be columns of the item table with architecture={architecture!r}; "
+            how = "prepare the log with items=TABLE", "prepare the log with --items TABLE"
+            raise InputError(text + how[0], command_line=text + how[1])
         self.units = units
         self.architecture = architecture
         self.schedule = schedule

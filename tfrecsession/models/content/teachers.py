@@ -9,10 +9,40 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.recommender.arguments import refuse
+from tfrecsession.recommender.known_users import KnownUsers
 from tfrecsession.recommender.recommender import Recommender
 
 HISTORIES = 5000  # of the training split, on which scores are compared
 BLOCK = 256  # histories that are encoded at once
+
+
+class UsersOfTeacher:
+    """Recommendations by user id, by the vectors of the users that a teacher knows. Mixed in before `Recommender`.
+
+    The class has `teacher`; its item vectors are in the teacher's space.
+    """
+
+    @property
+    def abilities(self) -> tuple[str, ...]:
+        return (*super().abilities, *(("users",) if len(self.users) else ()))
+
+    @property
+    def users(self) -> np.ndarray:
+        """The ids of the teacher's users; none where it knows users by their histories alone."""
+        knows = isinstance(self.teacher, KnownUsers)
+        return self.teacher.users if knows else np.empty(0, object)
+
+    @property
+    def _known_users(self):
+        if not isinstance(self.teacher, KnownUsers):
+            raise InputError(f"the teacher, a {type(self.teacher).__name__}, knows no users by id: use recommend")
+        return self.teacher._known_users
+
+    @property
+    def user_vectors(self):
+        return self._known_users.user_vectors
+
+    answer_users, recommend_users, _rows = KnownUsers.answer_users, KnownUsers.recommend_users, KnownUsers._rows
 
 
 def query_of(teacher):
@@ -65,7 +95,7 @@ def fit_teacher(teacher, sessions) -> None:
     teacher.prepare_export()
 
 
-def sampled_queries(teacher, sessions) -> np.ndarray:
+def queries_of(teacher, sessions) -> np.ndarray:
     """Encodes histories of a split as a teacher scores them, float32 [at most HISTORIES, width]."""
     histories = [teacher.items.encode(history) for history in sessions.beginnings(HISTORIES)]
     histories = sorted((ids[ids > 1] for ids in histories), key=len)
@@ -84,8 +114,8 @@ def sampled_queries(teacher, sessions) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def without_optimizer(teacher):
-    """Takes the optimizer of a trained teacher away: it is not trained again, and it is as large as the teacher."""
+def no_optimizer(teacher):
+    """Takes the optimizer of a trained teacher away while it is saved: it is not trained again."""
     if teacher is None or teacher.learning is None:
         yield
         return
