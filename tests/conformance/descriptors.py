@@ -179,6 +179,10 @@ ROWS = [
     Model("long_short_term", **LONG, cost="large"),
     Model("long_short_term-shan", "long_short_term", {"encoder": "shan"}, **LONG, like="long_short_term"),
     Model("long_short_term-narm", "long_short_term", {"encoder": "narm"}, **LONG, like="long_short_term", cost="large"),
+    Model(
+        "long_short_term-sasrec", "long_short_term", {"encoder": "sasrec"}, **LONG, like="long_short_term", cost="large"
+    ),
+    Model("long_short_term-context", "long_short_term", CONTEXT, **LONG, like="long_short_term", cost="large"),
     Model("sasrec-modern", "sasrec", MODERN, **ATTENTION, like="sasrec", cost="large"),
 ]
 TABLE = {row.name: row for row in ROWS}
