@@ -85,12 +85,15 @@ def test_earlier_sessions_count_and_new_users_are_answered(model, data):
 def test_training_learns_from_packed_rows_and_from_lanes(model, data):
     for options, lanes in (({}, None), ({"carry": True}, 8)):
         built = trs.models.LongShortTerm(
-            data.items, dim=8, encoder=model.encoder, past=PAST, window=5, lanes=lanes,
-            attention_l2=0.001 * (model.encoder == "shan"), negatives=trs.negatives.Popularity(16),
+            data.items, dim=8, encoder=model.short_term, past=PAST, window=5, lanes=lanes,
+            attention_l2=0.001 * (model.short_term == "shan"), negatives=trs.negatives.Popularity(16),
         )  # fmt: skip
         built.compile(trs.optimizers.LazyAdam(0.02), trs.losses.CrossEntropy())
         history = built.fit(data.train.batches(rows=8, steps=10, by_user=True, **options), epochs=3, verbose=0)
         assert history.history["loss"][-1] < history.history["loss"][0]
+    scored = trs.evaluation.evaluate(built, data.test, draws=0)
+    with_past, without = scored.ranks, trs.evaluation.evaluate(built, data.test, draws=0, earlier=()).ranks
+    assert 0 < (with_past != without).mean() < 1  # new users, and first sessions, are ranked as before
 
 
 def test_a_short_session_is_encoded_as_by_narm():

@@ -113,7 +113,6 @@ class LongShortTerm(UserStates, Streaming, SequenceModel):
         if self.size > LARGEST_ID:
             raise InputError(f"items: must be fewer than {LARGEST_ID:,} for the lists of ids in user states")
         self.dim = dim
-        self.encoder = encoder
         self.past = past
         self.window = window
         self.dropout = dropout
@@ -121,6 +120,7 @@ class LongShortTerm(UserStates, Streaming, SequenceModel):
         self.attention_l2 = attention_l2
         self.lanes = lanes
         self.initializer = initializer
+        self.short_term = encoder  # `encoder` is a method of every model
 
         # Layers
         self.output_items = ItemEmbedding(
@@ -168,17 +168,17 @@ class LongShortTerm(UserStates, Streaming, SequenceModel):
     def encode_state(self, state):
         before, session = self.states(state)
         earlier = self.earlier.of_state(before)  # (rows, past)
-        session = tf.cast(self.session.output(session), tf.float32 if self.encoder == "shan" else self.compute_dtype)
+        session = tf.cast(self.session.output(session), tf.float32 if self.short_term == "shan" else self.compute_dtype)
         return self._joined(session, earlier, tf.range(tf.shape(earlier)[0]))  # (rows, dim)
 
     def _session(self, vectors, position, state, training):
         """Returns the encodings of the session, [rows, steps, width], and the state of the encoder after it."""
         starts = tf.convert_to_tensor(position) == 0  # (rows, steps)
-        if self.encoder == "shan":
+        if self.short_term == "shan":
             return self.session(self.join.session_inputs(vectors), starts, state)
-        if self.encoder == "sasrec":
+        if self.short_term == "sasrec":
             return self.session(vectors * self.dim**0.5, position, state, training=training)
-        session, after = self.session(vectors, starts if self.encoder == "gru4rec" else position, state)
+        session, after = self.session(vectors, starts if self.short_term == "gru4rec" else position, state)
         return self.output_dropout(session, training=training), after
 
     def _joined(self, cells, earlier, owner, training=False):
@@ -186,7 +186,7 @@ class LongShortTerm(UserStates, Streaming, SequenceModel):
         if training and self.past_dropout:
             shown = self.hide_past(tf.ones([tf.shape(earlier)[0], 1]), training=True) > 0  # (sessions, 1)
             earlier = tf.where(shown, earlier, 0)
-        if self.encoder == "shan":
+        if self.short_term == "shan":
             (long,) = self._bounded(lambda ids: (self.join(self.input_items(ids), ids > 0),), [earlier], training)
             return tf.cast(self.join.join(cells, tf.gather(long, owner)), self.compute_dtype)
 
@@ -200,7 +200,7 @@ class LongShortTerm(UserStates, Streaming, SequenceModel):
         """Applies a function whose rows hold the vectors of `past` items, in blocks except in training."""
         if training:
             return function(*arrays)
-        width, dtype = (self.dim + 2, tf.float32) if self.encoder == "shan" else (self.dim, self.compute_dtype)
+        width, dtype = (self.dim + 2, tf.float32) if self.short_term == "shan" else (self.dim, self.compute_dtype)
         return in_blocks(function, arrays, 3 * self.past * self.dim, (tf.TensorSpec((None, width), dtype),))
 
     # Users
@@ -223,7 +223,7 @@ class LongShortTerm(UserStates, Streaming, SequenceModel):
         return {
             **super().get_config(),
             "dim": self.dim,
-            "encoder": self.encoder,
+            "encoder": self.short_term,
             "past": self.past,
             "window": self.window,
             "dropout": self.dropout,
