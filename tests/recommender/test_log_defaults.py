@@ -105,7 +105,7 @@ def test_votes_of_old_sessions_decay_as_items_go_stale():
     assert chosen("stan", "news", times=range(events), timed=False) == {}  # its times number the rows
 
 
-def test_item_knn_reads_the_whole_of_a_short_session():
-    assert chosen("item_knn", "short") == {"history": "div", "alpha": 0.75}
-    assert chosen("item_knn", "short", {"history": "last"}) == {"alpha": 0.75}
-    assert chosen("item_knn", "long") == {"history": "linear"}  # 63 events
+def test_item_knn_weighs_the_last_events_of_a_session():
+    assert chosen("item_knn", "short") == {"history": "quadratic", "window": 10}
+    assert chosen("item_knn", "short", {"history": "last"}) == {"window": 10}
+    assert chosen("item_knn", "long") == {"history": "linear", "window": 10, "alpha": 0.1}  # 63 events

@@ -27,7 +27,8 @@ COUNTED = (  # those that most often win come first
 NETWORKS = ("gru4rec", "sasrec")
 STALE = 0.3  # turnover from which items live shorter than the log is long, as news do
 DECAY = 1.0  # days of `session_decay` that are tried then
-TREND = [0.25, 1, 7]  # half-lives in days of `trend`, likewise
+TREND = [0.04, 0.25, 1, 7]  # half-lives in days of `trend`, likewise
+NEWEST = 0.25  # share of the log's days of `finetune_days`, likewise; chosen by benchmarks/freshness.py
 REPEATS = 0.02  # share of repeated items from which the repeat head is tried
 KEPT = 0.5  # share of the settings that a sampled candidate has from the best one of its model
 
@@ -83,7 +84,7 @@ class Candidates:
         """Returns the defaults of every model of a kind, in their order, and variants that the log suggests.
 
         Networks have a repeat head too where sessions repeat items. Where items live shorter than the log is long,
-        newer sessions count more, and the first network has a trend.
+        newer sessions count more, and the first network has a trend and sees the newest sessions again.
         """
         found, log = [], self.data.statistics
         stale = log.days is not None and log.turnover >= STALE
@@ -96,7 +97,8 @@ class Candidates:
             if stale and defaults.get("session_decay", DECAY) is None:
                 given.append({**given[0], "session_decay": DECAY})
             if stale and network and not found and "trend" in defaults:
-                given.append({"trend": TREND})
+                again = {"finetune_days": round(NEWEST * log.days, 2)}
+                given += [again, {"trend": TREND, **again}]
             found += [self.made(model, settings) for settings in given]
         return list({candidate.key: candidate for candidate in found}.values())
 
