@@ -99,6 +99,11 @@ LONG = {
     "small": {**SEQUENCES["small"], "dim": 32, "past": 6, "window": 6, "learning_rate": 0.01},
     "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
 }
+CHARACTERS = {
+    "small": {**SEQUENCES["small"], "characters": 12, "filters": [8, 16], "clicks": 4, "hidden": 32},
+    "ceiling": {**WITH_DROPOUT["ceiling"], "hidden": 64},
+}
+REST = {"content": ["title", "category"], "targets": "rest"}
 MODERN = {"style": "modern", "positions": "learned", "heads": 2, "layers": 1}
 DIV = {"history": "div"}
 ALL_PAIRS = {"loss": "all_pairs", "dim": 16}
@@ -112,6 +117,7 @@ HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event
 REPEATS = {"repeats": True}
 CONTENT = {"content": ["title", "price", "category"]}
 SHARED_OUTPUT = {**CONTENT, "architecture": "shared", "schedule": "residual", "units": [32, 32]}
+TAGS = {"tags": ["title", "category"], "content": ["price"]}
 CONTEXT = {"context": ["gap", "hour", "position"], "request": ["gap", "weekday"]}
 TRIPS = {"cell": "rnn", "units": [32, 32], "trips": 0.5}
 NARM_RAW = {"normalize": False, "activation": "hard_sigmoid", "bias": True, "reset_after": False}
@@ -145,6 +151,10 @@ ROWS = [
     Model("content_to_factors", settings={**CONTENT, "epochs": 3, "layers": [16]}),
     Model("parallel_rnn", settings=CONTENT, **WITH_DROPOUT, cost="large"),
     Model("parallel_rnn-shared", "parallel_rnn", SHARED_OUTPUT, **WITH_DROPOUT, like="parallel_rnn", cost="large"),
+    Model("attentive_music", **WITH_DROPOUT, cost="large"),
+    Model("attentive_music-tags", "attentive_music", TAGS, **WITH_DROPOUT, like="attentive_music", cost="large"),
+    Model("character_cnn", **CHARACTERS, cost="large"),
+    Model("character_cnn-rest", "character_cnn", REST, **CHARACTERS, like="character_cnn", cost="large"),
     # recurrent
     Model("gru4rec", **WITH_DROPOUT, represents=True),
     Model("gru4rec-lstm", "gru4rec", LSTM, **WITH_DROPOUT, like="gru4rec"),

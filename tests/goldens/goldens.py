@@ -36,6 +36,9 @@ SMALL = {
     "dim": 8,
     "factors": 8,
     "neighbours": 10,
+    "characters": 8,
+    "filters": [2, 4],
+    "hidden": 8,
 }
 HISTORIES = [["i3", "i7"], ["i0"], ["i12", "i4", "i4", "i9", "i1", "i20", "i2", "i5", "i6"], [], ["unheard-of", "i15"]]
 SEED = 3

@@ -6,6 +6,8 @@ from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.long_short_term import LongShortTerm
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
+from tfrecsession.models.content.attentive_music import AttentiveMusic
+from tfrecsession.models.content.character_cnn import CharacterCNN
 from tfrecsession.models.content.content_to_factors import ContentToFactors
 from tfrecsession.models.content.parallel_rnn import ParallelRNN
 from tfrecsession.models.content.two_tower import TwoTower
@@ -57,6 +59,8 @@ MODELS = {
     "two_tower": TwoTower,
     "content_to_factors": ContentToFactors,
     "parallel_rnn": ParallelRNN,
+    "attentive_music": AttentiveMusic,
+    "character_cnn": CharacterCNN,
     "gru4rec": GRU4Rec,
     "narm": NARM,
     "sasrec": SASRec,
@@ -99,6 +103,8 @@ __all__ = [
     "SLIST",
     "AssociationRules",
     "ContentToFactors",
+    "AttentiveMusic",
+    "CharacterCNN",
     "ContextualGRU",
     "LocationSequences",
     "LongShortTerm",

@@ -35,15 +35,19 @@ class ReadsContent:
         self._content_layers: list = []
         self._hold_content()
 
-    def with_content(self, input_items, output_items):
-        """Returns the layers of inputs and outputs with content joined to the item tables on its side."""
-        if self.content is None:
+    def with_content(self, input_items, output_items, columns=None):
+        """Returns the layers of inputs and outputs with content joined to the item tables on its side.
+
+        `columns` are those that join; None: all that are read.
+        """
+        columns = columns if columns is not None or self.content is None else self.content.columns
+        if not columns:
             return input_items, output_items
         made = {}
 
         def joined(layer, name):
             if id(layer) not in made:
-                encoder = ContentEncoder(self.content.columns, layer.dim, name=f"{name}_encoder")
+                encoder = ContentEncoder(columns, layer.dim, name=f"{name}_encoder")
                 made[id(layer)] = ContentItems(layer, self.item_content, encoder, self.id_dropout, name=f"{name}_items")
             return made[id(layer)]
 

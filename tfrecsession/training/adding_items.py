@@ -20,7 +20,8 @@ def add_items(model, items, *, key: str | None = None, columns=None, encoding: s
         model.recommend([["item-of-new.csv"]])
 
     New items stand behind the catalogue, with an event count of 0. Rows of known items change nothing: their vectors,
-    and scores, stay as they are.
+    and scores, stay as they are. Where content is read but not scored (`content_side="input"`, tags), new items are
+    known in histories; as answers they have no vector, and the lowest bias.
 
     Args:
         model: a session network with `content=[...]`. It is not changed.
@@ -62,6 +63,7 @@ def _carry(model, larger, encoded: dict) -> None:
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, ItemScores) and layer.size == model.size]
     per_item = {id(variable) for layer in layers for variable in layer.item_variables()}
     per_item |= {id(weight) for weight in model.content_state}
+    unscored = {id(getattr(model.output_items, "biases", None))}  # no content joins this table
     own_rows = {id(layer.own_row) for layer in layers if hasattr(layer, "own_row")}
     content = {id(weight): encoded[key] for key, weight in model.item_content.stored.items()}
     samples = model.learning.samples and model.negatives
@@ -73,5 +75,6 @@ def _carry(model, larger, encoded: dict) -> None:
         if id(old) in per_item and old.shape != new.shape:  # a teacher keeps its catalogue
             rows = np.zeros((larger.size - model.size, *value.shape[1:]), value.dtype)
             rows = content.get(id(old), rows + UNKNOWN if id(old) in own_rows else rows)
+            rows = rows + value[2:].min() if id(old) in unscored else rows
             value = np.concatenate([value, rows])
         new.assign(value)
