@@ -23,13 +23,25 @@ def busiest(sessions):
 
 
 def sessions_of_user(user, data):
-    """Returns (start, end, whether in test, number in its split, items) of each session, in start order."""
+    """Returns (start, end, split, number in it, items) of each session, in start order."""
     found = []
     for split in (*data.test.earlier, data.test):
         times, offsets = split.column("times"), split.offsets
         for n in np.flatnonzero(split.column("user") == user):
-            found.append((times[offsets[n]], times[offsets[n + 1] - 1], split is data.test, n, split[n]))
+            found.append((times[offsets[n]], times[offsets[n + 1] - 1], split, n, split[n]))
     return sorted(found, key=lambda one: one[0])
+
+
+def context_of(model, sessions):
+    """Returns the columns of the context of these sessions, [1, events]; those of requests are of the next event."""
+    columns = {}
+    for key, column in (model.context.keys if model.context else {}).items():
+        parts = []
+        for _, _, split, number, _ in sessions:
+            values = split.encoded(model.context)[key][split.offsets[number] : split.offsets[number + 1]]
+            parts.append(np.append(values[1:], column.missing) if key.startswith("request/") else values)
+        columns[key] = np.concatenate(parts).astype(column.dtype)[None]
+    return columns
 
 
 def close(found, expected):
@@ -88,13 +100,14 @@ def test_evaluation_is_the_encoding_of_the_whole_history(across, fitted, data):
     cells = [(item, n, visit) for visit, (*_, items) in enumerate(sessions) for n, item in enumerate(items)]
     items, position, visit = (np.array([cell[i] for cell in cells], np.int32)[None] for i in range(3))
     batch = {"items": items, "position": position, "segment": visit + 1, "visit": visit}
+    batch |= context_of(model, sessions)
     if users_read(model) == "joined":
         batch = packed(model, [items[0]])
     scores = np.asarray(model.score_all(model.encode(batch)[0]))
     found, expected, step = {}, ranks(model, data.test), 0
-    for _, _, tested, number, session in sessions:
+    for _, _, split, number, session in sessions:
         for place in range(1, len(session)):
-            if tested:
+            if split is data.test:
                 row = scores[step + place - 1, 2:]
                 found[int(data.test.offsets[number] + place)] = int((row >= row[session[place] - 2]).sum())
         step += len(session)
