@@ -95,6 +95,10 @@ LINEAR = {
     "small": {**SEQUENCES["small"], "dim": 32, "learning_rate": 0.01},
     "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
 }
+LONG = {
+    "small": {**SEQUENCES["small"], "dim": 32, "past": 6, "window": 6, "learning_rate": 0.01},
+    "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
+}
 CHARACTERS = {
     "small": {**SEQUENCES["small"], "characters": 12, "filters": [8, 16], "clicks": 4, "hidden": 32},
     "ceiling": {**WITH_DROPOUT["ceiling"], "hidden": 64},
@@ -112,6 +116,7 @@ BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
 REPEATS = {"repeats": True}
 CONTENT = {"content": ["title", "price", "category"]}
+SHARED_OUTPUT = {**CONTENT, "architecture": "shared", "schedule": "residual", "units": [32, 32]}
 TAGS = {"tags": ["title", "category"], "content": ["price"]}
 CONTEXT = {"context": ["gap", "hour", "position"], "request": ["gap", "weekday"]}
 TRIPS = {"cell": "rnn", "units": [32, 32], "trips": 0.5}
@@ -143,6 +148,9 @@ ROWS = [
     Model("als", represents=True),
     # content
     Model("two_tower", **PAIRS, represents=True),
+    Model("content_to_factors", settings={**CONTENT, "epochs": 3, "layers": [16]}),
+    Model("parallel_rnn", settings=CONTENT, **WITH_DROPOUT, cost="large"),
+    Model("parallel_rnn-shared", "parallel_rnn", SHARED_OUTPUT, **WITH_DROPOUT, like="parallel_rnn", cost="large"),
     Model("attentive_music", **WITH_DROPOUT, cost="large"),
     Model("attentive_music-tags", "attentive_music", TAGS, **WITH_DROPOUT, like="attentive_music", cost="large"),
     Model("character_cnn", **CHARACTERS, cost="large"),
@@ -178,6 +186,13 @@ ROWS = [
     Model("sasrec", **ATTENTION, represents=True, cost="large"),
     Model("sasrec-context", "sasrec", CONTEXT, **ATTENTION, like="sasrec", cost="large"),
     Model("core", **ATTENTION, cost="large"),
+    Model("long_short_term", **LONG, cost="large"),
+    Model("long_short_term-shan", "long_short_term", {"encoder": "shan"}, **LONG, like="long_short_term"),
+    Model("long_short_term-narm", "long_short_term", {"encoder": "narm"}, **LONG, like="long_short_term", cost="large"),
+    Model(
+        "long_short_term-sasrec", "long_short_term", {"encoder": "sasrec"}, **LONG, like="long_short_term", cost="large"
+    ),
+    Model("long_short_term-context", "long_short_term", CONTEXT, **LONG, like="long_short_term", cost="large"),
     Model("sasrec-modern", "sasrec", MODERN, **ATTENTION, like="sasrec", cost="large"),
 ]
 TABLE = {row.name: row for row in ROWS}

@@ -97,6 +97,24 @@ def test_past_sessions_by_hand():
     assert "past_sessions" not in cut(split([[2, 3]]))
 
 
+def test_days_since_the_last_visit_and_new_users_by_hand():
+    day = 86_400_000_000
+    train = split([[2, 3], [2, 3]], "train", user=np.array(["a", "c"], object), times=np.array([0, 10, 0, 5]))
+    test = split(
+        [[2, 3], [2, 3], [5, 6], [7, 8], [2, 4]],
+        user=np.array(["a", "b", "a", None, "b"], object),
+        times=np.array([[9, 9], [3 * day, 4 * day], [day + 10, 2 * day], [5 * day] * 2, [40 * day] * 2]).ravel(),
+    )
+    found = cut(test, [train])
+    # the first session of a begins before its session in train has ended: so it stands alone; b comes back after 36
+    assert found["days_since_last_visit"] == [None, None, "1", None, "30+"]
+    assert found["user_in_training"] == ["known", "new", "known", "anonymous", "new"]
+    alone = cut(test)
+    assert alone["days_since_last_visit"] == [None, None, "1", None, "30+"] and "user_in_training" not in alone
+    untimed = split([[2, 3], [4, 5]], user=np.array(["a", "a"], object))
+    assert "days_since_last_visit" not in cut(untimed) and "user_in_training" in cut(untimed, [train])
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_history_lengths_equal_a_count_by_loops(seed):
     from tfrecsession.evaluation.slices import history_lengths

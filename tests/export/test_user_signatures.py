@@ -1,4 +1,4 @@
-"""Signatures with user states: an HRNN fed session by session equals the whole history in one request."""
+"""Signatures with user states: a model fed session by session equals the whole history in one request."""
 
 import json
 
@@ -13,21 +13,37 @@ FORMS = [
     {},
     {"form": "all", "units": [8, 6], "user_units": [5, 4]},
     pytest.param({"units": [8, 6], "initialize": "first", "last_event": False}, marks=pytest.mark.slow),
+    {"encoder": "gru4rec"},
+    pytest.param({"encoder": "shan"}, marks=pytest.mark.slow),
+    pytest.param({"encoder": "sasrec"}, marks=pytest.mark.slow),
 ]
+NAMES = ["init", "all", "authors", "gate", "shan", "gate_sasrec"]
 K = 10
 
 
-@pytest.fixture(scope="module", params=FORMS, ids=["init", "all", "authors"])
+@pytest.fixture(scope="module", params=FORMS, ids=NAMES)
 def served(request, shop, tmp_path_factory):
     keras.utils.set_random_seed(0)
-    settings = {"units": [8], "user_units": [5], **request.param}
-    model = trs.models.HRNN(shop.items, negatives=trs.negatives.Popularity(8), **settings)
-    for weight in model.hierarchy.trainable_weights:
+    if "encoder" in request.param:
+        settings = {"dim": 8, "past": 6, "window": 4, **request.param}
+        model = trs.models.LongShortTerm(shop.items, negatives=trs.negatives.Popularity(8), **settings)
+        weights = [*model.join.trainable_weights, *model.session.trainable_weights]
+    else:
+        settings = {"units": [8], "user_units": [5], **request.param}
+        model = trs.models.HRNN(shop.items, negatives=trs.negatives.Popularity(8), **settings)
+        weights = model.hierarchy.trainable_weights
+    for weight in weights:
         weight.assign(np.random.default_rng(1).normal(size=weight.shape) * 0.5)
     path = model.export(tmp_path_factory.mktemp("hrnn") / "1", k=K)
     card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
     assert card["user_width"] == model.user_width
     return model, tf.saved_model.load(str(path)).signatures
+
+
+def some_states(model, shop, rows):
+    """Returns the user states after a session of each row."""
+    ids = np.random.default_rng(rows).integers(2, model.size, (rows, 3))
+    return model.advance_user(tf.constant(ids, tf.int32), tf.zeros((rows, model.user_width)))
 
 
 def test_session_by_session_equals_the_history_at_once(served, shop):
@@ -115,7 +131,7 @@ def test_new_users_and_empty_sessions(served, shop):
     np.testing.assert_allclose(
         answer["scores"], signatures["serving_default"](items=tf.constant([[known], [""]]))["scores"], 1e-5
     )
-    state = tf.random.stateless_uniform((2, width), (1, 2))
+    state = some_states(model, shop, 2)
     for empty in (tf.constant([[""], ["no-such-item"]]), tf.zeros((2, 0), tf.string)):
         np.testing.assert_array_equal(signatures["advance_user"](items=empty, user_state=state)["user_state"], state)
         popular = [item.encode() for item in shop.items.ids[:K]]
@@ -129,7 +145,7 @@ def test_filters_with_user_states(served, shop, signature):
     model, signatures = served
     ids = shop.items.ids.tolist()
     past = {
-        "with_user": {"user_state": tf.random.stateless_uniform((3, model.user_width), (3, 4))},
+        "with_user": {"user_state": some_states(model, shop, 3)},
         "with_sessions": {"sessions": tf.constant([[0, 1], [0, 0], [0, 0]])},
     }[signature]
     items = tf.constant([[ids[3], ids[9]], [ids[5], ""], ["", ""]])
@@ -232,3 +248,13 @@ def test_sessions_in_context(shop, tmp_path):
     ):
         with pytest.raises(trs.InputError, match=message):
             model.recommend_with_sessions(users, k=K, context=wrong)
+
+
+def test_the_list_of_another_model_is_named(served):
+    model, signatures = served
+    state = tf.fill((1, model.user_width), 2.5)
+    if not hasattr(model, "past"):
+        pytest.skip("the state of an HRNN may hold any numbers")
+    for name, inputs in (("with_user", {"items": tf.constant([["a"]])}), ("start_session", {})):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="user_state: must be the output of advance_user"):
+            signatures[name](user_state=state, **inputs)

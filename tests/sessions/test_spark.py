@@ -444,3 +444,16 @@ def test_item_tables_agree(tmp_path, spark):
         assert first[key] == second[key]
     with pytest.raises(InputError, match="unseen_items='add': must be 'leave' with engine='spark'"):
         prepare(tmp_path / "log.csv", tmp_path / "more", engine="spark", spark=spark, unseen_items="add", **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("held", ["users", "last-session"])
+def test_both_engines_hold_out_the_same(held, spark, tmp_path):
+    rows = [(f"s{number}", f"u{number * 7 % 23}", f"i{event}", number) for number in range(60) for event in range(2)]
+    log = pa.table(dict(zip(("session", "user", "item", "time"), map(list, zip(*rows, strict=True)), strict=True)))
+    pq.write_table(log, tmp_path / "log.parquet")
+    options = {"hold_out": held, "time_unit": "s", "min_item_support": 1}
+    by_duckdb, by_spark = (
+        outcome(engine, tmp_path / "log.parquet", None, tmp_path, spark, options) for engine in ("duckdb", "spark")
+    )
+    assert by_duckdb == by_spark and len(by_duckdb[0]["test"]) > 2

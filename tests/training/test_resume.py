@@ -19,6 +19,7 @@ from tfrecsession.training.unfinished_run import unfinished
 
 SMALL = {"epochs": 3, "negatives": 16}
 PACKED = {**SMALL, "rows": 16, "steps": 8}
+OF_CONTENT = {**PACKED, "units": [8], "content": ["title", "price"]}
 TRAININGS = {
     "packed": ("gru4rec", {**PACKED, "units": [8], "dropout": 0.3, "embedding_dropout": 0.2, "decay": "linear"}),
     "momentum": ("gru4rec", {**PACKED, "units": [8], "momentum": 0.5, "clipnorm": 1.0, "cell": "lstm"}),
@@ -32,6 +33,10 @@ TRAININGS = {
     "narm": ("narm", {**PACKED, "units": [8]}),
     "factors": ("matrix_factorization", {**SMALL, "rows": 128, "dim": 8}),
     "all pairs": ("matrix_factorization", {**SMALL, "rows": 128, "dim": 8, "loss": "all_pairs"}),
+    "taught": ("content_to_factors", {"epochs": 3, "rows": 8, "dropout": 0.2, "content": ["title", "price"]}),
+    "in turn": ("parallel_rnn", {**OF_CONTENT, "schedule": "alternating"}),
+    "residual": ("parallel_rnn", {**OF_CONTENT, "schedule": "residual", "architecture": "shared", "optimizer": "adam"}),
+    "interleaved": ("parallel_rnn", {**OF_CONTENT, "decay": "linear", "lanes": 32, "architecture": "interaction"}),
     "two towers": ("two_tower", {**SMALL, "rows": 128, "dim": 8, "layers": [8]}),
 }
 OPTIONS = {"seed": 3, "checkpoint": 3}

@@ -127,11 +127,12 @@ def prepare_command(commands, common):
     cleaning.add_argument(
         "--one-pass", action="store_true", help="apply these two filters once (default: until nothing changes)"
     )
-    split = command.add_argument_group("split by time")
+    split = command.add_argument_group("split by time, or by users")
     split.add_argument(
         "--test-span",
         metavar="SPAN",
-        help="length of the test split at the end of the log: 12h, 1d, or a share such as 10%% (default: 1d)",
+        help="length of the test split at the end of the log: 12h, 1d, or a share such as 10%% (default: 1d); with "
+        "--hold-out users a share of the users (default: 10%%)",
     )
     split.add_argument(
         "--validation-span",
@@ -145,6 +146,11 @@ def prepare_command(commands, common):
         help="split sessions by the time of their start or end (default: start)",
     )
     split.add_argument("--test-input", metavar="FILE", help="log of an existing test split, used without filters")
+    split.add_argument(
+        "--hold-out",
+        metavar="users|last-session",
+        help="split by users instead of by time: all sessions of some users are test, or the last session of each user",
+    )
     split.add_argument(
         "--unknown-items",
         choices=["drop", "keep"],

@@ -175,6 +175,8 @@ def train(options) -> int | None:
         screen.print(f"{options.data} has no validation split: nothing was scored; `tfrecsession evaluate` scores test")
     if refit := run.get("refit"):
         screen.print(refit_line(refit))
+    if run.get("teacher", {}).get("refit"):
+        screen.print("note: the teacher was fitted on validation too, so that metrics on validation are too high")
     screen.print(f"{options.out}: {options.model}, trained in {run['seconds']:.1f} s")
     write_json(result, options.json)
     return None
@@ -202,6 +204,7 @@ def _checked_training(options, grown: dict):
     from tfrecsession.training.newest import check_finetuning
     from tfrecsession.training.refit import check_refit
     from tfrecsession.training.run_folder import check_other_run, open_run
+    from tfrecsession.training.teachers import check_teacher
 
     k = lengths(options.k or "20")
     earlier_settings, defaults = {}, {}
@@ -227,6 +230,7 @@ def _checked_training(options, grown: dict):
         check_times(data.train, f"trend={chosen['trend']}")
     if options.refit:
         check_refit(data, options.data_memory)
+    check_teacher(chosen, data, declared_models.declared_models(), options.refit)
     if options.data_memory is not None:
         from tfrecsession.sessions.options import bytes_of
 
@@ -288,6 +292,7 @@ def evaluate(options) -> None:
         check_types(getattr(data, options.split), {"events": events})
 
     from tfrecsession import evaluation  # TensorFlow, after all checks
+    from tfrecsession.sessions.leaks import split_and_leaks
 
     before = {"train": (), "validation": ("train",), "test": ("train", "validation")}[options.split]
     screen = console(options.json)
@@ -308,13 +313,15 @@ def evaluate(options) -> None:
     where += "" if events is None else f", targets {', '.join(events)} only"
     where += ", counts of recent events go on" if options.live else ""
     screen.print(f"{options.run_folder}: {run.info['model']} on {where}", markup=False)
+    if split := split_and_leaks(data.info):
+        screen.print(f"Split by {split['by']}. {split['leaks']}", markup=False)
     screen.print(evaluation_table(scored))
     if options.split == "validation" and "refit" in run.info:
         screen.print("note: this run was fitted again with validation included; its metrics.json is from before")
     if scored.slices:
         screen.print(slices_table(scored.slices))
     screen.print(f"{NOTES} Ranking took {scored.seconds:.1f} s.")
-    result = result_of(run.info["model"], data, scored)
+    result = {**result_of(run.info["model"], data, scored), "hold_out": split}
     if events is not None:
         result["event_types"] = list(events)
     result |= {"live": True} if options.live else {}

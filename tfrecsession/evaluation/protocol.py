@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tfrecsession.batches import Data
 from tfrecsession.evaluation.compared_runs import scored_events
+from tfrecsession.sessions.leaks import split_and_leaks
 from tfrecsession.sessions.spans import parse_span
 
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
@@ -50,6 +51,7 @@ def protocol(data: Data, k, split: str = "test", events: list[str] | None = None
         "events": scored_events(data, events) if split == "test" else sessions.scored_events,
         **({} if events is None else {"event_types": events}),
         "ties": "against the model",
+        "hold_out": split_and_leaks(data.info),
         "rules": {**RULES, **of_types},
         "filters": filters(data.info),
     }
@@ -87,19 +89,30 @@ def filters(info: dict) -> list[str]:
         how = passes if len(dropped) > 1 else ""
         sentences.append(f"{' and '.join(dropped).capitalize()} were dropped{how}.")
     sentences += _split(options)
-    return sentences
+    found = split_and_leaks(info)
+    return [*sentences, found["leaks"]] if found else sentences
 
 
 def _split(options: dict) -> list[str]:
     sentences = []
-    if options.get("test_input"):
+    validation = options.get("validation_span")
+    if options.get("hold_out") == "users":
+        sentences.append(
+            f"The test split holds all sessions of {_span(options['test_span'])} of the users. The validation split "
+            f"holds those of another {_span(validation)}. No model was fitted to either."
+            if not parse_span(validation, "validation_span").empty
+            else f"The test split holds all sessions of {_span(options['test_span'])} of the users."
+        )
+    elif options.get("hold_out") == "last-session":
+        one_before = " The validation split holds the one before it of users with three and more." * (not validation)
+        sentences.append(f"The test split holds the last session of each user with two and more.{one_before}")
+    elif options.get("test_input"):
         sentences.append(f"The test split was given ({options['test_input']}).")
     elif options.get("test_span"):
         when = "end" if options.get("split_by") == "end" else "start"
         span = _span_after_the(options["test_span"])
         sentences.append(f"The test split holds the sessions that {when} in the last {span} of the log.")
-    validation = options.get("validation_span")
-    if validation and not parse_span(validation, "validation_span").empty:
+    if validation and not options.get("hold_out") and not parse_span(validation, "validation_span").empty:
         span = _span_after_the(validation)
         sentences.append(f"The validation split is the {span} before it. No model was fitted to either.")
     if options.get("unknown_items") == "drop":

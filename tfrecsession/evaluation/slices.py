@@ -13,6 +13,7 @@ from tfrecsession.batches import Sessions
 from tfrecsession.batches.packing import ranges
 from tfrecsession.batches.user_sequences import UserSequences
 
+DAY = 86_400_000_000  # microseconds
 TYPES = 20  # the most frequent event types have their own label; the others share one
 
 
@@ -31,6 +32,10 @@ def slicings(sessions: Sessions, event: np.ndarray, earlier: Iterable[Sessions] 
       `earlier`. An anonymous session counts its own events only. Left out if the log has no users.
     - `past_sessions`: earlier sessions of the user, in the same split and those of `earlier`, as models that remember
       users see them (`batches.user_sequences`). Left out if the log has no users.
+    - `days_since_last_visit`: whole days from the end of the user's session before to the start of this one, of users
+      with `past_sessions` above 0. Left out if the log has no users or no times.
+    - `user_in_training`: whether the user has a session in the train split ("known"), has none ("new"), or is not named
+      ("anonymous"). Left out if the log has no users, or the train split is not among those of `earlier`.
     - `popularity_decile`: deciles of the known targets by the support of their items in train, most popular first,
       labelled with the supports they span: "1: 820-5031". Equal supports stay together, so a decile can be empty.
       (Deciles of the catalogue, or of the train events, would put nearly all targets of some logs into one.)
@@ -58,6 +63,10 @@ def slicings(sessions: Sessions, event: np.ndarray, earlier: Iterable[Sessions] 
         past, mask = np.zeros(len(values), np.int64), sequences.event >= 0
         past[sequences.event[mask]] = sequences.visit[mask]
         found["past_sessions"] = _by_length(past[event], (0, 1, 2, 3, 5, 10))
+        if all(split.timed and "times" in split.arrays.columns for split in (*earlier, sessions)):
+            found["days_since_last_visit"] = _by_length(days_since_last_visit(sequences)[event], (0, 1, 2, 7, 30))
+        if train := [split for split in earlier if split.role == "train"]:
+            found["user_in_training"] = Slicing(("known", "new", "anonymous"), _in_training(sessions, train)[session])
     found["popularity_decile"] = _by_support(np.concatenate([[0, 0], sessions.items.counts])[target], known)
     found["in_training"] = Slicing(("known", "new"), np.where(known, 0, 1))
     returning = first_in_session(values, offsets)[event] < event
@@ -94,6 +103,27 @@ def history_lengths(sessions: Sessions, earlier: Iterable[Sessions] = ()) -> np.
         before = np.bincount(index[index >= 0], np.diff(split.offsets)[index >= 0], minlength=len(names.dictionary))
         history[named] += before.astype(np.int64)[user[named]]
     return history
+
+
+def days_since_last_visit(sequences: UserSequences) -> np.ndarray:
+    """Returns int64 [events of the last split]: whole days since the user's session before, -1 where there is none."""
+    times = np.asarray(sequences.column("times"))
+    first = np.flatnonzero(np.diff(sequences.session, prepend=-1))  # the first event of each session
+    back = sequences.visit[first] > 0
+    days = np.where(back, (times[first] - times[np.maximum(first - 1, 0)]) // DAY, -1)
+    found = np.full(int((sequences.event >= 0).sum()), -1, np.int64)
+    mask = sequences.event >= 0
+    found[sequences.event[mask]] = np.repeat(days, np.diff(first, append=len(times)))[mask]
+    return found
+
+
+def _in_training(sessions: Sessions, train: list[Sessions]) -> np.ndarray:
+    """Returns int64 [sessions]: 0, the user has a session in training; 1, the user has none; 2, there is no user."""
+    users = pa.array(sessions.column("user"), pa.string())
+    known = [pa.array(split.column("user"), pa.string()) for split in train if "user" in split.arrays.columns]
+    is_known = pc.is_in(users, value_set=pa.chunked_array(known, pa.string()).combine_chunks())
+    unnamed = pc.is_null(users).to_numpy(zero_copy_only=False)
+    return np.where(unnamed, 2, np.where(is_known.to_numpy(zero_copy_only=False), 0, 1))
 
 
 def _by_length(length: np.ndarray, starts: tuple[int, ...]) -> Slicing:

@@ -1,6 +1,8 @@
 """The layers that models are built from."""
 
+from tfrecsession.layers.attention.long_short_fusion import LongShortAttention, LongShortGate
 from tfrecsession.layers.attention.session_attention import SessionAttention
+from tfrecsession.layers.attention.session_narm import SessionNARM
 from tfrecsession.layers.attention.session_transformer import SessionTransformer
 from tfrecsession.layers.event_input import EventInput
 from tfrecsession.layers.fold_in import FoldIn, first_of_its_session, fold_in
@@ -14,6 +16,7 @@ from tfrecsession.layers.items.trend_head import TrendHead
 from tfrecsession.layers.items.user_embedding import UserEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
 from tfrecsession.layers.place_attributes import PlaceAttributes
+from tfrecsession.layers.recurrent.attentive_mean import AttentiveMean
 from tfrecsession.layers.recurrent.discounted_mean import DiscountedMean
 from tfrecsession.layers.recurrent.linear_blocks import LinearBlocks
 from tfrecsession.layers.recurrent.linear_scan import linear_scan
@@ -47,6 +50,7 @@ from tfrecsession.layers.session_window import (
 
 __all__ = [
     "STEP_DECAYS",
+    "AttentiveMean",
     "Combined",
     "ContentEncoder",
     "ContentItems",
@@ -57,6 +61,8 @@ __all__ = [
     "ItemEmbedding",
     "ItemTower",
     "LinearBlocks",
+    "LongShortAttention",
+    "LongShortGate",
     "NeighbourTable",
     "Past",
     "PlaceAttributes",
@@ -72,6 +78,7 @@ __all__ = [
     "SessionLSTM",
     "SessionLRU",
     "SessionMinGRU",
+    "SessionNARM",
     "SessionRNN",
     "SessionRecurrent",
     "SessionRectifiedUserGRU",

@@ -3,10 +3,13 @@
 import tfrecsession.metrics
 import tfrecsession.optimizers  # registers what saved models are compiled with  # noqa: F401
 from tfrecsession.models.attention.core import CORE
+from tfrecsession.models.attention.long_short_term import LongShortTerm
 from tfrecsession.models.attention.narm import NARM
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.attentive_music import AttentiveMusic
 from tfrecsession.models.content.character_cnn import CharacterCNN
+from tfrecsession.models.content.content_to_factors import ContentToFactors
+from tfrecsession.models.content.parallel_rnn import ParallelRNN
 from tfrecsession.models.content.two_tower import TwoTower
 from tfrecsession.models.ensemble.blend import Blend
 from tfrecsession.models.factorization.als import ALS
@@ -54,6 +57,8 @@ MODELS = {
     "matrix_factorization": MatrixFactorization,
     "als": ALS,
     "two_tower": TwoTower,
+    "content_to_factors": ContentToFactors,
+    "parallel_rnn": ParallelRNN,
     "attentive_music": AttentiveMusic,
     "character_cnn": CharacterCNN,
     "gru4rec": GRU4Rec,
@@ -66,6 +71,7 @@ MODELS = {
     "contextual_gru": ContextualGRU,
     "location_sequences": LocationSequences,
     "user_gru": UserGRU,
+    "long_short_term": LongShortTerm,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
 
@@ -96,13 +102,16 @@ __all__ = [
     "SASRec",
     "SLIST",
     "AssociationRules",
+    "ContentToFactors",
     "AttentiveMusic",
     "CharacterCNN",
     "ContextualGRU",
     "LocationSequences",
+    "LongShortTerm",
     "MarkovChain",
     "MatrixFactorization",
     "MinGRU",
+    "ParallelRNN",
     "Random",
     "SequentialRules",
     "SessionAggregation",

@@ -17,6 +17,7 @@ class Learning:
         arguments: constructor arguments of the base classes that are settings of the model too.
         harmless: constructor arguments that may differ when training resumes from a trained model: no weight's shape or
             meaning depends on them.
+        samples: whether it compares targets with sampled negatives, the constructor's argument `negatives`.
         shares_rows: whether several workers can share the rows of a batch.
         streams_from_disk: whether batches may be read from files while training.
         grows: whether a trained model can continue on a newer log with new items.
@@ -29,6 +30,7 @@ class Learning:
     losses: tuple[str, ...] = ("cross_entropy", "bpr", "bpr_max", "top1", "top1_max")
     arguments: tuple[str, ...] = ("score_dtype",)
     harmless: tuple[str, ...] = ("negatives", "score_dtype")
+    samples: bool = True
     shares_rows: bool = False
     streams_from_disk: bool = False
     grows: bool = False

@@ -163,13 +163,17 @@ class ReadsContent:
         super().write_export_extras(folder)
         if self.content is None:
             return
-        config = self.get_config()
+        config = self.config_of_copies()
         config.pop("vocabulary")
         twin = type(self).from_config(config)
         for own, weight in zip(self.weights, twin.weights, strict=True):
             weight.assign(own)
         twin.items, twin._settled_at = self.items, "loaded"
         twin.save(folder / EXTRA)
+
+    def config_of_copies(self) -> dict:
+        """Returns the configuration of copies within this process, which may share parts that never change."""
+        return self.get_config()
 
     def save_own_variables(self, store):
         self.settle()

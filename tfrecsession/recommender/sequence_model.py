@@ -392,10 +392,16 @@ class SequenceModel(Trending, ReadsContent, Recommender):
 
     @drops_ids
     def train_step(self, data):
+        loss, events = self.learn_from(data, self.trainable_variables)
+        self._loss_tracker.update_state(loss, sample_weight=events)
+        return {"loss": self._loss_tracker.result()}
+
+    def learn_from(self, data, trained: list):
+        """Takes one step with the variables `trained`; returns the loss before it, and the weight of its events."""
         batch, targets, weight = unpacked(data)
         self._check_targets(batch, targets)
         self.check_update(batch)
-        variables = [variable.value for variable in self.trainable_variables]
+        variables = [variable.value for variable in trained]
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._clear_losses()
         with tf.GradientTape() as tape:
@@ -407,19 +413,18 @@ class SequenceModel(Trending, ReadsContent, Recommender):
             share = events / tf.cast(tf.size(targets) * replicas, tf.float32)
             scaled = self.optimizer.scale_loss(loss * share + further / replicas)
         if variables:  # none with `trainable=False`
-            self._step(tape.gradient(scaled, variables))
-        self._loss_tracker.update_state(loss + further, sample_weight=events)
-        return {"loss": self._loss_tracker.result()}
+            self._step(tape.gradient(scaled, variables), trained)
+        return loss + further, events
 
-    def _step(self, gradients) -> None:
-        """Applies the gradients of the trainable variables."""
+    def _step(self, gradients, trained: list) -> None:
+        """Applies the gradients of these variables."""
         if self.negatives is None:  # a tied table's gradient is sparse but lists all rows, some of them twice
             whole = {id(variable) for variable in self.output_items.item_variables()}
             gradients = [
                 tf.convert_to_tensor(gradient) if id(variable) in whole else gradient
-                for gradient, variable in zip(gradients, self.trainable_variables, strict=True)
+                for gradient, variable in zip(gradients, trained, strict=True)
             ]
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self.optimizer.apply_gradients(zip(gradients, trained, strict=True))
 
     def test_step(self, data):
         batch, targets, weight = unpacked(data)

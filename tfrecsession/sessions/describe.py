@@ -9,13 +9,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from tfrecsession.sessions.leaks import split_and_leaks
 from tfrecsession.sessions.statistics import Statistics
 from tfrecsession.sessions.store import SPLITS, read_prepared
 from tfrecsession.sessions.vocabulary import Items
 
 
 def describe(path: str | os.PathLike) -> dict:
-    """Returns `dataset.json` with three more keys, `lengths`, `popularity` and `statistics`, computed from the data.
+    """Returns `dataset.json` with four more keys, `split`, `lengths`, `popularity` and `statistics`.
+
+    - `split`: `by`, how the log was split ("time", "order", "users", "last-session" or "given"), and `leaks`, a
+      sentence on what the test split leaks into training.
 
     - `lengths`: per split `mean`, `median`, `p90`, `p99`, `longest` (events per session) and `histogram`, the number
       of sessions by length ("3-4": 3 or 4 events); None for a split without sessions.
@@ -30,7 +34,8 @@ def describe(path: str | os.PathLike) -> dict:
     data = read_prepared(path)
     lengths = {name: _lengths(np.diff(getattr(data, name).offsets)) for name in SPLITS}
     statistics = Statistics(data.train, data.info["timed"]).as_dict()
-    return {**data.info, "lengths": lengths, "popularity": _popularity(data.items), "statistics": statistics}
+    split = {"split": split_and_leaks(data.info)}
+    return {**data.info, **split, "lengths": lengths, "popularity": _popularity(data.items), "statistics": statistics}
 
 
 def _lengths(lengths: np.ndarray) -> dict | None:
@@ -63,6 +68,8 @@ def render(info: dict) -> Group:
     """Formats the result of `describe` or `prepare` for a terminal: `rich.print(render(info))`."""
     head = Text.assemble((info["source"], "bold"), f"  {info['items']:,} items, fingerprint {info['fingerprint']}")
     parts = [head, _splits(info), _steps(info)]
+    if split := split_and_leaks(info):
+        parts.insert(2, Text(f"Split by {split['by']}. {split['leaks']}"))
     if info.get("item_columns"):
         parts.append(_item_columns(info))
     if "lengths" in info:

@@ -65,7 +65,7 @@ def _record(split: Split, items: int, db: ScratchDatabase) -> None:
     sessions = split.sessions
     counts = db.numbers(sessions, events=sessions.events.sum(), sessions=sessions.count())
     option = "validation_span= and test_span=" if split.name == "train" else f"{split.name}_span="
-    step = "split by time" if split.log.timed else "split by order"
+    step = split.step or ("split by time" if split.log.timed else "split by order")
     split.step_counts.record(step, advice=f"no session lies in it, see {option}{split.advice}", items=items, **counts)
 
 

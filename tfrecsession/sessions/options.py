@@ -16,6 +16,7 @@ from tfrecsession.sessions.spans import Span, parse_duration, parse_span
 
 ON_DISK = ("items", "times", "start")  # columns of prepared sessions that the event table does not have
 MEMORY = re.compile(r"\d+(\.\d+)? ?[KMGT]i?B", re.IGNORECASE)
+HOLD_OUT = ("users", "last-session")
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(i?)B?", re.IGNORECASE)  # ... or a number of bytes
 
 
@@ -61,6 +62,7 @@ class Options:
     content: object = None  # after `checked`: "NAME" or "NAME:KIND" each
     unseen_items: str | None = None
     itemless: str | None = None
+    hold_out: str | None = None
 
     def checked(self) -> Options:
         """Returns the options with all defaults that do not depend on the log; raises InputError for invalid values."""
@@ -87,6 +89,7 @@ class Options:
         zone_table(self.time_zone)
         if given and self.test_span is not None:
             raise InputError("test_span= and test_input= exclude each other: the test sessions are given")
+        self._check_hold_out()
         options = replace(
             self,
             context=tuple(self.context),
@@ -116,12 +119,38 @@ class Options:
 
     def for_log(self, source: str, timed: bool) -> Options:
         """Returns the options with every default filled in, once it is known whether the log has times."""
+        if self.hold_out is not None:
+            share = None if self.hold_out == "last-session" else "10%"
+            return replace(self, test_span=self.test_span or share, validation_span=self.validation_span or share)
         given = self.test_input is not None
         if not timed:
             self._check_untimed(source)
         test = "0d" if given else self.test_span or "1d"
         validation = self.validation_span or ("1d" if timed and not given else "0d")
         return replace(self, test_span=test, validation_span=validation)
+
+    def _check_hold_out(self) -> None:
+        if self.hold_out is None:
+            return
+        given = f"hold_out={self.hold_out!r}"
+        if self.hold_out not in HOLD_OUT:
+            raise InputError(f"{given}: choose {' or '.join(HOLD_OUT)}; without it the log is split by time")
+        if self.test_input is not None:
+            raise InputError(f"{given}: must be left out with test_input=, the test sessions are given")
+        if self.split_by != "start":
+            raise InputError(f"{given}: must be left out with split_by={self.split_by!r}, which is for a split by time")
+        for argument in ("test_span", "validation_span"):
+            span = getattr(self, argument)
+            if span is None:
+                continue
+            parsed = parse_span(span, argument)
+            if self.hold_out == "users" and (parsed.microseconds or (parsed.empty and argument == "test_span")):
+                raise InputError(f"{argument}={span!r}: must be a share of the users with {given}, such as 10%")
+            if self.hold_out == "last-session" and (argument == "test_span" or not parsed.empty):
+                none = "; validation_span='0d' leaves validation out" if argument == "validation_span" else ""
+                raise InputError(
+                    f"{argument}={span!r}: must be left out with {given}, which takes one session of each user{none}"
+                )
 
     def _check_untimed(self, source: str) -> None:
         if self.test_span is None and self.test_input is None:
@@ -147,7 +176,10 @@ class Options:
     @property
     def spans(self) -> tuple[Span, Span]:
         """The spans of validation and test; only after `for_log`."""
-        return parse_span(self.validation_span, "validation_span"), parse_span(self.test_span, "test_span")
+        validation, test = self.validation_span, self.test_span
+        if self.hold_out == "last-session":  # one session each: these lengths only say that there are such splits
+            validation, test = validation or "1s", "1s"
+        return parse_span(validation, "validation_span"), parse_span(test, "test_span")
 
     @property
     def shaping(self) -> dict:
@@ -159,7 +191,8 @@ class Options:
         longest = {} if self.max_session_length is None else {"max_session_length": self.max_session_length}
         added = {"unseen_items": "add"} if self.unseen_items == "add" else {}
         itemless = {"itemless": "keep"} if self.itemless == "keep" else {}
-        return {name: getattr(self, name) for name in names.split()} | longest | added | itemless
+        hold_out = {} if self.hold_out is None else {"hold_out": self.hold_out}
+        return {name: getattr(self, name) for name in names.split()} | longest | added | itemless | hold_out
 
 
 def _at_least_one(count: int | None, argument: str, default: int | None) -> int | None:

@@ -28,6 +28,7 @@ from tfrecsession.sessions.filters import (
     long_and_frequent,
     set_itemless_apart,
 )
+from tfrecsession.sessions.hold_out import STEP, hold_out
 from tfrecsession.sessions.item_columns import ItemContents, content_notes
 from tfrecsession.sessions.item_table import read_item_table
 from tfrecsession.sessions.manifest import manifest
@@ -70,6 +71,7 @@ def prepare(
     validation_span: str | None = None,
     split_by: str = "start",
     test_input: Any = None,
+    hold_out: str | None = None,
     unknown_items: str | None = None,
     itemless: str | None = None,
     keep_duplicates: bool = False,
@@ -110,6 +112,11 @@ def prepare(
             split_by): a duration, a share of the sessions such as 10%, or 0d for none. Default: 1d and 1d; validation
             is none with test_input or without times.
         test_input: a log of test sessions from an existing split; cut into sessions like `source`, else unchanged.
+        hold_out: split by users instead of by time. "users": test holds all sessions of a share of the users,
+            validation those of another share; the spans are shares of the users (default: 10% each). "last-session":
+            test holds the last session of each user with two and more, validation the one before it of users with
+            three and more, or nothing with validation_span="0d". Sessions without a user are in training.
+            `tfrecsession describe` says what each split leaks.
         unknown_items: "drop" items that training does not have from validation and test, and then sessions that became
             too short, or "keep" them as id 1. Default: drop; keep with test_input.
         itemless: events without an item, such as searches and filters: "keep" them as steps that only models with
@@ -166,6 +173,7 @@ def prepare(
         validation_span=validation_span,
         split_by=split_by,
         test_input=test_input,
+        hold_out=hold_out,
         unknown_items=unknown_items,
         itemless=itemless,
         keep_duplicates=keep_duplicates,
@@ -361,16 +369,22 @@ class _Preparation:
         return Split("test", log, log.events, sessions, step_counts)
 
     def _split(self, log: Log, step_counts: StepCounts) -> dict[str, Split]:
-        """Filters the log and splits it by time, or by the order of its rows."""
+        """Filters the log and splits it by time, by the order of its rows, or by users."""
         options, db = self.options, self.db
         kept = long_and_frequent(
             log, options.min_session_length, options.min_item_support, options.one_pass, db, step_counts
         )
-        step_counts.begin("split by time" if log.timed else "split by order")
+        step = STEP.get(options.hold_out) or ("split by time" if log.timed else "split by order")
+        step_counts.begin(step)
         sessions = db.store(session_names(log, session_table(log, kept.of(log.events))))
         if log.timed:
             self.notes += notes.equal_times(sessions, options.order, db)
         events = log.events.semi_join(kept.item, "item")
+        if options.hold_out is not None:
+            cuts, found = hold_out(log, sessions, options, db)
+            self.notes += found
+            branches = {name: step_counts.branch(name, may_be_empty=not db.count(cuts[name])) for name in SPLITS}
+            return {name: Split(name, log, events, cuts[name], branches[name], step=step) for name in SPLITS}
         validation, test = options.spans
         dates = has_dates_alone(log, db)
         if dates and (validation.microseconds or test.microseconds):

@@ -28,6 +28,7 @@ class Split:
     sessions: ir.Table
     step_counts: StepCounts
     advice: str = ""  # if no session lies in it
+    step: str = ""  # the name of the split among the steps; "": by time, or by the order of the rows
 
 
 def session_table(log: Log, events: ir.Table) -> ir.Table:

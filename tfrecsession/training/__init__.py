@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tfrecsession.training.csv_log import CSVLog
     from tfrecsession.training.decay import LinearDecay
     from tfrecsession.training.growing import grow
+    from tfrecsession.training.phases import Phases
     from tfrecsession.training.progress import Progress
     from tfrecsession.training.recipe import build, log_defaults, settings_of, space_of
     from tfrecsession.training.refitting import refit_run
@@ -24,6 +25,7 @@ _NAMES = {
     "CSVLog": "csv_log",
     "Checkpoint": "checkpoint",
     "LinearDecay": "decay",
+    "Phases": "phases",
     "Progress": "progress",
     "TensorBoard": "tensorboard",
     "add_items": "adding_items",
@@ -44,6 +46,7 @@ __all__ = [
     "CSVLog",
     "Checkpoint",
     "LinearDecay",
+    "Phases",
     "Progress",
     "TensorBoard",
     "add_items",

@@ -49,7 +49,7 @@ def add_items(model, items, *, key: str | None = None, columns=None, encoding: s
     model.settle()
     catalogue = Items([*model.items.ids, *table.items], np.pad(model.items.counts, (0, len(new))))
     catalogue.context_log = model.context  # codes stay as they were learned
-    larger = type(model).from_config(unbuilt(model.get_config()) | {"items": catalogue})
+    larger = type(model).from_config(unbuilt(model.config_of_copies()) | {"items": catalogue})
     if model.compiled:
         larger.compile_from_config(model.get_compile_config())
     _carry(model, larger, encoded)
@@ -66,12 +66,13 @@ def _carry(model, larger, encoded: dict) -> None:
     unscored = {id(getattr(model.output_items, "biases", None))}  # no content joins this table
     own_rows = {id(layer.own_row) for layer in layers if hasattr(layer, "own_row")}
     content = {id(weight): encoded[key] for key, weight in model.item_content.stored.items()}
-    sampled = {id(weight) for weight in (model.negatives.weights if model.negatives else ())}
+    samples = model.learning.samples and model.negatives
+    sampled = {id(weight) for weight in (model.negatives.weights if samples else ())}
     for old, new in zip(model.weights, larger.weights, strict=True):
         if id(old) in sampled or old is model.item_counts:
             continue
         value = old.numpy() if hasattr(old, "numpy") else np.asarray(old)
-        if id(old) in per_item:
+        if id(old) in per_item and old.shape != new.shape:  # a teacher keeps its catalogue
             rows = np.zeros((larger.size - model.size, *value.shape[1:]), value.dtype)
             rows = content.get(id(old), rows + UNKNOWN if id(old) in own_rows else rows)
             rows = rows + value[2:].min() if id(old) in unscored else rows

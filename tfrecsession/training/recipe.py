@@ -8,11 +8,18 @@ import keras
 
 from tfrecsession import losses, metrics, negatives, optimizers
 from tfrecsession.errors import InputError
-from tfrecsession.models import by_name
+from tfrecsession.models import MODELS, by_name
 from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import made_in
-from tfrecsession.recommender.settings import NOT_SETTINGS, defaults_of_class, settings_of_class, space_of_class
+from tfrecsession.recommender.settings import (
+    NOT_SETTINGS,
+    TRAINING,
+    defaults_of_class,
+    settings_of_class,
+    space_of_class,
+)
 from tfrecsession.training.decay import DECAYS
+from tfrecsession.training.run_folder import open_run
 
 LOSSES = {
     "cross_entropy": lambda s: losses.CrossEntropy(s["label_smoothing"], logq=s["logq"], top=s["top_negatives"]),
@@ -94,6 +101,8 @@ def build(model: str, items, settings: dict, k=(20,)):
     own = {name: value for name, value in settings.items() if name in inspect.signature(cls.__init__).parameters}
     for name in NOT_SETTINGS:
         own.pop(name, None)
+    if isinstance(own.get("teacher"), str):
+        own["teacher"] = _teacher(own["teacher"], items)
     reported = [metric(length) for length in k for metric in (metrics.Recall, metrics.MRR, metrics.NDCG)]
     learning = cls.learning
     if learning is None:
@@ -108,11 +117,24 @@ def build(model: str, items, settings: dict, k=(20,)):
         raise InputError(f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}, or None")
     if precision not in (None, "float32") and not learning.half_precision:
         raise InputError(f"precision={precision!r}: {model} learns in float32; leave it out")
+    if learning.samples:
+        own["negatives"] = _sampler(settings)
+    elif settings["sampler"] != TRAINING["sampler"]:
+        raise InputError(f"sampler={settings['sampler']!r}: must be left out, {model} samples no negatives")
     with made_in(precision):
-        built = cls(items, negatives=_sampler(settings), **own)
+        built = cls(items, **own)
     known = {name: LOSSES[name] for name in learning.losses}
     built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(known, "loss", settings), reported)
     return built
+
+
+def _teacher(name: str, items):
+    """Returns the model of a run folder, or a new one by its name, which the student then fits first."""
+    if name not in MODELS:
+        return open_run(name).model()
+    if by_name(name).learning is not None:
+        raise InputError(f"teacher={name!r}: must be fitted first: train it, and name its run folder, e.g. runs/{name}")
+    return build(name, items, defaults_of(name))
 
 
 def _steps(settings: dict) -> dict:

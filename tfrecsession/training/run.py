@@ -28,7 +28,7 @@ from tfrecsession.batches import Data
 from tfrecsession.batches.epochs import starting_at
 from tfrecsession.batches.event_weights import event_types, is_of_types
 from tfrecsession.errors import InputError
-from tfrecsession.models import Recommender, by_name
+from tfrecsession.models import MODELS, Recommender, by_name
 from tfrecsession.recommender.settings import weights_of
 from tfrecsession.sessions.options import bytes_of
 from tfrecsession.sessions.spans import iso
@@ -43,6 +43,7 @@ from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
 from tfrecsession.training.refit import check_refit, with_validation
 from tfrecsession.training.run_folder import Run, check_other_run, open_run
+from tfrecsession.training.teachers import check_teacher
 from tfrecsession.training.tensorboard import TensorBoard
 from tfrecsession.training.unfinished_run import REFIT, folder_of, name_of, remove_if_finished, unfinished
 from tfrecsession.version import __version__
@@ -119,6 +120,7 @@ def train(
     newest = check_finetuning(settings, data, data_memory)
     if refit:
         check_refit(data, data_memory)
+    teacher = check_teacher(settings, data, MODELS, refit)
     agreed_settings = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
     if earlier:
         origin = agreed_settings["from"] = {"run": earlier.info.get("name"), "start": start, "gone": gone}
@@ -207,6 +209,7 @@ def train(
                     "seconds": seconds,
                     "memory": memory.growth,  # bytes, at the peak of building and fitting
                     "events": events,
+                    **({"teacher": teacher} if teacher else {}),
                     **({"finetune": _described(newest, settings)} if newest else {}),
                     **({"refit": refitted} if refit else {}),
                 },

@@ -39,6 +39,8 @@ FURTHER = {  # slices shown as tables
     "event_type": "By event type of the target",
     "history_length": "By number of earlier events of the user",
     "past_sessions": "By number of earlier sessions of the user",
+    "days_since_last_visit": "By days since the user's session before",
+    "user_in_training": "By whether training has sessions of the user",
     "in_training": "By whether the target was seen in training",
 }
 

@@ -64,6 +64,10 @@ class ItemEmbedding(ItemScores):
         self.table = self.add_weight(
             shape=(self.size, self.dim), initializer=self.initializer, dtype="float32", autocast=False, name="table"
         )
+        self.build_rest()
+
+    def build_rest(self):
+        """Creates the weights beside the table."""
         self.biases = None
         if self.bias:
             self.biases = self.add_weight(
@@ -107,7 +111,7 @@ class ItemEmbedding(ItemScores):
         offsets = _gather(self.biases, ids) if self.bias else None
         if shift is not None:
             offsets = shift if offsets is None else offsets + shift
-        return _product(self.query(hidden), self._unit(_gather(self.table, ids)), offsets, dtype or self.compute_dtype)
+        return _product(self.query(hidden), self._unit(self._gathered(ids)), offsets, dtype or self.compute_dtype)
 
     def score_each(self, hidden, ids):
         """Scores one item for each hidden vector: hidden [..., dim], ids int [...] -> [...], compute dtype."""
@@ -119,7 +123,7 @@ class ItemEmbedding(ItemScores):
 
         For the few vectors of a request: biases are added to the scores. `scorer` copies the table to avoid that.
         """
-        table = ops.cast(self._unit(tf.convert_to_tensor(self.table.value)), self.compute_dtype)
+        table = ops.cast(self._unit(self._whole()), self.compute_dtype)
         scores = products(ops.cast(self.query(hidden), self.compute_dtype), table)  # (n, size)
         return scores + ops.cast(self.biases.value, self.compute_dtype) if self.bias else scores
 
@@ -128,19 +132,19 @@ class ItemEmbedding(ItemScores):
 
         After a sparse update, every read of a variable copies it.
         """
-        table = self._unit(tf.convert_to_tensor(self.table.value))
+        table = self._unit(self._whole())
         offsets = tf.convert_to_tensor(self.biases.value) if self.bias else None
         columns = ops.cast(_with_offsets(table, offsets), self.compute_dtype)  # (size, dim, or more with biases)
         return lambda hidden: _matmul(_with_ones(ops.cast(self.query(hidden), self.compute_dtype), offsets), columns)
 
     def vectors(self, ids):
         """Gathers vectors: int [n] -> float32 [n, dim], with biases [n, dim + 1], the bias last."""
-        vectors = self._unit(_gather(self.table, ids))  # (n, dim)
+        vectors = self._unit(self._gathered(ids))  # (n, dim)
         return tf.concat([vectors, _gather(self.biases, ids)[:, None]], axis=1) if self.bias else vectors
 
     def all_vectors(self):
         biases = tf.convert_to_tensor(self.biases.value) if self.bias else None
-        return self._unit(tf.convert_to_tensor(self.table.value)), biases
+        return self._unit(self._whole()), biases
 
     def compute_output_shape(self, input_shape):
         return (*input_shape, self.dim)
@@ -155,8 +159,16 @@ class ItemEmbedding(ItemScores):
             "temperature": self.temperature,
         }
 
+    def _gathered(self, ids):
+        """Gathers rows of the table: int [...] -> float32 [..., dim]."""
+        return _gather(self.table, ids)
+
+    def _whole(self):
+        """Returns the whole table, float32 [size, dim]."""
+        return tf.convert_to_tensor(self.table.value)
+
     def _rows(self, ids):
-        return ops.cast(self._unit(_gather(self.table, ids)), self.compute_dtype)
+        return ops.cast(self._unit(self._gathered(ids)), self.compute_dtype)
 
     def _unit(self, vectors):
         return tf.math.l2_normalize(vectors, axis=-1, epsilon=1e-12) if self.normalize else vectors

@@ -12,11 +12,19 @@ from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
 from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Float
 
-LONG = 50.0  # mean events of a session from which `log_defaults` differ, chosen by benchmarks/defaults.py
+LONG, VERY_LONG = 20.0, 50.0  # mean events of a session from which `log_defaults` differ, by benchmarks/defaults.py
 
 
 def _length(log) -> str:
     return f"a session has {log.session_length:.1f} events on average"
+
+
+def _history(log, given):
+    if log.session_length >= VERY_LONG:
+        return "linear", _length(log)
+    if log.session_length >= LONG and log.days is None:
+        return "log", f"{_length(log)}, and the log has no times"
+    return "quadratic", _length(log)
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -53,8 +61,11 @@ class ItemKNN(TableModel):
         **TableModel.table_space,
     }
     log_defaults = {
-        "history": lambda log, given: ("div" if log.session_length < LONG else "linear", _length(log)),
-        "alpha": lambda log, given: (0.75, _length(log)) if log.session_length < LONG else None,
+        "history": _history,
+        "alpha": lambda log, given: (0.1, _length(log)) if log.session_length >= VERY_LONG else None,
+        "window": lambda log, given: (
+            None if log.days is None and LONG <= log.session_length < VERY_LONG else (10, _length(log))
+        ),
     }
 
     def __init__(self, items, neighbours=100, shrinkage=20.0, alpha=0.5, history="last", window=20, **kwargs):

@@ -1,0 +1,43 @@
+"""Runs that teach another model, checked before a training. Needs no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tfrecsession.errors import InputError
+from tfrecsession.training.run_folder import open_run
+
+
+def check_teacher(settings: dict, data, models: Iterable[str], refit: bool = False) -> dict | None:
+    """Checks the setting `teacher` of a training, where it names a run.
+
+    Args:
+        settings: all settings of the training.
+        data: its data set.
+        models: names of models, which are no runs.
+        refit: whether the training ends with a fit on train and validation.
+
+    Returns:
+        For run.json: the model of the run, its path, whether it was fitted on validation too. None: there is no run.
+
+    Raises:
+        InputError: there is no such run, it is of other data, or `refit`.
+    """
+    name = settings.get("teacher")
+    if not isinstance(name, str) or name in models:
+        return None
+    try:
+        run = open_run(name)
+        run.check()
+    except InputError as error:
+        raise InputError(f"teacher={name!r}: {error}") from None
+    if run.info["data"]["fingerprint"] != data.fingerprint:
+        raise InputError(
+            f"teacher={name!r}: was trained on data {run.info['data']['fingerprint']}, but {data.path or 'this data'} "
+            f"is {data.fingerprint}: train the teacher on the same data set"
+        )
+    if refit:
+        raise InputError(
+            f"refit=True: must be left out with teacher={name!r}, which was trained already: train the teacher with it"
+        )
+    return {"model": run.info["model"], "run": name, "refit": "refit" in run.info}
