@@ -78,8 +78,9 @@ class CharacterCNN(SequenceModel):
 
     # Declarations
     learning = SequenceModel.learning.but(
-        defaults={"rows": 16, "epochs": 10, "optimizer": "adam", "learning_rate": 0.001, "content_side": "input"},
+        defaults={"rows": 32, "epochs": 10, "optimizer": "adam", "learning_rate": 0.001, "content_side": "input"},
         harmless=("dropout", "l2"),
+        half_precision=False,
     )
     search_space = {
         "embedding": Choice(None, 16, 32),
@@ -239,7 +240,8 @@ class CharacterCNN(SequenceModel):
         """Encodes the prefixes that end at the cells, int32 [n, 2], (row, step): [n, hidden]."""
 
         def encoded(cells):
-            features = self.cnn(self.codes(batch, cells))  # (n, features)
+            codes = tf.pad(self.codes(batch, cells), [[0, 1], [0, 0], [0, 0], [0, 0]])  # convolutions need a cube
+            features = self.cnn(codes)[:-1]  # (n, features)
             return self.output_dropout(self.dense(features), training=training)  # (n, hidden)
 
         if training or not self.built:
