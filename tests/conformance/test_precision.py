@@ -15,7 +15,9 @@ def bfloat16():
     keras.config.set_dtype_policy(before)
 
 
-@pytest.mark.notyet("character_cnn", "character_cnn-rest", reason="its loss was NaN in bfloat16, so it is refused")
+@pytest.mark.notyet(
+    "character_cnn", "character_cnn-rest", reason="its loss is NaN in bfloat16; the setting precision is refused"
+)
 @pytest.mark.long
 def test_learns_in_mixed_precision(neural, data, bfloat16, tmp_path, built, ceiling_of):
     keras.utils.set_random_seed(0)

@@ -155,7 +155,8 @@ def test_what_is_tried_first_follows_the_log():
     assert [settings["session_decay"] for settings in first(False)] == [None, 1.0]
     networks = first(True)
     assert sum(settings["repeats"] for settings in networks) == 1
-    assert [settings["trend"] for settings in networks].count([0.25, 1, 7]) == 1
+    newest = [(settings["trend"], settings["finetune_days"]) for settings in networks if settings["finetune_days"]]
+    assert newest == [([], Log.days / 4), ([0.04, 0.25, 1, 7], Log.days / 4)]
     assert [settings["session_decay"] for settings in networks].count(1.0) == 1
     Log.repeats, Log.turnover = 0.0, 0.1
     assert len(first(True)) == len(first(False)) == 1
