@@ -64,6 +64,8 @@ class FineTuning(keras.callbacks.Callback):
 def forget(optimizer) -> None:
     """Sets the state of an Adagrad to its initial values; that of other optimizers forgets by itself."""
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    for part in getattr(optimizer, "optimizers", {}).values():  # of a `Grouped`
+        forget(part)
     if isinstance(optimizer, LazyAdagrad) and optimizer.built:
         for name, value in optimizer.slots().items():
             for variable in optimizer.state[name]:

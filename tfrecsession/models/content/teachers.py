@@ -42,7 +42,14 @@ class UsersOfTeacher:
     def user_vectors(self):
         return self._known_users.user_vectors
 
-    answer_users, recommend_users, _rows = KnownUsers.answer_users, KnownUsers.recommend_users, KnownUsers._rows
+    def answer_users(self, *args, **kwargs):
+        return KnownUsers.answer_users(self, *args, **kwargs)
+
+    def recommend_users(self, *args, **kwargs):
+        return KnownUsers.recommend_users(self, *args, **kwargs)
+
+    def _rows(self, *args, **kwargs):
+        return KnownUsers._rows(self, *args, **kwargs)
 
 
 def query_of(teacher):

@@ -12,7 +12,9 @@ from tfrecsession.models.rules.item_table_model import BLOCK, TableModel
 from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Float
 
-LONG, VERY_LONG = 20.0, 50.0  # mean events of a session from which `log_defaults` differ, by benchmarks/defaults.py
+# mean events of a session from which `log_defaults` differ, chosen by benchmarks/defaults.py
+LONG = 20.0
+VERY_LONG = 50.0
 
 
 def _length(log) -> str:
