@@ -7,6 +7,8 @@ import pytest
 
 import tfrecsession as trs
 from tfrecsession.cli import main
+from tfrecsession.cli.declared_models import declared
+from tfrecsession.cli.list_models import meanings_of
 
 QUICK = ["--set", "units=[8]", "--set", "rows=16", "--set", "steps=8", "--set", "negatives=32", "--epochs", "1"]
 
@@ -224,5 +226,7 @@ def test_models_lists_the_models_and_the_settings_of_each(capsys):
         printed = capsys.readouterr().out
         for setting in trs.training.settings_of(name):
             assert re.search(rf"^│ {setting} ", printed, flags=re.M), (name, setting)
+        assert all(meanings_of(declared(name)).values()), meanings_of(declared(name))
+    assert meanings_of(declared("item_knn"))["alpha"] != meanings_of(declared("gru4rec"))["alpha"]
     assert main(["models", "gru"]) == 2
     assert "gru4rec" in capsys.readouterr().err

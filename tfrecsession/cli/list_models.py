@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tfrecsession.cli import declared_models
 from tfrecsession.cli.output import console, write_json
-from tfrecsession.recommender.settings import defaults_of_class, space_of_class
+from tfrecsession.recommender.settings import MEANINGS, defaults_of_class, space_of_class
 
 
 def models_command(commands, common):
@@ -41,14 +41,39 @@ def models(options) -> None:
     defaults, space = defaults_of_class(model), space_of_class(model)
     screen.print(Text(inspect.getdoc(model).replace("`", "")))
     table = Table(title="\nSettings for --set KEY=VALUE", title_justify="left")
-    for column in ("setting", "default", "searched by tune"):
-        table.add_column(column)
+    for column in ("setting", "default", "what it is", "searched by tune"):
+        table.add_column(column, no_wrap=column == "setting")
+    meanings = meanings_of(model)
     for name, default in defaults.items():
         ranges = space.get(name, ())
         searched = "\n".join(map(_in_words, ranges if isinstance(ranges, tuple) else [ranges]))
-        table.add_row(Text(name), Text(str(default)), Text(searched))
+        table.add_row(Text(name), Text(str(default)), Text(meanings[name]), Text(searched))
     screen.print(table)
     write_json({"model": options.model, "settings": defaults}, options.json)
+
+
+def meanings_of(model: type) -> dict[str, str]:
+    """Returns what each setting of a model class is: the first sentence of its docstring, or its entry of MEANINGS."""
+    texts, references = {}, {}
+    for cls in reversed(model.__mro__):
+        for name, text in _arguments(cls.__doc__ or "").items():
+            (references if text.startswith("see ") else texts)[name] = text
+    found = {**references, **MEANINGS, **texts, "negatives": MEANINGS["negatives"]}  # a number here, else a sampler
+    return {name: re.split(r"(?<=\S\S)\.\s|\.$", found.get(name, ""))[0] for name in defaults_of_class(model)}
+
+
+def _arguments(doc: str) -> dict[str, str]:
+    """Returns argument -> its text, from the section Args of a docstring."""
+    found, names = {}, []
+    for line in inspect.cleandoc(doc).partition("Args:\n")[2].splitlines():
+        if line and not line.startswith(" "):
+            break
+        if entry := re.match(r" {4}(\w[\w, ]*): (.*)$", line):
+            names = entry[1].split(", ")
+            found |= dict.fromkeys(names, entry[2])
+        else:
+            found |= {name: f"{found[name]} {line.strip()}" for name in names if line.strip()}
+    return {name: text.replace("`", "") for name, text in found.items()}
 
 
 def _summary(model: type) -> str:

@@ -16,32 +16,66 @@ from tfrecsession.sessions.statistics import Statistics
 NOT_SETTINGS = ("negatives", "users", "content")  # constructor arguments that are not settings
 # Settings of every training by gradient, beside the model's own.
 TRAINING = {
-    "sampler": "popularity",  # in_batch+popularity: a mixture; full: the full softmax over all items
-    "correction": "parts",  # the logQ correction of mixed samplers: parts or pooled
+    "sampler": "popularity",
+    "correction": "parts",
     "mask_hits": True,
     "regularization": 1.0,
     "elu": 0.0,
-    "label_smoothing": 0.0,  # of the cross-entropy
-    "top_negatives": None,  # how many of the highest negatives count, of the cross-entropy and gbce
-    "calibration": 0.75,  # of gbce
+    "label_smoothing": 0.0,
+    "top_negatives": None,
+    "calibration": 0.75,
     "momentum": 0.0,
     "epsilon": 1e-7,
     "clipnorm": None,
-    "precision": None,  # mixed_bfloat16 or mixed_float16; None: Keras' policy, float32 by default
-    "accumulate": 1,  # batches per step of the optimizer
-    "decay": None,  # decay of the learning rate: linear, to 0 at the end of the last epoch
+    "precision": None,
+    "accumulate": 1,
+    "decay": None,
     "score_dtype": None,
-    "finetune_days": None,  # further epochs over the sessions that start in the last days of train; fractions allowed
+    "finetune_days": None,
     "finetune_epochs": 4,
-    "finetune_rate": None,  # their first learning rate, which falls to 0; None: learning_rate
+    "finetune_rate": None,
 }
 
 # Settings of models that weigh events, the arguments of `Sessions.weighted`: networks, and counted models that say so.
-WEIGHTS = {
-    "event_weights": None,  # event type -> weight
-    "weight": None,  # a column of numbers
-    "session_decay": None,  # days after which a session counts 1/e
-    "target_events": None,  # the event types that are targets
+WEIGHTS = {"event_weights": None, "weight": None, "session_decay": None, "target_events": None}
+
+# What a setting means that no constructor documents as an argument. Those of constructors stand in their docstrings.
+MEANINGS = {
+    "rows": "rows of a batch",
+    "steps": "events in a row of a batch",
+    "epochs": "passes over the training sessions",
+    "loss": "cross_entropy, bpr, bpr_max, top1, top1_max, gbce or another loss of this model",
+    "logq": "strength of the cross-entropy's correction for how often each negative is sampled; 1: full, 0: none",
+    "regularization": "weight of the score penalty of bpr_max",
+    "elu": "slope of the ELU on bpr_max's scores; 0: none",
+    "label_smoothing": "share of the cross-entropy's target that goes to the negatives",
+    "top_negatives": "how many of the highest negatives count, in cross_entropy and gbce; None: all",
+    "calibration": "of gbce, from 0, plain binary cross-entropy, to 1, calibrated probabilities",
+    "unobserved_weight": "weight of the pairs without an event in the loss all_pairs",
+    "negatives": "number of sampled negatives of a step",
+    "sampler": "popularity, uniform, log_uniform or in_batch; a+b: a mixture; full: all items",
+    "alpha": "exponent of an item's count in the sampler popularity; 0: uniform",
+    "correction": "logQ of a mixture of samplers: parts, each its own, or pooled",
+    "mask_hits": "whether a negative that is the target itself is left out",
+    "optimizer": "adagrad or adam, on the rows touched",
+    "learning_rate": "of the optimizer",
+    "momentum": "of adagrad, as in GRU4Rec",
+    "epsilon": "of the optimizer's denominator",
+    "clipnorm": "largest norm of the gradient; None: any",
+    "decay": "of the learning rate: linear, to 0 at the end of the last epoch, or None",
+    "accumulate": "batches per step of the optimizer",
+    "precision": "mixed_bfloat16, mixed_float16, or None: Keras' policy",
+    "score_dtype": "dtype of the sampled scores in training; None: that of the model",
+    "finetune_days": "further epochs over the sessions that start in the last days of train; None: no such epochs",
+    "finetune_epochs": "how many of them",
+    "finetune_rate": "their first learning rate, which falls to 0; None: learning_rate",
+    "event_weights": "event type -> how often such an event counts",
+    "weight": "a column of numbers: how often an event counts",
+    "session_decay": "days after which a session counts 1/e",
+    "target_events": "the event types that are targets; the others are read only",
+    "lanes": "rows of session-parallel batches, whose states are carried on; None: packed rows",
+    "reset_after": "whether the reset gate acts after the recurrent product, as in cuDNN's GRU",
+    "teacher": "a run, or a model that is fitted first, whose item vectors are learned",
 }
 
 
