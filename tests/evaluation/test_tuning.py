@@ -268,7 +268,7 @@ def test_a_folder_of_another_search_is_refused(data, tmp_path, hill):
         "model item_knn, and this one has gru4rec": (data, "gru4rec", {"settings": QUICK}),
         "metric mrr@20, and this one has recall@5": (data, "item_knn", {"metric": "recall@5"}),
         "seed 0, and this one has 7": (data, "item_knn", {"seed": 7}),
-        "start {'window': 20}, and this one has {'window': 5}": (data, "item_knn", {"settings": {"window": 5}}),
+        "start {'window': 10}, and this one has {'window': 5}": (data, "item_knn", {"settings": {"window": 5}}),
     }
     for message, (on, model, options) in refused.items():
         with pytest.raises(InputError, match=message):
