@@ -398,7 +398,8 @@ def test_null_values_agree(kind, texts, tmp_path, spark):
         assert first["steps"] == second["steps"]
 
 
-@pytest.mark.parametrize("itemless", ["keep", pytest.param("drop", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("itemless", ["keep", "drop"])
 def test_events_without_an_item_agree(itemless, tmp_path, spark):
     log = pa.table(
         {

@@ -82,6 +82,7 @@ def test_earlier_sessions_count_and_new_users_are_answered(model, data):
     assert nobody.items.tolist() == [data.items.ids[:3].tolist()] * 2
 
 
+@pytest.mark.slow
 def test_training_learns_from_packed_rows_and_from_lanes(model, data):
     for options, lanes in (({}, None), ({"carry": True}, 8)):
         built = trs.models.LongShortTerm(

@@ -126,6 +126,7 @@ def test_songs_alone_have_no_tags(items, sabr):
     assert [weight.shape for weight in again.weights] == [weight.shape for weight in described.weights]
 
 
+@pytest.mark.slow
 def test_an_added_item_is_read_by_its_tags(items, stabr, tmp_path):
     stabr.export(tmp_path / "model" / "1", k=7)
     new = pa.table({"item": ["new", "other"], "tags": [["jazz", "live"], ["rock"]]})
