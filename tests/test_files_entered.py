@@ -10,7 +10,8 @@ import pytest
 import tfrecsession
 
 PACKAGE = Path(tfrecsession.__file__).parent
-LIMITS = {"training": 23, "evaluation": 24, "export": 22}
+# content, context, trend and users are asked also where they are off: 7 to 11 of these files
+LIMITS = {"training": 30, "evaluation": 31, "export": 33}
 
 
 def entered(run) -> dict[str, set[str]]:
