@@ -94,6 +94,9 @@ def test_neighbours_follow_the_length_of_sessions():
     assert chosen("vsknn", "long") == {**more, "weighting": "linear", "score_weighting": "div"}
     assert chosen("stan", "short", timed=False) == {}
     assert chosen("stan", "repeats", timed=False) == {"position_decay": 10.0, "item_decay": 10.0}
+    events = range(sum(map(len, LOGS["repeats"])))
+    timed = chosen("stan", "repeats", times=events)
+    assert (timed["position_decay"], timed["item_decay"]) == (0.2, 5.0)  # the order is known: the last event says most
     assert chosen("vstan", "repeats", {"item_decay": 3.0}, timed=False) == {"position_decay": 10.0, "match_decay": 2.0}
 
 

@@ -17,6 +17,19 @@ def by_length(long, short=None):
     return rule
 
 
+def by_order(timed, untimed):
+    """Returns a rule for logs of long sessions: `timed` where the log has times, else `untimed`."""
+
+    def rule(log, given):
+        if log.session_length < LONG:
+            return None
+        times = "no times" if log.days is None else "times"
+        because = f"a session has {log.session_length:.1f} events on average, and the log has {times}"
+        return (untimed if log.days is None else timed), because
+
+    return rule
+
+
 def session_decay(log, given):
     """Chooses a day where items go stale, and no decay where the catalogue stays."""
     if log.days is None or LASTING < log.turnover < STALE:

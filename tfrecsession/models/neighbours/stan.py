@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tfrecsession.models.neighbours.neighbour_defaults import by_length, session_decay
+from tfrecsession.models.neighbours.neighbour_defaults import by_order, session_decay
 from tfrecsession.models.neighbours.session_neighbours import NeighbourModel
 from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Float, Int
@@ -47,9 +47,9 @@ class STAN(NeighbourModel):
         "item_decay": Float(0.1, 20.0, log=True),
     }
     log_defaults = {
-        "position_decay": by_length(10.0),
+        "position_decay": by_order(timed=0.2, untimed=10.0),
         "session_decay": session_decay,
-        "item_decay": by_length(10.0),
+        "item_decay": by_order(timed=5.0, untimed=10.0),
     }
 
     def __init__(
