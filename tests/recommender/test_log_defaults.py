@@ -100,6 +100,18 @@ def test_neighbours_follow_the_length_of_sessions():
     assert chosen("vstan", "repeats", {"item_decay": 3.0}, timed=False) == {"position_decay": 10.0, "match_decay": 2.0}
 
 
+def test_slist_and_stan_read_more_of_very_long_sessions():
+    assert chosen("slist", "long", timed=False) == {
+        "alpha": 0.4,
+        "regularization": 3.0,
+        "position_decay": 7.0,
+        "inference_decay": 8.0,
+    }
+    events = range(sum(map(len, LOGS["long"])))
+    assert chosen("slist", "long", times=events) == chosen("slist", "short", timed=False) == {}
+    assert chosen("stan", "long", timed=False)["neighbours"] == 100
+
+
 def test_votes_of_old_sessions_decay_as_items_go_stale():
     events = sum(map(len, LOGS["news"]))
     assert chosen("vstan", "news", times=range(events)) == {"session_decay": 1.0}

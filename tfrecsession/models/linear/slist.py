@@ -23,6 +23,18 @@ from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.search_space import Choice, Float
 
 BLOCK = 128  # rows of B per block
+LONG = 20.0  # mean events of a session from which `log_defaults` differ, chosen by benchmarks/defaults.py
+
+
+def _where_order_says_less(value):
+    """Returns a rule for long sessions without times: events far apart count too."""
+    because = "events on average, and the log has no times"
+
+    def rule(log, given):
+        is_long = log.session_length >= LONG and log.days is None
+        return (value, f"a session has {log.session_length:.1f} {because}") if is_long else None
+
+    return rule
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -81,6 +93,12 @@ class SLIST(CountingModel):
         "regularization": Float(1.0, 100.0, log=True),
         "position_decay": Float(0.1, 10.0, log=True),
         "inference_decay": Float(0.1, 10.0, log=True),
+    }
+    log_defaults = {
+        "alpha": _where_order_says_less(0.4),
+        "regularization": _where_order_says_less(3.0),
+        "position_decay": _where_order_says_less(7.0),
+        "inference_decay": _where_order_says_less(8.0),
     }
 
     def __init__(

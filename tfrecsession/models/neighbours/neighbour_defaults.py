@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 LONG = 5.0  # mean events of a session from which sessions are long
+VERY_LONG = 50.0  # from which a few neighbours share more items with a session than many
 STALE = 0.3  # turnover from which items live shorter than the log is long, as news do
 LASTING = 0.05  # turnover up to which the catalogue stays
 
@@ -15,6 +16,12 @@ def by_length(long, short=None):
         return None if choice is None else (choice, f"a session has {log.session_length:.1f} events on average")
 
     return rule
+
+
+def fewer_neighbours(log, given):
+    """Chooses 100 neighbours where sessions are very long."""
+    very_long = log.session_length >= VERY_LONG
+    return (100, f"a session has {log.session_length:.1f} events on average") if very_long else None
 
 
 def by_order(timed, untimed):

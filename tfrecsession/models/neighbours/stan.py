@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tfrecsession.models.neighbours.neighbour_defaults import by_order, session_decay
+from tfrecsession.models.neighbours.neighbour_defaults import by_order, fewer_neighbours, session_decay
 from tfrecsession.models.neighbours.session_neighbours import NeighbourModel
 from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Float, Int
@@ -47,6 +47,7 @@ class STAN(NeighbourModel):
         "item_decay": Float(0.1, 20.0, log=True),
     }
     log_defaults = {
+        "neighbours": fewer_neighbours,
         "position_decay": by_order(timed=0.2, untimed=10.0),
         "session_decay": session_decay,
         "item_decay": by_order(timed=5.0, untimed=10.0),
