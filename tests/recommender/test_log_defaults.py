@@ -43,7 +43,7 @@ def test_every_choice_is_a_setting_with_a_reason(model, log):
     assert json.loads(json.dumps(chosen)) == chosen
     for choice in chosen.values():
         assert set(choice) == {"value", "because"} and choice["because"][0].islower()
-    if chosen:  # UserGRU has none, and cannot be built without the log of its users
+    if chosen and model not in ("user_gru", "parallel_rnn"):  # these need a log with users, with content
         values = {name: choice["value"] for name, choice in chosen.items()}
         training.build(model, sessions.items, {**training.settings_of(model), **values})
 
@@ -110,6 +110,12 @@ def test_slist_and_stan_read_more_of_very_long_sessions():
     events = range(sum(map(len, LOGS["long"])))
     assert chosen("slist", "long", times=events) == chosen("slist", "short", timed=False) == {}
     assert chosen("stan", "long", timed=False)["neighbours"] == 100
+
+
+def test_networks_read_long_sessions_whole():
+    assert chosen("gru4rec", "long") == {"steps": 128}  # 63 events
+    assert chosen("gru4rec", "long", {"lanes": 8}) == chosen("gru4rec", "short") == chosen("hrnn", "long") == {}
+    assert chosen("sasrec", "long", {"steps": 16}) == {}
 
 
 def test_votes_of_old_sessions_decay_as_items_go_stale():

@@ -29,6 +29,7 @@ BASE = {
     "log_defaults": {},
     "weighs_events": False,
 }  # of a class that declares none
+Base = type("Base", (), BASE)  # one for all, so that it comes last where classes are mixed
 
 
 @cache
@@ -96,7 +97,7 @@ def _declarations(module: str) -> dict:
 
 def _class(node: ast.ClassDef, names: dict, module: str) -> type:
     bases = [names.get(ast.unparse(base)) for base in node.bases]
-    bases = tuple(base for base in bases if isinstance(base, type)) or (type("Base", (), BASE),)
+    bases = tuple(base for base in bases if isinstance(base, type)) or (Base,)
     body = {"__doc__": ast.get_docstring(node), "__module__": module}
     for part in node.body:
         if isinstance(part, ast.Assign) or isinstance(part, ast.AnnAssign) and part.value is not None:

@@ -74,6 +74,7 @@ class LongShortTerm(UserStates, Streaming, SequenceModel):
         defaults={"lanes": 64, "steps": 20, "optimizer": "adam", "learning_rate": 0.002},
         harmless=("dropout", "past_dropout", "attention_l2", "lanes"),
     )
+    log_defaults = {}  # lanes carry the states of cut sessions
     search_space = {
         "encoder": Choice("shan", "gru4rec", "narm", "sasrec"),
         "dim": Choice(50, 100, 200),

@@ -69,6 +69,7 @@ class HRNN(UserStates, Streaming, SequenceModel):
         defaults={"lanes": 64, "steps": 20},
         harmless=("embedding_dropout", "dropout", "user_dropout", "init_dropout", "lanes"),
     )
+    log_defaults = {}  # lanes carry the states of cut sessions
     search_space = {
         "form": Choice("init", "all"),
         "units": Choice([100], [200], [400]),
