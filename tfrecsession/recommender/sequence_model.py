@@ -351,6 +351,10 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         """Returns batches as `training_batches` does, of the sessions where `is_newest`, bool [sessions], is true."""
         return self.training_batches(sessions.only(is_newest), settings, seed)
 
+    def compared(self, batch, encoded, targets, weight):
+        """Returns encodings, targets and weights as the loss compares them; a model with other targets overrides it."""
+        return encoded, targets, weight
+
     @computes_vectors
     def training_loss(self, encoded, targets, weight=None):
         """Returns the weighted mean loss of the known targets, and the sum of their weights, by default their number.
@@ -407,7 +411,8 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._clear_losses()
         with tf.GradientTape() as tape:
-            loss, events = self.training_loss(self.encode(batch, training=True), targets, weight)
+            compared = self.compared(batch, self.encode(batch, training=True), targets, weight)
+            loss, events = self.training_loss(*compared)
             further = self._further_losses()
             # Averaged over all cells, padding included: a batch that is not full makes a smaller step. The authors'
             # GRU4Rec does so too: the few sessions left in the lanes at the end of a log must not weigh too much.
@@ -432,7 +437,8 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         batch, targets, weight = unpacked(data)
         self._check_targets(batch, targets)
         self._clear_losses()
-        loss, events = self.training_loss(self.encode(batch, training=False), targets, weight)
+        compared = self.compared(batch, self.encode(batch, training=False), targets, weight)
+        loss, events = self.training_loss(*compared)
         self._loss_tracker.update_state(loss + self._further_losses(), sample_weight=events)
         self._rank(batch, targets, weight)
         return {"loss": self._loss_tracker.result(), **self._ranking_results()}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from contextvars import ContextVar
-
 import keras
 import tensorflow as tf
 
@@ -14,7 +11,6 @@ from tfrecsession.layers.blocks import in_blocks
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.models.content.character_cube import CubeCNN, as_characters
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, checked_widths, refuse
-from tfrecsession.recommender.keras_contract import unpacked
 from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel
 from tfrecsession.sessions.content_columns import ContentColumn
@@ -24,8 +20,6 @@ FORMS = {
     "paper": {"characters": 150, "embedding": 0, "filters": (16, 32, 64, 128, 256, 512), "hidden": 1000},
 }
 TARGETS = ("next", "rest")
-
-_segment: ContextVar = ContextVar("segment", default=None)
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -183,23 +177,14 @@ class CharacterCNN(SequenceModel):
         self._take_ids()
 
     # Training
-    def train_step(self, data):
-        with within(data):
-            return super().train_step(data)
-
-    def test_step(self, data):
-        with within(data):
-            return super().test_step(data)
-
-    def training_loss(self, encoded, targets, weight=None):
-        segment = _segment.get()
-        if self.targets == "next" or segment is None:
-            return super().training_loss(encoded, targets, weight)
+    def compared(self, batch, encoded, targets, weight):
+        if self.targets == "next":
+            return encoded, targets, weight
         weight = tf.ones(tf.shape(targets)) if weight is None else tf.cast(weight, tf.float32)
-        pairs = later(segment, targets, weight > 0)  # (pairs, 3)
+        pairs = later(batch["segment"], targets, weight > 0)  # (pairs, 3)
         of_prefix, of_target = pairs[:, :2], tf.gather(pairs, [0, 2], axis=1)  # (pairs, 2) each
         none = [[0, 1], [0, 0]]  # one vector without a target, so that there is always one
-        return super().training_loss(
+        return (
             tf.pad(tf.gather_nd(encoded, of_prefix), none)[:, None],
             tf.pad(tf.gather_nd(targets, of_target), none[:1])[:, None],
             tf.pad(tf.gather_nd(weight, of_target), none[:1])[:, None],
@@ -265,16 +250,6 @@ class CharacterCNN(SequenceModel):
             "l2": self.l2,
             "initializer": self.initializer,
         }
-
-
-@contextmanager
-def within(data):
-    """Makes the sessions of a batch known to the loss."""
-    token = _segment.set(unpacked(data)[0]["segment"])
-    try:
-        yield
-    finally:
-        _segment.reset(token)
 
 
 def later(segment, targets, counts):
