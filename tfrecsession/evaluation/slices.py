@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from tfrecsession.batches import Sessions
 from tfrecsession.batches.packing import ranges
 from tfrecsession.batches.user_sequences import UserSequences
+from tfrecsession.sessions.spans import MICROSECONDS
 
-DAY = 86_400_000_000  # microseconds
 TYPES = 20  # the most frequent event types have their own label; the others share one
 
 
@@ -110,7 +110,7 @@ def days_since_last_visit(sequences: UserSequences) -> np.ndarray:
     times = np.asarray(sequences.column("times"))
     first = np.flatnonzero(np.diff(sequences.session, prepend=-1))  # the first event of each session
     back = sequences.visit[first] > 0
-    days = np.where(back, (times[first] - times[np.maximum(first - 1, 0)]) // DAY, -1)
+    days = np.where(back, (times[first] - times[np.maximum(first - 1, 0)]) // MICROSECONDS["d"], -1)
     found = np.full(int((sequences.event >= 0).sum()), -1, np.int64)
     mask = sequences.event >= 0
     found[sequences.event[mask]] = np.repeat(days, np.diff(first, append=len(times)))[mask]

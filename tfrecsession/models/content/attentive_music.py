@@ -10,6 +10,7 @@ from keras import ops
 
 from tfrecsession.batches.batch import last_step
 from tfrecsession.layers import ItemEmbedding, SessionBidirectional, SessionGRU
+from tfrecsession.layers.attention.windowed_attention import HIDDEN
 from tfrecsession.layers.blocks import in_blocks
 from tfrecsession.layers.items.content_vectors import ContentVectors
 from tfrecsession.layers.items.item_content import ContentEncoder
@@ -22,7 +23,6 @@ from tfrecsession.sessions.content_kinds import checked_content
 from tfrecsession.sessions.item_columns import kinds_of
 
 HELD = 24  # numbers that an event of a window holds, in the width of a state
-HIDDEN = -1e9  # the energy of a step that is not read: its weight is 0 in float32
 
 
 class Branch(keras.layers.Layer):
