@@ -11,4 +11,4 @@ def steps(log, given):
     needed = min(-(-2 * log.session_length // 8) * 8, MOST)
     if needed <= STEPS or given.get("lanes"):  # lanes carry their states from batch to batch
         return None
-    return int(needed), f"a session has {log.session_length:.1f} events on average"
+    return int(needed), log.length_in_words

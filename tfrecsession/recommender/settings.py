@@ -39,7 +39,7 @@ TRAINING = {
 # Settings of models that weigh events, the arguments of `Sessions.weighted`: networks, and counted models that say so.
 WEIGHTS = {"event_weights": None, "weight": None, "session_decay": None, "target_events": None}
 
-# What a setting means that no constructor documents as an argument. Those of constructors stand in their docstrings.
+# Meanings of settings that are no arguments of a constructor; those of constructors stand in their docstrings.
 MEANINGS = {
     "rows": "rows of a batch",
     "steps": "events in a row of a batch",

@@ -35,6 +35,11 @@ class Statistics:
         return self.events / max(self.sessions, 1)
 
     @property
+    def length_in_words(self) -> str:
+        """The mean number of events of a session as the reason of a default."""
+        return f"a session has {self.session_length:.1f} events on average"
+
+    @property
     def events_per_item(self) -> float:
         """The mean number of events of an item."""
         return self.events / max(self.items, 1)

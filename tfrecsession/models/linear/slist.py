@@ -28,11 +28,10 @@ LONG = 20.0  # mean events of a session from which `log_defaults` differ, chosen
 
 def _where_order_says_less(value):
     """Returns a rule for long sessions without times: events far apart count too."""
-    because = "events on average, and the log has no times"
 
     def rule(log, given):
         is_long = log.session_length >= LONG and log.days is None
-        return (value, f"a session has {log.session_length:.1f} {because}") if is_long else None
+        return (value, f"{log.length_in_words}, and the log has no times") if is_long else None
 
     return rule
 

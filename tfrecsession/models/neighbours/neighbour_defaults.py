@@ -13,7 +13,7 @@ def by_length(long, short=None):
 
     def rule(log, given):
         choice = long if log.session_length >= LONG else short
-        return None if choice is None else (choice, f"a session has {log.session_length:.1f} events on average")
+        return None if choice is None else (choice, log.length_in_words)
 
     return rule
 
@@ -21,7 +21,7 @@ def by_length(long, short=None):
 def fewer_neighbours(log, given):
     """Chooses 100 neighbours where sessions are very long."""
     very_long = log.session_length >= VERY_LONG
-    return (100, f"a session has {log.session_length:.1f} events on average") if very_long else None
+    return (100, log.length_in_words) if very_long else None
 
 
 def by_order(timed, untimed):
@@ -31,8 +31,7 @@ def by_order(timed, untimed):
         if log.session_length < LONG:
             return None
         times = "no times" if log.days is None else "times"
-        because = f"a session has {log.session_length:.1f} events on average, and the log has {times}"
-        return (untimed if log.days is None else timed), because
+        return (untimed if log.days is None else timed), f"{log.length_in_words}, and the log has {times}"
 
     return rule
 

@@ -17,16 +17,17 @@ LONG = 20.0
 VERY_LONG = 50.0
 
 
-def _length(log) -> str:
-    return f"a session has {log.session_length:.1f} events on average"
-
-
 def _history(log, given):
     if log.session_length >= VERY_LONG:
-        return "linear", _length(log)
+        return "linear", log.length_in_words
     if log.session_length >= LONG and log.days is None:
-        return "log", f"{_length(log)}, and the log has no times"
-    return "quadratic", _length(log)
+        return "log", f"{log.length_in_words}, and the log has no times"
+    return "quadratic", log.length_in_words
+
+
+def _window(log, given):
+    kind, because = _history(log, given)
+    return None if kind == "log" else (10, because)
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -64,10 +65,8 @@ class ItemKNN(TableModel):
     }
     log_defaults = {
         "history": _history,
-        "alpha": lambda log, given: (0.1, _length(log)) if log.session_length >= VERY_LONG else None,
-        "window": lambda log, given: (
-            None if log.days is None and LONG <= log.session_length < VERY_LONG else (10, _length(log))
-        ),
+        "alpha": lambda log, given: (0.1, log.length_in_words) if log.session_length >= VERY_LONG else None,
+        "window": _window,
     }
 
     def __init__(self, items, neighbours=100, shrinkage=20.0, alpha=0.5, history="last", window=20, **kwargs):
