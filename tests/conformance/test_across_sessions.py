@@ -83,7 +83,7 @@ def test_the_past_is_played(across, fitted, data):
     past = np.zeros(data.test.events, bool)
     past[people.event[people.event >= 0]] = people.visit[people.event >= 0] > 0
     past = past[with_past.event]
-    assert (with_past.ranks[past] != without.ranks[past]).mean() > 0.2
+    assert (with_past.ranks[past] != without.ranks[past]).mean() > (0.2 if across == "long_short_term-shan" else 0.3)
     same = with_past.ranks[~past] == without.ranks[~past]
     assert same.mean() > 0.95
 
