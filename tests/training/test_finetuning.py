@@ -13,6 +13,7 @@ from tests.logs import sessions_of
 from tests.training.dying import Kill, Killed
 from tests.training.test_resume import TRAININGS, assert_same, settings_of
 from tfrecsession import InputError, training
+from tfrecsession.training.decay import forget
 from tfrecsession.training.newest import Newest
 
 NEWEST = {"finetune_days": 1.5, "finetune_epochs": 2, "finetune_rate": 0.03}
@@ -119,6 +120,20 @@ def test_the_sums_of_adagrad_start_again_with_the_newest_sessions(data):
     seen = {int(item) for session in np.flatnonzero(newest) for item in data.train[int(session)]}
     whole, further = map(set, sums.touched)
     assert further <= seen < whole
+
+
+def test_the_sums_of_a_grouped_optimizer_start_again_in_every_group():
+    first, second = (keras.Variable([1.0], name=name) for name in ("first", "second"))
+    adagrad = trs.optimizers.LazyAdagrad(0.1, initial_accumulator_value=0.5, momentum=0.9)
+    optimizer = trs.optimizers.Grouped(
+        {"a": adagrad, "b": trs.optimizers.LazyAdagrad(0.1)}, lambda v: "ab"[v is second]
+    )
+    optimizer.apply([np.float32([2.0]), np.float32([3.0])], [first, second])
+    groups = optimizer.optimizers
+    assert groups["a"].state["accumulator"][0].numpy() == 4.5 and groups["b"].state["accumulator"][0].numpy() == 9.0
+    forget(optimizer)
+    assert groups["a"].state["accumulator"][0].numpy() == 0.5 and groups["a"].state["velocity"][0].numpy() == 0.0
+    assert groups["b"].state["accumulator"][0].numpy() == 0.0
 
 
 def test_pairs_of_the_newest_sessions(data):
