@@ -113,7 +113,8 @@ def test_slist_and_stan_read_more_of_very_long_sessions():
 
 
 def test_networks_read_long_sessions_whole():
-    assert chosen("gru4rec", "long") == {"steps": 128}  # 63 events
+    assert chosen("gru4rec", "long") == {"steps": 128, "rows": 8}  # 63 events
+    assert chosen("gru4rec", "long", {"rows": 32}) == {"steps": 128}
     assert chosen("gru4rec", "long", {"lanes": 8}) == chosen("gru4rec", "short") == chosen("hrnn", "long") == {}
     assert chosen("sasrec", "long", {"steps": 16}) == {}
 

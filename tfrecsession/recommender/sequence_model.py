@@ -24,7 +24,7 @@ from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.reads_content import ReadsContent
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
-from tfrecsession.recommender.sequence_defaults import steps
+from tfrecsession.recommender.sequence_defaults import rows, steps
 from tfrecsession.recommender.trending import Trending
 
 SLOW_FROM = 100_000  # items, from which the full softmax deserves a warning
@@ -71,7 +71,7 @@ class SequenceModel(Trending, ReadsContent, Recommender):
             before its start: set it to the time between two updates of the served model, or between its trainings.
     """
 
-    log_defaults = {"steps": steps}
+    log_defaults = {"steps": steps, "rows": rows}
     learning = Learning(
         defaults={
             "rows": 64,
