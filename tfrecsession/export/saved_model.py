@@ -51,6 +51,11 @@ def write_saved_model(
     - `recommend_filtered`: `items`, and string [n, any] `exclude`, items to leave out, and `only`, items to choose from
       (a row of padding: the whole catalogue) -> answer.
 
+    - `recommend_with_rules`: `items`, `exclude`, `only`, and `rules` string [n, any], filters by the items' content,
+      boosts, quotas, diversity and pinned items as texts, see `tfrecsession.rules.rules` -> answer, `removed` int32
+      [n, any], the items that each rule removed, and `note` string [n], why a list is shorter than k. The columns are
+      in `assets.extra/tfrecsession.json` as `rules`.
+
     Signatures of some models:
 
     - `similar_items`, models with item similarities: `items` string [n] -> answer.
@@ -143,6 +148,7 @@ def write_saved_model(
             **({} if index.recall is None else index_card(index)),
             **({"state_width": model.initial_state().shape[1]} if "advance" in model.abilities else {}),
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
+            **({"rules": model.known_rules(k)} if "rules" in model.abilities else {}),
             **({"user_width": model.user_width} if "user_states" in model.abilities else {}),
             **({"context": served.context_inputs.card()} if "context" in model.abilities else {}),
             **({} if model.trend_head is None else {"trend": trend_card(model.trend_head)}),
