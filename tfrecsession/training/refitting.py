@@ -49,7 +49,7 @@ def continued(run: Run, data: Data, both: Data, seconds: float | None = None) ->
     """Returns the model of a run after further epochs on the newest sessions, and describes them.
 
     It starts from the weights and the optimizer state that the run ended with. The newest sessions are those of
-    validation and as many before them.
+    validation and twice as many before them.
 
     Args:
         run: a run that was trained by gradient on `data.train`.
