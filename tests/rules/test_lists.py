@@ -100,7 +100,7 @@ requests = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.lists(requests, min_size=1, max_size=3), st.integers(0, 2**31))
 def test_the_graph_equals_the_slow_reference(graph, rules, seed):
     scores = np.random.default_rng(seed).normal(size=(len(rules), ITEMS + 2)).astype(np.float32)

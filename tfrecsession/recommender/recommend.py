@@ -16,7 +16,8 @@ from tfrecsession.layers.items.matmul import products
 from tfrecsession.layers.ragged import wanted_first
 from tfrecsession.recommender.in_context import columns_of_histories, speaking
 from tfrecsession.recommender.top_items import TopItems, left_out, pairs
-from tfrecsession.recommender.with_rules import WithRules, ruled
+from tfrecsession.recommender.with_rules import WithRules
+from tfrecsession.rules.answer import ruled
 
 ZERO, EMPTY = np.int32(0), np.array("", object)
 STEP_CELLS = 1024  # numbers that a model may hold for each event of a history

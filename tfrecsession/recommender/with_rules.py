@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 
@@ -13,22 +10,6 @@ from tfrecsession.rules.attributes import ItemAttributes
 from tfrecsession.rules.ruled_list import RuledLists, candidates_of
 from tfrecsession.rules.rules import SEPARATOR, rule_texts
 from tfrecsession.sessions.vocabulary import FIRST
-
-
-class RuledRecommendations(NamedTuple):
-    """The lists of histories under rules, in the order in which they are shown; `""` where fewer items are left.
-
-    Attributes:
-        items: object (str) [histories, k].
-        scores: float32 [histories, k], with popularity and boosts; not always falling.
-        removed: a dict for each history, rule -> how many items it removed, see the guide.
-        notes: for each history why its list is shorter than k, `""` where it is not.
-    """
-
-    items: np.ndarray
-    scores: np.ndarray
-    removed: list[dict[str, int]]
-    notes: list[str]
 
 
 def of_numbers(texts):
@@ -109,27 +90,6 @@ class WithRules:
         if index < FIRST:
             raise InputError(f"rules: pin: {item!r} is not in the catalogue")
         return SEPARATOR.join((name, position, str(index)))
-
-
-def ruled(items, scores, removed, notes, rules: list) -> RuledRecommendations:
-    """Returns the answer under rules, and warns of lists that are shorter than k.
-
-    Args:
-        items, scores: [n, k].
-        removed: int [n, at least the rules of the row].
-        notes: str or bytes [n].
-        rules: the texts of each row.
-    """
-    counts = [
-        {text.replace(SEPARATOR, " "): int(count) for text, count in zip(texts, row, strict=False)}
-        for texts, row in zip(rules, removed, strict=True)
-    ]
-    notes = [note.decode() if isinstance(note, bytes) else str(note) for note in notes]
-    short = [index for index, note in enumerate(notes) if note]
-    if short:
-        others = f", and {len(short) - 1:,} more" if len(short) > 1 else ""
-        warnings.warn(f"history {short[0] + 1}: {notes[short[0]]}{others}", stacklevel=3)
-    return RuledRecommendations(items, scores, counts, notes)
 
 
 class _Untracked(tuple):

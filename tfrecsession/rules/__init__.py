@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING
 from tfrecsession.lazy_names import lazy
 
 if TYPE_CHECKING:
+    from tfrecsession.rules.answer import RuledRecommendations
     from tfrecsession.rules.attributes import ItemAttributes
     from tfrecsession.rules.rules import read_rules, rule_texts
 
-_NAMES = {"ItemAttributes": "attributes", "read_rules": "rules", "rule_texts": "rules"}
-__all__ = ["ItemAttributes", "read_rules", "rule_texts"]
+_NAMES = {
+    "ItemAttributes": "attributes",
+    "RuledRecommendations": "answer",
+    "read_rules": "rules",
+    "rule_texts": "rules",
+}
+__all__ = ["ItemAttributes", "RuledRecommendations", "read_rules", "rule_texts"]
 __getattr__, __dir__ = lazy(__name__, _NAMES)

@@ -185,4 +185,4 @@ def _all(fits, texts, text: str):
     """Returns the check of a graph that every rule fits; the error names the first that does not."""
     first = tf.argmin(tf.pad(tf.cast(fits, tf.int32), [[0, 1]], constant_values=1))
     readable = tf.strings.regex_replace(tf.gather(tf.pad(texts, [[0, 1]], constant_values=""), first), SEPARATOR, " ")
-    return tf.debugging.Assert(tf.reduce_all(fits), [tf.strings.join(["rules: '", readable, f"': {text}"])])
+    return tf.debugging.Assert(tf.reduce_all(fits), [tf.strings.join(["rules: ", readable, f": {text}"])])

@@ -51,7 +51,7 @@ def read_rules(text: str) -> dict:
                 f'{{"filter": {{"category": "shoes"}}}}, or a file with one ({reason})'
             ) from None
     try:
-        return json.loads(source, object_pairs_hook=_once)
+        return json.loads(source, object_pairs_hook=once)
     except ValueError as error:
         raise InputError(f"rules={_short(text)}: must be JSON: {error}") from None
 
@@ -282,7 +282,8 @@ def _short(value) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _once(pairs: list[tuple]) -> dict:
+def once(pairs: list[tuple]) -> dict:
+    """Returns an object of JSON; a name that is given twice is an error."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name is given twice in an object")
