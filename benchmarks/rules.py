@@ -3,10 +3,12 @@
     python benchmarks/rules.py cost                          # quiet machine, one minute, 2 GB
     python benchmarks/rules.py trade RUN ... --out FOLDER    # runs of `tfrecsession train`, on any log
 
-`cost` asks an export's graph of a GRU4Rec of width 100 for 20 of a million items, in turn with and without four rules:
-a category, a price range, a quota per brand and diversity. `more_cpu_ms` is the time on all cores together. `trade` turns the knob of diversity for each run on events
-of its test split, and writes `trade.csv` and `trade.svg`: Recall@20 against the diversity of the lists, the mean of
-1 - cosine over the pairs of a list, each relative to the lists without rules.
+`cost` asks an export of a GRU4Rec of width 100 for 20 of a million items, in turn with and without four rules: a
+category, a price range, a quota per brand and diversity. `more_cpu_ms` is the time on all cores together.
+
+`trade` turns the knob of diversity for each run on events of its test split (without one, of validation). It writes
+`trade.csv` and `trade.svg`: Recall@20 against the diversity of the lists, the mean of 1 - cosine over the pairs of a
+list, each relative to the lists without rules.
 """
 
 import argparse
@@ -82,11 +84,12 @@ def cost(size: int, width: int, repeats: int) -> list[dict]:
 
 def trade(path: str, events: int, method: str) -> list[dict]:
     """Returns Recall@20 and the diversity of the lists of one run, by the strength of diversity."""
-    run = trs.training.Run.open(path)
+    run = trs.training.open_run(path)
     model, data = run.model(), run.data()
     random, histories, targets = np.random.default_rng(0), [], []
-    for session in random.permutation(len(data.test))[:events]:
-        ids = data.test[int(session)]
+    split = next(split for split in (data.test, data.validation) if len(split))
+    for session in random.permutation(len(split))[:events]:
+        ids = split[int(session)]
         if len(ids) > 1:
             cut = random.integers(1, len(ids))
             histories.append(data.items.decode(ids[:cut]).tolist())
