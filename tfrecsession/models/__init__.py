@@ -5,6 +5,7 @@ import tfrecsession.optimizers  # registers what saved models are compiled with 
 from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.long_short_term import LongShortTerm
 from tfrecsession.models.attention.narm import NARM
+from tfrecsession.models.attention.repeat_net import RepeatNet
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.attentive_music import AttentiveMusic
 from tfrecsession.models.content.character_cnn import CharacterCNN
@@ -63,6 +64,7 @@ MODELS = {
     "character_cnn": CharacterCNN,
     "gru4rec": GRU4Rec,
     "narm": NARM,
+    "repeat_net": RepeatNet,
     "sasrec": SASRec,
     "core": CORE,
     "hrnn": HRNN,
@@ -108,6 +110,7 @@ __all__ = [
     "ContextualGRU",
     "LocationSequences",
     "LongShortTerm",
+    "RepeatNet",
     "MarkovChain",
     "MatrixFactorization",
     "MinGRU",
