@@ -206,20 +206,29 @@ def ask(path: str | Path, histories, context=None, request=None) -> tuple[np.nda
         InputError: there is no SavedModel, its ScaNN index cannot be loaded here, a value is not an id, or context that
             the model does not read.
     """
-    histories = text_lists(histories, "histories", missing=bool(context or request))
-    histories = [["" if item is None else item for item in history] for history in histories]
+    return answering(path)(histories, context, request)
+
+
+def answering(path: str | Path):
+    """Loads a SavedModel once and returns `ask` without its path: a function of histories, context and request."""
     path = newest_version(path)
     load_ops_of(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()), path)
     loaded = tf.saved_model.load(str(path))
-    longest = max(map(len, histories), default=0)
-    padded = [[*history, *[""] * (longest - len(history))] for history in histories]
-    rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))
-    if context or request:
-        answer = _ask_in_context(loaded, rows, context, request, list(map(len, histories)))
-    else:
-        answer = loaded.signatures["serving_default"](items=rows)
-    items = np.array([[item.decode() for item in row] for row in answer["items"].numpy()], dtype=object)
-    return items, answer["scores"].numpy()
+
+    def answer(histories, context=None, request=None):
+        histories = text_lists(histories, "histories", missing=bool(context or request))
+        histories = [["" if item is None else item for item in history] for history in histories]
+        longest = max(map(len, histories), default=0)
+        padded = [[*history, *[""] * (longest - len(history))] for history in histories]
+        rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))
+        if context or request:
+            found = _ask_in_context(loaded, rows, context, request, list(map(len, histories)))
+        else:
+            found = loaded.signatures["serving_default"](items=rows)
+        items = np.array([[item.decode() for item in row] for row in found["items"].numpy()], dtype=object)
+        return items, found["scores"].numpy()
+
+    return answer
 
 
 def _ask_in_context(loaded, rows, context, request, lengths: list[int]) -> dict:

@@ -14,6 +14,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.blocks import block_by_block, rows_within
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.recommender.arguments import refuse
+from tfrecsession.recommender.explain import Explaining
 from tfrecsession.recommender.keras_contract import KerasContract
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.log_defaults import following
@@ -22,7 +23,7 @@ from tfrecsession.recommender.recommend import Recommending
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
+class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Model):
     """The base of all models. A subclass defines `encode` and `score_all`; the rest follows from them.
 
     Args:
