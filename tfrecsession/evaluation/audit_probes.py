@@ -215,7 +215,8 @@ class Probing:
         sessions = self.sample.sessions
         if model.reads.by_user:  # each session is one of a user of its own
             arrays = sessions.arrays
-            columns = {name: arrays.column(name) for name in arrays.columns if name != "user"}
+            columns = {name: arrays.column(name) for name in arrays.columns}
+            columns["user"] = np.array([f"user {number}" for number in range(len(sessions))], object)
             sessions = Sessions(
                 type(arrays)(arrays.items, arrays.values, arrays.offsets, columns), "test", sessions.timed
             )
