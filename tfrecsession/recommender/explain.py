@@ -14,7 +14,7 @@ from tfrecsession.events.id_texts import text_lists
 from tfrecsession.layers.blocks import BLOCK_BYTES
 from tfrecsession.recommender.arguments import check_whole
 from tfrecsession.recommender.in_context import speaking
-from tfrecsession.recommender.recommend import STEP_CELLS, ZERO, padded_rows
+from tfrecsession.recommender.recommend import STEP_CELLS, padded_rows
 
 DELETED = 50  # newest events of a history that are left out one by one
 
@@ -171,10 +171,10 @@ class Explaining:
 
             model.explain([["item-17", "item-4", "item-9"]], k=5).because[0]
 
-        The parts of models whose scores are sums over events (`als`, rules, `item_knn`, `slist`,
-        `session_aggregation`) add up to the score, but for biases. All other models score the history again without each
-        of its newest 50 events, all in one batch; a part is what the score loses. The only event of a history carries
-        the whole score. A history without a known item has no reasons.
+        Parts of models whose scores are sums over events (`als`, rules, `item_knn`, `slist`, `session_aggregation`) add
+        up to the score, but for biases. All other models score the history again without each of its newest 50 events,
+        all in one batch; a part is what the score loses. The only event of a history carries the whole score. A history
+        without a known item has no reasons.
 
         Args:
             histories, exclude_seen, context, request: as in `recommend`.
@@ -244,7 +244,7 @@ class Explaining:
         key = ("reasons", count, tuple(given))
         if key not in self._answer_graphs:
             specs = [tf.TensorSpec((None, None), tf.int32)] * 2
-            for name, values in given.items():
+            for name in given:
                 of_request = name.startswith("request/")
                 dtype = self.context.keys[name].missing.dtype if name in self.context.keys else np.int64
                 specs.append(tf.TensorSpec((None,) if of_request else (None, None), dtype))

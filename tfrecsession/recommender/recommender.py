@@ -202,6 +202,7 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
         overwrite: bool = False,
         about: dict | None = None,
         content=None,
+        reasons: int = 0,
     ) -> Path:
         """Writes a SavedModel from item ids to item ids (strings), see `tfrecsession.export.write_saved_model`.
 
@@ -217,6 +218,7 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
             overwrite: replace an earlier export.
             about: further entries for `assets.extra/tfrecsession.json`.
             content: a table of items with their titles or images; None: that of the catalogue.
+            reasons: events that the signature `explain` names for each item; 0: there is no such signature.
 
         Raises:
             InputError: as `write_saved_model`, or another format.
@@ -239,6 +241,7 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
             overwrite=overwrite,
             about=about,
             content=content,
+            reasons=reasons,
         )
 
     def prepare_export(self) -> None:
