@@ -66,6 +66,7 @@ def with_options(text: str, command: str) -> str:
 def parser() -> argparse.ArgumentParser:
     from tfrecsession.cli import (
         add_items_command,
+        audit_command,
         blend_commands,
         compare_commands,
         counts_command,
@@ -91,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
         data_commands,
         list_models,
         run_commands,
+        audit_command,
         add_items_command,
         tune_commands,
         compare_commands,

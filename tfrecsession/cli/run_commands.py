@@ -369,6 +369,14 @@ def export_command(commands, common):
     command.add_argument(
         "--content", metavar="FILE", help="table with titles and images of the items, for the page of `serve`"
     )
+    command.add_argument(
+        "--reasons",
+        type=int,
+        default=0,
+        metavar="N",
+        help="add the signature explain, which names the N events that carried each item, and costs up to 50 times as "
+        "much as others (default: 0, none)",
+    )
     command.add_argument("--overwrite", action="store_true", help="replace this version")
     command.set_defaults(run=export)
 
@@ -390,6 +398,8 @@ def export(options) -> None:
         raise InputError(f"--k {options.k}: must be a whole number from 1, at most the size of the catalogue")
     if options.longest is not None and options.longest < 1:
         raise InputError(f"--longest {options.longest}: must be a whole number from 1")
+    if options.reasons < 0:
+        raise InputError(f"--reasons {options.reasons}: must be a whole number from 0")
     _check_version(version, run, options)
     about = {"data": run.info["data"]["fingerprint"], "settings": run.info["settings"]}
     choices = {"k": options.k, "exclude_seen": options.exclude_seen, "index": options.index}
@@ -403,7 +413,7 @@ def export(options) -> None:
             split = next(split for split in (data.test, data.validation, data.train) if len(split))
             histories = split.beginnings(1000)
     more = {"longest": options.longest, "overwrite": options.overwrite, "about": about, "content": content}
-    more |= {"target_recall": options.target_recall, "histories": histories}
+    more |= {"target_recall": options.target_recall, "histories": histories, "reasons": options.reasons}
     screen = console(options.json)
     with lines_where_piped(screen, f"exporting {run.info['model']}"):
         exporting.write_saved_model(model, version, **choices, **more)
@@ -428,6 +438,7 @@ def _check_version(version: Path, run, options) -> None:
             "k": options.k,
             "exclude_seen": options.exclude_seen,
             "index": options.index,
+            **({"reasons": options.reasons} if options.reasons or "reasons" in card else {}),
         }
         differ = differences({name: card.get(name) for name in wanted}, wanted)
         held = (

@@ -23,6 +23,7 @@ from tfrecsession.export.signatures import ServedModel
 from tfrecsession.export.trend_counts import card_of as trend_card
 from tfrecsession.export.versions import newest_version
 from tfrecsession.export.warm_up import write_warm_up
+from tfrecsession.recommender.arguments import check_whole
 from tfrecsession.sessions.context_texts import context_texts
 from tfrecsession.staging import NO_ROOM, staged
 from tfrecsession.version import __version__
@@ -41,6 +42,7 @@ def write_saved_model(
     overwrite: bool = False,
     about: dict | None = None,
     content=None,
+    reasons: int = 0,
 ) -> Path:
     """Writes `model` as a SavedModel that loads with TensorFlow alone.
 
@@ -69,6 +71,13 @@ def write_saved_model(
       [n], what is known of the request; `context_time` and `request_time`, seconds since 1970, from which gap, hour,
       weekday and month follow -> answer. `recommend_in_context_filtered`: the same, with `exclude` and `only`.
     - `advance_in_context`: as `advance`, with string [n] for each column.
+
+    Signatures of an export with `reasons`:
+
+    - `explain`: `items` -> answer, and for each item `because` string [n, k, reasons], the items of the events that
+      carried it, and `weights` float32 [n, k, reasons], the parts of the score that they carried.
+    - `explain_in_context`, models that read context: the inputs of `recommend_in_context` -> also `features` float32
+      [n, k, features], what the score owes to each part of the context.
 
     Signatures of models with user states (HRNN). A `user_state` is float32 [n, user_width], zeros for a new user. Its
     width is in `assets.extra/tfrecsession.json` as `user_width`:
@@ -106,6 +115,8 @@ def write_saved_model(
         about: further entries for `assets.extra/tfrecsession.json`.
         content: a table of items with their titles or images, see `tfrecsession.export.item_table`; None: the content
             of the prepared data set's catalogue.
+        reasons: events that the signature `explain` names for each item. 0, the default, leaves the signature out: its
+            requests cost up to 50 times as much as others, which a server has to expect.
 
     Returns:
         `path`.
@@ -124,11 +135,12 @@ def write_saved_model(
         raise InputError(
             f"longest={longest!r}: must be a whole number from 1, the newest items of a history that are read"
         )
+    check_whole("reasons", reasons, 0)
     warn_unfitted(model)
     model.prepare_export()
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
         index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories)
-        served = ServedModel(model, Path(assets), k, exclude_seen, int(longest), index)
+        served = ServedModel(model, Path(assets), k, exclude_seen, int(longest), index, int(reasons))
         _save(served, folder)
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)
@@ -147,6 +159,7 @@ def write_saved_model(
             **({"context": served.context_inputs.card()} if "context" in model.abilities else {}),
             **({} if model.trend_head is None else {"trend": trend_card(model.trend_head)}),
             **({"itemless": True} if model.context is not None and model.context.itemless else {}),
+            **({"reasons": int(reasons)} if reasons else {}),
             **(about or {}),
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
@@ -206,20 +219,29 @@ def ask(path: str | Path, histories, context=None, request=None) -> tuple[np.nda
         InputError: there is no SavedModel, its ScaNN index cannot be loaded here, a value is not an id, or context that
             the model does not read.
     """
-    histories = text_lists(histories, "histories", missing=bool(context or request))
-    histories = [["" if item is None else item for item in history] for history in histories]
+    return answering(path)(histories, context, request)
+
+
+def answering(path: str | Path):
+    """Loads a SavedModel once and returns `ask` without its path: a function of histories, context and request."""
     path = newest_version(path)
     load_ops_of(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()), path)
     loaded = tf.saved_model.load(str(path))
-    longest = max(map(len, histories), default=0)
-    padded = [[*history, *[""] * (longest - len(history))] for history in histories]
-    rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))
-    if context or request:
-        answer = _ask_in_context(loaded, rows, context, request, list(map(len, histories)))
-    else:
-        answer = loaded.signatures["serving_default"](items=rows)
-    items = np.array([[item.decode() for item in row] for row in answer["items"].numpy()], dtype=object)
-    return items, answer["scores"].numpy()
+
+    def answer(histories, context=None, request=None):
+        histories = text_lists(histories, "histories", missing=bool(context or request))
+        histories = [["" if item is None else item for item in history] for history in histories]
+        longest = max(map(len, histories), default=0)
+        padded = [[*history, *[""] * (longest - len(history))] for history in histories]
+        rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))
+        if context or request:
+            found = _ask_in_context(loaded, rows, context, request, list(map(len, histories)))
+        else:
+            found = loaded.signatures["serving_default"](items=rows)
+        items = np.array([[item.decode() for item in row] for row in found["items"].numpy()], dtype=object)
+        return items, found["scores"].numpy()
+
+    return answer
 
 
 def _ask_in_context(loaded, rows, context, request, lengths: list[int]) -> dict:

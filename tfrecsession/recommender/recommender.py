@@ -14,6 +14,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.blocks import block_by_block, rows_within
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.recommender.arguments import refuse
+from tfrecsession.recommender.explain import Explaining
 from tfrecsession.recommender.keras_contract import KerasContract
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.log_defaults import following
@@ -22,7 +23,7 @@ from tfrecsession.recommender.recommend import Recommending
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
+class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Model):
     """The base of all models. A subclass defines `encode` and `score_all`; the rest follows from them.
 
     Args:
@@ -201,6 +202,7 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
         overwrite: bool = False,
         about: dict | None = None,
         content=None,
+        reasons: int = 0,
     ) -> Path:
         """Writes a SavedModel from item ids to item ids (strings), see `tfrecsession.export.write_saved_model`.
 
@@ -216,6 +218,7 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
             overwrite: replace an earlier export.
             about: further entries for `assets.extra/tfrecsession.json`.
             content: a table of items with their titles or images; None: that of the catalogue.
+            reasons: events that the signature `explain` names for each item; 0: there is no such signature.
 
         Raises:
             InputError: as `write_saved_model`, or another format.
@@ -238,6 +241,7 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
             overwrite=overwrite,
             about=about,
             content=content,
+            reasons=reasons,
         )
 
     def prepare_export(self) -> None:

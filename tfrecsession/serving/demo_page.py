@@ -24,7 +24,8 @@ def add_page(app: web.Application, models) -> None:
 
     GET /                                  the page; only the images of items come from other hosts
     GET /page/models                       {"models": [{"name", "version", "state", "error", "model", "k"}, ...]},
-                                           of a model that reads context also "context", its inputs, and "itemless"
+                                           of a model that reads context also "context", its inputs, and "itemless", of
+                                           an export with reasons "reasons"
     GET /page/items?q=TEXT&limit=20        {"items": [{"item", "title", "image"}, ...]}, of the models in `model=NAME`
     POST /page/names {"items": ["a", ...]}  the same for these items; unknown ones are left out
     """
@@ -111,7 +112,7 @@ def described(models, name: str) -> dict:
         "error": version.error,
         "model": str(version.card.get("model", "SavedModel")),
         "k": version.card.get("k"),
-        **{name: version.card[name] for name in ("context", "itemless") if version.card.get(name)},
+        **{name: version.card[name] for name in ("context", "itemless", "reasons") if version.card.get(name)},
     }
 
 

@@ -29,16 +29,20 @@ async function ask(column) {
   let summary;
   try {
     const context = inContext(column.name);
-    const signature = context && { signature_name: "recommend_in_context" };
+    const explained = models.find(({ name }) => name === column.name)?.reasons > 0;
+    const choices = explained ? ["explain", "explain_in_context"] : [null, "recommend_in_context"];
+    const called = choices[context ? 1 : 0];
+    const signature = called && { signature_name: called };
     const body = { ...signature, inputs: { items: [session.length ? session : [""]], ...context } };
     const path = `/v1/models/${encodeURIComponent(column.name)}:predict`;
     const { content, server } = await call(path, { body, signal: column.asking.signal });
     const took = performance.now() - started;
-    const { items: [items] = [], scores: [scores] = [] } = content.outputs ?? {};
+    const { items: [items] = [], scores: [scores] = [], because: [because] = [] } = content.outputs ?? {};
     if (!Array.isArray(items) || !Array.isArray(scores)) throw new Error("The answer has no items and scores.");
     await Promise.race([learn(items.filter((id) => id !== "")), sleep(200)]); // so that titles appear at once
     if (turn !== column.turn) return null;
-    summary = show(column, items.map((id, index) => [id, scores[index]]).filter(([id]) => id !== ""));
+    const answer = items.map((id, index) => [id, scores[index], because?.[index] ?? []]);
+    summary = show(column, answer.filter(([id]) => id !== ""));
     const inside = server === null ? "" : `, server ${server.toFixed(1)} ms`;
     column.times.textContent = `round trip ${took.toFixed(1)} ms${inside}`;
     column.error.hidden = true;
@@ -58,7 +62,7 @@ function show(column, answer) {
   const focused = [...column.list.querySelectorAll("button")].indexOf(document.activeElement);
   const before = column.items;
   const count = { new: 0, up: 0, down: 0 };
-  const rows = answer.map(([id, score], index) => {
+  const rows = answer.map(([id, score, because], index) => {
     const was = before ? before.indexOf(text(id)) : index;
     const kind = was < 0 ? "new" : was > index ? "up" : was < index ? "down" : "";
     const places = Math.abs(was - index);
@@ -79,7 +83,9 @@ function show(column, answer) {
         make("span", { class: `move ${kind}`, "aria-hidden": "true" }, make("span", {}, shown)),
       ),
     );
-    return make("li", {}, button);
+    const events = because.filter((event) => event !== "").map(title);
+    const reason = events.length ? [make("small", { class: "because quiet" }, `because of ${events.join(", ")}`)] : [];
+    return make("li", {}, button, ...reason);
   });
   column.list.replaceChildren(...rows);
   column.items = answer.map(([id]) => text(id));
