@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 from scipy import sparse
 
-SAMPLED = 48  # vectors per cluster that the centres are learned on
-ROUNDS = 8
-BLOCK_CELLS = 1 << 24  # products of vectors and centres held at a time
+SAMPLED = 32  # vectors per cluster, at most, that the centres are learned on
+ROUNDS = 6
+BLOCK_CELLS = 1 << 22  # products of vectors and centres held at a time
 
 
 def clusters_of(vectors: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
@@ -26,6 +26,7 @@ def clusters_of(vectors: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
     squares = np.einsum("nd,nd->n", vectors, vectors)
     lift = np.sqrt(squares.max() - squares)[:, None]
     lifted = np.concatenate([vectors, lift], axis=1).astype(np.float32)  # (n, width + 1)
+    lifted -= lifted.mean(axis=0)  # distances stay, and products are small enough for bfloat16
     rng = np.random.default_rng(seed)
     sample = lifted[np.sort(rng.permutation(len(lifted))[: SAMPLED * count])]
     centres = sample[rng.permutation(len(sample))[:count]]
@@ -36,13 +37,14 @@ def clusters_of(vectors: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
 
 
 def nearest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Returns the index of the nearest centre of each vector, int64 [n]; ties: the lower one."""
-    half = np.einsum("cd,cd->c", centres, centres) / 2
-    table = tf.constant(np.concatenate([centres, -half[:, None]], axis=1).T)  # (width + 1, centres)
+    """Returns the index of the nearest centre of each vector, int64 [n], by products in bfloat16; ties: the lower."""
+    half = np.einsum("cd,cd->c", centres, centres)[:, None] / 2
+    table = tf.cast(np.concatenate([centres, -half], axis=1), tf.bfloat16)  # (centres, width + 1)
     found, rows = [], max(1, BLOCK_CELLS // len(centres))
     for first in range(0, len(vectors), rows):
-        block = tf.pad(tf.constant(vectors[first : first + rows]), [[0, 0], [0, 1]], constant_values=1)
-        found.append(tf.argmax(block @ table, axis=1).numpy())
+        block = np.pad(vectors[first : first + rows], [[0, 0], [0, 1]], constant_values=1)
+        products = tf.cast(tf.matmul(tf.cast(block, tf.bfloat16), table, transpose_b=True), tf.float32)
+        found.append(products.numpy().argmax(axis=1))  # in a fifth of the time of tf.argmax
     return np.concatenate(found)
 
 

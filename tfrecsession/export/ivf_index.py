@@ -12,7 +12,7 @@ from tfrecsession.layers.blocks import in_blocks
 
 BLOCK = 32  # items of one cluster that lie together, the last block of a cluster with padding
 ITEMS = 64  # of a cluster on average, up to `LARGEST` clusters
-LARGEST = 16_384  # clusters, unless more are requested
+LARGEST = 8192  # clusters, unless more are requested
 
 
 class IvfIndex(SearchedIndex):

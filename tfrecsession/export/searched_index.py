@@ -92,8 +92,8 @@ class SearchedIndex(ExactIndex):
         model = self.model
         expected = in_blocks(model, tf.function(model.answer, reduce_retracing=True, autograph=False), histories, k)
         queries = [model.query_vectors(tf.constant(histories[i : i + BATCH])) for i in range(0, len(histories), BATCH)]
-        # half a standard error above the target, so that other histories reach it too
-        enough = min(target + 0.5 * (target * (1 - target) / len(histories)) ** 0.5, 1.0)
+        # a standard error above the target, so that other histories reach it too
+        enough = min(target + (target * (1 - target) / len(histories)) ** 0.5, 1.0)
 
         def search(queries, searched, kept):
             return model.best_among(*self._scored(queries, searched, kept), k)[0]
