@@ -354,17 +354,20 @@ def export_command(commands, common):
     )
     command.add_argument(
         "--index",
-        choices=["exact", "exact-bf16", "exact-int8", "scann"],
+        choices=["exact", "exact-bf16", "exact-int8", "ivf", "scann"],
         default="exact",
         help="how the top items are found: by scoring all items, the same with item vectors of half or a quarter of "
-        "the size, or by ScaNN (default: exact)",
+        "the size, by searching the clusters nearest to the history, or by ScaNN (default: exact)",
     )
     command.add_argument(
         "--target-recall",
         type=float,
         default=0.98,
         metavar="SHARE",
-        help="share of the exact answer that scann must find (default: 0.98)",
+        help="share of the exact answer that ivf and scann must find (default: 0.98)",
+    )
+    command.add_argument(
+        "--clusters", type=int, metavar="N", help="number of clusters of ivf (default: by the number of items)"
     )
     command.add_argument(
         "--content", metavar="FILE", help="table with titles and images of the items, for the page of `serve`"
@@ -413,7 +416,8 @@ def export(options) -> None:
             split = next(split for split in (data.test, data.validation, data.train) if len(split))
             histories = split.beginnings(1000)
     more = {"longest": options.longest, "overwrite": options.overwrite, "about": about, "content": content}
-    more |= {"target_recall": options.target_recall, "histories": histories, "reasons": options.reasons}
+    more |= {"target_recall": options.target_recall, "histories": histories}
+    more |= {"clusters": options.clusters, "reasons": options.reasons}
     screen = console(options.json)
     with lines_where_piped(screen, f"exporting {run.info['model']}"):
         exporting.write_saved_model(model, version, **choices, **more)

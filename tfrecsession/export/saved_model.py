@@ -39,6 +39,7 @@ def write_saved_model(
     index: str = "exact",
     target_recall: float = 0.98,
     histories=None,
+    clusters: int | None = None,
     overwrite: bool = False,
     about: dict | None = None,
     content=None,
@@ -106,11 +107,13 @@ def write_saved_model(
             `model.recommend` reads all.
         index: how the best items are found. "exact": all scores, in float32. Models that score by dot products also
             have "exact-bf16", a table of half the size, faster, and "exact-int8", a quarter of it, slower; both compute
-            the best scores again in float32. "scann": TensorFlow Recommenders' ScaNN (extra `scann`,
-            TF_USE_LEGACY_KERAS=1), which searches a small part of many items and needs a TensorFlow Serving that is
-            built with its op. The recall against the exact answer is measured and recorded in the export's README.
-        target_recall: the share of the exact answer that "scann" must find, above 0 and below 1.
+            the best scores again in float32. Two search a small part of many items: "ivf", clusters of the item
+            vectors, with core ops alone, and "scann", TensorFlow Recommenders' ScaNN (extra `scann`,
+            TF_USE_LEGACY_KERAS=1), which needs a TensorFlow Serving that is built with its op. The recall against the
+            exact answer is measured and recorded in the export's README.
+        target_recall: the share of the exact answer that "ivf" and "scann" must find, above 0 and below 1.
         histories: lists of items, as in `recommend`, to measure the recall on; None: single items.
+        clusters: number of clusters of "ivf", at most the number of items; None: chosen by it.
         overwrite: replace an earlier export.
         about: further entries for `assets.extra/tfrecsession.json`.
         content: a table of items with their titles or images, see `tfrecsession.export.item_table`; None: the content
@@ -139,7 +142,7 @@ def write_saved_model(
     warn_unfitted(model)
     model.prepare_export()
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
-        index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories)
+        index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories, clusters)
         served = ServedModel(model, Path(assets), k, exclude_seen, int(longest), index, int(reasons))
         _save(served, folder)
         extra = folder / "assets.extra"

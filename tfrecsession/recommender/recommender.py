@@ -199,6 +199,7 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
         index: str = "exact",
         target_recall: float = 0.98,
         histories=None,
+        clusters: int | None = None,
         overwrite: bool = False,
         about: dict | None = None,
         content=None,
@@ -212,9 +213,10 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
             k: items per answer.
             exclude_seen: leave out the items of the history.
             longest: newest known items of a history that are read; None: `longest_history`.
-            index: "exact", "exact-bf16", "exact-int8" or "scann".
-            target_recall: the share of the exact answer that "scann" must find.
+            index: "exact", "exact-bf16", "exact-int8", "ivf" or "scann".
+            target_recall: the share of the exact answer that "ivf" and "scann" must find.
             histories: lists of items, as in `recommend`, to measure the recall on; None: single items.
+            clusters: number of clusters of "ivf"; None: by the number of items.
             overwrite: replace an earlier export.
             about: further entries for `assets.extra/tfrecsession.json`.
             content: a table of items with their titles or images; None: that of the catalogue.
@@ -238,6 +240,7 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
             index=index,
             target_recall=target_recall,
             histories=histories,
+            clusters=clusters,
             overwrite=overwrite,
             about=about,
             content=content,
