@@ -53,7 +53,7 @@ def test_files_and_exports_answer_the_same(jpq, shop, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.recommend(names, k=5).scores, expected.scores)
-    assert (loaded.items_as, loaded.codes, loaded.code_values) == ("jpq", 8, 16)
+    assert (loaded.items_as, loaded.code_count, loaded.code_values) == ("jpq", 8, 16)
     export = tf.saved_model.load(str(loaded.export(tmp_path / "1", k=5)))
     answer = export.signatures["serving_default"](items=strings(names))
     assert text(answer["items"]) == expected.items.tolist()
@@ -80,7 +80,7 @@ def test_a_code_table_is_shared_between_models(jpq, shop):
     np.testing.assert_array_equal(other.code_table.codes, model.code_table.codes)
     assert other.get_config()["items_as"] == "jpq"
     given = shop.item_codes("jpq", 4, 16)
-    assert trs.models.GRU4Rec(shop.items, units=[8], items_as=given).codes == 4
+    assert trs.models.GRU4Rec(shop.items, units=[8], items_as=given).code_count == 4
     with pytest.raises(InputError, match="codes=8: must be 4, that of the code table, or left out"):
         trs.models.GRU4Rec(shop.items, units=[8], items_as=given, codes=8)
 

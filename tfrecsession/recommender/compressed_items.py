@@ -38,7 +38,7 @@ class CompressedItems:
         if items_as == FULL and (codes, code_values) != (None, None):
             name = "codes" if codes is not None else "code_values"
             refuse(name, codes if codes is not None else code_values, "left out with items_as='full'")
-        self.items_as, self.codes, self.code_values = items_as, codes, code_values
+        self.items_as, self.code_count, self.code_values = items_as, codes, code_values
         if items_as != FULL and self.content is not None:
             refuse("items_as", items_as, "'full' with content=[...], which keeps a vector of every item")
 
@@ -54,8 +54,8 @@ class CompressedItems:
         if self.items_as == FULL:
             return ItemEmbedding(self.size, dim, **kwargs, **scoring)
         if self.code_table is None:
-            self.codes, self.code_values = shape_of(self.items_as, self.items, dim, self.codes, self.code_values)
-            self.code_table = CodeTable(self.size, self.codes, self.code_values, name="item_codes")
+            self.code_count, self.code_values = shape_of(self.items_as, self.items, dim, self.code_count, self.code_values)
+            self.code_table = CodeTable(self.size, self.code_count, self.code_values, name="item_codes")
             if not self._saved:
                 self.code_table.take(self._given_codes or self._codes_of(self.items))
         return CodedItems(self.code_table, dim, JOINED_BY[self.items_as], **kwargs, **scoring)
@@ -70,7 +70,7 @@ class CompressedItems:
     def _codes_of(self, items) -> ItemCodes:
         """Makes the codes of a catalogue, from its log where they are learned."""
         sessions = getattr(items.context_log, "sessions", None)
-        return make_codes(self.items_as, items, self.codes, self.code_values, sessions)
+        return make_codes(self.items_as, items, self.code_count, self.code_values, sessions)
 
     def take_items(self, items) -> None:
         super().take_items(items)
@@ -90,5 +90,5 @@ class CompressedItems:
         return ItemCodes(self.items_as, codes, self.code_values, self.items.fingerprint)
 
     def get_config(self):
-        own = {"items_as": self.items_as, "codes": self.codes, "code_values": self.code_values}
+        own = {"items_as": self.items_as, "codes": self.code_count, "code_values": self.code_values}
         return {**super().get_config(), **own}
