@@ -54,7 +54,9 @@ class CompressedItems:
         if self.items_as == FULL:
             return ItemEmbedding(self.size, dim, **kwargs, **scoring)
         if self.code_table is None:
-            self.code_count, self.code_values = shape_of(self.items_as, self.items, dim, self.code_count, self.code_values)
+            self.code_count, self.code_values = shape_of(
+                self.items_as, self.items, dim, self.code_count, self.code_values
+            )
             self.code_table = CodeTable(self.size, self.code_count, self.code_values, name="item_codes")
             if not self._saved:
                 self.code_table.take(self._given_codes or self._codes_of(self.items))

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfrecsession import InputError
 from tfrecsession.layers import CodedItems, CodeTable
+from tfrecsession.layers.items import coded_items
 from tfrecsession.optimizers import LazyAdagrad
 from tfrecsession.sessions.item_codes import ItemCodes
 
@@ -33,7 +34,9 @@ def made(join, **settings):
 
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("join", JOINS)
-def test_lookups_and_factored_scores_are_those_of_the_whole_table(join, normalize):
+def test_lookups_and_factored_scores_are_those_of_the_whole_table(join, normalize, monkeypatch):
+    monkeypatch.setattr(coded_items, "CELLS", 1)
+    monkeypatch.setattr(coded_items, "LEAST", 11)  # several blocks, the last one not full
     layer, vectors, rng = made(join, bias=True, normalize=normalize, temperature=0.5)
     biases = rng.normal(size=ITEMS + 2).astype("float32")
     layer.biases.assign(biases)
@@ -45,6 +48,7 @@ def test_lookups_and_factored_scores_are_those_of_the_whole_table(join, normaliz
     close = {"rtol": 1e-4, "atol": 1e-5}
     np.testing.assert_allclose(layer(np.array([[2, 41], [0, 1]])), unit[[[2, 41], [0, 1]]], **close)
     np.testing.assert_allclose(layer.score_all(hidden), expected, **close)
+    np.testing.assert_allclose(layer.score_all(hidden[:3]), expected[:3], **close)  # few: from the small tables
     np.testing.assert_allclose(layer.scorer()(hidden), expected, **close)
     np.testing.assert_allclose(layer.score(hidden, [9, 3, 3]), expected[:, [9, 3, 3]], **close)
     np.testing.assert_allclose(layer.score_each(hidden, range(2, 9)), expected[range(7), range(2, 9)], **close)

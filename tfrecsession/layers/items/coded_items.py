@@ -13,7 +13,8 @@ from tfrecsession.layers.items.item_embedding import ItemEmbedding, _gather, _ma
 from tfrecsession.sessions.item_codes import ItemCodes, dtype_of
 
 JOINS = ("concatenate", "sum", "shared")
-BLOCK = 1 << 16  # items whose vectors are computed at once
+CELLS, LEAST = 1 << 18, 1 << 12  # numbers that are computed at once, and items at least
+FEW = 4  # queries, up to which the small tables are multiplied
 EXPANDED_BYTES = 1 << 30  # of the vectors of all items, up to which they are computed for many blocks of scores
 
 
@@ -121,29 +122,28 @@ class CodedItems(ItemEmbedding):
         return super().scorer()
 
     def products(self, queries):
-        """Returns products with the vectors of all items, without biases: [n, dim] -> float32 [n, size]."""
-        queries, table = tf.cast(queries, tf.float32), tf.convert_to_tensor(self.table.value)
-        if self.join == "concatenate":
-            queries = tf.reshape(queries, [-1, self.count, self.dim // self.count])  # (n, count, width)
-            table = tf.reshape(table, [self.count, self.values, -1])  # (count, values, width)
-            scores = tf.matmul(table, tf.transpose(queries, [1, 2, 0]))  # (count, values, n)
-            scores = tf.reshape(scores, [self.count * self.values, -1])  # (rows, n)
-        else:
-            scores = _matmul(table, queries)  # (rows, n)
-        return tf.transpose(self._summed(scores))
+        """Returns products with the vectors of all items, without biases: [n, dim] -> float32 [n, size].
+
+        For a few queries the small tables are multiplied, and what they say of an item is added up. More than FEW share
+        the vectors of a block of items, which cost as much to join as two or three sums.
+        """
+        queries = tf.cast(queries, tf.float32)
+        count = tf.shape(queries)[0]
+
+        def joined(ids):
+            return tf.matmul(queries, self._gathered(ids), transpose_b=True)  # (n, block)
+
+        return tf.cond(
+            count <= FEW,
+            lambda: self._summed(self._products_of_tables(queries), count),
+            lambda: self._in_blocks(joined, count),
+        )
 
     def squares(self):
         """Returns the squared lengths of the vectors of all items, float32 [size]."""
         if self.join == "concatenate":
-            return self._summed(tf.reduce_sum(tf.convert_to_tensor(self.table.value) ** 2, axis=1)[:, None])[:, 0]
-        blocks = tf.range(0, self.size, BLOCK)
-
-        def of_block(first):
-            ids = tf.minimum(first + tf.range(BLOCK), self.size - 1)
-            return tf.reduce_sum(self._gathered(ids) ** 2, axis=1)
-
-        squares = tf.map_fn(of_block, blocks, fn_output_signature=tf.TensorSpec((BLOCK,), tf.float32))
-        return tf.reshape(squares, [-1])[: self.size]
+            return self._summed(tf.reduce_sum(tf.convert_to_tensor(self.table.value) ** 2, axis=1)[:, None], 1)[0]
+        return self._in_blocks(lambda ids: tf.reduce_sum(self._gathered(ids) ** 2, axis=1)[None], 1)[0]
 
     def rows(self, ids):
         """Returns vectors as they are stored, neither normalized nor with biases: int [...] -> float32 [..., dim]."""
@@ -161,14 +161,44 @@ class CodedItems(ItemEmbedding):
     def from_config(cls, config):
         return cls(**{**config, "codes": keras.saving.deserialize_keras_object(config["codes"])})
 
-    def _summed(self, scores):
-        """Adds up what the small tables say of each item: float32 [rows, n] -> [size, n], 0 for ids below 2."""
-        codes = tf.convert_to_tensor(self.codes.codes.value)[2:]  # (items, count)
-        parts = [
-            tf.gather(scores, tf.cast(codes[:, index], tf.int32) + self._first_row(index))
-            for index in range(self.count)
-        ]
-        return tf.pad(tf.add_n(parts), [[2, 0], [0, 0]])
+    def _products_of_tables(self, queries):
+        """Multiplies queries with every row of the small tables: float32 [n, dim] -> [rows, n]."""
+        table = tf.convert_to_tensor(self.table.value)
+        if self.join != "concatenate":
+            return _matmul(table, queries)
+        parts = tf.reshape(queries, [-1, self.count, self.dim // self.count])  # (n, count, width)
+        tables = tf.reshape(table, [self.count, self.values, -1])  # (count, values, width)
+        return tf.reshape(tf.matmul(tables, tf.transpose(parts, [1, 2, 0])), [self.count * self.values, -1])
+
+    def _summed(self, scores, count):
+        """Adds up what the small tables say of each item: float32 [rows, count] -> [count, size], 0 for ids below 2."""
+
+        def of_block(ids):
+            codes = self.codes(ids)  # (block, codes of an item)
+            rows = (codes[:, index] + self._first_row(index) for index in range(self.count))
+            sums = tf.add_n([tf.gather(scores, row) for row in rows])  # (block, count)
+            return tf.transpose(tf.where(ids[:, None] > 1, sums, 0.0))
+
+        return self._in_blocks(of_block, count)
+
+    def _in_blocks(self, of_block, count):
+        """Computes `count` numbers of every id, a block of ids at a time, which stays in a processor's cache.
+
+        Args:
+            of_block: int32 [block] -> float32 [count, block].
+            count: a number, or a tensor.
+
+        Returns:
+            float32 [count, size].
+        """
+        block = tf.minimum(tf.maximum(CELLS // tf.maximum(count, 1), LEAST), self.size)
+        blocks = tf.map_fn(
+            lambda first: of_block(tf.minimum(first + tf.range(block), self.size - 1)),
+            tf.range(0, self.size, block),
+            fn_output_signature=tf.TensorSpec((None, None), tf.float32),
+        )  # (blocks, count, block)
+        numbers = tf.reshape(tf.transpose(blocks, [1, 0, 2]), [count, -1])[:, : self.size]
+        return tf.ensure_shape(numbers, [None, self.size])
 
     def _first_row(self, index):
         return 0 if self.join == "shared" else index * self.values
