@@ -6,6 +6,7 @@ from tfrecsession.layers.attention.session_narm import SessionNARM
 from tfrecsession.layers.attention.session_transformer import SessionTransformer
 from tfrecsession.layers.event_input import EventInput
 from tfrecsession.layers.fold_in import FoldIn, first_of_its_session, fold_in
+from tfrecsession.layers.items.coded_items import CodedItems, CodeTable
 from tfrecsession.layers.items.content_items import ContentItems
 from tfrecsession.layers.items.item_content import ContentEncoder, ItemContent
 from tfrecsession.layers.items.item_embedding import ItemEmbedding
@@ -52,6 +53,8 @@ from tfrecsession.layers.session_window import (
 __all__ = [
     "STEP_DECAYS",
     "AttentiveMean",
+    "CodeTable",
+    "CodedItems",
     "Combined",
     "ContentEncoder",
     "ContentItems",

@@ -18,6 +18,7 @@ from tfrecsession.layers.items.repeat_head import LARGEST_ID, RepeatHead
 from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
+from tfrecsession.recommender.compressed_items import CompressedItems
 from tfrecsession.recommender.in_context import context_of
 from tfrecsession.recommender.keras_contract import unpacked
 from tfrecsession.recommender.learning import Learning
@@ -32,7 +33,7 @@ POPULAR = ("popularity", "in_batch+popularity")  # the samplers by popularity
 MAXIMAL = ("bpr_max", "top1_max")
 
 
-class SequenceModel(Trending, ReadsContent, Recommender):
+class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
     """Base of models whose `encode` is trained against `output_items`, an `ItemScores`.
 
     A subclass creates `output_items` and its layers in the constructor, calls `build` last, and defines `encode`.
@@ -69,6 +70,13 @@ class SequenceModel(Trending, ReadsContent, Recommender):
             their logarithms to the scores, with learned weights, for logs whose items go stale. Needs a log with times.
         trend_every: days between two updates of the counts. A session is trained on the counts of the last update
             before its start: set it to the time between two updates of the served model, or between its trainings.
+        items_as: how item vectors are stored. "full", a vector per item; or a few codes per item and small tables of
+            vectors, see `CodedItems`: "jpq", learned from the sessions, the best at its size; "hashed", "qr", "bloom",
+            "chars", the characters of the id; or an `ItemCodes`, `data.item_codes("jpq")`.
+        codes: codes of an item; None: 8 to 4 of jpq, the most that divide the width; 3 of bloom; the bytes of the
+            longest id, at most 32, of chars.
+        code_values: values of a code, rows of a small table; None: 256 of jpq, the square root of the items of qr, a
+            twentieth of the items of hashed and bloom.
     """
 
     log_defaults = {"steps": steps, "rows": rows}
@@ -97,6 +105,9 @@ class SequenceModel(Trending, ReadsContent, Recommender):
             "repeat_window": 64,
             "trend": (),
             "trend_every": 1.0,
+            "items_as": "full",
+            "codes": None,
+            "code_values": None,
         },
         space={
             "normalize": Choice(False, True),
@@ -138,6 +149,9 @@ class SequenceModel(Trending, ReadsContent, Recommender):
             "repeat_window",
             "trend",
             "trend_every",
+            "items_as",
+            "codes",
+            "code_values",
         ),
         harmless=("negatives", "score_dtype", "context_dropout", "id_dropout"),
         shares_rows=True,
@@ -173,6 +187,9 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         repeat_window: int = 64,
         trend=(),
         trend_every: float = 1.0,
+        items_as="full",
+        codes: int | None = None,
+        code_values: int | None = None,
         **kwargs,
     ):
         check_choice("repeats", repeats, (False, True))
@@ -183,6 +200,7 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         if joined and self.reads.users:
             raise InputError(f"joined={joined}: must be False, {type(self).__name__} tells a user's sessions apart")
         self.read_content(content, content_side, id_dropout)
+        self.set_item_table(items_as, codes, code_values, saved=isinstance(items, int))
         self.joined = joined
         if joined:
             self.reads = replace(self.reads, users="joined")
@@ -226,6 +244,7 @@ class SequenceModel(Trending, ReadsContent, Recommender):
                 if layer is not None and not layer.built:
                     refuse(side, list(getattr(self.context, side)), f"empty: {type(self).__name__} does not read it")
         self.check_content()
+        self.check_item_table()
         super().build(input_shape)
 
     def _event_input(self, side: str):
