@@ -12,10 +12,13 @@ from tests.training.dying import Killed
 from tfrecsession import InputError, evaluation, training
 from tfrecsession.cli import main
 from tfrecsession.evaluation.search import best_model, halving
+from tfrecsession.evaluation.search.blending import LATE, affordable
 from tfrecsession.evaluation.search.candidates import Candidates
+from tfrecsession.evaluation.search.costs import Costs
 from tfrecsession.evaluation.search.halving import Halving
 from tfrecsession.evaluation.search.ledger import FILE, Ledger
 from tfrecsession.evaluation.search.samples import newest, sampled, shares_of
+from tfrecsession.evaluation.search.trials import _Stop
 from tfrecsession.models import by_name
 
 
@@ -30,10 +33,11 @@ class Hill:
     """Stands for `Trials.run`: a value that depends on the settings, a cost that depends on the share.
 
     kill: the number of the trial that is killed, once.
+    pace: seconds of an epoch on all of train, and of the fit of a counted model.
     """
 
-    def __init__(self, kill=None):
-        self.kill, self.seen = kill, []
+    def __init__(self, kill=None, pace=4.0):
+        self.kill, self.seen, self.pace = kill, [], pace
 
     def __call__(self, candidate, share, best, seconds, tell):
         if len(self.seen) == self.kill:
@@ -46,7 +50,7 @@ class Hill:
             raise InputError("no times")
         noise = int(candidate.key[-4:], 16) / 65536
         epochs = candidate.settings.get("epochs", 1)
-        cost = 4.0 * share * epochs
+        cost = self.pace * share * epochs
         return {
             "value": 0.0 if candidate.model == "popularity" else base * (0.7 + 0.3 * share) + 0.1 * noise,
             "epochs": epochs,
@@ -66,7 +70,7 @@ def searched(data, out, run, budget=300.0, within=lambda result: True, models=No
         data, models, settings_of, training.space_of, lambda model: by_name(model).learning is not None
     )
     lines = []
-    search = Halving(ledger, candidates, run, [0.25, 1.0], 1000, 100, within, 0, lines.append)
+    search = Halving(ledger, candidates, run, [0.25, 1.0], 1000, 100, 30, within, 0, lines.append)
     search.search()
     return search, lines
 
@@ -121,6 +125,68 @@ def test_a_usable_model_is_fitted_even_if_it_takes_a_little_longer(data, tmp_pat
     assert search.best()["model"] != "popularity" and search.ledger.spent < 90
 
 
+def test_the_leading_network_is_fitted_on_all_of_train_before_other_networks(data, tmp_path):
+    search, _ = searched(data, tmp_path / "s", Hill())
+    networks = [result for result in search.results if result["network"]]
+    assert [result["share"] for result in networks[:2]] == [0.25, 1.0] and networks[0]["settings"]["epochs"] == 1
+    assert networks[1]["key"] == search.candidates.lead().key and networks[1]["settings"]["epochs"] == 8
+    assert {member["network"] for member in search.for_a_blend()} == {True, False}
+
+
+@pytest.mark.parametrize("pace", [0.5, 2.0, 5.0, 20.0])
+@pytest.mark.parametrize("budget", [60.0, 300.0, 1800.0])
+def test_the_budget_pays_for_a_blend_with_a_network_and_its_last_fit(data, tmp_path, pace, budget):
+    search, _ = searched(data, tmp_path / "s", Hill(pace=pace), budget)
+    most = max(search.ledger.left, LATE * budget)
+    members = affordable(search.for_a_blend(), search.costs, most)
+    continues = search.costs.continues(members)
+    assert search.ledger.spent + search.costs.of_the_end(members, continues) <= 1.1 * budget
+    if budget >= 30 * pace:
+        assert {member["network"] for member in members} == {True, False}
+        network = next(member for member in members if member["network"])
+        assert network["epochs"] >= 4 and (not continues or budget < 60 * pace)
+
+
+def test_a_blend_that_is_too_dear_loses_counted_members_before_its_network(data, tmp_path):
+    costs = Costs(Ledger(tmp_path, {}, 100.0), [], 1000, 100, 30)
+
+    def member(key, network, seconds):
+        return {
+            "key": key,
+            "network": network,
+            "fit_seconds": seconds,
+            "score_seconds": 1.0,
+            "scored_events": 100,
+        }
+
+    members = [member("slist", False, 2.0), member("gru4rec", True, 40.0), member("vstan", False, 1.0)]
+    members += [member("sasrec", True, 60.0)]
+    whole = costs.of_the_end(members, continues=True)
+    assert affordable(members, costs, whole) == members
+    left = [found["key"] for found in affordable(members, costs, whole - 0.5)]
+    assert left == ["slist", "gru4rec", "sasrec"]
+    assert [found["key"] for found in affordable(members, costs, 0.0)] == ["slist", "gru4rec"]
+    assert [found["key"] for found in affordable(members[::2], costs, 0.0)] == ["slist", "vstan"]
+    assert costs.continues(members) and not costs.continues(members[:1])
+
+
+def test_the_pace_of_a_network_leaves_out_the_time_to_trace_its_graphs(data):
+    now = [0.0]
+    model = training.build("gru4rec", data.items, settings := training.settings_of("gru4rec", {"units": [4]}))
+    stop = _Stop("val_ndcg@20", 0.0, 100.0, settings, lambda doing: None)
+    stop.clock = lambda: now[0]
+    stop.set_model(model)
+    stop.set_params({"epochs": 2, "steps": 4})
+    stop.on_train_begin()
+    for epoch, first in enumerate((7.0, 0.5)):
+        for batch in range(4):
+            now[0] += first if batch == 0 else 0.5
+            stop.on_train_batch_end(batch)
+        now[0] += 3.0 - epoch
+        stop.on_epoch_end(epoch, {"val_ndcg@20": 0.1})
+    assert stop.epoch_seconds(5.0) == pytest.approx(4 * 0.5 + 2.0) and stop.epoch_seconds(1.0) == pytest.approx(3.0)
+
+
 def test_limits_leave_out_what_is_too_slow(data, tmp_path):
     search, _ = searched(data, tmp_path / "s", Hill(), within=lambda result: result["latency_ms"] < 20)
     assert search.best()["model"] == "slist" and not search.best()["network"]
@@ -146,20 +212,30 @@ def test_what_is_tried_first_follows_the_log():
     class Few:
         statistics, items = Log, ()
 
+    def tried(models=("slist", "gru4rec")):
+        return Candidates(Few, models, training.settings_of, training.space_of, lambda model: model == "gru4rec")
+
     def first(network):
-        tried = Candidates(
-            Few, ["slist", "gru4rec"], training.settings_of, training.space_of, lambda model: model == "gru4rec"
-        )
-        return [candidate.settings for candidate in tried.first(network)]
+        return [candidate.settings for candidate in tried().first(network)]
+
+    def lead():
+        return tried().lead().settings
 
     assert [settings["session_decay"] for settings in first(False)] == [None, 1.0]
     networks = first(True)
-    assert sum(settings["repeats"] for settings in networks) == 1
+    assert all(settings["repeats"] and settings["decay"] == "linear" for settings in networks)
     newest = [(settings["trend"], settings["finetune_days"]) for settings in networks if settings["finetune_days"]]
     assert newest == [([], Log.days / 4), ([0.04, 0.25, 1, 7], Log.days / 4)]
     assert [settings["session_decay"] for settings in networks].count(1.0) == 1
-    Log.repeats, Log.turnover = 0.0, 0.1
-    assert len(first(True)) == len(first(False)) == 1
+    assert lead()["trend"] and lead()["finetune_days"] == Log.days / 4  # news
+    Log.turnover = 0.1
+    assert lead() == first(True)[0] and lead()["repeats"] and not lead()["trend"]
+    assert (lead()["loss"], lead()["logq"], lead()["epochs"]) == ("cross_entropy", 1.0, 8)
+    Log.repeats = 0.05
+    assert [settings["repeats"] for settings in first(True)] == [False, True]
+    Log.repeats = 0.0
+    assert len(first(True)) == len(first(False)) == 1 and not lead()["repeats"]
+    assert tried(["slist"]).lead() is None
 
 
 def test_shares_and_samples(data):

@@ -34,6 +34,24 @@ def test_the_rate_decays_to_zero_and_is_then_reset(shop):
     assert float(model.optimizer.learning_rate) == pytest.approx(0.2)
 
 
+def test_a_limit_of_time_ends_training_at_a_rate_of_zero(shop):
+    model = trs.models.GRU4Rec(shop.items, units=[4], negatives=trs.negatives.Popularity(8))
+    model.compile(trs.optimizers.LazyAdagrad(0.2), trs.losses.CrossEntropy())
+    clock, rates = iter(range(100)), Rates()
+    limit = training.TimeLimit(8.0, clock=lambda: next(clock))  # each batch asks twice, and so takes two seconds
+    batches = shop.train.batches(rows=64, steps=8).take(5)
+    model.fit(batches, epochs=2, verbose=0, callbacks=[training.LinearDecay(), limit, rates])
+    np.testing.assert_allclose(
+        rates.seen, 0.2 * np.minimum(1 - np.arange(5) / 10, 1.25 * np.array([7, 5, 3, 1, 0]) / 8), rtol=1e-5
+    )
+    assert limit.late and float(model.optimizer.learning_rate) == pytest.approx(0.2)
+    clock, rates = iter(range(100)), Rates()
+    late = training.TimeLimit(1000, clock=lambda: next(clock))  # the decay by epochs is not changed
+    model.fit(batches, epochs=2, verbose=0, callbacks=[training.LinearDecay(), late, rates])
+    np.testing.assert_allclose(rates.seen, 0.2 * (1 - np.arange(10) / 10), rtol=1e-5)
+    assert not late.late
+
+
 def test_a_later_initial_epoch_continues_the_line(shop):
     _, seen = fitted(shop, epochs=4, initial_epoch=3)
     np.testing.assert_allclose(seen, 0.2 * (1 - np.arange(15, 20) / 20), rtol=1e-5)

@@ -96,6 +96,36 @@ def test_a_refitted_network_is_that_of_both_splits(data, tmp_path):
     assert trs.evaluation.evaluate(loaded, data.test).events == data.test.scored_events
 
 
+def test_a_model_continues_on_the_newest_sessions_where_a_new_fit_takes_too_long(data, tmp_path):
+    model, settings = settings_of("packed")
+    before = training.train(data, model, tmp_path / "run", settings, seed=3)
+    training.train(data, "markov", tmp_path / "markov", training.settings_of("markov"))
+    made = training.refit_run(data, tmp_path / "run", tmp_path / "continued", continues=True)
+    both, newest = with_validation(data)[0].train, 3 * len(data.validation)
+    info = training.open_run(tmp_path / "continued").info
+    assert newest < len(both) and info["refit"]["continued"]["sessions"] == newest
+    assert (info["refit"]["continued"]["epochs"], info["refit"]["splits"]) == (2, ["train", "validation"])
+    assert float(made.optimizer.learning_rate) == pytest.approx(float(before.optimizer.learning_rate))
+    updates = 2 * int(made.newest_batches(both, np.arange(len(both)) >= len(both) - newest, settings, 4).cardinality())
+    assert int(made.optimizer.iterations) == int(before.optimizer.iterations) + updates
+    short = training.refit_run(data, tmp_path / "run", tmp_path / "short", continues=True, seconds=0)
+    assert int(short.optimizer.iterations) == int(before.optimizer.iterations) + 1
+    cut = training.refit_run(data, tmp_path / "run", tmp_path / "cut", seconds=0)
+    assert int(cut.optimizer.iterations) == 1
+    with pytest.raises(InputError, match="markov is fitted as a whole: it cannot continue"):
+        training.refit_run(data, tmp_path / "markov", tmp_path / "no", continues=True)
+    runs, fixed = [tmp_path / "run", tmp_path / "markov"], {"weights": [0.7, 0.3], "refit": True}
+    blended = training.blend(data, runs, tmp_path / "blend", continues=[0], seconds=100, **fixed)
+    assert_same(blended.members[0], made)
+    refit = training.open_run(tmp_path / "blend").info["refit"]
+    assert refit["continued"] == {model: info["refit"]["continued"]}
+    markov = trs.models.MarkovChain(data.items)
+    markov.fit(both)
+    histories = [[data.items.ids[i]] for i in range(20)]
+    scores = [found.recommend(histories, k=20).scores for found in (markov, blended.members[1])]
+    np.testing.assert_array_equal(*scores)
+
+
 @pytest.mark.parametrize("model", ["popularity", "session_popularity", "item_knn", "vsknn", "als"])
 def test_counted_models_are_counted_again(model, data, tmp_path):
     settings = training.settings_of(model)
@@ -118,6 +148,7 @@ def test_a_pair_model_learns_the_users_of_both(data, tmp_path):
     assert training.open_run(tmp_path / "run").info["refit"]["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_refit_ends_as_an_uninterrupted_one(data, tmp_path):
     model, settings = settings_of("packed", **FINETUNED)
     options = {"seed": 3, "refit": True}

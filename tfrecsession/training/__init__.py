@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfrecsession.training.run import fit, train
     from tfrecsession.training.run_folder import open_run
     from tfrecsession.training.tensorboard import TensorBoard
+    from tfrecsession.training.time_limit import TimeLimit
     from tfrecsession.training.workers import fit_in_step
 
 _NAMES = {
@@ -28,6 +29,7 @@ _NAMES = {
     "Phases": "phases",
     "Progress": "progress",
     "TensorBoard": "tensorboard",
+    "TimeLimit": "time_limit",
     "add_items": "adding_items",
     "blend": "blending",
     "build": "recipe",
@@ -49,6 +51,7 @@ __all__ = [
     "Phases",
     "Progress",
     "TensorBoard",
+    "TimeLimit",
     "add_items",
     "blend",
     "build",

@@ -19,7 +19,7 @@ from tfrecsession.staging import staged
 from tfrecsession.training.held_out import with_held_out
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.refit import check_refit, with_validation
-from tfrecsession.training.refitting import fitted_again
+from tfrecsession.training.refitting import continued, fitted_again
 from tfrecsession.training.run import versions
 from tfrecsession.training.run_folder import Run, check_other_run, open_run
 
@@ -35,8 +35,10 @@ def blend(
     metric: str = "ndcg@20",
     by_length: bool = True,
     refit: bool = False,
+    continues=(),
     seed: int = 0,
     k=(20,),
+    seconds: float | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] = lambda doing: None,
 ) -> Blend:
@@ -55,8 +57,11 @@ def blend(
         metric, by_length: see `Blend.fit`.
         refit: whether to fit the members with a weight again, on train and validation together, once the weights are
             known.
+        continues: with `refit`, the numbers of the runs whose models continue from their weights on the newest
+            sessions, as in `refit_run`.
         seed: of the sample that the weights are learned on.
         k: the list lengths of metrics.json.
+        seconds: the most that `refit` takes for the members that are trained by gradient, see `TimeLimit`; None: any.
         overwrite: whether to replace an earlier run.
         progress: called with what is being done.
 
@@ -94,10 +99,13 @@ def blend(
         if refit:
             progress("fitting again on train and validation")
             both, refitted = with_validation(data)
-            used = blended.used
-            again = [
-                fitted_again(opened[index], both) if index in used else member for index, member in enumerate(members)
-            ]
+            again, limits = list(members), _limits(opened, blended.used, seconds)
+            for index in blended.used:
+                if index in continues:
+                    again[index], newest = continued(opened[index], data, both, limits[index])
+                    refitted.setdefault("continued", {})[opened[index].info["model"]] = newest
+                else:
+                    again[index] = fitted_again(opened[index], both, limits[index])
             blended = blended.of(again)
         blended.save(folder / "model.keras")
         info = {
@@ -123,6 +131,15 @@ def blend(
         for name, content in (("run.json", info), ("metrics.json", metrics_file), ("history.json", {})):
             (folder / name).write_text(json.dumps(content, indent=2) + "\n")
     return blended
+
+
+def _limits(opened: list[Run], used: list[int], seconds: float | None) -> dict[int, float | None]:
+    """Returns the seconds of each member's refit: shares of `seconds` by those of the networks' first trainings."""
+    if seconds is None:
+        return dict.fromkeys(used)
+    networks = [index for index in used if "epochs" in opened[index].info["settings"]]
+    whole = sum(opened[index].info["seconds"] for index in networks) or 1.0
+    return dict.fromkeys(used) | {index: seconds * opened[index].info["seconds"] / whole for index in networks}
 
 
 def checked_runs(data: Data, runs, learned: bool = True, refit: bool = False) -> list[Run]:

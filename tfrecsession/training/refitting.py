@@ -8,19 +8,31 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
 from tfrecsession.models import Recommender
+from tfrecsession.recommender.settings import weights_of
 from tfrecsession.staging import staged
+from tfrecsession.training.decay import LinearDecay, rate_of
 from tfrecsession.training.recipe import build
 from tfrecsession.training.refit import check_refit, with_validation
 from tfrecsession.training.run import fit
 from tfrecsession.training.run_folder import Run, open_run
+from tfrecsession.training.time_limit import TimeLimit
+
+# A training that continues on the newest sessions: a part of the gain of a new fit, in a tenth of the time.
+AGAIN = 3  # the newest sessions are so many times those of validation, which are among them
+EPOCHS = 2
+RATE = 0.5  # share of the learning rate that the first batch has; it falls to 0
 
 
-def fitted_again(run: Run, data: Data) -> Recommender:
-    """Returns a model with the settings and the seed of a run, and as many epochs, fitted on other sessions."""
+def fitted_again(run: Run, data: Data, seconds: float | None = None) -> Recommender:
+    """Returns a model with the settings and the seed of a run, and as many epochs, fitted on other sessions.
+
+    Training by gradient ends after `seconds`, if they are given.
+    """
     settings = run.info["settings"]
     if "epochs" in settings:
         history = json.loads((run.path / "history.json").read_text())
@@ -29,11 +41,57 @@ def fitted_again(run: Run, data: Data) -> Recommender:
         settings = {**settings, "epochs": min(settings["epochs"], max(epochs, 1))}
     keras.utils.set_random_seed(run.info["seed"])
     built = build(run.info["model"], data.items, settings)
-    fit(built, data, settings, run.info["seed"])
+    fit(built, data, settings, run.info["seed"], callbacks=_limits(settings, seconds))
     return built
 
 
-def refit_run(data: Data, run: str | Path, out: str | Path, *, overwrite: bool = False) -> Recommender:
+def continued(run: Run, data: Data, both: Data, seconds: float | None = None) -> tuple[Recommender, dict]:
+    """Returns the model of a run after further epochs on the newest sessions, and describes them.
+
+    It starts from the weights and the optimizer state that the run ended with. The newest sessions are those of
+    validation and twice as many before them.
+
+    Args:
+        run: a run that was trained by gradient on `data.train`.
+        data: its data set.
+        both: the same with the validation split in its train split, from `with_validation`.
+        seconds: after which training ends; None: any.
+
+    Raises:
+        InputError: a model that is not trained by gradient in epochs.
+    """
+    keras.utils.set_random_seed(run.info["seed"])
+    built, settings = run.model(), run.info["settings"]
+    if built.learning is None or "epochs" not in settings:
+        raise InputError(f"{run.path}: {run.info['model']} is fitted as a whole: it cannot continue, fit it again")
+    train = both.train.weighted(**weights_of(type(built), settings))
+    sessions = min(AGAIN * len(data.validation), len(train))
+    is_newest = np.arange(len(train)) >= len(train) - sessions
+    rate = rate_of(built.optimizer)
+    built.optimizer.learning_rate = RATE * rate
+    try:
+        batches = built.newest_batches(train, is_newest, settings, run.info["seed"] + 1)
+        built.fit(batches, epochs=EPOCHS, verbose=0, callbacks=[LinearDecay(), *_limits(settings, seconds)])
+    finally:
+        built.optimizer.learning_rate = rate
+    return built, {"sessions": sessions, "epochs": EPOCHS, "rate": RATE * rate}
+
+
+def _limits(settings: dict, seconds: float | None) -> list[TimeLimit]:
+    if seconds is None or "epochs" not in settings:
+        return []
+    return [TimeLimit(seconds, falls=settings["decay"] is not None)]
+
+
+def refit_run(
+    data: Data,
+    run: str | Path,
+    out: str | Path,
+    *,
+    continues: bool = False,
+    seconds: float | None = None,
+    overwrite: bool = False,
+) -> Recommender:
     """Fits the model of a finished run again on train and validation together, and writes a run to `out`.
 
     The metrics of the run stay those on validation before.
@@ -42,10 +100,14 @@ def refit_run(data: Data, run: str | Path, out: str | Path, *, overwrite: bool =
         data: its data set.
         run: the folder of a run that was trained without `refit`.
         out: the run folder to create.
+        continues: whether the model continues from its weights on the newest sessions, in a fraction of the time, where
+            it would start anew on all of them. For models that are trained by gradient in epochs.
+        seconds: the most that training by gradient takes, see `TimeLimit`; None: any.
         overwrite: whether to replace an earlier run.
 
     Raises:
-        InputError: the data has no validation split, or the run was fitted on it before or continues another one.
+        InputError: the data has no validation split, the run was fitted on it before or continues another one, or its
+            model cannot continue.
     """
     opened = open_run(run)
     check_refit(data)
@@ -54,7 +116,10 @@ def refit_run(data: Data, run: str | Path, out: str | Path, *, overwrite: bool =
     both, described = with_validation(data)
     began = time.perf_counter()
     with staged(out, marker="run.json", overwrite=overwrite) as folder:
-        built = fitted_again(opened, both)
+        if continues:
+            built, described["continued"] = continued(opened, data, both, seconds)
+        else:
+            built = fitted_again(opened, both, seconds)
         built.save(folder / "model.keras")
         for name in ("history.json", "metrics.json", "log.csv"):
             if (opened.path / name).is_file():

@@ -5,7 +5,7 @@ import pytest
 import tfrecsession as trs
 from tests.logs import sessions_of
 from tfrecsession import InputError, evaluation, training
-from tfrecsession.models.ensemble.learn_blend import _choice, lattice
+from tfrecsession.models.ensemble.learn_blend import _choice, _gains, lattice
 from tfrecsession.models.ensemble.scales import comparable, range_of
 from tfrecsession.sessions.context import ContextLog
 
@@ -89,6 +89,7 @@ def test_fit_is_never_worse_than_the_best_member_on_its_split(members, data):
     assert blend.fit(data.validation, metric="mrr@10").history == {}
     learned = blend.learned
     assert learned.value >= max(learned.alone) and learned.metric == "mrr@10"
+    assert "gains" not in learned.as_json() and learned.gain <= learned.value - max(learned.alone) + 1e-9
     np.testing.assert_allclose(blend.weights_by_length.sum(axis=1), 1, atol=1e-6)
     scored = evaluation.evaluate(blend, data.validation, (10,), slices=False, draws=0)
     assert scored.metrics["mrr@10"] == pytest.approx(learned.value, abs=1e-6)
@@ -126,6 +127,36 @@ def test_weights_by_length_need_a_gain_on_other_sessions():
     noise = np.random.default_rng(0).random((3, 400))
     lengths, chosen = _choice(noise, session, length)
     assert lengths == (1,) and chosen.tolist() == [np.argmax(noise.mean(axis=1))]
+
+
+@pytest.mark.parametrize("settings", [{}, {"trend": [1]}])
+def test_networks_with_a_repeat_head_are_blended(data, monkeypatch, settings):
+    """The width of what they encode follows the length of the sessions of a batch."""
+    network = fitted(data, "gru4rec", epochs=1, units=[8], negatives=16, rows=16, repeats=True, **settings)
+    blend, batches = trs.models.Blend([network, fitted(data, "markov")]), trs.models.Blend._batches
+
+    def of_several_lengths(x):
+        for most in (3, 6, 100):
+            yield from batches(blend, x.only(np.diff(x.offsets) <= most))
+
+    monkeypatch.setattr(blend, "_batches", of_several_lengths)
+    blend.fit(data.validation)
+    assert 0 < blend.learned.value <= 1 and blend.learned.events > data.validation.scored_events
+
+
+def test_gains_are_those_of_sessions_that_the_weights_were_not_learned_on():
+    rng = np.random.default_rng(0)
+    session, values = np.repeat(np.arange(200), 2), rng.random((4, 400)) / 10
+    values[3] += 0.2  # the best of four candidates everywhere; the first is compared with
+    gains = _gains(values, session, np.ones(400, int), 0)
+    np.testing.assert_allclose(gains, np.bincount(session, values[3] - values[0]))
+    half = session // 2 % 2 == 0
+    values[3, half] -= 0.4  # each half chooses what is bad for the other
+    values[2, half] += 0.2
+    gains = _gains(values, session, np.ones(400, int), 0)
+    expected = np.where(half, values[3], values[2]) - values[0]
+    np.testing.assert_allclose(gains, np.bincount(session, expected))
+    assert _gains(values[:, :1], session[:1], np.ones(1, int), 0).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("members", [2, 3, 4, 5, 7])

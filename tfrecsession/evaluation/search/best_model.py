@@ -16,7 +16,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.evaluation import cost
 from tfrecsession.evaluation.ranking import evaluate
 from tfrecsession.evaluation.search.arguments import Arguments, checked
-from tfrecsession.evaluation.search.blending import tried_blend
+from tfrecsession.evaluation.search.blending import LATE, tried_blend
 from tfrecsession.evaluation.search.candidates import Candidates
 from tfrecsession.evaluation.search.halving import Halving
 from tfrecsession.evaluation.search.ledger import FILE, Ledger, locked
@@ -47,10 +47,12 @@ def best(
     """Finds the best model for a log, and writes it as a run and as a SavedModel.
 
     1. Baselines and networks are fitted on growing shares of train, by successive halving: the best third of each
-       round goes on to a larger share, and later rounds sample settings of the best models. Only validation decides.
+       round goes on to a larger share, and later rounds sample settings of the best models. The leading network, with
+       a repeat head where the log repeats items, is fitted on all of train early on. Only validation decides.
     2. The best models are blended. The blend is taken if it is better on sessions that its weights were not learned
        on (paired test by session, p < 0.05) and respects the limits.
-    3. The chosen model is fitted again on train and validation together, tested once, and exported.
+    3. The chosen model is fitted again on train and validation together, tested once, and exported. A network for
+       which no time is left continues from its weights on the newest sessions instead.
 
     An interrupted search continues when it is called again, without repeating a finished trial, and ends with the same
     choice. A larger budget continues a finished search.
@@ -117,6 +119,7 @@ def best(
             shares_of(part),
             part.train.scored_events,
             data.test.scored_events,
+            len(data.items),
             given.within,
             seed,
             progress,
@@ -139,19 +142,26 @@ def _ended(data, part, held_out, out, given: Arguments, halving, ledger, chosen,
     use_blend = blended is not None and blended["accepted"]
     members = blended["members"] if use_blend else [chosen["key"]]
     by_key = {result["key"]: result for result in halving.complete(1.0)}
-    fitting = sum(by_key[key]["fit_seconds"] for key in members) * 1.2
-    refit = fitting <= max(ledger.left, 0.1 * given.budget)
-    name = "+".join(sorted(members))
-    runs = [out / by_key[key]["run"] for key in members]
+    fitted, costs = [by_key[key] for key in members], halving.costs
+    continues = costs.continues(fitted)
+    fitting, spare = costs.of_fitting(fitted, continues), LATE * given.budget
+    left = ledger.left - costs.of_the_test(fitted)
+    refit = fitting <= max(left, spare)
+    continued = [index for index, member in enumerate(fitted) if refit and continues and member["network"]]
+    name = "+".join(sorted(members)) + f" {refit}" + (" continued" if continued else "")
+    runs = [out / member["run"] for member in fitted]
     run = out / "run"
 
     def last_fit() -> dict:
         progress(f"fitting {'the blend' if use_blend else chosen['model']} again on train and validation")
+        counted = costs.of_fitting([member for member in fitted if not member["network"]])
+        seconds = max(left, fitting) - counted + spare
         if use_blend:
             options = {"weights": blended["weights"], "lengths": blended["lengths"], "scales": blended["scales"]}
-            training.blend(part, runs, run, refit=refit, seed=seed, k=[given.k], overwrite=True, **options)
+            options |= {"refit": refit, "continues": continued, "seconds": seconds}
+            training.blend(part, runs, run, seed=seed, k=[given.k], overwrite=True, **options)
         elif refit:
-            training.refit_run(part, runs[0], run, overwrite=True)
+            training.refit_run(part, runs[0], run, continues=bool(continued), seconds=seconds, overwrite=True)
         else:
             shutil.rmtree(run, ignore_errors=True)
             shutil.copytree(runs[0], run)
@@ -162,7 +172,7 @@ def _ended(data, part, held_out, out, given: Arguments, halving, ledger, chosen,
             raise InputError(f"{out}: {doing} failed: {step['error']}")
         return step
 
-    done(ledger.step(f"fit {name} {refit}", last_fit), "the last fit")
+    done(ledger.step(f"fit {name}", last_fit), "the last fit")
 
     def test() -> dict:
         progress("scoring test")
@@ -178,7 +188,7 @@ def _ended(data, part, held_out, out, given: Arguments, halving, ledger, chosen,
             "latency_ms": timed["p50"],
         }
 
-    tested = done(ledger.step(f"test {name} {refit}", test), "the test")
+    tested = done(ledger.step(f"test {name}", test), "the test")
     saved = out / "saved_model"
 
     def export() -> dict:
@@ -189,7 +199,7 @@ def _ended(data, part, held_out, out, given: Arguments, halving, ledger, chosen,
         model.export(saved / "1", k=min(20, len(data.items)), overwrite=True, about=about)
         return {}
 
-    done(ledger.step(f"export {name} {refit}", export), "the export")
+    done(ledger.step(f"export {name}", export), "the export")
     gc.collect()
     keys = ("model", "settings", "value", "metrics", "epochs", "seconds", "latency_ms", "bytes", "run", "key")
     leaderboard = sorted(halving.complete(1.0), key=lambda result: (-result["value"], result["key"]))
@@ -207,6 +217,7 @@ def _ended(data, part, held_out, out, given: Arguments, halving, ledger, chosen,
         "bytes": cost.size_on_disk(run / "model.keras"),
         "limits": {"latency_ms": given.latency, "bytes": given.size},
         "refit": refit,
+        "continued": [fitted[index]["model"] for index in continued],
         "held_out": held_out,
         "chosen": members,
         "blend": blended,

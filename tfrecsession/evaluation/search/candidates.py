@@ -30,6 +30,9 @@ DECAY = 1.0  # days of `session_decay` that are tried then
 TREND = [0.04, 0.25, 1, 7]  # half-lives in days of `trend`, likewise
 NEWEST = 0.25  # share of the log's days of `finetune_days`, likewise; chosen by benchmarks/freshness.py
 REPEATS = 0.02  # share of repeated items from which the repeat head is tried
+SURE = 0.1  # that from which it is in every network
+# Of every network that is tried first: cross-entropy with logQ, their default, learns in so many epochs what it can.
+TRAINED = {"epochs": 8, "decay": "linear"}
 KEPT = 0.5  # share of the settings that a sampled candidate has from the best one of its model
 
 
@@ -81,26 +84,32 @@ class Candidates:
         return Candidate(model, settings, self.is_network(model))
 
     def first(self, network: bool) -> list[Candidate]:
-        """Returns the defaults of every model of a kind, in their order, and variants that the log suggests.
+        """Returns the settings that most often win of every model of a kind, in their order, and variants for this log.
 
-        Networks have a repeat head too where sessions repeat items. Where items live shorter than the log is long,
-        newer sessions count more, and the first network has a trend and sees the newest sessions again.
+        Networks have a repeat head where sessions repeat items. Where items live shorter than the log is long, newer
+        sessions count more, and the first network has a trend and sees the newest sessions again.
         """
         found, log = [], self.data.statistics
         stale = log.days is not None and log.turnover >= STALE
         for model in self.models:
             if self.is_network(model) != network:
                 continue
-            given, defaults = [self._fitting(model)], self.settings_of(model, {})
-            if log.repeats >= REPEATS and "repeats" in defaults:
-                given.append({"repeats": True})
+            defaults = self.settings_of(model, {})
+            given = [self._fitting(model, defaults)]
+            if log.repeats >= REPEATS and defaults.get("repeats") is False:
+                given += [] if "repeats" in given[0] else [{**given[0], "repeats": True}]
             if stale and defaults.get("session_decay", DECAY) is None:
                 given.append({**given[0], "session_decay": DECAY})
             if stale and network and not found and "trend" in defaults:
-                again = {"finetune_days": round(NEWEST * log.days, 2)}
-                given += [again, {"trend": TREND, **again}]
+                again = {**given[0], "finetune_days": round(NEWEST * log.days, 2)}
+                given += [again, {**again, "trend": TREND}]
             found += [self.made(model, settings) for settings in given]
         return list({candidate.key: candidate for candidate in found}.values())
+
+    def lead(self) -> Candidate | None:
+        """Returns the network that most often wins, which is fitted on all of train before others; None without one."""
+        networks = self.first(True)
+        return next((each for each in networks if each.settings.get("trend")), networks[0]) if networks else None
 
     def sampled(self, best: list[Candidate], count: int, seed) -> list[Candidate]:
         """Returns further candidates of the given models, each near to the best settings so far or anywhere.
@@ -129,9 +138,13 @@ class Candidates:
                 break
         return list(found.values())
 
-    def _fitting(self, model: str) -> dict:
-        """Returns settings that bound the memory of a model on a large catalogue."""
-        large = model == "slist" and len(self.data.items) > self.dense
+    def _fitting(self, model: str, defaults: dict) -> dict:
+        """Returns the settings of a model that fit this log and its size."""
+        if self.is_network(model):
+            given = {name: value for name, value in TRAINED.items() if name in defaults}
+            repeats = self.data.statistics.repeats >= SURE and defaults.get("repeats") is False
+            return {**given, "repeats": True} if repeats else given
+        large = model == "slist" and len(self.data.items) > self.dense  # bounds its memory
         return {"dense_items": self.dense} if large else {}
 
 

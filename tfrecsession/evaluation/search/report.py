@@ -53,9 +53,18 @@ def why(result: dict) -> list[str]:
         found.append(
             f"The data has no validation split: the newest {result['held_out']:,} sessions of train were held out."
         )
-    again = (
-        "was fitted again on train and validation" if result["refit"] else "was not fitted again: no budget was left"
-    )
+    if not result["refit"]:
+        again = "was not fitted again: no budget was left"
+    elif result.get("continued"):
+        again = "was fitted again on train and validation"
+        if result["model"] == "blend" and len(result["continued"]) < len(chosen):
+            again = "has members that were fitted again on train and validation"
+        else:
+            again = "saw validation too"
+        names = " and ".join(result["continued"])
+        again += f"; {names} continued from the weights so far on the newest sessions, as no budget was left for more"
+    else:
+        again = "was fitted again on train and validation"
     found.append(f"The model {again}, and scored once on {result['split']}.")
     return found
 

@@ -50,7 +50,7 @@ class Trials:
             seconds: after which the training of a network is stopped.
             tell: called with what is being done.
         """
-        stop = _Stop(f"val_{self.metric}", best, seconds, candidate.settings.get("epochs", 0), tell)
+        stop = _Stop(f"val_{self.metric}", best, seconds, candidate.settings, tell)
         keras.utils.set_random_seed(self.seed)
         began = time.perf_counter()
         if share < 1:
@@ -80,6 +80,7 @@ class Trials:
             "fit_seconds": fitted,
             "scored_events": scored.events,
             "score_seconds": scored.seconds,
+            **({"epoch_seconds": stop.epoch_seconds(scored.seconds)} if stop.batches else {}),
         }
         if run is not None:
             found |= {"bytes": cost.size_on_disk(run / "model.keras"), "run": f"trials/{candidate.key}"}
@@ -92,18 +93,18 @@ class Trials:
         return found
 
 
-class _Stop(keras.callbacks.Callback):
-    """Stops a network that cannot win, or whose time is over.
+class _Stop(training.TimeLimit):
+    """Stops a network that cannot win, or whose time is over, and measures its pace.
 
     The gain of an epoch is rarely above that of the epoch before, so a straight line through the last two values is
     an optimistic guess of the last value.
     """
 
-    def __init__(self, watched: str, best: float, seconds: float, planned: int, tell):
-        super().__init__()
-        self.watched, self.best, self.planned, self.tell = watched, best, planned, tell
-        self.end = time.monotonic() + seconds
-        self.values, self.hopeless, self.late = [], False, False
+    def __init__(self, watched: str, best: float, seconds: float, settings: dict, tell):
+        super().__init__(seconds, falls=settings.get("decay") is not None)
+        self.watched, self.best, self.planned, self.tell = watched, best, settings.get("epochs", 0), tell
+        self.values, self.hopeless = [], False
+        self.trained, self.batches, self.validating = 0.0, 0, []
 
     @property
     def value(self) -> float:
@@ -113,12 +114,26 @@ class _Stop(keras.callbacks.Callback):
     def epochs(self) -> int:
         return len(self.values)
 
+    def epoch_seconds(self, scoring: float) -> float:
+        """Returns the seconds of an epoch and its validation, without the time to trace graphs.
+
+        Args:
+            scoring: the seconds of scoring validation once more.
+        """
+        return self.trained / self.batches * self.steps + min(*self.validating, scoring)
+
     def on_train_batch_end(self, batch, logs=None):
-        if time.monotonic() > self.end:
-            self.model.stop_training = self.late = True
+        super().on_train_batch_end(batch, logs)
+        now = self.clock()
+        if batch == 0:
+            self.first = now
+        self.last, self.number = now, batch
 
     def on_epoch_end(self, epoch, logs=None):
         self.values.append(float((logs or {}).get(self.watched, 0.0)))
+        self.trained, self.batches = self.trained + self.last - self.first, self.batches + self.number
+        self.validating.append(self.clock() - self.last)
+        self.steps = max(self.params.get("steps") or 0, self.number + 1)
         self.tell(f"epoch {epoch + 1} of {self.planned}")
         if len(self.values) > 1 and not self.late:
             reach = self.value + max(self.value - self.values[-2], 0) * (self.planned - epoch - 1)

@@ -36,6 +36,8 @@ class Learned:
         value: its value of the blend on the events that the weights were learned on.
         alone: its value of each member there.
         events: how many events.
+        gains: float64 [sessions], the sum of each session's gains over the best member alone. The weights behind them
+            were learned on the other half of the sessions, whereas the scales were chosen on all of them.
     """
 
     scales: list[tuple[str, float]]
@@ -45,9 +47,16 @@ class Learned:
     value: float
     alone: list[float]
     events: int
+    gains: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def gain(self) -> float:
+        """The mean gain of an event over the best member alone, on sessions that the weights were not learned on."""
+        return float(self.gains.sum() / max(self.events, 1))
 
     def as_json(self) -> dict:
-        return {**vars(self), "weights": self.weights.round(4).tolist(), "scales": [list(pair) for pair in self.scales]}
+        fields = {name: value for name, value in vars(self).items() if name != "gains"}
+        return {**fields, "weights": self.weights.round(4).tolist(), "scales": [list(pair) for pair in self.scales]}
 
 
 @dataclass
@@ -69,12 +78,14 @@ def learn(blend, sessions: Sessions, metric: str, by_length: bool, events: int, 
     candidates = lattice(len(blend.members))  # (candidates, members)
     values = value_of(_ranks(blend, sampled, candidates))  # (candidates, events)
     session, length = np.concatenate(sampled.sessions), np.concatenate(sampled.lengths)
-    lengths, chosen = _choice(values, session, length if by_length else np.ones_like(length))
+    length = length if by_length else np.ones_like(length)
+    lengths, chosen = _choice(values, session, length)
     bucket = np.searchsorted(lengths, np.maximum(length, 1), side="right") - 1
     best = values[chosen[bucket], np.arange(len(length))]
     alone = [float(values[np.flatnonzero(candidates[:, member] == 1)[0]].mean()) for member in range(len(scales))]
     weights = candidates[chosen].astype(np.float32)
-    return Learned(scales, lengths, weights, metric, float(best.mean()), alone, len(length))
+    gains = _gains(values, session, length, int(np.argmax(alone)))
+    return Learned(scales, lengths, weights, metric, float(best.mean()), alone, len(length), gains)
 
 
 def lattice(members: int) -> np.ndarray:
@@ -146,10 +157,27 @@ def _blocks(blend, events: Events, cells_per_item: int, most: int | None = None)
             left -= last - first
 
 
+def _by_width(function):
+    """Returns the function as a graph for any number of events, but one per width of what the members encode.
+
+    The width of a `RepeatHead` follows the steps of a batch, and a graph that leaves it open cannot be traced.
+    """
+    graphs = {}
+
+    def call(*arguments):
+        signature = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), arguments)
+        widths = tuple(tuple(spec.shape[1:]) for spec in tf.nest.flatten(signature))
+        if widths not in graphs:
+            graphs[widths] = tf.function(function, input_signature=signature, autograph=False)
+        return graphs[widths](*arguments)
+
+    return call
+
+
 def _scales(blend, events: Events) -> list[tuple[str, float]]:
     """Returns kind and T of each member: those of the highest likelihood of the targets."""
     grids = totals = None
-    score = tf.function(lambda encoded: list(blend.member_scores()(encoded)), reduce_retracing=True, autograph=False)
+    score = _by_width(lambda encoded: list(blend.member_scores()(encoded)))
     for encoded, targets in _blocks(blend, events, 4, SCALED_ON):
         scores = score(encoded)
         if grids is None:
@@ -186,9 +214,30 @@ def _ranks(blend, events: Events, candidates: np.ndarray) -> np.ndarray:
 
         return tf.map_fn(of, tf.constant(candidates, tf.float32), fn_output_signature=tf.int32)
 
-    traced = tf.function(ranks, reduce_retracing=True, autograph=False)
+    traced = _by_width(ranks)
     blocks = _blocks(blend, events, len(blend.members) + 4)
     return np.concatenate([traced(encoded, tf.constant(targets)).numpy() for encoded, targets in blocks], axis=1)
+
+
+def _gains(values: np.ndarray, session: np.ndarray, length: np.ndarray, alone: int) -> np.ndarray:
+    """Returns each session's gain over the candidate `alone`, with weights that the other half of the sessions chose.
+
+    Args:
+        values: float64 [candidates, events], the metric.
+        session: int [events]. length: int32 [events].
+        alone: the candidate that is compared with.
+    """
+    number = np.unique(session, return_inverse=True)[1]
+    half = number // 2 % 2 == 0  # `_choice` itself halves by odd and even
+    gain = np.zeros(len(session))
+    for learned_on in (half, ~half):
+        if not learned_on.any() or learned_on.all():
+            continue
+        lengths, chosen = _choice(values[:, learned_on], number[learned_on], length[learned_on])
+        others = np.flatnonzero(~learned_on)
+        bucket = np.searchsorted(lengths, np.maximum(length[others], 1), side="right") - 1
+        gain[others] = values[chosen[bucket], others] - values[alone, others]
+    return np.bincount(number, gain)
 
 
 def _choice(values: np.ndarray, session: np.ndarray, length: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
