@@ -24,6 +24,8 @@ from tfrecsession.models.neighbours.vstan import VSTAN
 from tfrecsession.models.popularity.popularity import Popularity
 from tfrecsession.models.popularity.random_order import Random
 from tfrecsession.models.popularity.session_popularity import SessionPopularity
+from tfrecsession.models.ranking.pipeline import Pipeline
+from tfrecsession.models.ranking.wide_and_deep import WideAndDeep
 from tfrecsession.models.recurrent.contextual_gru import ContextualGRU
 from tfrecsession.models.recurrent.gru4rec import GRU4Rec
 from tfrecsession.models.recurrent.hrnn import HRNN
@@ -115,12 +117,14 @@ __all__ = [
     "MatrixFactorization",
     "MinGRU",
     "ParallelRNN",
+    "Pipeline",
     "Random",
     "SequentialRules",
     "SessionAggregation",
     "SessionPopularity",
     "TwoTower",
     "UserGRU",
+    "WideAndDeep",
     "Streaming",
     "by_name",
 ]
