@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         data_commands,
         demo,
         list_models,
+        presets_command,
         run_commands,
         serve_command,
         tune_commands,
@@ -90,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     groups = (
         data_commands,
         list_models,
+        presets_command,
         run_commands,
         add_items_command,
         tune_commands,

@@ -81,6 +81,9 @@ def by_name(name: str) -> type[Recommender]:
     return MODELS[checked_name(name, MODELS)]
 
 
+from_preset = Recommender.from_preset
+"""The model of a preset, whatever its class: `trs.models.from_preset("hf://user/name")`."""
+
 __all__ = [
     "ALS",
     "CORE",
@@ -120,4 +123,5 @@ __all__ = [
     "UserGRU",
     "Streaming",
     "by_name",
+    "from_preset",
 ]
