@@ -35,7 +35,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 def endpoint(repository):
-    """The address of a server with the routes of the hub: a revision, the list of its files, and the content of a file."""
+    """The address of a server with the routes of the hub: a revision, its list of files, the content of a file."""
 
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self):
