@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrecsession.batches import datasets
@@ -29,6 +29,7 @@ def test_a_batch_by_hand():
     assert positions == [[[0, 1], [0, 1]], [[0, 0], [2, 0]]]
 
 
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(1, 5), st.integers(1, 4))
 def test_lanes_have_every_pair_once_in_order_and_nothing_else(lengths, rows, steps):
     values, offsets = log_of(lengths)

@@ -19,6 +19,7 @@ def settings(**more):
     return [word for name, value in more.items() for word in ("--set", f"{name}={value}")]
 
 
+@pytest.mark.slow
 def test_train_and_evaluate(place, tmp_path, capsys):
     small = settings(units="[8]", negatives=16) + ["--epochs", "1"]
     weighted = settings(event_weights="purchase=5,cart=2", session_decay=2, target_events="[purchase,cart]")

@@ -143,6 +143,7 @@ def test_train_and_export_name_what_differs(place, tmp_path, capsys):
     assert contents(place) == before
 
 
+@pytest.mark.slow
 def test_demo_keeps_other_demos_and_writes_its_json(tmp_path, capsys, monkeypatch):
     words = [
         "demo",

@@ -224,6 +224,7 @@ def test_weight_0_moves_nothing_and_weight_2_is_the_event_twice(shop, loss):
     assert losses[2.0] == pytest.approx(losses[1.0], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_all_three_ways_to_give_weights_are_one(shop):
     """The third part of an element, of every event or every row; the key "weight" of a batch; an argument."""
     weight = tf.constant(np.random.default_rng(0).choice([0.0, 0.5, 2.0], (8, 1)).astype(np.float32))
@@ -287,7 +288,7 @@ class Own(trs.models.SequenceModel):
         return {**super().get_config(), "penalty": self.penalty, "added": self.added}
 
 
-@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("eagerly", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("options", [{"penalty": 0.1}, {"added": 0.1}], ids=["regularizer", "add_loss"])
 def test_regularizers_and_add_loss_count_as_in_keras(shop, options, eagerly):
     found = {}

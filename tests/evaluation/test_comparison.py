@@ -188,6 +188,7 @@ def test_a_run_that_train_made_is_kept(data, tmp_path, done):
     assert training.open_run(out / "runs" / "item_knn").info["settings"] == settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["fit", "score"])
 def test_an_interrupted_comparison_resumes(data, finished, tmp_path, done, monkeypatch, where):
     out = tmp_path / "out"

@@ -51,6 +51,7 @@ def test_bad_events(data):
         trs.evaluation.evaluate(fitted("popularity", plain), plain.test, events=["cart"])
 
 
+@pytest.mark.slow
 def test_a_comparison_scores_the_chosen_events(tmp_path, monkeypatch, capsys):
     """`compare --events` gives the scores of `evaluate(events=...)`, and mixes them with no others."""
     from tfrecsession.cli import main

@@ -105,6 +105,7 @@ trs.evaluation.tune(trs.load(sys.argv[1]), "item_knn", sys.argv[2], trials=4)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_search_resumes(data, tmp_path):
     killed = subprocess.run([sys.executable, "-c", KILLED, data.path, tmp_path / "k"])
     assert killed.returncode == -signal.SIGKILL  # in its second trial

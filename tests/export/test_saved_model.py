@@ -80,7 +80,9 @@ def test_invalid_exports(tmp_path):
         model.export(tmp_path / "gru4rec", k=5, overwrite=True)  # the model's folder, not a version's
 
 
-@pytest.mark.parametrize("most", [1000, 200_000], ids=["vocabulary", "variables"])
+@pytest.mark.parametrize(
+    "most", [pytest.param(1000, id="vocabulary", marks=pytest.mark.slow), pytest.param(200_000, id="variables")]
+)
 def test_no_room(tmp_path, most):
     """Simulates a full disk by a file size limit, in a separate process, since the limit cannot be lifted."""
     code = (

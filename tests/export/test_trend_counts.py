@@ -76,7 +76,9 @@ def test_an_export_answers_as_the_model(fitted, export, shop):
     np.testing.assert_allclose(vectors @ query[0], expected.scores[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("index", ["exact", "exact-bf16", "exact-int8"])
+@pytest.mark.parametrize(
+    "index", ["exact", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("exact-bf16", "exact-int8"))]
+)
 def test_updated_it_answers_as_the_updated_model(fitted, shop, tmp_path, index):
     """Both versions answer in one process, each by its own counts."""
     path = fitted.export(tmp_path / "model" / "1", k=K, index=index)
@@ -100,6 +102,7 @@ def test_updated_it_answers_as_the_updated_model(fitted, shop, tmp_path, index):
     assert rare in after[0][0] and rare not in before[0][0]
 
 
+@pytest.mark.slow
 def test_with_repeats(shop, tmp_path):
     keras.utils.set_random_seed(0)
     settings = training.settings_of("gru4rec", SETTINGS, {"repeats": True})

@@ -11,7 +11,7 @@ import tfrecsession as trs
 
 FORMS = [
     {},
-    {"form": "all", "units": [8, 6], "user_units": [5, 4]},
+    pytest.param({"form": "all", "units": [8, 6], "user_units": [5, 4]}, marks=pytest.mark.slow),
     pytest.param({"units": [8, 6], "initialize": "first", "last_event": False}, marks=pytest.mark.slow),
     {"encoder": "gru4rec"},
     pytest.param({"encoder": "shan"}, marks=pytest.mark.slow),
@@ -190,6 +190,7 @@ def test_other_models_have_no_user_states(shop, tmp_path):
     assert "user_width" not in json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
 
 
+@pytest.mark.slow
 def test_sessions_in_context(shop, tmp_path):
     """Context reaches every session of a user: at once, session by session, and in the export."""
     settings = {"units": [8], "user_units": [5], "context": ["hour", "gap"], "request": ["hour", "position"]}

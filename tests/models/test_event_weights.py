@@ -254,7 +254,9 @@ def shop():
 
 
 @pytest.mark.filterwarnings("ignore:.*begin before an earlier one")
-@pytest.mark.parametrize("name", SEQUENCES)
+@pytest.mark.parametrize(
+    "name", ["gru4rec", "hrnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("narm", "sasrec"))]
+)
 def test_networks_train_on_weighted_splits(name, shop):
     """The mean of the losses is weighted; equal weights change nothing in it."""
 

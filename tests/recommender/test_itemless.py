@@ -139,6 +139,7 @@ def test_they_are_steps_and_never_targets(data, memory):
     assert all((batch["items"][batch["segment"] > 0] > 0).all() for batch, _ in plain.as_numpy_iterator())
 
 
+@pytest.mark.slow
 def test_evaluation_scores_the_same_events(data, dropped, fitted):
     """A model that reads searches is scored on the targets of a model that does not."""
     popularity = trs.models.by_name("popularity")(data.items)

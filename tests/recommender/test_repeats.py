@@ -206,6 +206,7 @@ def test_the_gate_and_the_ages_of_a_known_law_are_recovered():
     assert by_age[:2].sum() > 0.85 and abs(by_age[0] - by_age[1]) < 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_without_repeats_it_costs_nothing():
     """A log of a fixed cycle, which never returns within a session."""

@@ -233,7 +233,15 @@ def json_lines(rows):
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-@pytest.mark.parametrize("kind", ["parquet", "parts", "jsonl", "jsonl.zst", "arrow", "pandas", "stream"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "parquet",
+        "jsonl",
+        "pandas",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("parts", "jsonl.zst", "arrow", "stream")),
+    ],
+)
 @pytest.mark.parametrize("rows", ["lists", "objects"])
 def test_a_row_per_session(rows, kind, tmp_path, out, plain, plain_of_positive_price):
     table = as_lists() if rows == "lists" else pa.Table.from_pylist(as_objects())

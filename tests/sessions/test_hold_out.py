@@ -137,6 +137,7 @@ def test_describe_says_what_leaks(tmp_path, options, by, leaks):
     assert found["fingerprint"] == info["fingerprint"]
 
 
+@pytest.mark.slow
 def test_the_command_line_names_the_split(tmp_path, capsys):
     source = "synthetic:items=30,sessions=200,seed=1,users=40,days=4"
     out, run, report = tmp_path / "o", tmp_path / "run", tmp_path / "report"

@@ -30,6 +30,7 @@ def killed(out, step):
     return process.pid
 
 
+@pytest.mark.slow
 def test_a_killed_prepare_leaves_nothing_that_can_be_read(tmp_path):
     out = tmp_path / "out"
     left = tmp_path / f"out.partial-{killed(out, 'writing test')}"

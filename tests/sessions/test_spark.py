@@ -220,6 +220,7 @@ def test_workers_run_this_python(spark):
     assert spark.sparkContext.pythonExec == sys.executable
 
 
+@pytest.mark.slow
 def test_a_running_session_is_used_and_left_alone(spark, tmp_path):
     before = spark.conf.getAll
     frame = spark.createDataFrame(pa.table({"item": list("abab"), "session": list("1122")}))
@@ -311,6 +312,7 @@ def test_a_setting_without_a_value(tmp_path, capsys):
     assert "--spark-conf memory: must be KEY=VALUE" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -375,6 +377,7 @@ def test_a_row_per_session_is_read_by_duckdb_for_spark(tmp_path, spark):
         prepare(spark.createDataFrame(log), tmp_path / "x", engine="spark", spark=spark)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "texts"),
     [("csv", (None, "ann,NA")), *(pytest.param(k, (None, ""), marks=pytest.mark.slow) for k in ("parquet", "frame"))],

@@ -19,6 +19,7 @@ def data_of(log, device):
     return Data(split.items, split, split, split, {"fingerprint": str(device)})
 
 
+@pytest.mark.slow
 def test_codes_stay_as_they_were_learned():
     log = [[2, 3, 4], [5, 6, 7]] * 8
     older = data_of(log, ["phone", "phone", "pc"] * 16)

@@ -12,6 +12,7 @@ from tfrecsession.models import GRU4Rec
 SMALL = {"units": [4], "rows": 16, "steps": 8, "negatives": 16}
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_resumes_with_the_same_defaults(tmp_path, monkeypatch):
     because = "the log is small"
     monkeypatch.setattr(GRU4Rec, "log_defaults", {"epochs": lambda log, given: (3, because)})

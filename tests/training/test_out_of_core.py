@@ -57,6 +57,7 @@ def test_the_command_line_option_sets_the_bound(folder, tmp_path, no_loading):
     assert json.loads((tmp_path / "run/run.json").read_text())["data_memory"] == 300_000
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_the_same_bits(folder, tmp_path):
     class Broken(Exception):
         pass

@@ -148,6 +148,7 @@ def test_a_pair_model_learns_the_users_of_both(data, tmp_path):
     assert training.open_run(tmp_path / "run").info["refit"]["epochs"] == 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_refit_ends_as_an_uninterrupted_one(data, tmp_path):
     model, settings = settings_of("packed", **FINETUNED)
     options = {"seed": 3, "refit": True}

@@ -61,6 +61,7 @@ def test_a_bad_temperature_is_named(temperature):
         ItemEmbedding(9, 4, temperature=temperature)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -147,6 +147,7 @@ def test_an_added_item_is_read_by_its_tags(items, stabr, tmp_path):
     assert any(abs(jazz[item] - rock[item]) > 1e-3 for item in jazz if item in rock)
 
 
+@pytest.mark.slow
 def test_tags_tell_what_rare_songs_cannot():
     """The song after one of 300 rare songs follows from its tag alone."""
     random = np.random.default_rng(0)

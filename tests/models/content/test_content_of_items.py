@@ -154,6 +154,7 @@ def test_arguments(data):
             trs.models.GRU4Rec(data.items, **settings)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_compiled_and_fitted_again_has_the_vectors_of_the_last_training(data):
     model = trained(data, columns=["title", "price"])
     model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0), [trs.metrics.Recall(20)])

@@ -229,6 +229,7 @@ def test_what_cannot_teach(data, als):
         student(data, error="vector")
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shop = trs.events.Shop(items=60, sessions=400, seed=1, late=0.4, described=True)

@@ -145,6 +145,7 @@ def test_phases_follow_from_the_epoch():
         phase_of("resdiual", 0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes", [None, 8])
 def test_interleaved_is_one_subnet_then_the_other(data, lanes):
     """On the same batch, the second one after the first one's update, also where lanes carry their states."""

@@ -265,6 +265,7 @@ assert set(items.numpy()[0]) == {name.encode() for name in [*model.items.ids, *c
 """
 
 
+@pytest.mark.slow
 def test_the_index_of_tensorflow_recommenders_equals_recommend(tastes, learned, tmp_path):
     pytest.importorskip("tf_keras")
     import os
