@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tfrecsession.cli import declared_models, launch
+from tfrecsession.cli import declared_models, export_formats, launch
 from tfrecsession.cli.output import (
     NOTES,
     console,
@@ -256,7 +256,7 @@ def evaluate_command(commands, common):
         help="evaluate a run on its test split",
         description="Evaluate a run on its test split: rank the next item among all items, at every event.",
     )
-    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`")
+    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`, or a preset")
     command.add_argument("--data", metavar="DIR", help="the run's data set, if it was moved")
     command.add_argument(
         "--split", choices=["test", "validation", "train"], default="test", help="split to evaluate (default: test)"
@@ -278,9 +278,7 @@ def evaluate_command(commands, common):
 
 
 def evaluate(options) -> None:
-    from tfrecsession.training.run_folder import open_run
-
-    run = open_run(options.run_folder)
+    run = opened(options.run_folder)
     run.check()
     k = lengths(options.k)
     data = run.data(options.data)
@@ -332,11 +330,12 @@ def export_command(commands, common):
     command = commands.add_parser(
         "export",
         parents=[common],
-        help="export a run as a SavedModel for TensorFlow Serving",
-        description="Export a run as a SavedModel for TensorFlow Serving, in DIR/VERSION.",
+        help="export a run for TensorFlow Serving, or as a preset with weights",
+        description="Export a run as a SavedModel for TensorFlow Serving, in DIR/VERSION, or in DIR in another format.",
     )
-    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`")
+    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`, or a preset")
     command.add_argument("--out", required=True, metavar="DIR", help="the model's folder, which holds its versions")
+    export_formats.add_options(command)
     command.add_argument(
         "--version",
         type=int,
@@ -384,15 +383,26 @@ def export_command(commands, common):
     command.set_defaults(run=export)
 
 
+def opened(folder: str):
+    """Returns the run of a folder, or the preset with weights that was written from one."""
+    from tfrecsession import presets
+    from tfrecsession.training.run_folder import open_run
+
+    return presets.open_preset(folder) if presets.is_preset(folder) else open_run(folder)
+
+
 def export(options) -> None:
+    export_formats.check_options(options)
+    if options.format != export_formats.SAVED_MODEL:
+        export_formats.export(options, opened(options.run_folder))
+        return
     if options.index == "scann":
         os.environ.setdefault(
             "TF_USE_LEGACY_KERAS", "1"
         )  # TensorFlow Recommenders needs it set before TensorFlow is imported
     from tfrecsession import export as exporting
-    from tfrecsession.training.run_folder import open_run
 
-    run = open_run(options.run_folder)
+    run = opened(options.run_folder)
     run.check()
     version = Path(options.out) / str(options.version)
     if options.version < 1:

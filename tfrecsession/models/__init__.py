@@ -85,6 +85,9 @@ def by_name(name: str) -> type[Recommender]:
     return MODELS[checked_name(name, MODELS)]
 
 
+from_preset = Recommender.from_preset
+"""The model of a preset, whatever its class: `trs.models.from_preset("hf://user/name")`."""
+
 __all__ = [
     "ALS",
     "CORE",
@@ -127,4 +130,5 @@ __all__ = [
     "WideAndDeep",
     "Streaming",
     "by_name",
+    "from_preset",
 ]

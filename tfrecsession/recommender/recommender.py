@@ -20,10 +20,11 @@ from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import InPrecision
 from tfrecsession.recommender.recommend import Recommending
+from tfrecsession.recommender.with_presets import WithPresets
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Model):
+class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecision, keras.Model):
     """The base of all models. A subclass defines `encode` and `score_all`; the rest follows from them.
 
     Args:
@@ -261,16 +262,6 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
         """
         known, chosen = inspect.signature(cls.__init__).parameters, following(cls, data.statistics, settings)
         return cls(data.items, **{name: chosen[name]["value"] for name in chosen if name in known}, **settings)
-
-    @classmethod
-    def from_preset(cls, name: str, items: Items, **settings) -> Recommender:
-        """Returns the compiled model of a preset (`trs.presets.names()`), with `settings` in place of its own."""
-        import tfrecsession as trs  # presets import the models
-
-        model = trs.presets.model(name, items, **settings)
-        if not isinstance(model, cls):
-            raise InputError(f"name={name!r}: must be a preset of {cls.__name__}, not of {type(model).__name__}")
-        return model
 
     # Keras' contracts ------------------------------------------------------------------------------------------------
 
