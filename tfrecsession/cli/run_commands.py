@@ -6,6 +6,7 @@ import ast
 import contextlib
 import json
 import os
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -481,6 +482,12 @@ def recommend_command(commands, common):
             help=f"a value of the context {what}; repeatable"
             + ("; VALUE,VALUE,... gives one for each item" if side == "context" else ""),
         )
+    command.add_argument(
+        "--rules",
+        metavar="JSON",
+        help='filters, boosts, quotas, diversity and pinned items of the list, or a file with them: \'{"filter": '
+        '{"category": ["shoes"], "price": {"between": [10, 50]}}, "at_most": {"brand": 2}, "diversity": 0.3}\'',
+    )
     command.set_defaults(run=recommend)
 
 
@@ -493,10 +500,12 @@ def recommend(options) -> None:
     if options.k is not None and (options.k < 1 or (most and options.k > most)):
         raise InputError(_too_many(options.k, most))
     given = in_context(options, card.get("context", []))
+    rules = None if options.rules is None else _rules(options.rules, card)
 
     from tfrecsession import export as exporting  # TensorFlow, after all checks
 
-    items, scores = exporting.ask(version, [options.items], **given)
+    with warnings.catch_warnings(action="ignore"):  # notes are printed
+        items, scores, *more = exporting.ask(version, [options.items], **given, rules=rules)
     answer = [(item, float(score)) for item, score in zip(items[0], scores[0], strict=True) if item]
     if options.k is not None and not 1 <= options.k <= items.shape[1]:
         raise InputError(_too_many(options.k, items.shape[1]))
@@ -506,9 +515,27 @@ def recommend(options) -> None:
     table.add_column("score", justify="right")
     for item, score in answer:
         table.add_row(item, f"{score:.4f}")
-    console(options.json).print(table)
+    screen = console(options.json)
+    screen.print(table)
     result = {"history": options.items, "items": [item for item, _ in answer], "scores": [score for _, score in answer]}
+    if more:
+        (removed,), (note,) = more
+        for rule, count in removed.items():
+            screen.print(f"{rule}: {count:,} removed", markup=False)
+        if note:
+            screen.print(note, markup=False)
+        result |= {"removed": removed, "note": note}
     write_json(result, options.json)
+
+
+def _rules(text: str, card: dict) -> dict:
+    """Reads and checks --rules before TensorFlow is imported."""
+    from tfrecsession.rules import read_rules, rule_texts
+
+    rules = read_rules(text)
+    if "rules" in card:
+        rule_texts(rules, 1, card["rules"], card["k"])
+    return rules
 
 
 def in_context(options, known: list[dict]) -> dict:

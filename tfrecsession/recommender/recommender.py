@@ -105,7 +105,12 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
 
         Exports and reports depend on it: a signature of an export belongs to an ability.
         """
-        found = {"recommend": True, "context": self.context is not None, "similar_items": self.finds_similar_items}
+        found = {
+            "recommend": True,
+            "rules": True,
+            "context": self.context is not None,
+            "similar_items": self.finds_similar_items,
+        }
         found["vectors"] = self.scores_by_products
         return tuple(name for name, able in found.items() if able)
 
