@@ -5,7 +5,7 @@ function column(name) {
     heading: make("h3"),
     times: make("p", { class: "times" }),
     changes: make("p", { class: "changes" }),
-    removed: make("p", { class: "changes" }),
+    removed: make("p", { class: "removed" }),
     error: make("p", { class: "error", role: "alert", hidden: true }),
     list: make("ol", { "aria-label": `Recommendations of ${name}; click one to add it to the session` }),
   };
