@@ -151,6 +151,7 @@ class SequenceModel(Trending, ReadsContent, Recommender):
     event_input = request_input = None  # the layers that read context and request, `EventInput`
     repeat_head = None  # the layer that mixes the scores with the items of the session
     keeps_input_width = False  # whether the input vectors must keep their width when context joins them
+    user_features = None  # the features of users that are read, see `ReadsUserContent`
     carried = ()  # a weight [lanes, width] per layer, which carries the state from batch to batch
 
     def __init__(
