@@ -43,11 +43,11 @@ class ReadsUserContent:
             )
         self.user_features = self.items.users.learn(content, names)
 
-    def build_user_content(self, size: int, dim: int) -> None:
-        """Creates the layer, for `size` codes of users and vectors of width `dim`, if features are read."""
+    def build_user_content(self, dim: int) -> None:
+        """Creates the layer, for vectors of width `dim`, if features are read."""
         if (features := self.user_features) is None:
             return
-        self.user_content_layer = UserFeatures(features.columns.columns, size, dim, name="user_features")
+        self.user_content_layer = UserFeatures(features.columns.columns, features.size, dim, name="user_features")
         if features.users is not None:
             table = features.users.content
             self.user_content_layer.hold(

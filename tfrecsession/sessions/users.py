@@ -61,7 +61,7 @@ class Users(Items):
         """
         names = list(names)
         users = self.behind(names)
-        return LearnedFeatures(ContentColumns.learn(users, content, "user_content"), len(names), users)
+        return LearnedFeatures(ContentColumns.learn(users, content, "user_content"), len(names), users.size, users)
 
 
 class WrittenUsers(NamedTuple):
@@ -85,11 +85,13 @@ class LearnedFeatures(NamedTuple):
     Attributes:
         columns: as `ContentColumns` learned them.
         trained: the users with an id of their own, codes 2 to `trained` + 1; those behind them have features alone.
+        size: all users + 2.
         users: all users, with their features; None in a model that was loaded, which holds the features itself.
     """
 
     columns: ContentColumns
     trained: int
+    size: int
     users: Users | None = None
 
     def learn(self, content, names) -> LearnedFeatures:
@@ -97,11 +99,11 @@ class LearnedFeatures(NamedTuple):
         return self
 
     def get_config(self) -> dict:
-        return {**self.columns.get_config(), "trained": self.trained}
+        return {**self.columns.get_config(), "trained": self.trained, "size": self.size}
 
     @classmethod
     def from_config(cls, config: Mapping) -> LearnedFeatures:
-        return cls(ContentColumns.from_config(config), config["trained"])
+        return cls(ContentColumns.from_config(config), config["trained"], config["size"])
 
 
 def check_features(contents: ItemContents) -> None:

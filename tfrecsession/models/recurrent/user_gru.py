@@ -154,7 +154,7 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.output_dropout = keras.layers.Dropout(dropout)
         self.hide_users = keras.layers.Dropout(user_dropout)
-        self.build_user_content(codes, user_dim or dim)
+        self.build_user_content(user_dim or dim)
         self.hide_features = keras.layers.Dropout(self.context_dropout) if features else None
         self.keep_states(self.recurrent)
         self.build()
