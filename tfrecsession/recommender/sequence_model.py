@@ -166,6 +166,7 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
     repeat_layer = RepeatHead  # the class of the layer that mixes the scores with the items of the session
     repeat_head = None  # that layer, with `repeats`
     keeps_input_width = False  # whether the input vectors must keep their width when context joins them
+    user_features = None  # the features of users that are read, see `ReadsUserContent`
     carried = ()  # a weight [lanes, width] per layer, which carries the state from batch to batch
 
     def __init__(
