@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from tfrecsession.cli import declared_models, launch
+from tfrecsession.cli import declared_models, export_formats, launch
 from tfrecsession.cli.output import (
     NOTES,
     console,
@@ -257,7 +257,7 @@ def evaluate_command(commands, common):
         help="evaluate a run on its test split",
         description="Evaluate a run on its test split: rank the next item among all items, at every event.",
     )
-    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`")
+    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`, or a preset")
     command.add_argument("--data", metavar="DIR", help="the run's data set, if it was moved")
     command.add_argument(
         "--split", choices=["test", "validation", "train"], default="test", help="split to evaluate (default: test)"
@@ -279,9 +279,7 @@ def evaluate_command(commands, common):
 
 
 def evaluate(options) -> None:
-    from tfrecsession.training.run_folder import open_run
-
-    run = open_run(options.run_folder)
+    run = opened(options.run_folder)
     run.check()
     k = lengths(options.k)
     data = run.data(options.data)
@@ -333,11 +331,12 @@ def export_command(commands, common):
     command = commands.add_parser(
         "export",
         parents=[common],
-        help="export a run as a SavedModel for TensorFlow Serving",
-        description="Export a run as a SavedModel for TensorFlow Serving, in DIR/VERSION.",
+        help="export a run for TensorFlow Serving, or as a preset with weights",
+        description="Export a run as a SavedModel for TensorFlow Serving, in DIR/VERSION, or in DIR in another format.",
     )
-    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`")
+    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`, or a preset")
     command.add_argument("--out", required=True, metavar="DIR", help="the model's folder, which holds its versions")
+    export_formats.add_options(command)
     command.add_argument(
         "--version",
         type=int,
@@ -355,34 +354,56 @@ def export_command(commands, common):
     )
     command.add_argument(
         "--index",
-        choices=["exact", "exact-bf16", "exact-int8", "scann"],
+        choices=["exact", "exact-bf16", "exact-int8", "ivf", "scann"],
         default="exact",
         help="how the top items are found: by scoring all items, the same with item vectors of half or a quarter of "
-        "the size, or by ScaNN (default: exact)",
+        "the size, by searching the clusters nearest to the history, or by ScaNN (default: exact)",
     )
     command.add_argument(
         "--target-recall",
         type=float,
         default=0.98,
         metavar="SHARE",
-        help="share of the exact answer that scann must find (default: 0.98)",
+        help="share of the exact answer that ivf and scann must find (default: 0.98)",
+    )
+    command.add_argument(
+        "--clusters", type=int, metavar="N", help="number of clusters of ivf (default: by the number of items)"
     )
     command.add_argument(
         "--content", metavar="FILE", help="table with titles and images of the items, for the page of `serve`"
+    )
+    command.add_argument(
+        "--reasons",
+        type=int,
+        default=0,
+        metavar="N",
+        help="add the signature explain, which names the N events that carried each item, and costs up to 50 times as "
+        "much as others (default: 0, none)",
     )
     command.add_argument("--overwrite", action="store_true", help="replace this version")
     command.set_defaults(run=export)
 
 
+def opened(folder: str):
+    """Returns the run of a folder, or the preset with weights that was written from one."""
+    from tfrecsession import presets
+    from tfrecsession.training.run_folder import open_run
+
+    return presets.open_preset(folder) if presets.is_preset(folder) else open_run(folder)
+
+
 def export(options) -> None:
+    export_formats.check_options(options)
+    if options.format != export_formats.SAVED_MODEL:
+        export_formats.export(options, opened(options.run_folder))
+        return
     if options.index == "scann":
         os.environ.setdefault(
             "TF_USE_LEGACY_KERAS", "1"
         )  # TensorFlow Recommenders needs it set before TensorFlow is imported
     from tfrecsession import export as exporting
-    from tfrecsession.training.run_folder import open_run
 
-    run = open_run(options.run_folder)
+    run = opened(options.run_folder)
     run.check()
     version = Path(options.out) / str(options.version)
     if options.version < 1:
@@ -391,6 +412,8 @@ def export(options) -> None:
         raise InputError(f"--k {options.k}: must be a whole number from 1, at most the size of the catalogue")
     if options.longest is not None and options.longest < 1:
         raise InputError(f"--longest {options.longest}: must be a whole number from 1")
+    if options.reasons < 0:
+        raise InputError(f"--reasons {options.reasons}: must be a whole number from 0")
     _check_version(version, run, options)
     about = {"data": run.info["data"]["fingerprint"], "settings": run.info["settings"]}
     choices = {"k": options.k, "exclude_seen": options.exclude_seen, "index": options.index}
@@ -405,6 +428,7 @@ def export(options) -> None:
             histories = split.beginnings(1000)
     more = {"longest": options.longest, "overwrite": options.overwrite, "about": about, "content": content}
     more |= {"target_recall": options.target_recall, "histories": histories}
+    more |= {"clusters": options.clusters, "reasons": options.reasons}
     screen = console(options.json)
     with lines_where_piped(screen, f"exporting {run.info['model']}"):
         exporting.write_saved_model(model, version, **choices, **more)
@@ -429,6 +453,7 @@ def _check_version(version: Path, run, options) -> None:
             "k": options.k,
             "exclude_seen": options.exclude_seen,
             "index": options.index,
+            **({"reasons": options.reasons} if options.reasons or "reasons" in card else {}),
         }
         differ = differences({name: card.get(name) for name in wanted}, wanted)
         held = (

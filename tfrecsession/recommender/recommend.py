@@ -12,7 +12,7 @@ from tfrecsession.batches.batch import NO_ITEM, of_histories
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists, texts
 from tfrecsession.layers.blocks import BLOCK_BYTES
-from tfrecsession.layers.items.matmul import products
+from tfrecsession.layers.items.matmul import WholeTable
 from tfrecsession.layers.ragged import wanted_first
 from tfrecsession.recommender.in_context import columns_of_histories, speaking
 from tfrecsession.recommender.top_items import TopItems, left_out, pairs
@@ -343,14 +343,14 @@ class Recommending(WithRules, TopItems):
         It takes int32 [n] and k. It returns ids int32 [n, k], 0 where nothing is left or the item is unknown, and
         scores float32 [n, k].
         """
-        squares = tf.reduce_sum(tf.cast(self.item_vectors(), tf.float32) ** 2, axis=1)
-        inverse = tf.Variable(tf.math.rsqrt(tf.maximum(squares, 1e-12)), trainable=False)  # (size,)
+        factored = self.output_items is not None and self.output_items.factored
+        items = self.output_items if factored else WholeTable(self.item_vectors)
+        inverse = tf.Variable(tf.math.rsqrt(tf.maximum(items.squares(), 1e-12)), trainable=False)  # (size,)
 
         def nearest(ids, k):
-            vectors = tf.cast(self.item_vectors(), tf.float32)
             inverses = tf.convert_to_tensor(inverse)
-            normalized = tf.gather(vectors, ids) * tf.gather(inverses, ids)[:, None]  # (n, dim)
-            scores = products(normalized, vectors) * inverses  # (n, size)
+            normalized = items.rows(ids) * tf.gather(inverses, ids)[:, None]  # (n, dim)
+            scores = items.products(normalized) * inverses  # (n, size)
             return self.best_of(scores, k, pairs(ids[:, None]), allowed=(ids > 1)[:, None])
 
         return nearest

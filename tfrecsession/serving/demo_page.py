@@ -26,8 +26,8 @@ def add_page(app: web.Application, models) -> None:
 
     GET /                                  the page; only the images of items come from other hosts
     GET /page/models                       {"models": [{"name", "version", "state", "error", "model", "k"}, ...]},
-                                           of a model that reads context also "context", its inputs, and "itemless";
-                                           "rules" is what rules may read
+                                           of a model that reads context also "context", its inputs, and "itemless", of
+                                           an export with reasons "reasons"; "rules" is what rules may read
     GET /page/items?q=TEXT&limit=20        {"items": [{"item", "title", "image"}, ...]}, of the models in `model=NAME`
     POST /page/rules {"model": "a", "rules": {...}} the texts of rules, {"rules": [...]}, for `recommend_with_rules`
     POST /page/names {"items": ["a", ...]}  the same for these items; unknown ones are left out
@@ -134,7 +134,7 @@ def described(models, name: str) -> dict:
         "error": version.error,
         "model": str(version.card.get("model", "SavedModel")),
         "k": version.card.get("k"),
-        **{name: version.card[name] for name in ("context", "itemless", "rules") if version.card.get(name)},
+        **{name: version.card[name] for name in ("context", "itemless", "reasons", "rules") if version.card.get(name)},
     }
 
 
