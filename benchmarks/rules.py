@@ -94,7 +94,7 @@ def trade(path: str, events: int, method: str) -> list[dict]:
             cut = random.integers(1, len(ids))
             histories.append(data.items.decode(ids[:cut]).tolist())
             targets.append(data.items.decode(ids[cut : cut + 1])[0])
-    vectors = np.asarray(model.item_vectors(), np.float32)
+    vectors = np.array(model.item_vectors(), np.float32)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     rows, name = [], Path(path).name
     for strength in STRENGTHS:
