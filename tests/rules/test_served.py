@@ -45,8 +45,6 @@ def model():
 def folder(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved_models")
     model.export(folder / "exact" / "1", k=K)
-    model.export(folder / "bf16" / "1", k=K, index="exact-bf16")
-    model.export(folder / "ivf" / "1", k=K, index="ivf")
     return folder
 
 
@@ -57,14 +55,12 @@ def server(folder):
 
 
 HISTORIES = [["i3", "i7"], ["no such item"], ["i50"]]
+EACH = [RULES, {"pin": {"i9": 2, "i55": 4}, "diversity": {"strength": 0.5, "method": "dpp"}}, {}]
+EXCLUDE = [[], ["i0"], []]
 
 
-@pytest.mark.parametrize("index", ["exact", "bf16", "ivf"])
-@pytest.mark.filterwarnings("ignore:history")
-def test_python_tensorflow_and_rest_give_one_answer(model, folder, server, index):
-    rules = [RULES, {"pin": {"i9": 2, "i55": 4}, "diversity": {"strength": 0.5, "method": "dpp"}}, {}]
-    client = trs.serving.Client(server.url)
-    by_rest = client.recommend(index, HISTORIES, rules=rules, exclude=[[], ["i0"], []])
+def by_tensorflow(path, rules):
+    """Returns the answer of an export in plain TensorFlow."""
     texts = trs.rules.rule_texts(rules, 3)
     width = max(map(len, texts))
     inputs = {
@@ -73,17 +69,33 @@ def test_python_tensorflow_and_rest_give_one_answer(model, folder, server, index
         "exclude": [[""], ["i0"], [""]],
         "only": [[""]] * 3,
     }
-    alone = tf.saved_model.load(str(folder / index / "1")).signatures["recommend_with_rules"]
+    alone = tf.saved_model.load(str(path)).signatures["recommend_with_rules"]
     answer = alone(**{name: tf.constant(value) for name, value in inputs.items()})
-    assert [[item.decode() for item in row] for row in answer["items"].numpy()] == by_rest.items.tolist()
+    return [[item.decode() for item in row] for row in answer["items"].numpy()], answer["scores"].numpy()
+
+
+@pytest.mark.filterwarnings("ignore:history")
+def test_python_tensorflow_and_rest_give_one_answer(model, folder, server):
+    by_rest = trs.serving.Client(server.url).recommend("exact", HISTORIES, rules=EACH, exclude=EXCLUDE)
+    assert by_tensorflow(folder / "exact" / "1", EACH)[0] == by_rest.items.tolist()
     assert by_rest.items[1, [1, 3]].tolist() == ["i9", "i55"]
-    if index != "bf16":  # the 60 items are all candidates
-        expected = model.recommend(HISTORIES, k=K, rules=rules, exclude=[[], ["i0"], []])
-        assert by_rest.items.tolist() == expected.items.tolist()
-        np.testing.assert_allclose(by_rest.scores, expected.scores, rtol=1e-4)
-        assert (by_rest.removed, by_rest.notes) == (expected.removed, expected.notes)
-        assert expected.removed[0]["is sale true"] == int((~model.items.content["sale"].to_numpy()).sum())
-        assert by_rest.items[2].tolist() == model.recommend([["i50"]], k=K).items[0].tolist()
+    expected = model.recommend(HISTORIES, k=K, rules=EACH, exclude=EXCLUDE)
+    assert by_rest.items.tolist() == expected.items.tolist()
+    np.testing.assert_allclose(by_rest.scores, expected.scores, rtol=1e-4)
+    assert (by_rest.removed, by_rest.notes) == (expected.removed, expected.notes)
+    assert expected.removed[0]["is sale true"] == int((~model.items.content["sale"].to_numpy()).sum())
+    assert by_rest.items[2].tolist() == model.recommend([["i50"]], k=K, rules={}).items[0].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:history")
+@pytest.mark.parametrize("index", ["exact-bf16", "exact-int8", "ivf"])
+def test_an_index_finds_the_candidates_of_rules(model, tmp_path, index):
+    items, scores = by_tensorflow(model.export(tmp_path / "1", k=K, index=index), EACH)
+    expected = model.recommend(HISTORIES, k=K, rules=EACH, exclude=EXCLUDE)
+    if index == "ivf":  # it scores the candidates by the model's own vectors
+        assert items == expected.items.tolist()
+    np.testing.assert_allclose(scores, expected.scores, atol=0.1)
 
 
 def test_contradicting_rules_give_an_empty_list_and_say_so(model):
