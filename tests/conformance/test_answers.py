@@ -134,6 +134,7 @@ def test_a_bare_string_is_no_list_of_histories(name, fitted):
             fitted(name).recommend(histories)
 
 
+@pytest.mark.long
 def test_the_audit_finds_nothing(name, fitted, data):
     found = evaluation.audit(fitted(name), data.test, histories=24)
     assert found.passed, found
