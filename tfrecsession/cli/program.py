@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
         data_commands,
         demo,
         list_models,
+        presets_command,
         run_commands,
         serve_command,
         tune_commands,
@@ -91,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     groups = (
         data_commands,
         list_models,
+        presets_command,
         run_commands,
         audit_command,
         add_items_command,

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfrecsession.export.context_inputs import ContextInputs
 from tfrecsession.export.index import ExactIndex
+from tfrecsession.export.rule_signature import recommending_with_rules
 from tfrecsession.export.trend_counts import TrendCounts
 from tfrecsession.export.user_signatures import user_signatures
 from tfrecsession.export.vocabulary_tables import EXCLUDE, ONLY, VocabularyTables, lookup_tables
@@ -246,6 +247,7 @@ def explaining(model, served: ServedModel, options: Options) -> dict:
 
 SIGNATURES = {
     "recommend": recommending,
+    "rules": recommending_with_rules,
     "context": recommending_in_context,
     "similar_items": finding_similar,
     "vectors": encoding,

@@ -20,10 +20,11 @@ from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import InPrecision
 from tfrecsession.recommender.recommend import Recommending
+from tfrecsession.recommender.with_presets import WithPresets
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Model):
+class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecision, keras.Model):
     """The base of all models. A subclass defines `encode` and `score_all`; the rest follows from them.
 
     Args:
@@ -104,7 +105,12 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
 
         Exports and reports depend on it: a signature of an export belongs to an ability.
         """
-        found = {"recommend": True, "context": self.context is not None, "similar_items": self.finds_similar_items}
+        found = {
+            "recommend": True,
+            "rules": True,
+            "context": self.context is not None,
+            "similar_items": self.finds_similar_items,
+        }
         found["vectors"] = self.scores_by_products
         return tuple(name for name, able in found.items() if able)
 
@@ -199,6 +205,7 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
         index: str = "exact",
         target_recall: float = 0.98,
         histories=None,
+        clusters: int | None = None,
         overwrite: bool = False,
         about: dict | None = None,
         content=None,
@@ -212,9 +219,10 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
             k: items per answer.
             exclude_seen: leave out the items of the history.
             longest: newest known items of a history that are read; None: `longest_history`.
-            index: "exact", "exact-bf16", "exact-int8" or "scann".
-            target_recall: the share of the exact answer that "scann" must find.
+            index: "exact", "exact-bf16", "exact-int8", "ivf" or "scann".
+            target_recall: the share of the exact answer that "ivf" and "scann" must find.
             histories: lists of items, as in `recommend`, to measure the recall on; None: single items.
+            clusters: number of clusters of "ivf"; None: by the number of items.
             overwrite: replace an earlier export.
             about: further entries for `assets.extra/tfrecsession.json`.
             content: a table of items with their titles or images; None: that of the catalogue.
@@ -238,6 +246,7 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
             index=index,
             target_recall=target_recall,
             histories=histories,
+            clusters=clusters,
             overwrite=overwrite,
             about=about,
             content=content,
@@ -258,16 +267,6 @@ class Recommender(Recommending, Explaining, KerasContract, InPrecision, keras.Mo
         """
         known, chosen = inspect.signature(cls.__init__).parameters, following(cls, data.statistics, settings)
         return cls(data.items, **{name: chosen[name]["value"] for name in chosen if name in known}, **settings)
-
-    @classmethod
-    def from_preset(cls, name: str, items: Items, **settings) -> Recommender:
-        """Returns the compiled model of a preset (`trs.presets.names()`), with `settings` in place of its own."""
-        import tfrecsession as trs  # presets import the models
-
-        model = trs.presets.model(name, items, **settings)
-        if not isinstance(model, cls):
-            raise InputError(f"name={name!r}: must be a preset of {cls.__name__}, not of {type(model).__name__}")
-        return model
 
     # Keras' contracts ------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists
+from tfrecsession.rules.answer import padded_texts, ruled
+from tfrecsession.rules.rules import rule_texts
 from tfrecsession.sessions.context_texts import context_texts
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
@@ -20,7 +22,6 @@ TRANSPORTS = {  # imported on use: REST needs neither gRPC nor TensorFlow
     "https": ("client_rest", "Rest"),
     "grpc": ("client_grpc", "Grpc"),
 }
-
 
 CHOSEN = {  # (whether context is given, whether the answer is filtered) -> the signature
     (False, False): "serving_default",
@@ -105,6 +106,7 @@ class Client:
         only: Iterable[Iterable] | None = None,
         context: Mapping | None = None,
         request: Mapping | None = None,
+        rules=None,
         signature: str = "serving_default",
         version: int | None = None,
         **inputs,
@@ -124,8 +126,11 @@ class Client:
             context: for a model that reads context: column -> for each history a list with a value for each event, such
                 as {"device": [["phone", "phone"]], "time": [[1700000000, 1700000060]]}; None is missing.
             request: column -> a value for each history, known of the request: {"device": ["phone"]}.
+            rules: filters by the items' content, boosts, quotas, diversity and pinned items, as in `model.recommend`,
+                see `tfrecsession.rules.rules`; the answer is then `RuledRecommendations`. Not with `context`.
             signature: the default becomes "recommend_filtered" with `exclude` or `only`, "recommend_in_context" with
-                `context` or `request`, and "recommend_in_context_filtered" with both.
+                `context` or `request`, "recommend_in_context_filtered" with both, and "recommend_with_rules" with
+                `rules`.
             version: a version number; None: the highest.
 
         Raises:
@@ -135,9 +140,14 @@ class Client:
         """
         histories, in_context = _texts(histories, context, request), bool(context or request)
         filtered = exclude is not None or only is not None
-        if signature == "serving_default":
+        texts = None if rules is None else rule_texts(rules, len(histories))
+        if texts is not None:
+            if in_context:
+                raise InputError("rules: must be left out with context: exports answer rules without context")
+            signature, inputs["rules"] = "recommend_with_rules", padded_texts(texts)
+        elif signature == "serving_default":
             signature = CHOSEN[in_context, filtered]
-        if filtered:
+        if filtered or texts is not None:
             for name, lists in (("exclude", exclude), ("only", only)):
                 inputs[name] = _filter(name, lists, len(histories))
         if k is not None and k < 1:
@@ -145,7 +155,8 @@ class Client:
         if not histories:
             return Recommendations(np.empty((0, k or 0), object), np.empty((0, k or 0), np.float32))
         answer = self._answer(model, histories, k, context, request, signature, version, inputs)
-        return Recommendations(answer["items"], answer["scores"].astype(np.float32))
+        best = answer["items"], answer["scores"].astype(np.float32)
+        return Recommendations(*best) if texts is None else ruled(*best, answer["removed"], answer["note"], texts)
 
     def explain(
         self,
@@ -188,7 +199,8 @@ class Client:
         largest = answer["items"].shape[1]
         if k is not None and k > largest:
             raise InputError(f"k={k}: must be 1 to {largest}, the k of this export; or export again with a larger k")
-        return {name: values[:, :k] if values.ndim > 1 else values for name, values in answer.items()}
+        whole = ("removed", "note")  # of the rules, not of the items
+        return {name: values if name in whole or values.ndim < 2 else values[:, :k] for name, values in answer.items()}
 
     def predict(
         self, model: str, inputs: Mapping, *, signature: str = "serving_default", version: int | None = None

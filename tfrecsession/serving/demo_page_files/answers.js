@@ -5,6 +5,7 @@ function column(name) {
     heading: make("h3"),
     times: make("p", { class: "times" }),
     changes: make("p", { class: "changes" }),
+    removed: make("p", { class: "removed" }),
     error: make("p", { class: "error", role: "alert", hidden: true }),
     list: make("ol", { "aria-label": `Recommendations of ${name}; click one to add it to the session` }),
   };
@@ -28,12 +29,13 @@ async function ask(column) {
   const started = performance.now();
   let summary;
   try {
-    const context = inContext(column.name);
+    const rules = await underRules(column.name, column.asking.signal);
+    const context = rules ? null : inContext(column.name); // rules are answered without context
     const explained = models.find(({ name }) => name === column.name)?.reasons > 0;
     const choices = explained ? ["explain", "explain_in_context"] : [null, "recommend_in_context"];
-    const called = choices[context ? 1 : 0];
-    const signature = called && { signature_name: called };
-    const body = { ...signature, inputs: { items: [session.length ? session : [""]], ...context } };
+    const name = rules ? "recommend_with_rules" : choices[context ? 1 : 0];
+    const inputs = { items: [session.length ? session : [""]], ...context, ...rules };
+    const body = { ...(name && { signature_name: name }), inputs };
     const path = `/v1/models/${encodeURIComponent(column.name)}:predict`;
     const { content, server } = await call(path, { body, signal: column.asking.signal });
     const took = performance.now() - started;
@@ -45,13 +47,14 @@ async function ask(column) {
     summary = show(column, answer.filter(([id]) => id !== ""));
     const inside = server === null ? "" : `, server ${server.toFixed(1)} ms`;
     column.times.textContent = `round trip ${took.toFixed(1)} ms${inside}`;
+    column.removed.textContent = removedBy(rules, content.outputs);
     column.error.hidden = true;
   } catch (error) {
     if (turn !== column.turn || error.name === "AbortError") return null;
     column.error.textContent = summary = error.message;
     column.error.hidden = false;
     column.items = null;
-    column.times.textContent = column.changes.textContent = "";
+    column.times.textContent = column.changes.textContent = column.removed.textContent = "";
     column.list.replaceChildren();
   }
   column.element.classList.remove("asking");
@@ -157,4 +160,5 @@ function drawColumns() {
   }
   $("answers").replaceChildren(...shown.map((model) => columns.get(model.name).element));
   drawContext();
+  drawRules();
 }
