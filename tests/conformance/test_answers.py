@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.conformance.descriptors import packed, reads_both_ends
-from tfrecsession import InputError
+from tfrecsession import InputError, evaluation
 from tfrecsession.export.ivf_index import IvfIndex
 from tfrecsession.recommender.counting_model import CountingModel
 
@@ -148,3 +148,9 @@ def test_an_index_of_clusters_that_searches_all_of_them_answers_equally(name, fi
     expected, exact = model.answer(histories, 3, exclude_seen=True)
     np.testing.assert_allclose(scores, exact, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(items, expected)
+
+
+def test_the_audit_finds_nothing(name, fitted, data):
+    found = evaluation.audit(fitted(name), data.test, histories=24)
+    assert found.passed, found
+    assert {check.name for check in found.checks if check.passed is None} <= {"padding"}

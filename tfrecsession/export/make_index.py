@@ -44,6 +44,11 @@ def make_index(
             f"index={kind!r}: must be 'exact', since {type(model).__name__} does not score by a dot product and has no "
             "vectors to search"
         )
+    if kind in STORED and model.output_items is not None and model.output_items.factored:
+        raise InputError(
+            f"index={kind!r}: must be 'exact' with items_as={model.items_as!r}, a table that is smaller than any of a "
+            "vector for each item"
+        )
     if kind in STORED:
         measured, measured_on = sample(model, histories, longest, RECALL_HISTORIES)
         index = CompactIndex(model, kind, k)
