@@ -20,6 +20,7 @@ from tfrecsession.sessions.context import Context, ContextLog
 from tfrecsession.sessions.item_codes import ItemCodes, make_codes, shape_of
 from tfrecsession.sessions.statistics import Statistics
 from tfrecsession.sessions.store import ItemEvents, SessionArrays, read_prepared
+from tfrecsession.sessions.users import Users
 from tfrecsession.sessions.vocabulary import Items, shorten
 
 
@@ -314,6 +315,11 @@ class Data:
     def fingerprint(self) -> str:
         return self.info["fingerprint"]
 
+    @property
+    def users(self) -> Users | None:
+        """The users with their features; None: the data set was prepared without a table of users."""
+        return self.items.users
+
     def context(self, context=(), request=(), time_zone: str | None = None) -> Context:
         """Learns context columns from the train split, for `model(data.items, context=...)`, see `Context`.
 
@@ -358,6 +364,8 @@ class Data:
             split, known = getattr(self, role), info.get("splits", {}).get(role, {})
             span = f"  {known['first'][:16]} to {known['last'][:16]}" if known.get("first") else ""
             lines.append(f"  {role:<10} {len(split):>12,} sessions {split.events:>14,} events{span}")
+        if self.users is not None:
+            lines.append(f"  features of users: {shorten(', '.join(info.get('user_columns') or ()), 80)}")
         for kind in ("content", "schema"):
             if names := ", ".join(info.get(kind) or ()):
                 lines.append(f"  {'content' if kind == 'content' else 'columns'}: {shorten(names, 80)}")
@@ -377,6 +385,7 @@ def load(path: str | Path) -> Data:
         splits[role] = Sessions(getattr(prepared, role), role, timed, earlier=tuple(splits.values()))
     time_zone = prepared.info["options"].get("time_zone")
     prepared.items.context_log = ContextLog(splits["train"], prepared.info["schema"], time_zone)
+    prepared.items.users = prepared.users
     return Data(items=prepared.items, info=prepared.info, path=str(path), **splits)
 
 

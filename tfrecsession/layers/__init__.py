@@ -13,6 +13,7 @@ from tfrecsession.layers.items.item_embedding import ItemEmbedding
 from tfrecsession.layers.items.item_tower import Combined, ItemTower
 from tfrecsession.layers.items.past_items import Past, mean_of
 from tfrecsession.layers.items.repeat_head import RepeatHead
+from tfrecsession.layers.items.repeat_net_head import RepeatNetHead
 from tfrecsession.layers.items.trend_head import TrendHead
 from tfrecsession.layers.items.user_embedding import UserEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
@@ -70,6 +71,7 @@ __all__ = [
     "Past",
     "PlaceAttributes",
     "RepeatHead",
+    "RepeatNetHead",
     "SessionAttention",
     "SessionAttentionalUserGRU",
     "SessionAttributeLSTM",

@@ -163,8 +163,10 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
 
     joins = JOINS  # what `context_as` may be
     event_input = request_input = None  # the layers that read context and request, `EventInput`
-    repeat_head = None  # the layer that mixes the scores with the items of the session
+    repeat_layer = RepeatHead  # the class of the layer that mixes the scores with the items of the session
+    repeat_head = None  # that layer, with `repeats`
     keeps_input_width = False  # whether the input vectors must keep their width when context joins them
+    user_features = None  # the features of users that are read, see `ReadsUserContent`
     carried = ()  # a weight [lanes, width] per layer, which carries the state from batch to batch
 
     def __init__(
@@ -215,7 +217,7 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
         if repeats:
             if self.size > LARGEST_ID:
                 refuse("repeats", repeats, f"False for {self.size - 2:,} items, it holds ids below {LARGEST_ID:,}")
-            self.repeat_head = RepeatHead(repeat_window, name="repeat_head")
+            self.repeat_head = self.repeat_layer(repeat_window, name="repeat_head")
         self.set_trend(trend, trend_every)
         self.context_as = context_as
         self.context_dropout = context_dropout
@@ -268,17 +270,19 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
         """Joins the context of the input events to their vectors, [rows, steps, dim] -> [rows, steps, dim or more]."""
         return vectors if self.event_input is None else self.event_input(vectors, batch, training=training)
 
-    def with_request(self, hidden, batch, training: bool = False):
+    def with_request(self, hidden, batch, training: bool = False, keys=None):
         """Joins what is known of the requests, and may be repeated, to the states: [rows, steps, dim] -> the encoding.
 
-        The encoding is as wide as the states; with `repeats` it is what `RepeatHead` returns. With `trend`, the update
-        that a step sees follows, where the batch has it.
+        The encoding is as wide as the states; with `repeats` it is what `RepeatHead` returns, whose keys are `keys`,
+        [rows, steps, any], by default the states. With `trend`, the update that a step sees follows, where the batch
+        has it.
         """
         scored = self.in_request(hidden, batch, training)
         if self.trend_head is not None:
             self.trend_head.width = scored.shape[-1]
         if self.repeat_head is not None:
-            scored = self.repeat_head(scored, hidden, batch["items"], batch["position"])
+            keys = hidden if keys is None else keys
+            scored = self.repeat_head(scored, keys, batch["items"], batch["position"])
         return self.with_update(scored, batch)
 
     def in_request(self, hidden, batch, training: bool = False):
@@ -395,7 +399,8 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
         else:
             states, compared = self.repeat_head.split(hidden)[0], (items, self.negatives, self.score_dtype)
             states = tf.cast(states, self.compute_dtype)  # (rows * steps, dim)
-            log_fresh = self.ranking_loss.log_probabilities(states, targets, *compared)
+            excluded = self.repeat_head.excluded(hidden)
+            log_fresh = self.ranking_loss.log_probabilities(states, targets, *compared, excluded=excluded)
             each = self.repeat_head.losses(log_fresh, hidden, targets)
         is_known = targets > 1
         # tf.where, not a product: the undefined loss of an empty cell may be NaN

@@ -98,6 +98,7 @@ class Growth:
         if model.context is not None:
             items = copy.copy(items)
             items.context_log = model.context  # codes stay as they were learned
+            items.users = model.user_features
         return cls(items, before, similar)
 
     @property
