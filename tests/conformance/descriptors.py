@@ -115,6 +115,11 @@ JOINED = {"joined": True, "lanes": 16}
 BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
 REPEATS = {"repeats": True}
+JPQ = {"items_as": "jpq", "codes": 4}
+BLOOM = {"items_as": "bloom", "code_values": 512}
+HASHED = {"items_as": "hashed", "code_values": 4096}
+QR = {"items_as": "qr"}
+CHARS = {"items_as": "chars"}
 CONTENT = {"content": ["title", "price", "category"]}
 SHARED_OUTPUT = {**CONTENT, "architecture": "shared", "schedule": "residual", "units": [32, 32]}
 TAGS = {"tags": ["title", "category"], "content": ["price"]}
@@ -164,6 +169,11 @@ ROWS = [
     Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **WITH_DROPOUT, cost="large"),
     Model("gru4rec-context", "gru4rec", CONTEXT, **WITH_DROPOUT, like="gru4rec", cost="large"),
     Model("gru4rec-content", "gru4rec", CONTENT, **WITH_DROPOUT, like="gru4rec", cost="large"),
+    Model("gru4rec-jpq", "gru4rec", JPQ, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-bloom", "gru4rec", BLOOM, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-hashed", "gru4rec", HASHED, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-qr", "gru4rec", QR, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-chars", "gru4rec", CHARS, **WITH_DROPOUT, like="gru4rec"),
     Model("gru4rec-repeats", "gru4rec", REPEATS, **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
