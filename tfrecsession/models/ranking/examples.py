@@ -106,7 +106,7 @@ def _encoded(ranker, candidates, read, wanted, context):
     def encode(batch, cells):
         return ranker.encoder(batch)(cells), candidates.encoder(batch)(cells) if candidates is not None else ()
 
-    traced = tf.function(encode, reduce_retracing=True, autograph=False)
+    traced = None
     models = len(ranker.members) + (candidates is not None)
     rows = int(max(1, min(512, BLOCK_BYTES // 4 // (ranker.size * (models + 2)))))
     for laid in layout.every_event(read.values, read.offsets, scored=wanted, one_target=one_target):
@@ -114,6 +114,10 @@ def _encoded(ranker, candidates, read, wanted, context):
         cells = np.argwhere((laid.event >= 0) & (laid.targets > 0))
         event = laid.event[tuple(cells.T)]
         cells, event = cells[wanted[event]], event[wanted[event]]
+        if traced is None:  # one graph for all shapes
+            spec = {name: tf.TensorSpec((None, None), array.dtype) for name, array in batch.items()}
+            spec = [spec, tf.TensorSpec((None, 2), tf.int32)]
+            traced = tf.function(encode, input_signature=spec, autograph=False).get_concrete_function()
         for begin in range(0, len(cells), rows):
             block = slice(begin, begin + rows)
             yield *traced(batch, tf.constant(cells[block], tf.int32)), event[block]
@@ -155,10 +159,9 @@ def _thinned(ids, lists, is_label, negatives, rng):
 
 def ranks_in_lists(ranker, examples: Examples, rows: int = 256) -> np.ndarray:
     """Returns the rank of each event's item within its list, int32 [lists], ties counted against the model."""
-    score = tf.function(ranker.score_lists, reduce_retracing=True, autograph=False)
     found = []
     for query, ids, lists, label in examples.batches(rows):
-        scores = score(query, ids, lists).numpy()
+        scores = ranker.score_lists(query, ids, lists).numpy()
         own = np.take_along_axis(scores, label.numpy()[:, None], axis=1)
         found.append(((scores >= own) & (ids.numpy() > 0)).sum(axis=1))
     return np.concatenate(found).astype(np.int32)

@@ -140,9 +140,14 @@ class WideAndDeep(Ranker):
         is_wide = variable is self.wide_crosses.table or variable is self.number_weights
         return "wide" if is_wide else "deep"
 
+    @staticmethod
+    def joint_optimizer(deep_rate=0.05, wide_rate=0.1, l1=1e-3, l2=0.0) -> Grouped:
+        """Returns the default optimizer: Adagrad for the deep part, FTRL with L1 for the wide one."""
+        return Grouped({"deep": LazyAdagrad(deep_rate), "wide": LazyFTRL(wide_rate, l1=l1, l2=l2)})
+
     def compile(self, optimizer=None, loss=None, metrics=None, **kwargs):
         """Compiles as Keras does; optimizer: None, `joint_optimizer()`, or a `Grouped` of "deep" and "wide"."""
-        optimizer = joint_optimizer() if optimizer is None else keras.optimizers.get(optimizer)
+        optimizer = self.joint_optimizer() if optimizer is None else keras.optimizers.get(optimizer)
         if isinstance(optimizer, Grouped):
             optimizer.group_of = self.group_of
         super().compile(optimizer, None, metrics, **kwargs)
@@ -215,8 +220,3 @@ class WideAndDeep(Ranker):
             "quantiles": dict(zip(self.features.numbers, edges, strict=True)),
             "loss": self.loss_of_lists,
         }
-
-
-def joint_optimizer(deep_rate: float = 0.05, wide_rate: float = 0.1, l1: float = 1e-3, l2: float = 0.0) -> Grouped:
-    """Returns the optimizer of `WideAndDeep`: Adagrad for the deep part, FTRL with L1 for the wide one."""
-    return Grouped({"deep": LazyAdagrad(deep_rate), "wide": LazyFTRL(wide_rate, l1=l1, l2=l2)})
