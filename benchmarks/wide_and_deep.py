@@ -64,6 +64,7 @@ def prepared(out: Path):
             items_key="hotel",
             unseen_items="add",
             unknown_items="keep",
+            min_item_support=1,
         )
     return trs.load(path)
 

@@ -84,6 +84,8 @@ def make_examples(ranker, x, shown, candidates, n: int, negatives: int | None, e
         else:
             ids, lists = of_log.lists_of(event)
             lists |= {name: part.numpy() for name, part in _members(ranker, encoded, ids).items()}
+        if x.role == "train":
+            lists["count"] = counts_of_others(ranker.items.counts, read, ids, event)
         is_label = ids == values[event][:, None]  # (events, m)
         kept = is_label.any(axis=1)
         ids, lists, is_label = _thinned(ids, lists, is_label, negatives, rng)
@@ -130,6 +132,19 @@ def _candidates(ranker, candidates, encoded, first, n: int):
     place = np.broadcast_to(np.arange(1, ids.shape[1] + 1, dtype=np.float32), ids.shape)
     of_members = {name: part.numpy() for name, part in _members(ranker, encoded, ids).items()}
     return ids.numpy(), {"place": place, **of_members}
+
+
+def counts_of_others(counts, sessions, ids, event):
+    """Returns how often the other sessions of train have the candidates: int32 [n, m] -> float32 [n, m].
+
+    With its own session counted, every item that was clicked in train would be known, and none of them new.
+    """
+    of_items = np.concatenate([[0, 0], counts])[ids]
+    session = np.searchsorted(sessions.offsets, event, side="right") - 1
+    for row, number in enumerate(session):
+        own = np.sort(sessions.values[sessions.offsets[number] : sessions.offsets[number + 1]])
+        of_items[row] -= np.searchsorted(own, ids[row], side="right") - np.searchsorted(own, ids[row])
+    return np.maximum(of_items, 0).astype(np.float32)
 
 
 def mask_of_items(scores):

@@ -121,13 +121,16 @@ class Features(keras.layers.Layer):
             query: as in `query_codes`.
             ids: int32 [n, m].
             lists: "place", "score.NAME", "listed.NAME" -> float [n, m], NaN where missing; columns may be left out.
+                "count" replaces the counts of the candidates.
             counts: int64 [size], of the items.
         """
         back = tf.equal(query["window"][:, None, :], ids[:, :, None])  # (n, m, window)
         first = tf.argmax(tf.cast(back, tf.int32), axis=-1, output_type=tf.int32)  # (n, m)
         seen = tf.where(tf.reduce_any(back, axis=-1), LAST + first, NEVER)
-        popularity = self._quantile("popularity", popularity_of(counts, ids))
-        found = {"item": ids[..., None], "seen": seen[..., None], "popularity": popularity}
+        count = counts_of(lists, counts, ids)
+        item = tf.where((count > 0) | (ids == 0), ids, 1)  # training has taught nothing of the others
+        popularity = self._quantile("popularity", tf.math.log1p(count))
+        found = {"item": item[..., None], "seen": seen[..., None], "popularity": popularity}
         nothing = tf.fill(tf.shape(ids), float("nan"))
         for name in ("place", *self.scores, *self.listed):
             found[name] = self._quantile(name, lists.get(name, nothing))
@@ -148,8 +151,9 @@ class Features(keras.layers.Layer):
     def numbers_of(self, query, ids, lists, counts) -> dict:
         """Returns name -> the numbers that quantiles are learned from, float [any]."""
         last, is_read = query["window"][:, 0], ids > 0
-        found = {"length": query["length"], "popularity": popularity_of(counts, ids[is_read])}
-        found |= {name: tf.boolean_mask(lists[name], is_read) for name in lists}
+        popularity = tf.boolean_mask(tf.math.log1p(counts_of(lists, counts, ids)), is_read)
+        found = {"length": query["length"], "popularity": popularity}
+        found |= {name: tf.boolean_mask(lists[name], is_read) for name in lists if name != "count"}
         found |= {name: query[name.replace(".", "/", 1)] for name in self.context_numbers}
         for side, of in (("last", last), ("item", ids[is_read])):
             read = self.content(of)
@@ -159,9 +163,9 @@ class Features(keras.layers.Layer):
         return found
 
 
-def popularity_of(counts, ids):
-    """Returns log(1 + count) of items: int64 [size], int32 [...] -> float32 [...]."""
-    return tf.math.log1p(tf.cast(gather_rows(counts, ids), tf.float32))
+def counts_of(lists, counts, ids):
+    """Returns the counts of candidates, float32 [n, m]: those of the lists, or of the items, int64 [size]."""
+    return lists["count"] if "count" in lists else tf.cast(gather_rows(counts, ids), tf.float32)
 
 
 def standardized(scores, ids):
