@@ -31,8 +31,9 @@ import tfrecsession as trs
 from tfrecsession.models.ranking.examples import make_examples
 
 SHOWN = "impressions"
-CROSSES = ["seen", "place", "item", "last*item", "seen*place", "context.event*seen", "context.device*place"]
-SETTINGS = {"crosses": CROSSES, "context": ["device", "event"], "listed": ["prices"], "dim": 8, "hidden": [32, 16]}
+CROSSES = ["seen", "place", "item", "seen*place", "context.event*seen", "context.device*place"]
+SETTINGS = {"crosses": CROSSES, "context": ["device", "event"], "listed": ["prices"], "support": 5}
+SETTINGS |= {"dim": 8, "hidden": [32, 16]}
 
 
 def prepared(out: Path):

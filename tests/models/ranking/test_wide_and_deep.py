@@ -122,7 +122,7 @@ def test_a_saved_ranker_answers_alike(ranker, tmp_path):
 
 
 def test_vectors_of_a_model_are_inputs_of_the_deep_part(data):
-    factors = trs.models.ALS(data.items, dim=5, epochs=1)
+    factors = trs.models.ALS(data.items, factors=5, sweeps=1)
     factors.fit(data.train)
     settings = {"scores_of": [factors], "crosses": ["item"], "dim": 4, "hidden": [6], "buckets": 10}
     plain, reading = (trs.models.WideAndDeep(data.items, vectors=vectors, **settings) for vectors in (False, True))

@@ -86,6 +86,8 @@ def make_examples(ranker, x, shown, candidates, n: int, negatives: int | None, e
             lists |= {name: part.numpy() for name, part in _members(ranker, encoded, ids).items()}
         if x.role == "train":
             lists["count"] = counts_of_others(ranker.items.counts, read, ids, event)
+            window = np.asarray(encoded["window"])
+            encoded = {**encoded, "count": counts_of_others(ranker.items.counts, read, window, event)}
         is_label = ids == values[event][:, None]  # (events, m)
         kept = is_label.any(axis=1)
         ids, lists, is_label = _thinned(ids, lists, is_label, negatives, rng)
