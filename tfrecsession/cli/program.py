@@ -66,6 +66,7 @@ def with_options(text: str, command: str) -> str:
 def parser() -> argparse.ArgumentParser:
     from tfrecsession.cli import (
         add_items_command,
+        audit_command,
         blend_commands,
         compare_commands,
         counts_command,
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
         demo,
         list_models,
         pipeline_command,
+        presets_command,
         run_commands,
         serve_command,
         tune_commands,
@@ -91,7 +93,9 @@ def parser() -> argparse.ArgumentParser:
     groups = (
         data_commands,
         list_models,
+        presets_command,
         run_commands,
+        audit_command,
         add_items_command,
         tune_commands,
         compare_commands,
