@@ -18,7 +18,9 @@ OPTIONS = {  # option -> its default and the formats that it is for
     "longest": (None, {SAVED_MODEL, *RUNTIMES}),
     "index": ("exact", {SAVED_MODEL}),
     "target_recall": (0.98, {SAVED_MODEL}),
+    "clusters": (None, {SAVED_MODEL}),
     "content": (None, {SAVED_MODEL}),
+    "reasons": (0, {SAVED_MODEL}),
     "evaluation": (None, {"preset"}),
     "data_licence": (None, {"preset"}),
 }

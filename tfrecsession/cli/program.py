@@ -66,6 +66,7 @@ def with_options(text: str, command: str) -> str:
 def parser() -> argparse.ArgumentParser:
     from tfrecsession.cli import (
         add_items_command,
+        audit_command,
         blend_commands,
         compare_commands,
         counts_command,
@@ -93,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
         list_models,
         presets_command,
         run_commands,
+        audit_command,
         add_items_command,
         tune_commands,
         compare_commands,

@@ -14,6 +14,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.blocks import block_by_block, rows_within
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.recommender.arguments import refuse
+from tfrecsession.recommender.explain import Explaining
 from tfrecsession.recommender.keras_contract import KerasContract
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.log_defaults import following
@@ -23,7 +24,7 @@ from tfrecsession.recommender.with_presets import WithPresets
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Recommending, WithPresets, KerasContract, InPrecision, keras.Model):
+class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecision, keras.Model):
     """The base of all models. A subclass defines `encode` and `score_all`; the rest follows from them.
 
     Args:
@@ -104,7 +105,12 @@ class Recommender(Recommending, WithPresets, KerasContract, InPrecision, keras.M
 
         Exports and reports depend on it: a signature of an export belongs to an ability.
         """
-        found = {"recommend": True, "context": self.context is not None, "similar_items": self.finds_similar_items}
+        found = {
+            "recommend": True,
+            "rules": True,
+            "context": self.context is not None,
+            "similar_items": self.finds_similar_items,
+        }
         found["vectors"] = self.scores_by_products
         return tuple(name for name, able in found.items() if able)
 
@@ -199,9 +205,11 @@ class Recommender(Recommending, WithPresets, KerasContract, InPrecision, keras.M
         index: str = "exact",
         target_recall: float = 0.98,
         histories=None,
+        clusters: int | None = None,
         overwrite: bool = False,
         about: dict | None = None,
         content=None,
+        reasons: int = 0,
     ) -> Path:
         """Writes a SavedModel from item ids to item ids (strings), see `tfrecsession.export.write_saved_model`.
 
@@ -214,12 +222,14 @@ class Recommender(Recommending, WithPresets, KerasContract, InPrecision, keras.M
             k: items per answer.
             exclude_seen: leave out the items of the history.
             longest: newest known items of a history that are read; None: `longest_history`.
-            index: "exact", "exact-bf16", "exact-int8" or "scann".
-            target_recall: the share of the exact answer that "scann" must find.
+            index: "exact", "exact-bf16", "exact-int8", "ivf" or "scann".
+            target_recall: the share of the exact answer that "ivf" and "scann" must find.
             histories: lists of items, as in `recommend`, to measure the recall on; None: single items.
+            clusters: number of clusters of "ivf"; None: by the number of items.
             overwrite: replace an earlier export.
             about: further entries for `assets.extra/tfrecsession.json`.
             content: a table of items with their titles or images; None: that of the catalogue.
+            reasons: events that the signature `explain` names for each item; 0: there is no such signature.
 
         Raises:
             InputError: as the function of the format, or an unknown format.
@@ -233,8 +243,9 @@ class Recommender(Recommending, WithPresets, KerasContract, InPrecision, keras.M
             return trs.export.write_for_runtime(self, path, format, **shared)
         if format != "tf_saved_model":
             refuse("format", format, "one of 'tf_saved_model', which TensorFlow Serving loads, 'litert' and 'onnx'")
-        more = {"index": index, "target_recall": target_recall, "histories": histories}
-        return trs.export.write_saved_model(self, path, **shared, **more, about=about, content=content)
+        more = {"index": index, "target_recall": target_recall, "histories": histories, "clusters": clusters}
+        more |= {"about": about, "content": content, "reasons": reasons}
+        return trs.export.write_saved_model(self, path, **shared, **more)
 
     def prepare_export(self) -> None:
         """Brings up to date what the graphs of an export read; models that need it override it."""
