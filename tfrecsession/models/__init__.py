@@ -85,8 +85,10 @@ def by_name(name: str) -> type[Recommender]:
     return MODELS[checked_name(name, MODELS)]
 
 
-from_preset = Recommender.from_preset
-"""The model of a preset, whatever its class: `trs.models.from_preset("hf://user/name")`."""
+def from_preset(name, items=None, **settings) -> Recommender:
+    """Returns the model of a preset, whatever its class, see `Recommender.from_preset`."""
+    return Recommender.from_preset(name, items, **settings)
+
 
 __all__ = [
     "ALS",
