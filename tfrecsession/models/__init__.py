@@ -29,6 +29,7 @@ from tfrecsession.models.recurrent.hrnn import HRNN
 from tfrecsession.models.recurrent.location_sequences import LocationSequences
 from tfrecsession.models.recurrent.lru import LRU
 from tfrecsession.models.recurrent.min_gru import MinGRU
+from tfrecsession.models.recurrent.rec_gan import RecGAN
 from tfrecsession.models.recurrent.user_gru import UserGRU
 from tfrecsession.models.rules.association_rules import AssociationRules
 from tfrecsession.models.rules.item_knn import ItemKNN
@@ -71,6 +72,7 @@ MODELS = {
     "contextual_gru": ContextualGRU,
     "location_sequences": LocationSequences,
     "user_gru": UserGRU,
+    "rec_gan": RecGAN,
     "long_short_term": LongShortTerm,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
@@ -113,6 +115,7 @@ __all__ = [
     "MinGRU",
     "ParallelRNN",
     "Random",
+    "RecGAN",
     "SequentialRules",
     "SessionAggregation",
     "SessionPopularity",
