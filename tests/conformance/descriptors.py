@@ -190,6 +190,7 @@ ROWS = [
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
     Model("narm-context", "narm", {**CONTEXT, "context_as": "latent_cross"}, **WITH_DROPOUT, like="narm", cost="large"),
     Model("narm-raw", "narm", NARM_RAW, **WITH_DROPOUT, like="narm", cost="large"),
+    Model("repeat_net", **WITH_DROPOUT, cost="large"),
     Model("sasrec", **ATTENTION, represents=True, cost="large"),
     Model("sasrec-context", "sasrec", CONTEXT, **ATTENTION, like="sasrec", cost="large"),
     Model("core", **ATTENTION, cost="large"),

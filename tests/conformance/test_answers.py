@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.conformance.descriptors import packed, reads_both_ends
-from tfrecsession import InputError
+from tfrecsession import InputError, evaluation
 from tfrecsession.recommender.counting_model import CountingModel
 
 
@@ -132,3 +132,9 @@ def test_a_bare_string_is_no_list_of_histories(name, fitted):
     for histories in ("item-1", ["item-1"]):
         with pytest.raises(InputError, match="list of lists"):
             fitted(name).recommend(histories)
+
+
+def test_the_audit_finds_nothing(name, fitted, data):
+    found = evaluation.audit(fitted(name), data.test, histories=24)
+    assert found.passed, found
+    assert {check.name for check in found.checks if check.passed is None} <= {"padding"}

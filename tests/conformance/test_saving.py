@@ -32,6 +32,15 @@ def test_keras_file_round_trip(name, fitted, data, tmp_path):
     assert loaded.get_compile_config() == model.get_compile_config()
 
 
+def test_preset_round_trip(name, fitted, data, tmp_path):
+    model = fitted(name)
+    loaded = type(model).from_preset(model.save_to_preset(tmp_path / "preset"))
+    before, after = (m.recommend(histories_of(data), k=10) for m in (model, loaded))
+    assert before.items.tolist() == after.items.tolist()
+    np.testing.assert_allclose(before.scores, after.scores, rtol=0, atol=1e-6)
+    assert loaded.items.fingerprint == data.items.fingerprint and loaded.get_config() == model.get_config()
+
+
 @pytest.mark.parametrize("first", ["import keras, tfrecsession", "import tfrecsession as trs, keras; trs.models"])
 def test_a_process_that_only_loads(first, fitted, data, tmp_path):
     fitted("gru4rec").save(tmp_path / "model.keras")

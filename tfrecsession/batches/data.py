@@ -17,6 +17,7 @@ import numpy as np
 from tfrecsession.batches.event_weights import Weighing, Weights
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.context import Context, ContextLog
+from tfrecsession.sessions.item_codes import ItemCodes, make_codes, shape_of
 from tfrecsession.sessions.statistics import Statistics
 from tfrecsession.sessions.store import ItemEvents, SessionArrays, read_prepared
 from tfrecsession.sessions.users import Users
@@ -336,6 +337,19 @@ class Data:
             InputError: a column that the log does not have or that cannot be read, or an unknown time zone.
         """
         return self.items.context_log.learn(context, request, time_zone)
+
+    def item_codes(self, kind: str = "jpq", codes: int = 8, code_values: int | None = None) -> ItemCodes:
+        """Returns a code for every item, which models of this data may share: `items_as=data.item_codes("jpq")`.
+
+        Args:
+            kind: "jpq", learned from the training sessions; or "hashed", "qr", "bloom", "chars".
+            codes: codes of an item; "hashed" has 1, "qr" 2.
+            code_values: values of a code; None: as in a model.
+
+        Raises:
+            InputError: an unknown kind, or numbers that do not fit it.
+        """
+        return make_codes(kind, self.items, *shape_of(kind, self.items, codes, codes, code_values), self.train)
 
     @cached_property
     def statistics(self) -> Statistics:

@@ -66,12 +66,14 @@ def with_options(text: str, command: str) -> str:
 def parser() -> argparse.ArgumentParser:
     from tfrecsession.cli import (
         add_items_command,
+        audit_command,
         blend_commands,
         compare_commands,
         counts_command,
         data_commands,
         demo,
         list_models,
+        presets_command,
         run_commands,
         serve_command,
         tune_commands,
@@ -90,7 +92,9 @@ def parser() -> argparse.ArgumentParser:
     groups = (
         data_commands,
         list_models,
+        presets_command,
         run_commands,
+        audit_command,
         add_items_command,
         tune_commands,
         compare_commands,

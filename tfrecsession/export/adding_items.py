@@ -67,6 +67,7 @@ def add_items(path, items, *, key=None, columns=None, encoding=None, version: in
             exclude_seen=card["exclude_seen"],
             longest=card["longest"],
             index=card["index"],
+            target_recall=card.get("index_settings", {}).get("target_recall", 0.98),
             overwrite=overwrite,
             about={name: value for name, value in card.items() if name not in WRITTEN},
             content=shown,

@@ -5,6 +5,7 @@ import tfrecsession.optimizers  # registers what saved models are compiled with 
 from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.long_short_term import LongShortTerm
 from tfrecsession.models.attention.narm import NARM
+from tfrecsession.models.attention.repeat_net import RepeatNet
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.attentive_music import AttentiveMusic
 from tfrecsession.models.content.character_cnn import CharacterCNN
@@ -23,6 +24,8 @@ from tfrecsession.models.neighbours.vstan import VSTAN
 from tfrecsession.models.popularity.popularity import Popularity
 from tfrecsession.models.popularity.random_order import Random
 from tfrecsession.models.popularity.session_popularity import SessionPopularity
+from tfrecsession.models.ranking.pipeline import Pipeline
+from tfrecsession.models.ranking.wide_and_deep import WideAndDeep
 from tfrecsession.models.recurrent.contextual_gru import ContextualGRU
 from tfrecsession.models.recurrent.gru4rec import GRU4Rec
 from tfrecsession.models.recurrent.hrnn import HRNN
@@ -64,6 +67,7 @@ MODELS = {
     "character_cnn": CharacterCNN,
     "gru4rec": GRU4Rec,
     "narm": NARM,
+    "repeat_net": RepeatNet,
     "sasrec": SASRec,
     "core": CORE,
     "hrnn": HRNN,
@@ -82,6 +86,9 @@ def by_name(name: str) -> type[Recommender]:
     """Returns the class of a model by its snake-case name; InputError lists the known names, nearest first."""
     return MODELS[checked_name(name, MODELS)]
 
+
+from_preset = Recommender.from_preset
+"""The model of a preset, whatever its class: `trs.models.from_preset("hf://user/name")`."""
 
 __all__ = [
     "ALS",
@@ -110,10 +117,12 @@ __all__ = [
     "ContextualGRU",
     "LocationSequences",
     "LongShortTerm",
+    "RepeatNet",
     "MarkovChain",
     "MatrixFactorization",
     "MinGRU",
     "ParallelRNN",
+    "Pipeline",
     "Random",
     "RecGAN",
     "SequentialRules",
@@ -121,6 +130,8 @@ __all__ = [
     "SessionPopularity",
     "TwoTower",
     "UserGRU",
+    "WideAndDeep",
     "Streaming",
     "by_name",
+    "from_preset",
 ]

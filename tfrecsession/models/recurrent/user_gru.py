@@ -10,7 +10,6 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.layers import (
-    ItemEmbedding,
     SessionAttentionalUserGRU,
     SessionRectifiedUserGRU,
     SessionUserGRU,
@@ -144,12 +143,10 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
         if user_id:
             self.user_table.build(codes if features is None else features.trained + 2)
         self.recurrent = [CELLS[cell](width, name=f"{cell}_{index}") for index, width in enumerate(units)]
-        self.output_items = ItemEmbedding(
-            self.size, units[-1], bias=True, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(units[-1], bias=True, initializer=initializer, name="items")
         self.input_items = self.output_items
         if embedding == "separate":
-            self.input_items = ItemEmbedding(self.size, dim, initializer=initializer, name="input_items")
+            self.input_items = self.item_table(dim, initializer=initializer, name="input_items", scored=False)
         self.input_items, self.output_items = self.with_content(self.input_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.output_dropout = keras.layers.Dropout(dropout)
