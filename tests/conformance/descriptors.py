@@ -87,6 +87,10 @@ SEQUENCES = {
 }
 WITH_DROPOUT = SEQUENCES | {"ceiling": {**SEQUENCES["ceiling"], "dropout": 0.1}}
 OF_USERS = WITH_DROPOUT | {"ceiling": {**WITH_DROPOUT["ceiling"], "user_dropout": 0.9}}  # users tell nothing there
+GAN = {
+    "small": {**SEQUENCES["small"], "pretraining": 2, "zeros": 16},
+    "ceiling": {**WITH_DROPOUT["ceiling"], "pretraining": 8},
+}
 ATTENTION = {
     "small": {**SEQUENCES["small"], "dim": 32, "window": 6, "learning_rate": 0.01},
     "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
@@ -188,6 +192,9 @@ ROWS = [
     Model("user_gru", **OF_USERS, cost="large"),
     Model("user_gru-rectified", "user_gru", {"cell": "rectified"}, **OF_USERS, like="user_gru"),
     Model("user_gru-linear", "user_gru", {"cell": "linear", **CONTEXT}, **OF_USERS, like="user_gru"),
+    Model("user_gru-features", "user_gru", {"user_content": ["age"]}, **OF_USERS, like="user_gru"),
+    Model("rec_gan", **GAN, cost="large"),
+    Model("rec_gan-likelihood", "rec_gan", {"pretraining": None, "cell": "plain"}, **GAN, like="rec_gan"),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
