@@ -150,6 +150,7 @@ def test_an_index_of_clusters_that_searches_all_of_them_answers_equally(name, fi
     np.testing.assert_array_equal(items, expected)
 
 
+@pytest.mark.long
 def test_the_audit_finds_nothing(name, fitted, data):
     found = evaluation.audit(fitted(name), data.test, histories=24)
     assert found.passed, found

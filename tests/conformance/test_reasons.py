@@ -1,6 +1,7 @@
 """The reasons of every model pass the deletion test: an item loses most without the event that is named."""
 
 import numpy as np
+import pytest
 
 
 def histories_of(data, count=24, length=5):
@@ -10,6 +11,7 @@ def histories_of(data, count=24, length=5):
     return np.stack(several[:count])
 
 
+@pytest.mark.shared
 def test_an_item_loses_most_without_its_reason(name, fitted, data):
     model, ids = fitted(name), histories_of(data)
     found = model.explain([data.items.decode(row) for row in ids], k=3, reasons=ids.shape[1])

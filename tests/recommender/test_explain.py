@@ -101,6 +101,21 @@ def test_context_is_a_reason():
     np.testing.assert_allclose(found.scores, model.recommend(history, k=2, **given).scores, rtol=1e-5, atol=1e-6)
 
 
+def test_the_repeat_head_says_what_it_copies(sessions):
+    model = trs.models.GRU4Rec(sessions.items, units=[4], repeats=True)
+    history, items = ["i3", "i4", "unknown", "i3"], ["i3", "i5", "i4"]
+    found = model.explain([history], [items], reasons=3)
+    joined, _, _ = model._encode_histories(model.items.encode(history)[None])
+    _, gate, weights, _ = model.repeat_head.split(joined)
+    copies = np.asarray(np.exp(weights[0]) / (1 + np.exp(-gate[0])))  # g a_j of i3, i4, i3, newest first
+    p = np.exp(found.scores[0])
+    by_event = {3: copies[0] / p[0], 0: copies[2] / p[0]}
+    for event, share in zip(found.events[0, 0], found.copied[0, 0], strict=True):
+        assert share == pytest.approx(by_event.get(event, 0), rel=1e-4)
+    assert not found.copied[0, 1].any() and 0 < found.copied[0, 2].sum() < 1
+    assert model.explain([["i3"]], k=1).copied.shape == (1, 1, 3)
+
+
 @pytest.mark.parametrize(
     "more, message",
     [

@@ -331,7 +331,7 @@ def export_command(commands, common):
     command = commands.add_parser(
         "export",
         parents=[common],
-        help="export a run for TensorFlow Serving, or as a preset with weights",
+        help="export a run for TensorFlow Serving, for LiteRT or ONNX, or as a preset with weights",
         description="Export a run as a SavedModel for TensorFlow Serving, in DIR/VERSION, or in DIR in another format.",
     )
     command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`, or a preset")

@@ -49,7 +49,7 @@ class SearchedIndex(ExactIndex):
     def best(self, encoded, known, k: int, out=None, allowed=None):
         model = self.model
         queries = tf.where(known[:, None], model.queries(encoded), 0.0)
-        ids, scores = self._scored(queries, self.searched, max(self.kept, k))
+        ids, scores = self._scored(queries, self.searched, max(self.kept, k))  # rules ask for more
         width = tf.shape(ids)[1]
 
         def with_popular():

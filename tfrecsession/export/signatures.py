@@ -214,7 +214,7 @@ def explaining(model, served: ServedModel, options: Options) -> dict:
 
     def explained(ids, given=None) -> dict:
         best, scores = model.answer(ids, k, options.exclude_seen, given=given)
-        _, events, weights, features = model.reasons(ids, best, options.reasons, given)
+        _, events, weights, features, _ = model.reasons(ids, best, options.reasons, given)
         is_event = (events >= 0) & (best > 1)[..., None]  # (n, k, reasons)
         flat = tf.reshape(tf.maximum(events, 0), [tf.shape(events)[0], -1])
         because = tf.reshape(tf.gather(tf.pad(ids, [[0, 0], [0, 1]]), flat, batch_dims=1), tf.shape(events))

@@ -30,6 +30,7 @@ from tfrecsession.layers.recurrent.session_hierarchy import SessionHierarchy
 from tfrecsession.layers.recurrent.session_lru import SessionLRU
 from tfrecsession.layers.recurrent.session_lstm import SessionLSTM
 from tfrecsession.layers.recurrent.session_min_gru import SessionMinGRU
+from tfrecsession.layers.recurrent.session_rectified_gru import SessionRectifiedGRU
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 from tfrecsession.layers.recurrent.session_rnn import SessionRNN
 from tfrecsession.layers.recurrent.session_user_gru import (
@@ -86,6 +87,7 @@ __all__ = [
     "SessionNARM",
     "SessionRNN",
     "SessionRecurrent",
+    "SessionRectifiedGRU",
     "SessionRectifiedUserGRU",
     "SessionTransformer",
     "SessionUserGRU",

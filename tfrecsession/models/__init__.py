@@ -32,6 +32,7 @@ from tfrecsession.models.recurrent.hrnn import HRNN
 from tfrecsession.models.recurrent.location_sequences import LocationSequences
 from tfrecsession.models.recurrent.lru import LRU
 from tfrecsession.models.recurrent.min_gru import MinGRU
+from tfrecsession.models.recurrent.rec_gan import RecGAN
 from tfrecsession.models.recurrent.user_gru import UserGRU
 from tfrecsession.models.rules.association_rules import AssociationRules
 from tfrecsession.models.rules.item_knn import ItemKNN
@@ -75,6 +76,7 @@ MODELS = {
     "contextual_gru": ContextualGRU,
     "location_sequences": LocationSequences,
     "user_gru": UserGRU,
+    "rec_gan": RecGAN,
     "long_short_term": LongShortTerm,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
@@ -85,8 +87,10 @@ def by_name(name: str) -> type[Recommender]:
     return MODELS[checked_name(name, MODELS)]
 
 
-from_preset = Recommender.from_preset
-"""The model of a preset, whatever its class: `trs.models.from_preset("hf://user/name")`."""
+def from_preset(name, items=None, **settings) -> Recommender:
+    """Returns the model of a preset, whatever its class, see `Recommender.from_preset`."""
+    return Recommender.from_preset(name, items, **settings)
+
 
 __all__ = [
     "ALS",
@@ -122,6 +126,7 @@ __all__ = [
     "ParallelRNN",
     "Pipeline",
     "Random",
+    "RecGAN",
     "SequentialRules",
     "SessionAggregation",
     "SessionPopularity",

@@ -80,6 +80,11 @@ class CompressedItems:
             self.code_table.take(self._codes_of(items))
 
     @property
+    def codes_follow_from_ids(self) -> bool:
+        """Whether an item that training never saw has codes too, those of its id."""
+        return self.items_as not in (FULL, "jpq")
+
+    @property
     def code_state(self) -> list:
         """The variables that hold codes."""
         return [] if self.code_table is None else [self.code_table.codes]

@@ -31,6 +31,8 @@ class Explanations(NamedTuple):
         weights: float32 [histories, k, reasons], the part of the score that each carried.
         features: column of the given context -> float32 [histories, k], the part of the score that it carried. A key is
             "context/NAME", "request/NAME", or "time", with all that follows from the times.
+        copied: float32 [histories, k, reasons], of models with `repeats`: the share of an item's probability that
+            repeats each event, exactly; None: the model has no such head.
     """
 
     items: np.ndarray
@@ -39,6 +41,7 @@ class Explanations(NamedTuple):
     events: np.ndarray
     weights: np.ndarray
     features: dict
+    copied: np.ndarray | None = None
 
     def __repr__(self) -> str:
         lines = []
@@ -63,6 +66,13 @@ class Explaining:
         Args:
             newest: int32 [n, events], the known items of histories, newest first, 0 where there are no more.
             items: int32 [n, m], the explained items.
+        """
+        return None
+
+    def copies_of_events(self, ids, items, scores, given=None):
+        """Returns the share of the items' probabilities that repeats each event, float32 [n, m, events], newest first.
+
+        None: the model has no repeat head. `scores`: float32 [n, m], of the items.
         """
         return None
 
@@ -97,7 +107,7 @@ class Explaining:
         Returns:
             scores, float32 [histories, m]; events, int32 [histories, m, count], columns of `ids`, -1 where there are no
             more; their parts, float32 [histories, m, count]; those of the `features_of(given)`, float32 [histories, m,
-            features].
+            features]; `copied` of `Explanations`, or None.
         """
         given = given or {}
         known = (ids > 1) | speaking(self.context, given, ids == NO_ITEM)  # (n, events)
@@ -118,7 +128,12 @@ class Explaining:
         is_event = parts > least
         events = tf.gather(column, tf.reshape(best, [tf.shape(best)[0], -1]), batch_dims=1)  # (n, m count)
         events = tf.where(is_event, tf.reshape(events, tf.shape(best)), -1)
-        return scores, events, tf.where(is_event, parts, 0.0), features
+        copied = self.copies_of_events(ids, items, scores, given)
+        if copied is not None:
+            width = tf.shape(column)[1]
+            copied = tf.pad(copied[..., :width], [[0, 0], [0, 0], [0, tf.maximum(width - tf.shape(copied)[2], 0)]])
+            copied = tf.where(is_event, tf.gather(copied, best, batch_dims=2), 0.0)
+        return scores, events, tf.where(is_event, parts, 0.0), features, copied
 
     def _without_each(self, ids, items, column, total, given: dict):
         """Scores histories as they are, without each of the events at `column`, and without each feature: one batch.
@@ -198,6 +213,7 @@ class Explaining:
         scores, parts = np.zeros(shape[:2], np.float32), np.zeros(shape, np.float32)
         events = np.full(shape, -1, np.int32)
         features = {name: np.zeros(shape[:2], np.float32) for name in features_of(given)}
+        copied = None
         explained = self._traced_reasons(reasons, given)
         longest = max(map(len, encoded), default=0)
         cells = (1 + min(longest, DELETED) + len(features)) * max(self.size, (longest + 1) * STEP_CELLS)
@@ -215,6 +231,9 @@ class Explaining:
             scores[block], events[block], parts[block] = (part.numpy() for part in found[:3])
             for number, name in enumerate(features):
                 features[name][block] = found[3][..., number].numpy()
+            if found[4] is not None:
+                copied = np.zeros(shape, np.float32) if copied is None else copied
+                copied[block] = found[4].numpy()
         is_item = chosen > 0
         padded = np.pad(padded_rows(encoded), [(0, 0), (0, 1)])  # a column for -1
         ids = np.take_along_axis(padded, events.reshape(len(events), -1).astype(np.int64), axis=1).reshape(shape)
@@ -226,6 +245,7 @@ class Explaining:
             events,
             np.where(is_item[..., None], parts, 0),
             {name: np.where(is_item, values, 0) for name, values in features.items()},
+            copied,
         )
 
     def _explained(self, items, rows: int) -> list[np.ndarray]:

@@ -213,9 +213,12 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
     ) -> Path:
         """Writes a SavedModel from item ids to item ids (strings), see `tfrecsession.export.write_saved_model`.
 
+        Other formats are files for other runtimes, see `tfrecsession.export.write_for_runtime`.
+
         Args:
             path: the folder of this version; its name must be a number for TensorFlow Serving.
-            format: as in Keras' `export`; "tf_saved_model" is the only one.
+            format: as in Keras' `export`: "tf_saved_model", "litert" or "onnx"; the latter two take `k`,
+                `exclude_seen`, `longest` and `overwrite` alone.
             k: items per answer.
             exclude_seen: leave out the items of the history.
             longest: newest known items of a history that are read; None: `longest_history`.
@@ -229,29 +232,20 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
             reasons: events that the signature `explain` names for each item; 0: there is no such signature.
 
         Raises:
-            InputError: as `write_saved_model`, or another format.
+            InputError: as the function of the format, or an unknown format.
         """
         import tfrecsession as trs  # export imports the models
 
+        shared = {"k": k, "exclude_seen": exclude_seen, "longest": longest, "overwrite": overwrite}
+        if format in ("litert", "onnx"):
+            if index != "exact":
+                refuse("index", index, f"'exact' with format={format!r}")
+            return trs.export.write_for_runtime(self, path, format, **shared)
         if format != "tf_saved_model":
-            refuse(
-                "format", format, "'tf_saved_model', which TensorFlow Serving loads; the answers need its string ids"
-            )
-        return trs.export.write_saved_model(
-            self,
-            path,
-            k=k,
-            exclude_seen=exclude_seen,
-            longest=longest,
-            index=index,
-            target_recall=target_recall,
-            histories=histories,
-            clusters=clusters,
-            overwrite=overwrite,
-            about=about,
-            content=content,
-            reasons=reasons,
-        )
+            refuse("format", format, "one of 'tf_saved_model', which TensorFlow Serving loads, 'litert' and 'onnx'")
+        more = {"index": index, "target_recall": target_recall, "histories": histories, "clusters": clusters}
+        more |= {"about": about, "content": content, "reasons": reasons}
+        return trs.export.write_saved_model(self, path, **shared, **more)
 
     def prepare_export(self) -> None:
         """Brings up to date what the graphs of an export read; models that need it override it."""

@@ -313,6 +313,15 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
     def cells_of_an_event(self, batch):
         return 0 if self.repeat_head is None else 2 * self.repeat_window**2
 
+    def copies_of_events(self, ids, items, scores, given=None):
+        if self.repeat_head is None or self.trend_head is not None:  # with a trend, scores are no log probabilities
+            return None
+        encoded, _, _ = self._encode_histories(ids, given)
+        _, gate, weights, repeated = self.repeat_head.split(encoded)
+        log_copied = tf.math.log_sigmoid(gate)[:, None] + weights  # (n, ages): log of g a_j
+        is_same = (repeated[:, None] == items[..., None]) & (items > 1)[..., None]  # (n, m, ages)
+        return tf.where(is_same, tf.exp(log_copied[:, None] - scores[..., None]), 0.0)
+
     @property
     def scores_by_products(self):
         return self.repeat_head is None and super().scores_by_products

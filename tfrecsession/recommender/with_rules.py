@@ -60,7 +60,8 @@ class WithRules:
 
         def find(passing, count):
             passing = passing if allowed is None else passing & allowed
-            more = {"exclude": exclude, "only": only, "given": given}
+            passing = passing if only is None else self.among(only, passing)
+            more = {"exclude": exclude, "given": given}
             more = {name: value for name, value in more.items() if value is not None}
             return self.answer(ids, count, exclude_seen, allowed=passing, **more)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfrecsession.rules.attributes import ItemAttributes
@@ -11,6 +12,7 @@ from tfrecsession.rules.rules import METHODS, SEPARATOR
 
 CONDITIONS = ("in", "not_in", "between", "is")
 OTHERS = ("popularity", "boost", "pin", "at_most", "diversity")
+ALIGNED = 64  # columns of attributes: TensorFlow slices aligned rows without a copy
 FIELDS = 6  # of a rule at least, in front of further values
 
 
@@ -45,13 +47,19 @@ class RuleTables(tf.Module):
         self.names = list(attributes.kinds)
         self.value_count = len(attributes.values) + 1
         # a row more than there may be: an empty table cannot be indexed
-        self.codes = tf.Variable(attributes.codes if self.has_codes else [[0] * self.size], trainable=False)
-        numbers = attributes.numbers if self.has_numbers else tf.fill([1, self.size], float("nan"))
-        self.numbers = tf.Variable(numbers, trainable=False)
+        codes = attributes.codes if self.has_codes else np.zeros((1, self.size), np.int32)
+        numbers = attributes.numbers if self.has_numbers else np.full((1, self.size), np.nan, np.float32)
+        behind = [(0, 0), (0, -self.size % ALIGNED)]
+        self.codes = tf.Variable(np.pad(codes, behind), trainable=False)
+        self.numbers = tf.Variable(np.pad(numbers, behind, constant_values=np.nan), trainable=False)
         kinds, slots = attributes.kinds, attributes.slots
         self.is_number = tf.constant([kinds[name] == "number" for name in self.names] or [False])
         self.first = tf.constant([slots[name][0] for name in self.names] or [0])
         self.width = tf.constant([slots[name][1] for name in self.names] or [1])
+        counts = np.bincount(attributes.codes.ravel(), minlength=self.value_count)
+        self.counts = tf.Variable(counts.astype(np.int32), trainable=False)  # items of each value
+        order = np.sort(np.nan_to_num(numbers[:, 2:], nan=np.inf), axis=1)  # missing ones are in no range
+        self.sorted_numbers = tf.Variable(order, trainable=False)
         self.to_column = _table(self.names, 0)
         self.to_code = _table(attributes.values, 1)
 
@@ -140,7 +148,29 @@ class RuleTables(tf.Module):
             return tf.cond(alone, lambda: own[0] == known[0], of_several)
 
         holds = tf.cond(self.is_number[column], of_numbers, of_codes)
-        return tf.cond(rules.inverted[row, cell], lambda: ~holds, lambda: holds)
+        return tf.cond(rules.inverted[row, cell], lambda: ~holds, lambda: holds)[: self.size]
+
+    def count(self, rules: Rules, row, cell, holds):
+        """Returns how many items a condition holds for, `holds` bool [size], from counts where they say it: int32."""
+        column, codes = tf.maximum(rules.column[row, cell], 0), rules.codes[row, cell]
+        items = self.size - 2
+
+        def of_numbers():
+            numbers = tf.convert_to_tensor(self.sorted_numbers)[self.first[column]]
+            below = tf.searchsorted(numbers, [rules.low[row, cell]], "left")[0]
+            high = tf.minimum(rules.high[row, cell], numbers.dtype.max)  # infinity stands for missing
+            return tf.maximum(tf.searchsorted(numbers, [high], "right")[0] - below, 0)
+
+        def of_codes():
+            known = tf.unique(tf.boolean_mask(codes, codes > 0)).y
+            return tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.counts), known))
+
+        def counted():
+            found = tf.cond(self.is_number[column], of_numbers, of_codes)
+            return tf.where(rules.inverted[row, cell], items - found, found)
+
+        may_overlap = (self.width[column] > 1) & (tf.math.count_nonzero(codes > 0) > 1)
+        return tf.cond(may_overlap, lambda: tf.math.count_nonzero(holds[2:], dtype=tf.int32), counted)
 
     def holds(self, rules: Rules, cell, codes, numbers):
         """Returns whether the condition `cell` of each request holds for its candidates.

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfrecsession.rules.attributes import ItemAttributes
 from tfrecsession.rules.rule_tables import Rules, RuleTables
 from tfrecsession.rules.rules import OVERLAP, OWN
-from tfrecsession.rules.selection import Candidates, choose, placed
+from tfrecsession.rules.selection import UNLIMITED, Candidates, choose, placed
 
 LEAST = tf.float32.min  # the score of no item
 
@@ -90,7 +90,7 @@ class RuledLists(tf.Module):
         def one(index, allowed, removed):
             row, cell = cells[index, 0], cells[index, 1]
             holds = self.tables.holds_everywhere(rules, row, cell)
-            fails = items - tf.math.count_nonzero(holds[2:], dtype=tf.int32)
+            fails = items - self.tables.count(rules, row, cell, holds)
             removed = tf.tensor_scatter_nd_update(removed, [cells[index]], [fails])
             allowed = tf.cond(
                 shape[0] == 1,
@@ -163,7 +163,7 @@ class RuledLists(tf.Module):
     def _quotas(self, rules: Rules, codes):
         """Returns the most items of each value, int32 [n, u], and the candidates' values, int32 [n, c, u]."""
         own = tf.convert_to_tensor(self._slots_of_quotas(rules))  # (n, R, slots)
-        most = tf.cast(tf.where(own, rules.number[..., None], float(2**30)), tf.int32)
+        most = tf.cast(tf.where(own, rules.number[..., None], UNLIMITED), tf.int32)
         most = tf.reduce_min(most, axis=1)  # (n, slots)
         used = tf.where(tf.reduce_any(own, axis=[0, 1]))[:, 0]
         return tf.gather(most, used, axis=1), tf.transpose(tf.gather(codes, used), [1, 2, 0])

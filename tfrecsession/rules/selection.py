@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 NEVER = float("-inf")
+UNLIMITED = 2**30  # items
 PINNED = 1e6  # above every gain: relevance and similarity are at most 1
 LEAST_VOLUME = 1e-6  # of a further item in the determinant: one that is like the chosen ones
 
@@ -39,42 +40,45 @@ def choose(candidates: Candidates, k: int):
     rows, count = tf.shape(c.relevance)[0], tf.shape(c.relevance)[1]
     order = tf.cast(tf.range(count), tf.float32)[None]
     base = tf.where(c.is_pinned, PINNED - order, (1 - c.strength)[:, None] * c.relevance)  # (n, c)
+    base = tf.where(c.is_open, base, NEVER)
     strength = tf.where(c.is_pinned, 0.0, c.strength[:, None])  # (n, c)
-    exempt = c.is_pinned[..., None]
+    room = tf.where(c.codes > 0, c.most[:, None], UNLIMITED)  # (n, c, u), items of the value that are still allowed
 
-    def is_full(counts):
-        return (counts >= c.most[:, None]) & (c.codes > 0)
-
-    def step(index, is_open, counts, nearest, volume, factors, chosen):
-        far = tf.where(c.by_volume[:, None], tf.math.log(tf.maximum(volume, LEAST_VOLUME)), -nearest)
-        may = is_open & ~tf.reduce_any(is_full(counts) & ~exempt, axis=2)
-        gain = tf.where(may, base + strength * far, NEVER)
+    def chosen_from(gain, base, room):
+        """Takes the best item: its index, -1 for none, and `base` and `room` without it."""
+        has_room = (tf.reduce_min(room, axis=2) > 0) | c.is_pinned
+        gain = tf.where(has_room, gain, NEVER)
         best = tf.argmax(gain, axis=1, output_type=tf.int32)  # (n,)
-        found = tf.reduce_any(may, axis=1)
-        is_best = tf.one_hot(best, count, True, False) & found[:, None]
-        is_open &= ~is_best
-        own = tf.gather(c.codes, best, batch_dims=1)  # (n, u)
-        same = tf.reduce_any(c.codes[..., None] == own[:, None, None], axis=3) & found[:, None, None]
-        counts += tf.cast(same, tf.int32)
-        similar = tf.gather(c.similarity, best, batch_dims=1)  # (n, c)
-        nearest = tf.maximum(nearest, similar)
-        factors, volume = tf.cond(
-            tf.reduce_any(c.by_volume), lambda: _grown(factors, volume, similar, best, index), lambda: (factors, volume)
-        )
-        return index + 1, is_open, counts, nearest, volume, factors, chosen.write(index, tf.where(found, best, -1))
+        found = tf.reduce_max(gain, axis=1) > NEVER
+        own = tf.where(found[:, None], tf.gather(c.codes, best, batch_dims=1), -1)  # (n, u)
+        same = tf.reduce_any(c.codes[..., None] == own[:, None, None], axis=3)  # (n, c, u)
+        base = tf.where(tf.one_hot(best, count, True, False), NEVER, base)
+        return best, tf.where(found, best, -1), base, room - tf.cast(same, tf.int32)
 
-    state = (
-        0,
-        c.is_open,
-        tf.zeros(tf.shape(c.codes), tf.int32),
-        tf.zeros((rows, count)),
-        tf.ones((rows, count)),
-        tf.zeros((rows, count, k)),
-        tf.TensorArray(tf.int32, k, element_shape=(None,)),
+    def by_similarity(index, base, room, chosen, nearest):
+        best, taken, base, room = chosen_from(base - strength * nearest, base, room)
+        nearest = tf.maximum(nearest, tf.gather(c.similarity, best, batch_dims=1))
+        return index + 1, base, room, chosen.write(index, taken), nearest
+
+    def by_either(index, base, room, chosen, nearest, volume, factors):
+        far = tf.where(c.by_volume[:, None], tf.math.log(tf.maximum(volume, LEAST_VOLUME)), -nearest)
+        best, taken, base, room = chosen_from(base + strength * far, base, room)
+        similar = tf.gather(c.similarity, best, batch_dims=1)  # (n, c)
+        factors, volume = _grown(factors, volume, similar, best, index)
+        nearest = tf.maximum(nearest, similar)
+        return index + 1, base, room, chosen.write(index, taken), nearest, volume, factors
+
+    def run(step, *more):
+        state = 0, base, room, tf.TensorArray(tf.int32, k, element_shape=(None,)), tf.zeros((rows, count)), *more
+        state = tf.while_loop(lambda index, *_: index < k, step, state, parallel_iterations=1)
+        return tf.transpose(state[3].stack()), state[2]
+
+    chosen, room = tf.cond(
+        tf.reduce_any(c.by_volume),
+        lambda: run(by_either, tf.ones((rows, count)), tf.zeros((rows, count, k))),
+        lambda: run(by_similarity),
     )
-    state = tf.while_loop(lambda index, *_: index < k, step, state, parallel_iterations=1)
-    chosen = tf.ensure_shape(tf.transpose(state[-1].stack()), (None, k))
-    return chosen, is_full(state[2])
+    return tf.ensure_shape(chosen, (None, k)), room <= 0
 
 
 def _grown(factors, volume, similar, best, index):

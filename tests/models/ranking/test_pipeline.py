@@ -44,6 +44,13 @@ def test_filters_act_before_the_candidates(pipeline, first):
     np.testing.assert_allclose(answer.scores[0], np.sort(ranked)[::-1], atol=1e-5)
 
 
+def test_alone_in_a_batch_and_with_unknown_items_is_the_same(pipeline):
+    alone = pipeline.recommend([["item-3", "item-9"]], k=8)
+    together = pipeline.recommend([["item-1"] * 9, ["nothing", "item-3", "item-9", "nothing"]], k=8)
+    assert together.items[1].tolist() == alone.items[0].tolist()
+    np.testing.assert_allclose(together.scores[1], alone.scores[0], rtol=1e-4, atol=1e-5)
+
+
 def test_evaluation_ranks_in_the_order_of_recommend(pipeline, data):
     scored = evaluation.evaluate(pipeline, data.test, k=(N,), slices=False, draws=0)
     columns = data.test.column("device")

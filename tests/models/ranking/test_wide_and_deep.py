@@ -121,6 +121,24 @@ def test_a_saved_ranker_answers_alike(ranker, tmp_path):
     np.testing.assert_allclose(again.rank(*given)[0], ranker.rank(*given)[0], atol=1e-6)
 
 
+def test_vectors_of_a_model_are_inputs_of_the_deep_part(data):
+    factors = trs.models.ALS(data.items, factors=5, sweeps=1)
+    factors.fit(data.train)
+    settings = {"scores_of": [factors], "crosses": ["item"], "dim": 4, "hidden": [6], "buckets": 10}
+    plain, reading = (trs.models.WideAndDeep(data.items, vectors=vectors, **settings) for vectors in (False, True))
+    for layer in ("of_query", "of_candidate"):
+        widths = [getattr(ranker, layer).kernel.shape[0] for ranker in (plain, reading)]
+        assert widths[1] - widths[0] == 5
+    kernel = np.zeros(reading.of_query.kernel.shape, "float32")
+    kernel[-5:, :5] = np.eye(5)  # the network sees the vector of the history alone, and is 1 if it is above 0
+    reading.of_query.kernel.assign(kernel)
+    reading.of_candidate.kernel.assign(np.zeros(reading.of_candidate.kernel.shape))
+    reading.last.kernel.assign(np.ones((6, 1)))
+    found = reading.rank([["item-1", "item-4"]], [["item-2"]])[0]
+    vector = factors.query_vectors(data.items.encode(["item-1", "item-4"])[None]).numpy()[0]
+    assert found[0] == pytest.approx(np.maximum(vector[:5], 0).sum(), abs=1e-5)
+
+
 def test_refuses(data, first, ranker):
     def made(**arguments):
         return trs.models.WideAndDeep(data.items, dim=2, hidden=[2], buckets=10, **arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -33,6 +34,14 @@ class TowerUsers(ReadsUserContent, KnownUsers):
         self._users = users
         codes = np.where(interactions.named, users.encode(interactions.users), UNKNOWN).astype(np.int32)
         self._feature_codes = tf.Variable(codes, trainable=False)
+
+    def dropped(self, users):
+        """Returns for which pairs of a batch a part is hidden, bool [rows]."""
+        return keras.random.uniform((tf.size(users),), seed=self.seed_generator) < self.user_dropout
+
+    def shown_past(self, past, users):
+        """Hides some histories, int [rows, window], where features are read: else these would learn nothing beside."""
+        return past if self.user_features is None else tf.where(self.dropped(users)[:, None], 0, past)
 
     def with_features(self, vectors, users, is_shown=None):
         """Adds the features of users of training to their vectors: [n, dim], int [n], bool [n] -> [n, dim]."""

@@ -38,8 +38,8 @@ class TwoTower(PairModel, TowerUsers, Recommender):
     A tower sums its inputs, or with `layers` is an MLP over all of them. In training the target is removed from the
     history. p_u is dropped for a share `user_dropout` of the pairs, e_i for `item_dropout` of the items with content;
     the vectors `nobody` and of an unknown item replace them, also for new users with a history, anonymous sessions and
-    new items (`encode_items`). With `user_content`, p_u also has the encoded features of the user, hidden for a further
-    share `user_dropout`; `recommend_users` so knows all users of the table.
+    new items (`encode_items`). With `user_content`, p_u also has the encoded features of the user, and these, the id
+    and the history are each hidden for a share `user_dropout`; `recommend_users` so knows all users of the table.
 
     A step compares each pair with the items of the other pairs and sampled ones, corrected by logQ. Only these and the
     histories pass through the towers: the cost does not depend on the catalogue. The vectors of all items and named
@@ -197,6 +197,7 @@ class TwoTower(PairModel, TowerUsers, Recommender):
         users, items = batch["user"], tf.where(batch["weight"] > 0, batch["item"], 0)  # [rows] each
         drawn = self.negatives.draw(items)  # [count]
         past = self._past.draw(users, items, self.window, self.seed_generator)  # [rows, window]
+        past = self.shown_past(past, users)  # [rows, window]
         ids = tf.concat([items, drawn, tf.reshape(past, [-1])], axis=0)  # [rows + count + rows * window]
         distinct, index = tf.unique(ids)  # [distinct], [rows + count + rows * window]
         vectors = self.item_tower(distinct, training=True)  # [distinct, dim]: each item once
@@ -204,18 +205,14 @@ class TwoTower(PairModel, TowerUsers, Recommender):
         of_items, of_drawn = tf.gather(vectors, of_items), tf.gather(vectors, of_drawn)  # [rows, dim], [count, dim]
         of_past = tf.gather(vectors, tf.reshape(of_past, tf.shape(past)))  # [rows, window, dim]
 
-        anonymous = self._dropped(users) | ~tf.gather(self._past.named, users)  # [rows]
+        anonymous = self.dropped(users) | ~tf.gather(self._past.named, users)  # [rows]
         p = tf.where(anonymous[:, None], self.nobody, self.user_table(users))  # [rows, dim]
         if self.user_features is not None:
-            p = self.with_features(p, users, ~self._dropped(users))  # [rows, dim]
+            p = self.with_features(p, users, ~self.dropped(users))  # [rows, dim]
         x = self.user_tower(mean_of(of_past, past > 1), p)  # [rows, dim]
         scored = Evaluated(of_items, of_drawn)
         losses = sampled_losses(self.ranking_loss, x, items, drawn, scored, self.negatives, self.score_dtype)  # [rows]
         return losses + self.l2 * (tf.reduce_sum(x**2, axis=1) + tf.reduce_sum(of_items**2, axis=1))
-
-    def _dropped(self, users):
-        """Returns which users of a batch are hidden, bool [rows]."""
-        return keras.random.uniform((tf.size(users),), seed=self.seed_generator) < self.user_dropout
 
     def user_tower(self, mean, ids):
         """Combines the mean of a history and p_u: float32 [..., dim] twice -> [..., dim]."""

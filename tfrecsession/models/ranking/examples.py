@@ -84,6 +84,10 @@ def make_examples(ranker, x, shown, candidates, n: int, negatives: int | None, e
         else:
             ids, lists = of_log.lists_of(event)
             lists |= {name: part.numpy() for name, part in _members(ranker, encoded, ids).items()}
+        if x.role == "train":
+            lists["count"] = counts_of_others(ranker.items.counts, read, ids, event)
+            window = np.asarray(encoded["window"])
+            encoded = {**encoded, "count": counts_of_others(ranker.items.counts, read, window, event)}
         is_label = ids == values[event][:, None]  # (events, m)
         kept = is_label.any(axis=1)
         ids, lists, is_label = _thinned(ids, lists, is_label, negatives, rng)
@@ -106,7 +110,7 @@ def _encoded(ranker, candidates, read, wanted, context):
     def encode(batch, cells):
         return ranker.encoder(batch)(cells), candidates.encoder(batch)(cells) if candidates is not None else ()
 
-    traced = tf.function(encode, reduce_retracing=True, autograph=False)
+    traced = None
     models = len(ranker.members) + (candidates is not None)
     rows = int(max(1, min(512, BLOCK_BYTES // 4 // (ranker.size * (models + 2)))))
     for laid in layout.every_event(read.values, read.offsets, scored=wanted, one_target=one_target):
@@ -114,6 +118,10 @@ def _encoded(ranker, candidates, read, wanted, context):
         cells = np.argwhere((laid.event >= 0) & (laid.targets > 0))
         event = laid.event[tuple(cells.T)]
         cells, event = cells[wanted[event]], event[wanted[event]]
+        if traced is None:  # one graph for all shapes
+            spec = {name: tf.TensorSpec((None, None), array.dtype) for name, array in batch.items()}
+            spec = [spec, tf.TensorSpec((None, 2), tf.int32)]
+            traced = tf.function(encode, input_signature=spec, autograph=False).get_concrete_function()
         for begin in range(0, len(cells), rows):
             block = slice(begin, begin + rows)
             yield *traced(batch, tf.constant(cells[block], tf.int32)), event[block]
@@ -126,6 +134,19 @@ def _candidates(ranker, candidates, encoded, first, n: int):
     place = np.broadcast_to(np.arange(1, ids.shape[1] + 1, dtype=np.float32), ids.shape)
     of_members = {name: part.numpy() for name, part in _members(ranker, encoded, ids).items()}
     return ids.numpy(), {"place": place, **of_members}
+
+
+def counts_of_others(counts, sessions, ids, event):
+    """Returns how often the other sessions of train have the candidates: int32 [n, m] -> float32 [n, m].
+
+    With its own session counted, every item that was clicked in train would be known, and none of them new.
+    """
+    of_items = np.concatenate([[0, 0], counts])[ids]
+    session = np.searchsorted(sessions.offsets, event, side="right") - 1
+    for row, number in enumerate(session):
+        own = np.sort(sessions.values[sessions.offsets[number] : sessions.offsets[number + 1]])
+        of_items[row] -= np.searchsorted(own, ids[row], side="right") - np.searchsorted(own, ids[row])
+    return np.maximum(of_items, 0).astype(np.float32)
 
 
 def mask_of_items(scores):
@@ -155,10 +176,9 @@ def _thinned(ids, lists, is_label, negatives, rng):
 
 def ranks_in_lists(ranker, examples: Examples, rows: int = 256) -> np.ndarray:
     """Returns the rank of each event's item within its list, int32 [lists], ties counted against the model."""
-    score = tf.function(ranker.score_lists, reduce_retracing=True, autograph=False)
     found = []
     for query, ids, lists, label in examples.batches(rows):
-        scores = score(query, ids, lists).numpy()
+        scores = ranker.score_lists(query, ids, lists).numpy()
         own = np.take_along_axis(scores, label.numpy()[:, None], axis=1)
         found.append(((scores >= own) & (ids.numpy() > 0)).sum(axis=1))
     return np.concatenate(found).astype(np.int32)

@@ -34,15 +34,16 @@ class Features(keras.layers.Layer):
         listed: names of the numbers that lists give.
         window: the newest items of the history that are read.
         quantiles: of each number.
+        support: events from which an item is known by its id.
 
     Attributes:
         of_query, of_candidate: name -> the count of its codes.
         numbers: the names of those that are quantiles.
     """
 
-    def __init__(self, size, context, content, scores, listed, window, quantiles, **kwargs):
+    def __init__(self, size, context, content, scores, listed, window, quantiles, support=1, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.size, self.context, self.window = size, context, window
+        self.size, self.context, self.window, self.support = size, context, window, support
         self.content = ItemContent(content, size, name="content")
         keys = context.keys if context else {}
         sides = {key.replace("/", ".", 1): column for key, column in keys.items()}
@@ -104,10 +105,21 @@ class Features(keras.layers.Layer):
 
     # Codes -----------------------------------------------------------------------------------------------------------
 
-    def query_codes(self, query) -> dict:
-        """Returns name -> int32 [n, 1, values] of what a model's `encoder` returns."""
+    def known(self, ids, count):
+        """Returns ids with 1, unknown, for items that training has seen too seldom to teach anything of them."""
+        return tf.where((count >= self.support) | (ids == 0), ids, 1)
+
+    def history(self, query, counts):
+        """Returns the newest items of the histories, as far as they are known: int32 [n, window]."""
+        return self.known(query["window"], counts_of(query, counts, query["window"]))
+
+    def query_codes(self, query, counts) -> dict:
+        """Returns name -> int32 [n, 1, values] of what a model's `encoder` returns; counts: int64 [size], of items."""
         last = query["window"][:, :1]  # (n, 1)
-        found = {"last": last[..., None], "length": self._quantile("length", query["length"][:, None])}
+        found = {
+            "last": self.history(query, counts)[:, :1, None],
+            "length": self._quantile("length", query["length"][:, None]),
+        }
         for name in self.of_query:
             if name.startswith(("context.", "request.")):
                 values = query[name.replace(".", "/", 1)][:, None]  # (n, 1)
@@ -121,13 +133,16 @@ class Features(keras.layers.Layer):
             query: as in `query_codes`.
             ids: int32 [n, m].
             lists: "place", "score.NAME", "listed.NAME" -> float [n, m], NaN where missing; columns may be left out.
+                "count" replaces the counts of the candidates.
             counts: int64 [size], of the items.
         """
         back = tf.equal(query["window"][:, None, :], ids[:, :, None])  # (n, m, window)
         first = tf.argmax(tf.cast(back, tf.int32), axis=-1, output_type=tf.int32)  # (n, m)
         seen = tf.where(tf.reduce_any(back, axis=-1), LAST + first, NEVER)
-        popularity = self._quantile("popularity", popularity_of(counts, ids))
-        found = {"item": ids[..., None], "seen": seen[..., None], "popularity": popularity}
+        count = counts_of(lists, counts, ids)
+        item = self.known(ids, count)
+        popularity = self._quantile("popularity", tf.math.log1p(count))
+        found = {"item": item[..., None], "seen": seen[..., None], "popularity": popularity}
         nothing = tf.fill(tf.shape(ids), float("nan"))
         for name in ("place", *self.scores, *self.listed):
             found[name] = self._quantile(name, lists.get(name, nothing))
@@ -148,8 +163,9 @@ class Features(keras.layers.Layer):
     def numbers_of(self, query, ids, lists, counts) -> dict:
         """Returns name -> the numbers that quantiles are learned from, float [any]."""
         last, is_read = query["window"][:, 0], ids > 0
-        found = {"length": query["length"], "popularity": popularity_of(counts, ids[is_read])}
-        found |= {name: tf.boolean_mask(lists[name], is_read) for name in lists}
+        popularity = tf.boolean_mask(tf.math.log1p(counts_of(lists, counts, ids)), is_read)
+        found = {"length": query["length"], "popularity": popularity}
+        found |= {name: tf.boolean_mask(lists[name], is_read) for name in lists if name != "count"}
         found |= {name: query[name.replace(".", "/", 1)] for name in self.context_numbers}
         for side, of in (("last", last), ("item", ids[is_read])):
             read = self.content(of)
@@ -159,9 +175,9 @@ class Features(keras.layers.Layer):
         return found
 
 
-def popularity_of(counts, ids):
-    """Returns log(1 + count) of items: int64 [size], int32 [...] -> float32 [...]."""
-    return tf.math.log1p(tf.cast(gather_rows(counts, ids), tf.float32))
+def counts_of(lists, counts, ids):
+    """Returns the counts of candidates, float32 [n, m]: those of the lists, or of the items, int64 [size]."""
+    return lists["count"] if "count" in lists else tf.cast(gather_rows(counts, ids), tf.float32)
 
 
 def standardized(scores, ids):

@@ -60,7 +60,7 @@ def without_compile(model) -> dict:
 def without_optimizers(models):
     """Takes the optimizers of fitted models away while they are saved: they are as large as the models."""
     models = [model for model in models if not isinstance(model, CountingModel)]
-    kept = [(model, model.optimizer) for model in models if model.optimizer is not None]
+    kept = [(model, model.optimizer) for model in models if model.compiled and model.optimizer]
     for model, _ in kept:
         model.optimizer = None
     try:

@@ -41,6 +41,7 @@ class WideAndDeep(Ranker):
         content: columns of the item table, of the kinds category, list, words, number.
         listed: columns of the log with a number for each item of a shown list, such as ["prices"].
         window: the newest items of the history that are read.
+        support: events in train from which an item is read by its id; others are read as unknown, with their content.
         dim: width of the embeddings; the paper has 32.
         hidden: widths of the network; the paper has [1024, 512, 256].
         buckets: weights of each cross.
@@ -68,6 +69,7 @@ class WideAndDeep(Ranker):
         content=(),
         listed=(),
         window=8,
+        support=1,
         dim=16,
         hidden=(64, 32),
         buckets=1 << 16,
@@ -76,7 +78,7 @@ class WideAndDeep(Ranker):
         **kwargs,
     ):
         # Arguments
-        for name, value in (("window", window), ("dim", dim), ("buckets", buckets)):
+        for name, value in (("window", window), ("support", support), ("dim", dim), ("buckets", buckets)):
             check_whole(name, value)
         learned = quantiles if isinstance(quantiles, Mapping) else None
         if learned:
@@ -92,6 +94,7 @@ class WideAndDeep(Ranker):
             if column.kind not in READABLE:
                 refuse("content", column.name, f"of the kinds {', '.join(READABLE)}, it is {column.kind}")
         self.listed = [listed] if isinstance(listed, str) else list(listed)
+        self.support = support
         self.dim = dim
         self.hidden = hidden
         self.buckets = buckets
@@ -101,7 +104,7 @@ class WideAndDeep(Ranker):
         # Layers
         columns = self.content.columns if self.content else ()
         self.features = Features(
-            self.size, self.own_context, columns, self.names, self.listed, window, quantiles, name="features"
+            self.size, self.own_context, columns, self.names, self.listed, window, quantiles, support, name="features"
         )
         self._hold_content()
         default = self.features.default_crosses() if crosses is None else crosses
@@ -140,9 +143,14 @@ class WideAndDeep(Ranker):
         is_wide = variable is self.wide_crosses.table or variable is self.number_weights
         return "wide" if is_wide else "deep"
 
+    @staticmethod
+    def joint_optimizer(deep_rate=0.05, wide_rate=0.1, l1=1e-3, l2=0.0) -> Grouped:
+        """Returns the default optimizer: Adagrad for the deep part, FTRL with L1 for the wide one."""
+        return Grouped({"deep": LazyAdagrad(deep_rate), "wide": LazyFTRL(wide_rate, l1=l1, l2=l2)})
+
     def compile(self, optimizer=None, loss=None, metrics=None, **kwargs):
         """Compiles as Keras does; optimizer: None, `joint_optimizer()`, or a `Grouped` of "deep" and "wide"."""
-        optimizer = joint_optimizer() if optimizer is None else keras.optimizers.get(optimizer)
+        optimizer = self.joint_optimizer() if optimizer is None else keras.optimizers.get(optimizer)
         if isinstance(optimizer, Grouped):
             optimizer.group_of = self.group_of
         super().compile(optimizer, None, metrics, **kwargs)
@@ -168,14 +176,15 @@ class WideAndDeep(Ranker):
         return self._scores_and_codes(query, ids, lists)[0]
 
     def _scores_and_codes(self, query, ids, lists):
-        query_codes = self.features.query_codes(query)
+        query_codes = self.features.query_codes(query, self.item_counts.value)
         codes = self.features.candidate_codes(query, ids, lists, self.item_counts.value)
         numbers = self.features.quantiles.features
         wide = [numbers(codes[name][..., 0]) for name in self.wide_numbers]  # (n, m, 2) each
         linear = tf.matmul(tf.concat(wide, axis=-1), tf.convert_to_tensor(self.number_weights.value))[..., 0]  # (n, m)
         linear += self.wide_crosses(query_codes | codes)
         of_query, of_candidate = self._vectors(query_codes), self._vectors(codes)
-        vectors = self.embeddings.vectors("last", query["window"][..., None])  # (n, window, dim)
+        history = self.features.history(query, self.item_counts.value)
+        vectors = self.embeddings.vectors("last", history[..., None])  # (n, window, dim)
         known = tf.cast(query["window"] > 0, tf.float32)[..., None]
         mean = tf.math.divide_no_nan(tf.reduce_sum(vectors, axis=1), tf.reduce_sum(known, axis=1))  # (n, dim)
         of_query.append(mean[:, None])
@@ -209,14 +218,10 @@ class WideAndDeep(Ranker):
             "content": self.content.get_config() if self.content else (),
             "listed": self.listed,
             "window": self.window,
+            "support": self.support,
             "dim": self.dim,
             "hidden": list(self.hidden),
             "buckets": self.buckets,
             "quantiles": dict(zip(self.features.numbers, edges, strict=True)),
             "loss": self.loss_of_lists,
         }
-
-
-def joint_optimizer(deep_rate: float = 0.05, wide_rate: float = 0.1, l1: float = 1e-3, l2: float = 0.0) -> Grouped:
-    """Returns the optimizer of `WideAndDeep`: Adagrad for the deep part, FTRL with L1 for the wide one."""
-    return Grouped({"deep": LazyAdagrad(deep_rate), "wide": LazyFTRL(wide_rate, l1=l1, l2=l2)})
