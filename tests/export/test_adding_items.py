@@ -136,3 +136,14 @@ def test_models_without_content(tmp_path):
     model.export(tmp_path / "1", k=3)
     with pytest.raises(InputError, match="its model reads no content, so new items have no vectors"):
         trs.export.add_items(tmp_path, {"item": ["x"]})
+
+
+def test_an_index_of_clusters_holds_the_new_items(model, table, tmp_path):
+    model.export(tmp_path / "gru4rec" / "1", k=5, index="ivf", target_recall=0.9)
+    path, added = trs.export.add_items(tmp_path / "gru4rec", table)
+    card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
+    assert card["index"] == "ivf" and card["index_settings"]["target_recall"] == 0.9
+    assert card["items"] == len(model.items) + 2 and added == ["new-1", "new-2"]
+    answer = tf.saved_model.load(str(path)).signatures["recommend_filtered"]
+    items = answer(items=tf.constant([["item-1"]]), exclude=tf.constant([[""]]), only=tf.constant([["new-2", "new-1"]]))
+    assert set(items["items"].numpy()[0]) == {b"new-1", b"new-2", b""}

@@ -138,7 +138,7 @@ def test_errors(model, histories, tmp_path):
         ({"clusters": ITEMS + 1}, "clusters=601: must be a whole number from 1 to the number of items, 600"),
         ({"clusters": 0}, "clusters=0: must be a whole number from 1"),
         ({"clusters": 2.5}, "clusters=2.5: must be a whole number from 1"),
-        ({"clusters": 9, "index": "exact-bf16"}, "clusters=9: must be None with index='exact-bf16'"),
+        ({"clusters": 9, "index": "exact-bf16"}, "clusters=9: must be left out with index='exact-bf16'"),
         ({"target_recall": 1.2}, "target_recall=1.2: must be a number above 0 and below 1"),
     ):
         with pytest.raises(InputError, match=message):

@@ -120,17 +120,17 @@ def sample(model, histories, longest: int, most: int):
 def recall(model, index, histories, k: int, exclude_seen: bool = False) -> float:
     """Returns the mean share of the exact answer's items that are in the index's answer."""
     with index.installed():
-        answer = tf.function(model.answer, reduce_retracing=True, autograph=False)
-        returned = in_blocks(model, answer, histories, k, exclude_seen)
-    exact = tf.function(model.answer, reduce_retracing=True, autograph=False)
-    return share_of(in_blocks(model, exact, histories, k, exclude_seen), returned)
+        returned = answers(model, histories, k, exclude_seen)
+    return share_of(answers(model, histories, k, exclude_seen), returned)
 
 
-def in_blocks(model, answer, histories, k: int, exclude_seen: bool = False) -> np.ndarray:
-    """Returns the ids of the answers, int32 [histories, k], computed in blocks of histories."""
+def answers(model, histories, k: int, exclude_seen: bool = False) -> np.ndarray:
+    """Returns the ids of the answers, int32 [histories, k], computed in blocks of histories by one graph."""
+    spec = [tf.TensorSpec((None, None), tf.int32)]
+    answer = tf.function(lambda ids: model.answer(ids, k, exclude_seen)[0], input_signature=spec, autograph=False)
     block_rows = max(1, min(32, BLOCK_BYTES // (4 * model.size)))
-    blocks = (tf.constant(histories[row : row + block_rows]) for row in range(0, len(histories), block_rows))
-    return np.concatenate([answer(block, k=k, exclude_seen=exclude_seen)[0].numpy() for block in blocks])
+    blocks = (tf.constant(histories[row : row + block_rows], tf.int32) for row in range(0, len(histories), block_rows))
+    return np.concatenate([answer(block).numpy() for block in blocks])
 
 
 def share_of(expected: np.ndarray, returned: np.ndarray) -> float:

@@ -35,7 +35,7 @@ def make_index(
         raise InputError(f"target_recall={target_recall!r}: must be a number above 0 and below 1, e.g. 0.98")
     if clusters is not None and kind != "ivf":
         raise InputError(
-            f"clusters={clusters!r}: must be None with index={kind!r}, which has no clusters; use index='ivf'"
+            f"clusters={clusters!r}: must be left out with index={kind!r}, which has no clusters; use index='ivf'"
         )
     if kind == "exact":
         return ExactIndex(model)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
-from tfrecsession.export.index import ExactIndex, in_blocks, share_of
+from tfrecsession.export.index import ExactIndex, answers, share_of
 from tfrecsession.layers.items.gather import serving
 
 CANDIDATES = (3, 5, 10, 20, 40)  # multiples of k to try
@@ -90,7 +90,7 @@ class SearchedIndex(ExactIndex):
             InputError: no settings reach the target.
         """
         model = self.model
-        expected = in_blocks(model, tf.function(model.answer, reduce_retracing=True, autograph=False), histories, k)
+        expected = answers(model, histories, k)
         queries = [model.query_vectors(tf.constant(histories[i : i + BATCH])) for i in range(0, len(histories), BATCH)]
         # a standard error above the target, so that other histories reach it too
         enough = min(target + (target * (1 - target) / len(histories)) ** 0.5, 1.0)
@@ -98,7 +98,9 @@ class SearchedIndex(ExactIndex):
         def search(queries, searched, kept):
             return model.best_among(*self._scored(queries, searched, kept), k)[0]
 
-        search = tf.function(search, autograph=False, reduce_retracing=True)
+        number = tf.TensorSpec((), tf.int32)
+        spec = [tf.TensorSpec((None, queries[0].shape[1]), tf.float32), number, number]
+        search = tf.function(search, input_signature=spec, autograph=False)
 
         def recall(searched, kept):
             found = [search(batch, tf.constant(searched), tf.constant(kept)).numpy() for batch in queries]
