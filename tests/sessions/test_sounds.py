@@ -168,6 +168,8 @@ def test_columns_of_sounds_are_found(tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(tone(440)))
     (tmp_path / "items.csv").write_text("item,song\n1,a.wav\n2,b.wav\n")
     assert read(tmp_path / "items.csv").kinds == {"song": "audio"}
+    (tmp_path / "items.csv").write_text("item,song\n1,gone.wav\n2,a.wav\n")  # one of the files exists
+    assert read(tmp_path / "items.csv").kinds == {"song": "audio"}
     assert read(pa.table({"item": ["1"], "song": [wav(tone(440))]})).kinds == {"song": "audio"}
     assert read({"item": ["1"], "song": [{"array": [0.0], "sampling_rate": 8000}]}).kinds == {"song": "audio"}
     frames = [[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], None]

@@ -20,6 +20,7 @@ KINDS = ("category", "list", "words", "number", "vector", "characters", "image",
 NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
 MARK = "|"  # separates the values of a list in a text file
 LONGEST = 10_000  # characters of a text that are kept
+FILES = 100  # paths of which one must exist, so that a column holds files
 NEARLY = 0.9  # the share of numbers from which a column of texts is one of numbers with errors
 
 
@@ -155,10 +156,9 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
                 return _kind_of_lists([(item, json.loads(value)) for item, value in known])
             except ValueError:
                 pass
-    if all(map(looks_like_a_path, texts)) and (folder / texts[0]).exists():
-        return "image"
-    if all(map(looks_like_a_sound, texts)) and (folder / texts[0]).exists():
-        return "audio"
+    for kind, looks in (("image", looks_like_a_path), ("audio", looks_like_a_sound)):
+        if all(map(looks, texts)) and any((folder / path).exists() for path in texts[:FILES]):
+            return kind
     return kind_of_texts(texts)
 
 
