@@ -21,6 +21,7 @@ _FOLDERS = [
     "sessions",
     "batches",
     "layers",
+    "rules",
     "losses",
     "negatives",
     "metrics",

@@ -39,6 +39,7 @@ def test_evaluate(place, tmp_path, capsys):
     assert result["model"] == "gru4rec" and result["events"] > 0 and result["seconds"] > 0
     assert result["data"] == read(place / "data" / "dataset.json")["fingerprint"]
     ranked, listed = ("recall", "mrr", "ndcg"), ("precision", "map", "coverage", "popularity", "gini", "novelty")
+    listed += ("popularity_lift", "diversity", "miscalibration")
     assert set(result["metrics"]) == {f"{metric}@{k}" for metric in (*ranked, *listed) for k in (5, 10)}
     low, high = result["intervals"]["recall@10"]
     assert low <= result["metrics"]["recall@10"] <= high and result["sessions"] > 0

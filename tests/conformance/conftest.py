@@ -11,12 +11,14 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import tfrecsession as trs
 from tests.conformance import descriptors, selection
 from tests.conformance.descriptors import TABLE
 from tfrecsession import evaluation, training
+from tfrecsession.sessions.users import Users
 
 OVER = {
     "name": lambda row: True,
@@ -112,9 +114,18 @@ def data_of(request):
     """(name, kind) -> the data set of a row: the small one, or its "large", "another" or "noisy" kind."""
 
     def get(name, kind=""):
-        return request.getfixturevalue("_".join(filter(None, [kind, TABLE[name].data])))
+        return with_ages(request.getfixturevalue("_".join(filter(None, [kind, TABLE[name].data]))))
 
     return get
+
+
+def with_ages(data):
+    """Returns a data set after giving its users a feature that tells nothing; models that do not ask see no change."""
+    if data.users is None and "user" in data.train.arrays.columns:
+        users = sorted({user for user in data.train.column("user") if user})
+        ages = pa.table({"age": np.arange(len(users)) % 50 + 18.0})
+        data.items.users = Users(users, np.ones(len(users)), ages)
+    return data
 
 
 @pytest.fixture
@@ -137,8 +148,6 @@ def another_shop():
 @pytest.fixture(scope="session")
 def noisy_shop(tmp_path_factory):
     """Sessions of items that are sampled uniformly and independently, with content that says nothing."""
-    import pyarrow as pa
-
     folder = tmp_path_factory.mktemp("noise")
     rng = np.random.default_rng(0)
     sessions, length = 3000, 5

@@ -87,6 +87,10 @@ SEQUENCES = {
 }
 WITH_DROPOUT = SEQUENCES | {"ceiling": {**SEQUENCES["ceiling"], "dropout": 0.1}}
 OF_USERS = WITH_DROPOUT | {"ceiling": {**WITH_DROPOUT["ceiling"], "user_dropout": 0.9}}  # users tell nothing there
+GAN = {
+    "small": {**SEQUENCES["small"], "pretraining": 2, "zeros": 16},
+    "ceiling": {**WITH_DROPOUT["ceiling"], "pretraining": 8},
+}
 ATTENTION = {
     "small": {**SEQUENCES["small"], "dim": 32, "window": 6, "learning_rate": 0.01},
     "ceiling": {**WITH_DROPOUT["ceiling"], "dim": 64},
@@ -115,6 +119,11 @@ JOINED = {"joined": True, "lanes": 16}
 BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
 REPEATS = {"repeats": True}
+JPQ = {"items_as": "jpq", "codes": 4}
+BLOOM = {"items_as": "bloom", "code_values": 512}
+HASHED = {"items_as": "hashed", "code_values": 4096}
+QR = {"items_as": "qr"}
+CHARS = {"items_as": "chars"}
 CONTENT = {"content": ["title", "price", "category"]}
 SHARED_OUTPUT = {**CONTENT, "architecture": "shared", "schedule": "residual", "units": [32, 32]}
 TAGS = {"tags": ["title", "category"], "content": ["price"]}
@@ -164,6 +173,11 @@ ROWS = [
     Model("gru4rec-bidirectional", "gru4rec", BIDIRECTIONAL, **WITH_DROPOUT, cost="large"),
     Model("gru4rec-context", "gru4rec", CONTEXT, **WITH_DROPOUT, like="gru4rec", cost="large"),
     Model("gru4rec-content", "gru4rec", CONTENT, **WITH_DROPOUT, like="gru4rec", cost="large"),
+    Model("gru4rec-jpq", "gru4rec", JPQ, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-bloom", "gru4rec", BLOOM, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-hashed", "gru4rec", HASHED, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-qr", "gru4rec", QR, **WITH_DROPOUT, like="gru4rec"),
+    Model("gru4rec-chars", "gru4rec", CHARS, **WITH_DROPOUT, like="gru4rec"),
     Model("gru4rec-repeats", "gru4rec", REPEATS, **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
@@ -178,11 +192,15 @@ ROWS = [
     Model("user_gru", **OF_USERS, cost="large"),
     Model("user_gru-rectified", "user_gru", {"cell": "rectified"}, **OF_USERS, like="user_gru"),
     Model("user_gru-linear", "user_gru", {"cell": "linear", **CONTEXT}, **OF_USERS, like="user_gru"),
+    Model("user_gru-features", "user_gru", {"user_content": ["age"]}, **OF_USERS, like="user_gru"),
+    Model("rec_gan", **GAN, cost="large"),
+    Model("rec_gan-likelihood", "rec_gan", {"pretraining": None, "cell": "plain"}, **GAN, like="rec_gan"),
     Model("lru-context", "lru", CONTEXT, **LINEAR, like="lru"),
     # attention
     Model("narm", **WITH_DROPOUT, represents=True, cost="large"),
     Model("narm-context", "narm", {**CONTEXT, "context_as": "latent_cross"}, **WITH_DROPOUT, like="narm", cost="large"),
     Model("narm-raw", "narm", NARM_RAW, **WITH_DROPOUT, like="narm", cost="large"),
+    Model("repeat_net", **WITH_DROPOUT, cost="large"),
     Model("sasrec", **ATTENTION, represents=True, cost="large"),
     Model("sasrec-context", "sasrec", CONTEXT, **ATTENTION, like="sasrec", cost="large"),
     Model("core", **ATTENTION, cost="large"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tests.conformance.descriptors import packed, reads_both_ends
-from tfrecsession import InputError
+from tfrecsession import InputError, evaluation
+from tfrecsession.export.ivf_index import IvfIndex
 from tfrecsession.recommender.counting_model import CountingModel
 
 
@@ -132,3 +133,25 @@ def test_a_bare_string_is_no_list_of_histories(name, fitted):
     for histories in ("item-1", ["item-1"]):
         with pytest.raises(InputError, match="list of lists"):
             fitted(name).recommend(histories)
+
+
+def test_an_index_of_clusters_that_searches_all_of_them_answers_equally(name, fitted, monkeypatch):
+    model = fitted(name)
+    if not model.scores_by_products:
+        pytest.skip("it has no vectors to search")
+    monkeypatch.setattr(IvfIndex, "choose", lambda *arguments: None)  # all clusters, all candidates
+    index = IvfIndex(model, 3, 0.5, None, clusters=4)
+    index.searched, index.kept = index.means.shape[0], model.size
+    histories = np.array([A, [3, 17, 40, 0], [0, 0, 0, 0]], np.int32)
+    with index.installed():
+        items, scores = model.answer(histories, 3, exclude_seen=True)
+    expected, exact = model.answer(histories, 3, exclude_seen=True)
+    np.testing.assert_allclose(scores, exact, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(items, expected)
+
+
+@pytest.mark.long
+def test_the_audit_finds_nothing(name, fitted, data):
+    found = evaluation.audit(fitted(name), data.test, histories=24)
+    assert found.passed, found
+    assert {check.name for check in found.checks if check.passed is None} <= {"padding"}

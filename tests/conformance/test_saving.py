@@ -13,6 +13,7 @@ from tensorflow.python.framework import op_def_registry
 
 from tests.conformance.descriptors import TABLE
 from tfrecsession import InputError
+from tfrecsession.rules import rule_texts
 
 
 def histories_of(data):
@@ -30,6 +31,15 @@ def test_keras_file_round_trip(name, fitted, data, tmp_path):
     assert loaded.get_config() == model.get_config()
     assert loaded.items.fingerprint == data.items.fingerprint
     assert loaded.get_compile_config() == model.get_compile_config()
+
+
+def test_preset_round_trip(name, fitted, data, tmp_path):
+    model = fitted(name)
+    loaded = type(model).from_preset(model.save_to_preset(tmp_path / "preset"))
+    before, after = (m.recommend(histories_of(data), k=10) for m in (model, loaded))
+    assert before.items.tolist() == after.items.tolist()
+    np.testing.assert_allclose(before.scores, after.scores, rtol=0, atol=1e-6)
+    assert loaded.items.fingerprint == data.items.fingerprint and loaded.get_config() == model.get_config()
 
 
 @pytest.mark.parametrize("first", ["import keras, tfrecsession", "import tfrecsession as trs, keras; trs.models"])
@@ -61,6 +71,21 @@ def test_the_export_answers_as_the_model_does_in_tensorflow_alone(
     expected = fitted(name).recommend(histories, k=10, exclude_seen=exclude_seen)
     assert items == expected.items.tolist()
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=1e-6)
+
+
+def test_the_export_answers_under_rules_as_the_model_does(name, fitted, exported, tensorflow_alone, data):
+    model, histories = fitted(name), histories_of(data)
+    rules = {"popularity": 0.3, "pin": {data.items.ids[9]: 2}}
+    if "model" in model.known_rules(10)["similar"]:
+        rules["diversity"] = 0.2
+    texts = rule_texts(rules, len(histories), model.known_rules(10))
+    padded = [[*h, *[""] * (4 - len(h))] for h in histories]
+    nothing = [[""]] * len(histories)
+    inputs = {"items": padded, "rules": texts, "exclude": nothing, "only": nothing}
+    ((items, scores),) = tensorflow_alone(exported(name), "recommend_with_rules", [inputs])
+    expected = model.recommend(histories, k=10, rules=rules)
+    assert items == expected.items.tolist() and {row[1] for row in items} == {data.items.ids[9]}
+    np.testing.assert_allclose(scores, expected.scores, rtol=1e-4, atol=1e-5)
 
 
 def test_the_export_holds_core_ops_only(name, exported):

@@ -144,8 +144,9 @@ def test_products_of_the_vectors_are_the_ratings(shop, tmp_path, name):
 
 
 def test_models_without_vectors_have_no_vector_signatures(exported):
-    assert set(exported("vsknn")[1]) == {"serving_default", "recommend_filtered"}
-    assert set(exported("item_knn")[1]) == {"serving_default", "recommend_filtered", "similar_items"}
+    of_every_model = {"serving_default", "recommend_filtered", "recommend_with_rules"}
+    assert set(exported("vsknn")[1]) == of_every_model
+    assert set(exported("item_knn")[1]) == {*of_every_model, "similar_items"}
 
 
 ALONE = """
@@ -165,5 +166,13 @@ def test_all_signatures_run_with_tensorflow_alone(shop, tmp_path):
     path = model.export(tmp_path / "1", k=3)
     done = subprocess.run([sys.executable, "-c", ALONE, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == sorted(
-        ["advance", "encode", "encode_items", "recommend_filtered", "serving_default", "similar_items"]
+        [
+            "advance",
+            "encode",
+            "encode_items",
+            "recommend_filtered",
+            "recommend_with_rules",
+            "serving_default",
+            "similar_items",
+        ]
     )

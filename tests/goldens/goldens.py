@@ -54,7 +54,9 @@ def prepared():
         "price": [1.5 * number for number in range(30)],
         "category": [f"c{number % 4}" for number in range(30)],
     }
-    trs.prepare(LOG, Path(folder.name) / "data", test_span="15%", validation_span="0d", items=content, **options)
+    users = {"user": [f"u{number}" for number in range(40)], "age": [20.0 + number for number in range(40)]}
+    options |= {"items": content, "users": users}
+    trs.prepare(LOG, Path(folder.name) / "data", test_span="15%", validation_span="0d", **options)
     data = trs.load(Path(folder.name) / "data")
     data.train.column("times"), data.train.column("user")
     return data, folder

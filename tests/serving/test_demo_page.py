@@ -314,3 +314,18 @@ def test_context_changes_the_answers(visit, tmp_path):
         choose(page, first)
         expect(column(page, "in_context").get_by_role("alert")).to_contain_text("context_hour: is out of range")
         page.console.clear()  # the browser logs the status 400
+
+
+def test_reasons_stand_below_the_items_of_an_export_that_has_them(visit, shop, tmp_path):
+    model = trs.models.SessionPopularity(shop.items)
+    model.fit(shop.train)
+    model.export(tmp_path / "models" / "explained" / "1", k=3, reasons=2)
+    first, second = shop.items.ids[4], shop.items.ids[7]
+    with trs.serving.Server(tmp_path / "models", rest_port=0, grpc_port=0, poll_seconds=0.1) as server:
+        page = visit(server.url)
+        choose(page, first)
+        choose(page, second)
+        because = model.explain([[first, second]], k=3, reasons=2).because[0].tolist()
+        titles = dict(zip(shop.items.ids, shop.items.content["title"].to_pylist(), strict=True))
+        expected = [f"because of {', '.join(titles[event] for event in events if event)}" for events in because]
+        expect(column(page, "explained").locator(".because")).to_have_text(expected)

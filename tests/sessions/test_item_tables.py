@@ -228,7 +228,7 @@ def test_bad_files(tmp_path):
     (tmp_path / "items.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         read(tmp_path / "items.parquet")
-    with pytest.raises(InputError, match="items: must be the path of an item table"):
+    with pytest.raises(InputError, match="items: must be the path of a table of items"):
         read(17)
 
 

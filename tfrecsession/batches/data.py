@@ -17,8 +17,10 @@ import numpy as np
 from tfrecsession.batches.event_weights import Weighing, Weights
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.context import Context, ContextLog
+from tfrecsession.sessions.item_codes import ItemCodes, make_codes, shape_of
 from tfrecsession.sessions.statistics import Statistics
 from tfrecsession.sessions.store import ItemEvents, SessionArrays, read_prepared
+from tfrecsession.sessions.users import Users
 from tfrecsession.sessions.vocabulary import Items, shorten
 
 
@@ -313,6 +315,11 @@ class Data:
     def fingerprint(self) -> str:
         return self.info["fingerprint"]
 
+    @property
+    def users(self) -> Users | None:
+        """The users with their features; None: the data set was prepared without a table of users."""
+        return self.items.users
+
     def context(self, context=(), request=(), time_zone: str | None = None) -> Context:
         """Learns context columns from the train split, for `model(data.items, context=...)`, see `Context`.
 
@@ -331,6 +338,19 @@ class Data:
         """
         return self.items.context_log.learn(context, request, time_zone)
 
+    def item_codes(self, kind: str = "jpq", codes: int = 8, code_values: int | None = None) -> ItemCodes:
+        """Returns a code for every item, which models of this data may share: `items_as=data.item_codes("jpq")`.
+
+        Args:
+            kind: "jpq", learned from the training sessions; or "hashed", "qr", "bloom", "chars".
+            codes: codes of an item; "hashed" has 1, "qr" 2.
+            code_values: values of a code; None: as in a model.
+
+        Raises:
+            InputError: an unknown kind, or numbers that do not fit it.
+        """
+        return make_codes(kind, self.items, *shape_of(kind, self.items, codes, codes, code_values), self.train)
+
     @cached_property
     def statistics(self) -> Statistics:
         """The statistics of `train`, which the defaults of models follow."""
@@ -344,6 +364,8 @@ class Data:
             split, known = getattr(self, role), info.get("splits", {}).get(role, {})
             span = f"  {known['first'][:16]} to {known['last'][:16]}" if known.get("first") else ""
             lines.append(f"  {role:<10} {len(split):>12,} sessions {split.events:>14,} events{span}")
+        if self.users is not None:
+            lines.append(f"  features of users: {shorten(', '.join(info.get('user_columns') or ()), 80)}")
         for kind in ("content", "schema"):
             if names := ", ".join(info.get(kind) or ()):
                 lines.append(f"  {'content' if kind == 'content' else 'columns'}: {shorten(names, 80)}")
@@ -363,6 +385,7 @@ def load(path: str | Path) -> Data:
         splits[role] = Sessions(getattr(prepared, role), role, timed, earlier=tuple(splits.values()))
     time_zone = prepared.info["options"].get("time_zone")
     prepared.items.context_log = ContextLog(splits["train"], prepared.info["schema"], time_zone)
+    prepared.items.users = prepared.users
     return Data(items=prepared.items, info=prepared.info, path=str(path), **splits)
 
 

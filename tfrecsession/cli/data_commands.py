@@ -100,6 +100,14 @@ def prepare_command(commands, common):
         metavar="leave|add",
         help="add items without an event in training to the catalogue, for models that read content (default: leave)",
     )
+    users = command.add_argument_group("features of the users", "They need --users.")
+    users.add_argument("--users", metavar="TABLE", help="table of users: CSV, TSV, JSON Lines or Parquet")
+    users.add_argument("--users-key", metavar="COLUMN", help="its column of user ids (default: that of the log)")
+    users.add_argument(
+        "--user-content", metavar="A,B:KIND", help="columns to keep, e.g. age,country, as --content (default: all)"
+    )
+    users.add_argument("--users-columns", metavar="A,B", help="columns of a text file without a header")
+    users.add_argument("--users-encoding", metavar="NAME", help="encoding of a text file (default: UTF-8)")
     cleaning = command.add_argument_group("sessions")
     cleaning.add_argument(
         "--gap",
@@ -187,7 +195,7 @@ def prepare(options) -> None:
     context = tuple(name.strip() for name in options.context.split(",") if name.strip())
     if options.columns is not None:
         given["columns"] = [name.strip() for name in options.columns.split(",")]
-    for name in ("content", "items_columns"):
+    for name in ("content", "items_columns", "user_content", "users_columns"):
         if name in given:
             given[name] = [part.strip() for part in given[name].split(",") if part.strip()]
     if options.spark_conf:

@@ -25,7 +25,8 @@ OWNERS = {  # file that a folder needs -> the files that mark such folders
     "demo.json": ("demo.json",),
     "tfrecsession.json": ("tf_serving_warmup_requests", "README.md"),
 }
-ORDER = ("recall", "mrr", "ndcg", "precision", "map", "coverage", "popularity", "gini", "novelty")
+ORDER = ("recall", "mrr", "ndcg", "precision", "map", "coverage", "popularity", "popularity_lift", "gini", "novelty")
+ORDER += ("diversity", "miscalibration")
 NOTES = (
     "recall, mrr, ndcg: rank of the next item among all items, ties against the model. "
     "precision, map: the list against the rest of the session. 95% intervals: bootstrap over sessions. "

@@ -6,12 +6,13 @@ import ast
 import contextlib
 import json
 import os
+import warnings
 from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
-from tfrecsession.cli import declared_models, launch
+from tfrecsession.cli import declared_models, export_formats, launch
 from tfrecsession.cli.output import (
     NOTES,
     console,
@@ -256,7 +257,7 @@ def evaluate_command(commands, common):
         help="evaluate a run on its test split",
         description="Evaluate a run on its test split: rank the next item among all items, at every event.",
     )
-    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`")
+    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`, or a preset")
     command.add_argument("--data", metavar="DIR", help="the run's data set, if it was moved")
     command.add_argument(
         "--split", choices=["test", "validation", "train"], default="test", help="split to evaluate (default: test)"
@@ -278,9 +279,7 @@ def evaluate_command(commands, common):
 
 
 def evaluate(options) -> None:
-    from tfrecsession.training.run_folder import open_run
-
-    run = open_run(options.run_folder)
+    run = opened(options.run_folder)
     run.check()
     k = lengths(options.k)
     data = run.data(options.data)
@@ -332,11 +331,12 @@ def export_command(commands, common):
     command = commands.add_parser(
         "export",
         parents=[common],
-        help="export a run as a SavedModel for TensorFlow Serving",
-        description="Export a run as a SavedModel for TensorFlow Serving, in DIR/VERSION.",
+        help="export a run for TensorFlow Serving, for LiteRT or ONNX, or as a preset with weights",
+        description="Export a run as a SavedModel for TensorFlow Serving, in DIR/VERSION, or in DIR in another format.",
     )
-    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`")
+    command.add_argument("run_folder", metavar="RUN", help="run folder made by `tfrecsession train`, or a preset")
     command.add_argument("--out", required=True, metavar="DIR", help="the model's folder, which holds its versions")
+    export_formats.add_options(command)
     command.add_argument(
         "--version",
         type=int,
@@ -354,34 +354,56 @@ def export_command(commands, common):
     )
     command.add_argument(
         "--index",
-        choices=["exact", "exact-bf16", "exact-int8", "scann"],
+        choices=["exact", "exact-bf16", "exact-int8", "ivf", "scann"],
         default="exact",
         help="how the top items are found: by scoring all items, the same with item vectors of half or a quarter of "
-        "the size, or by ScaNN (default: exact)",
+        "the size, by searching the clusters nearest to the history, or by ScaNN (default: exact)",
     )
     command.add_argument(
         "--target-recall",
         type=float,
         default=0.98,
         metavar="SHARE",
-        help="share of the exact answer that scann must find (default: 0.98)",
+        help="share of the exact answer that ivf and scann must find (default: 0.98)",
+    )
+    command.add_argument(
+        "--clusters", type=int, metavar="N", help="number of clusters of ivf (default: by the number of items)"
     )
     command.add_argument(
         "--content", metavar="FILE", help="table with titles and images of the items, for the page of `serve`"
+    )
+    command.add_argument(
+        "--reasons",
+        type=int,
+        default=0,
+        metavar="N",
+        help="add the signature explain, which names the N events that carried each item, and costs up to 50 times as "
+        "much as others (default: 0, none)",
     )
     command.add_argument("--overwrite", action="store_true", help="replace this version")
     command.set_defaults(run=export)
 
 
+def opened(folder: str):
+    """Returns the run of a folder, or the preset with weights that was written from one."""
+    from tfrecsession import presets
+    from tfrecsession.training.run_folder import open_run
+
+    return presets.open_preset(folder) if presets.is_preset(folder) else open_run(folder)
+
+
 def export(options) -> None:
+    export_formats.check_options(options)
+    if options.format != export_formats.SAVED_MODEL:
+        export_formats.export(options, opened(options.run_folder))
+        return
     if options.index == "scann":
         os.environ.setdefault(
             "TF_USE_LEGACY_KERAS", "1"
         )  # TensorFlow Recommenders needs it set before TensorFlow is imported
     from tfrecsession import export as exporting
-    from tfrecsession.training.run_folder import open_run
 
-    run = open_run(options.run_folder)
+    run = opened(options.run_folder)
     run.check()
     version = Path(options.out) / str(options.version)
     if options.version < 1:
@@ -390,6 +412,8 @@ def export(options) -> None:
         raise InputError(f"--k {options.k}: must be a whole number from 1, at most the size of the catalogue")
     if options.longest is not None and options.longest < 1:
         raise InputError(f"--longest {options.longest}: must be a whole number from 1")
+    if options.reasons < 0:
+        raise InputError(f"--reasons {options.reasons}: must be a whole number from 0")
     _check_version(version, run, options)
     about = {"data": run.info["data"]["fingerprint"], "settings": run.info["settings"]}
     choices = {"k": options.k, "exclude_seen": options.exclude_seen, "index": options.index}
@@ -404,6 +428,7 @@ def export(options) -> None:
             histories = split.beginnings(1000)
     more = {"longest": options.longest, "overwrite": options.overwrite, "about": about, "content": content}
     more |= {"target_recall": options.target_recall, "histories": histories}
+    more |= {"clusters": options.clusters, "reasons": options.reasons}
     screen = console(options.json)
     with lines_where_piped(screen, f"exporting {run.info['model']}"):
         exporting.write_saved_model(model, version, **choices, **more)
@@ -428,6 +453,7 @@ def _check_version(version: Path, run, options) -> None:
             "k": options.k,
             "exclude_seen": options.exclude_seen,
             "index": options.index,
+            **({"reasons": options.reasons} if options.reasons or "reasons" in card else {}),
         }
         differ = differences({name: card.get(name) for name in wanted}, wanted)
         held = (
@@ -456,6 +482,12 @@ def recommend_command(commands, common):
             help=f"a value of the context {what}; repeatable"
             + ("; VALUE,VALUE,... gives one for each item" if side == "context" else ""),
         )
+    command.add_argument(
+        "--rules",
+        metavar="JSON",
+        help='filters, boosts, quotas, diversity and pinned items of the list, or a file with them: \'{"filter": '
+        '{"category": ["shoes"], "price": {"between": [10, 50]}}, "at_most": {"brand": 2}, "diversity": 0.3}\'',
+    )
     command.set_defaults(run=recommend)
 
 
@@ -468,10 +500,12 @@ def recommend(options) -> None:
     if options.k is not None and (options.k < 1 or (most and options.k > most)):
         raise InputError(_too_many(options.k, most))
     given = in_context(options, card.get("context", []))
+    rules = None if options.rules is None else _rules(options.rules, card)
 
     from tfrecsession import export as exporting  # TensorFlow, after all checks
 
-    items, scores = exporting.ask(version, [options.items], **given)
+    with warnings.catch_warnings(action="ignore"):  # notes are printed
+        items, scores, *more = exporting.ask(version, [options.items], **given, rules=rules)
     answer = [(item, float(score)) for item, score in zip(items[0], scores[0], strict=True) if item]
     if options.k is not None and not 1 <= options.k <= items.shape[1]:
         raise InputError(_too_many(options.k, items.shape[1]))
@@ -481,9 +515,27 @@ def recommend(options) -> None:
     table.add_column("score", justify="right")
     for item, score in answer:
         table.add_row(item, f"{score:.4f}")
-    console(options.json).print(table)
+    screen = console(options.json)
+    screen.print(table)
     result = {"history": options.items, "items": [item for item, _ in answer], "scores": [score for _, score in answer]}
+    if more:
+        (removed,), (note,) = more
+        for rule, count in removed.items():
+            screen.print(f"{rule}: {count:,} removed", markup=False)
+        if note:
+            screen.print(note, markup=False)
+        result |= {"removed": removed, "note": note}
     write_json(result, options.json)
+
+
+def _rules(text: str, card: dict) -> dict:
+    """Reads and checks --rules before TensorFlow is imported."""
+    from tfrecsession.rules import read_rules, rule_texts
+
+    rules = read_rules(text)
+    if "rules" in card:
+        rule_texts(rules, 1, card["rules"], card["k"])
+    return rules
 
 
 def in_context(options, known: list[dict]) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -33,7 +34,17 @@ def serve_command(commands, common):
         "--poll", type=float, default=1.0, metavar="SECONDS", help="time between checks for new versions (default: 1)"
     )
     command.add_argument(
-        "--threads", type=int, metavar="N", help="number of concurrent model calls (default: one per core)"
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the ports, each with its own copy of the models (default: 1)",
+    )
+    command.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="number of concurrent model calls of all processes (default: one per core)",
     )
     command.add_argument(
         "--max-batch",
@@ -62,7 +73,7 @@ def serve(options) -> None:
     for name in ("rest_port", "grpc_port"):
         if not 0 <= getattr(options, name) < 65536:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)}: must be a number from 0 to 65535")
-    for name in ("poll", "threads", "max_batch", "max_rows", "max_queue", "max_request"):
+    for name in ("poll", "processes", "threads", "max_batch", "max_rows", "max_queue", "max_request"):
         if getattr(options, name) is not None and not getattr(options, name) > 0:
             raise InputError(f"--{name.replace('_', '-')} {getattr(options, name)}: must be a number above 0")
     from tfrecsession.serving.served_folder import checked_folder
@@ -76,18 +87,18 @@ def serve(options) -> None:
     stop = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, lambda *_: stop.set())
-    server = serving.Server(
-        options.folder,
-        rest_port=options.rest_port,
-        grpc_port=options.grpc_port,
-        host=options.host,
-        poll_seconds=options.poll,
-        threads=options.threads,
-        most_rows=options.max_batch,
-        most_waiting=options.max_queue,
-        most_asked=options.max_rows,
-        most_bytes=options.max_request,
-    )
+    arguments = {
+        "rest_port": options.rest_port,
+        "grpc_port": options.grpc_port,
+        "host": options.host,
+        "poll_seconds": options.poll,
+        "threads": options.threads,
+        "most_rows": options.max_batch,
+        "most_waiting": options.max_queue,
+        "most_asked": options.max_rows,
+        "most_bytes": options.max_request,
+    }
+    server = _several(options, arguments) if options.processes > 1 else serving.Server(options.folder, **arguments)
     with server:
         screen = console(options.json)
         screen.print(f"Page to try the models: {server.url}/", markup=False)
@@ -96,6 +107,15 @@ def serve(options) -> None:
         sys.stdout.flush()
         stop.wait()
         screen.print("stopping: requests in progress are still answered")
+
+
+def _several(options, arguments: dict):
+    """Returns the processes of `--processes`, among which the threads are divided."""
+    from tfrecsession.serving.processes import Processes, warn_of_more_than_cores
+
+    warn_of_more_than_cores(options.processes)
+    threads = options.threads or os.cpu_count() or 1
+    return Processes(options.folder, options.processes, **arguments | {"threads": max(1, threads // options.processes)})
 
 
 COMMANDS = [serve_command]

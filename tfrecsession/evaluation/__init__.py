@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from tfrecsession.lazy_names import lazy
 
 if TYPE_CHECKING:
+    from tfrecsession.evaluation.audit_probes import Check
+    from tfrecsession.evaluation.auditing import Audit, audit
     from tfrecsession.evaluation.bounds import ceiling, chance
     from tfrecsession.evaluation.comparison import compare
     from tfrecsession.evaluation.held_out_users import HeldOutUsers, UserEvaluation, evaluate_users, hold_out_users
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tfrecsession.evaluation.tuning import Tuning, tune
 
 _NAMES = {
+    "Audit": "auditing",
+    "Check": "audit_probes",
     "Evaluation": "measures",
     "HeldOutUsers": "held_out_users",
     "PairedTest": "significance",
@@ -25,6 +29,7 @@ _NAMES = {
     "Ratings": "ratings",
     "Tuning": "tuning",
     "UserEvaluation": "held_out_users",
+    "audit": "auditing",
     "best": "search.best_model",
     "ceiling": "bounds",
     "chance": "bounds",
@@ -45,6 +50,8 @@ _NAMES = {
     "write_report": "report",
 }
 __all__ = [
+    "Audit",
+    "Check",
     "Evaluation",
     "HeldOutUsers",
     "PairedTest",
@@ -52,6 +59,7 @@ __all__ = [
     "Ratings",
     "Tuning",
     "UserEvaluation",
+    "audit",
     "best",
     "ceiling",
     "chance",

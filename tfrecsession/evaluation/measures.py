@@ -12,12 +12,14 @@ import numpy as np
 from tfrecsession.batches import Sessions
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.bootstrap import Averages, Group, averages
+from tfrecsession.evaluation.each_list import EachList, coverage_interval
 from tfrecsession.evaluation.slices import slicings
 from tfrecsession.metrics import MRR, NDCG, Recall
 from tfrecsession.metrics.beyond_accuracy import average_precision, beyond_accuracy, hits_of_the_rest, precision
 
 BY_RANK = {metric.label: metric for metric in (Recall, MRR, NDCG)}
-BY_LIST = ("precision", "map")
+BY_REST = ("precision", "map")
+BY_LIST = (*BY_REST, "popularity", "novelty", "popularity_lift", "diversity", "miscalibration")
 
 
 @dataclass
@@ -27,7 +29,8 @@ class Evaluation:
     Attributes:
         metrics: name -> value. From the ranks: "recall@20", "mrr@20", "ndcg@20". From the lists, if they were
             requested: "precision@20" and "map@20" against the rest of the session, "coverage@20", "popularity@20",
-            "gini@20", "novelty@20", as `metrics/beyond_accuracy.py` defines them.
+            "gini@20", "novelty@20", as `metrics/beyond_accuracy.py` defines them, "popularity_lift@20", and of items
+            with categories "diversity@20" and "miscalibration@20", as `evaluation/each_list.py` defines them.
         events: number of scored events.
         seconds: time spent on ranking and building the lists; computing the metrics is excluded.
         ranks: int32 [events], the rank of each scored event.
@@ -35,7 +38,7 @@ class Evaluation:
         lists: int32 [events, max k], the ids of the best items, best first; None if they were not requested.
         sessions: number of sessions with a scored event.
         intervals: name -> [low, high], for the metrics that are means over events: 95% percentile bootstrap over
-            sessions. None if there is only one session. Empty without draws.
+            sessions; for coverage the jackknife over sessions. None if there is only one session. Empty without draws.
         slices: slice -> label -> {"events", "sessions", "recall@k", "mrr@k", "ndcg@k", "intervals"} for the largest k;
             scores and intervals are None where they are undefined.
         fingerprint: identifies the split: its vocabulary, items and events.
@@ -77,7 +80,7 @@ def measure(
     """
     names = [f"{name}@{length}" for length in k for name in BY_RANK]
     if lists is not None:
-        names += [f"{name}@{length}" for length in k for name in BY_LIST]
+        names += [f"{name}@{length}" for length in k for name in (*BY_REST, *EachList(sessions, event, lists).names)]
     values = event_values(sessions, event, ranks, lists, names)
     slice_columns = [names.index(f"{name}@{max(k)}") for name in BY_RANK]
     cuts = slicings(sessions, event, earlier) if slices else {}
@@ -91,6 +94,10 @@ def measure(
         counts = np.pad(sessions.items.counts, (0, extra))
         for length in k:
             metrics |= beyond_accuracy(lists, counts, length)
+    intervals = _intervals(whole, 0, names) if draws else {}
+    if draws and lists is not None:
+        for length in k:
+            intervals[f"coverage@{length}"] = coverage_interval(lists, session, len(counts), length)
     return Evaluation(
         metrics,
         len(event),
@@ -98,7 +105,7 @@ def measure(
         event=event,
         lists=lists,
         sessions=int(whole.sessions[0]),
-        intervals=_intervals(whole, 0, names) if draws else {},
+        intervals=intervals,
         slices={
             name: {label: _row(part, index, names, slice_columns, draws) for index, label in enumerate(cut.labels)}
             for (name, cut), part in zip(cuts.items(), parts, strict=True)
@@ -133,6 +140,11 @@ def event_values(
     """
     parsed = [_parsed(name, lists) for name in names]
     if any(name in BY_LIST for name, _ in parsed):
+        each_list = EachList(sessions, event, lists)
+        for name, (label, _) in zip(names, parsed, strict=True):
+            if label not in (*BY_RANK, *BY_REST, *each_list.names):
+                raise InputError(f"metric={name!r}: needs items with a category: prepare the data with items=TABLE")
+    if any(name in BY_REST for name, _ in parsed):
         hits, items = hits_of_the_rest(lists, sessions.values, sessions.offsets, event)
     by_rank = {
         name: BY_RANK[label](length) for name, (label, length) in zip(names, parsed, strict=True) if label in BY_RANK
@@ -145,6 +157,8 @@ def event_values(
                 columns.append(precision(hits[chunk], length))
             elif label == "map":
                 columns.append(average_precision(hits[chunk], items[chunk], length))
+            elif label in BY_LIST:
+                columns.append(getattr(each_list, label)(chunk, length))
             else:
                 columns.append(np.asarray(by_rank[name].of_each(ranks[chunk])))
         return np.stack(columns, axis=1)

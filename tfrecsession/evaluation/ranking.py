@@ -44,7 +44,7 @@ def evaluate(
         k: list lengths to report.
         progress: True shows a bar; a function is called with the completed share, from 0 to 1.
         beyond_accuracy: also keep and measure the lists: precision and MAP against the rest of the session, coverage,
-            popularity, Gini, novelty (`metrics/beyond_accuracy.py` defines them). Takes longer, and
+            popularity and its lift, Gini, novelty, diversity and calibration (`docs/metrics.md`). Takes longer, and
             4 * events * max(k) bytes.
         slices: also score subsets of the events (`trs.evaluation.slicings` defines them).
         events: event types, such as ["purchase"]: only events of these are targets; all are input. None: all.

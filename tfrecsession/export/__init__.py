@@ -7,6 +7,7 @@ from tfrecsession.lazy_names import lazy
 if TYPE_CHECKING:
     from tfrecsession.export.adding_items import add_items
     from tfrecsession.export.item_table import read_item_table
+    from tfrecsession.export.other_runtimes import write_for_runtime
     from tfrecsession.export.retrieval import retrieval_index
     from tfrecsession.export.saved_model import ask, write_saved_model
     from tfrecsession.export.trend_counts import update_counts
@@ -20,6 +21,7 @@ _NAMES = {
     "read_item_table": "item_table",
     "retrieval_index": "retrieval",
     "update_counts": "trend_counts",
+    "write_for_runtime": "other_runtimes",
     "write_saved_model": "saved_model",
 }
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "read_item_table",
     "retrieval_index",
     "update_counts",
+    "write_for_runtime",
     "write_saved_model",
 ]
 __getattr__, __dir__ = lazy(__name__, _NAMES)

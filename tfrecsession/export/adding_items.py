@@ -46,7 +46,7 @@ def add_items(path, items, *, key=None, columns=None, encoding=None, version: in
     if not file.is_file():
         raise InputError(
             f"{newest}: its model reads no content, so new items have no vectors; train with content=[...], export, "
-            "and add items then"
+            "and add items then; or with items_as=chars, where vectors follow from ids"
         )
     if not newest.name.isdigit():
         raise InputError(f"{newest}: must be a numbered version, such as {newest}/1, to have a next one")
@@ -67,6 +67,7 @@ def add_items(path, items, *, key=None, columns=None, encoding=None, version: in
             exclude_seen=card["exclude_seen"],
             longest=card["longest"],
             index=card["index"],
+            target_recall=card.get("index_settings", {}).get("target_recall", 0.98),
             overwrite=overwrite,
             about={name: value for name, value in card.items() if name not in WRITTEN},
             content=shown,

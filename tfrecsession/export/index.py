@@ -71,7 +71,7 @@ class CompactIndex(ExactIndex):
         queries = self.model.queries(encoded)
         scores, shift = self.table.scores(queries), self.model.item_shift()
         scores = self.model.or_popular(scores if shift is None else scores + shift, known)
-        ids, approximate = self.model.best_of(scores, self.candidates, out, allowed)
+        ids, approximate = self.model.best_of(scores, max(self.candidates, k), out, allowed)
         exact = tf.einsum("nd,nmd->nm", queries, self.table.rows(ids))
         exact = exact if shift is None else exact + tf.gather(shift, ids)
         return self.model.best_among(ids, tf.where(known[:, None], exact, approximate), k)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -21,8 +22,11 @@ from tfrecsession.export.readme import readme
 from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.export.signatures import ServedModel
 from tfrecsession.export.trend_counts import card_of as trend_card
-from tfrecsession.export.versions import newest_version
+from tfrecsession.export.versions import newest_version, read_card
 from tfrecsession.export.warm_up import write_warm_up
+from tfrecsession.recommender.arguments import check_whole
+from tfrecsession.rules.answer import padded_texts, ruled
+from tfrecsession.rules.rules import rule_texts
 from tfrecsession.sessions.context_texts import context_texts
 from tfrecsession.staging import NO_ROOM, staged
 from tfrecsession.version import __version__
@@ -38,9 +42,11 @@ def write_saved_model(
     index: str = "exact",
     target_recall: float = 0.98,
     histories=None,
+    clusters: int | None = None,
     overwrite: bool = False,
     about: dict | None = None,
     content=None,
+    reasons: int = 0,
 ) -> Path:
     """Writes `model` as a SavedModel that loads with TensorFlow alone.
 
@@ -50,6 +56,11 @@ def write_saved_model(
     - `serving_default`: `items` string [n, events], oldest first -> answer.
     - `recommend_filtered`: `items`, and string [n, any] `exclude`, items to leave out, and `only`, items to choose from
       (a row of padding: the whole catalogue) -> answer.
+
+    - `recommend_with_rules`: `items`, `exclude`, `only`, and `rules` string [n, any], filters by the items' content,
+      boosts, quotas, diversity and pinned items as texts, see `tfrecsession.rules.rules` -> answer, `removed` int32
+      [n, any], the items that each rule removed, and `note` string [n], why a list is shorter than k. The columns are
+      in `assets.extra/tfrecsession.json` as `rules`.
 
     Signatures of some models:
 
@@ -69,6 +80,13 @@ def write_saved_model(
       [n], what is known of the request; `context_time` and `request_time`, seconds since 1970, from which gap, hour,
       weekday and month follow -> answer. `recommend_in_context_filtered`: the same, with `exclude` and `only`.
     - `advance_in_context`: as `advance`, with string [n] for each column.
+
+    Signatures of an export with `reasons`:
+
+    - `explain`: `items` -> answer, and for each item `because` string [n, k, reasons], the items of the events that
+      carried it, and `weights` float32 [n, k, reasons], the parts of the score that they carried.
+    - `explain_in_context`, models that read context: the inputs of `recommend_in_context` -> also `features` float32
+      [n, k, features], what the score owes to each part of the context.
 
     Signatures of models with user states (HRNN). A `user_state` is float32 [n, user_width], zeros for a new user. Its
     width is in `assets.extra/tfrecsession.json` as `user_width`:
@@ -97,15 +115,19 @@ def write_saved_model(
             `model.recommend` reads all.
         index: how the best items are found. "exact": all scores, in float32. Models that score by dot products also
             have "exact-bf16", a table of half the size, faster, and "exact-int8", a quarter of it, slower; both compute
-            the best scores again in float32. "scann": TensorFlow Recommenders' ScaNN (extra `scann`,
-            TF_USE_LEGACY_KERAS=1), which searches a small part of many items and needs a TensorFlow Serving that is
-            built with its op. The recall against the exact answer is measured and recorded in the export's README.
-        target_recall: the share of the exact answer that "scann" must find, above 0 and below 1.
+            the best scores again in float32. Two search a small part of many items: "ivf", clusters of the item
+            vectors, with core ops alone, and "scann", TensorFlow Recommenders' ScaNN (extra `scann`,
+            TF_USE_LEGACY_KERAS=1), which needs a TensorFlow Serving that is built with its op. The recall against the
+            exact answer is measured and recorded in the export's README.
+        target_recall: the share of the exact answer that "ivf" and "scann" must find, above 0 and below 1.
         histories: lists of items, as in `recommend`, to measure the recall on; None: single items.
+        clusters: number of clusters of "ivf", at most the number of items; None: chosen by it.
         overwrite: replace an earlier export.
         about: further entries for `assets.extra/tfrecsession.json`.
         content: a table of items with their titles or images, see `tfrecsession.export.item_table`; None: the content
             of the prepared data set's catalogue.
+        reasons: events that the signature `explain` names for each item. 0, the default, leaves the signature out: its
+            requests cost up to 50 times as much as others, which a server has to expect.
 
     Returns:
         `path`.
@@ -124,11 +146,12 @@ def write_saved_model(
         raise InputError(
             f"longest={longest!r}: must be a whole number from 1, the newest items of a history that are read"
         )
+    check_whole("reasons", reasons, 0)
     warn_unfitted(model)
     model.prepare_export()
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
-        index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories)
-        served = ServedModel(model, Path(assets), k, exclude_seen, int(longest), index)
+        index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories, clusters)
+        served = ServedModel(model, Path(assets), k, exclude_seen, int(longest), index, int(reasons))
         _save(served, folder)
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)
@@ -143,10 +166,12 @@ def write_saved_model(
             **({} if index.recall is None else index_card(index)),
             **({"state_width": model.initial_state().shape[1]} if "advance" in model.abilities else {}),
             "versions": {"tfrecsession": __version__, "tensorflow": tf.__version__},
+            **({"rules": model.known_rules(k)} if "rules" in model.abilities else {}),
             **({"user_width": model.user_width} if "user_states" in model.abilities else {}),
             **({"context": served.context_inputs.card()} if "context" in model.abilities else {}),
             **({} if model.trend_head is None else {"trend": trend_card(model.trend_head)}),
             **({"itemless": True} if model.context is not None and model.context.itemless else {}),
+            **({"reasons": int(reasons)} if reasons else {}),
             **(about or {}),
         }
         (extra / "tfrecsession.json").write_text(json.dumps(card, indent=2) + "\n")
@@ -187,10 +212,10 @@ def _save(served: ServedModel, folder: Path) -> None:
         raise
 
 
-def ask(path: str | Path, histories, context=None, request=None) -> tuple[np.ndarray, np.ndarray]:
+def ask(path: str | Path, histories, context=None, request=None, rules=None):
     """Loads a SavedModel and calls its `serving_default`; for many requests use `tfrecsession.serving`.
 
-    With `context` or `request` it calls `recommend_in_context`.
+    With `context` or `request` it calls `recommend_in_context`, with `rules` `recommend_with_rules`.
 
     Args:
         path: a SavedModel, or a folder of versions, of which the highest is used.
@@ -198,28 +223,53 @@ def ask(path: str | Path, histories, context=None, request=None) -> tuple[np.nda
             event without an item.
         context: column -> for each history a list with a value for each event.
         request: column -> a value for each history.
+        rules: as in `model.recommend`, not with context.
 
     Returns:
-        items object [histories, k] of str, scores float32 [histories, k].
+        items object [histories, k] of str, scores float32 [histories, k]; with rules `RuledRecommendations`.
 
     Raises:
         InputError: there is no SavedModel, its ScaNN index cannot be loaded here, a value is not an id, or context that
             the model does not read.
     """
-    histories = text_lists(histories, "histories", missing=bool(context or request))
-    histories = [["" if item is None else item for item in history] for history in histories]
+    return answering(path)(histories, context, request, rules)
+
+
+def answering(path: str | Path):
+    """Loads a SavedModel once and returns `ask` without its path, a function of its other arguments."""
     path = newest_version(path)
     load_ops_of(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()), path)
     loaded = tf.saved_model.load(str(path))
-    longest = max(map(len, histories), default=0)
-    padded = [[*history, *[""] * (longest - len(history))] for history in histories]
-    rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))
-    if context or request:
-        answer = _ask_in_context(loaded, rows, context, request, list(map(len, histories)))
-    else:
-        answer = loaded.signatures["serving_default"](items=rows)
-    items = np.array([[item.decode() for item in row] for row in answer["items"].numpy()], dtype=object)
-    return items, answer["scores"].numpy()
+
+    def answer(histories, context=None, request=None, rules=None):
+        texts = None if rules is None else _rule_texts(path, rules, len(histories), bool(context or request))
+        histories = text_lists(histories, "histories", missing=bool(context or request))
+        histories = [["" if item is None else item for item in history] for history in histories]
+        longest = max(map(len, histories), default=0)
+        padded = [[*history, *[""] * (longest - len(history))] for history in histories]
+        rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))
+        if texts is not None:
+            nothing = tf.fill((len(histories), 1), "")
+            more = {"rules": tf.constant(padded_texts(texts), tf.string), "exclude": nothing, "only": nothing}
+            found = _called(loaded.signatures["recommend_with_rules"], {"items": rows, **more}, ("rules:",))
+        elif context or request:
+            found = _ask_in_context(loaded, rows, context, request, list(map(len, histories)))
+        else:
+            found = loaded.signatures["serving_default"](items=rows)
+        items = np.array([[item.decode() for item in row] for row in found["items"].numpy()], dtype=object)
+        best = items, found["scores"].numpy()
+        return best if texts is None else ruled(*best, found["removed"].numpy(), found["note"].numpy(), texts)
+
+    return answer
+
+
+def _rule_texts(path: Path, rules, rows: int, in_context: bool) -> list[list[str]]:
+    card = read_card(path)
+    if "rules" not in card:
+        raise InputError(f"rules: must be left out: {path} was exported without them; export again")
+    if in_context:
+        raise InputError("rules: must be left out with context: exports answer rules without context")
+    return rule_texts(rules, rows, card["rules"], card["k"])
 
 
 def _ask_in_context(loaded, rows, context, request, lengths: list[int]) -> dict:
@@ -227,8 +277,14 @@ def _ask_in_context(loaded, rows, context, request, lengths: list[int]) -> dict:
     if signature is None:
         raise InputError("context: must be left out: this model was exported without context")
     inputs = context_texts(context, request, lengths, signature.structured_input_signature[1])
+    tensors = {name: tf.constant(texts, tf.string) for name, texts in inputs.items()}
+    return _called(signature, {"items": rows, **tensors}, tuple(inputs))
+
+
+def _called(signature, inputs: dict, starts: tuple[str, ...]) -> dict:
+    """Calls a signature; an error of the graph becomes one line, from one of `starts` on."""
     try:
-        return signature(items=rows, **{name: tf.constant(texts, tf.string) for name, texts in inputs.items()})
+        return signature(**inputs)
     except tf.errors.InvalidArgumentError as error:
-        line = next((line for line in str(error).splitlines() if line.startswith(tuple(inputs))), str(error))
-        raise InputError(line) from None
+        found = re.search(rf"\b({'|'.join(map(re.escape, starts))}).*", str(error))
+        raise InputError(found[0].removesuffix("]") if found else str(error)) from None

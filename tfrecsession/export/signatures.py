@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfrecsession.export.context_inputs import ContextInputs
 from tfrecsession.export.index import ExactIndex
+from tfrecsession.export.rule_signature import recommending_with_rules
 from tfrecsession.export.trend_counts import TrendCounts
 from tfrecsession.export.user_signatures import user_signatures
 from tfrecsession.export.vocabulary_tables import EXCLUDE, ONLY, VocabularyTables, lookup_tables
@@ -30,6 +31,7 @@ class Options(NamedTuple):
     exclude_seen: bool  # whether the items of the history are left out
     index: ExactIndex  # searches the best items
     folder: Path  # where assets are written
+    reasons: int = 0  # events that `explain` names for each item; 0: there is no such signature
 
 
 class ServedModel(tf.Module):
@@ -42,20 +44,23 @@ class ServedModel(tf.Module):
         exclude_seen: leave out the items of the history.
         longest: newest known items of a history that are read.
         index: searches the best items; None: an `ExactIndex`.
+        reasons: events that `explain` names for each item; 0: there is no such signature.
     """
 
-    def __init__(self, model, folder: Path, k: int, exclude_seen: bool, longest: int, index=None):
+    def __init__(self, model, folder: Path, k: int, exclude_seen: bool, longest: int, index=None, reasons: int = 0):
         super().__init__()
         self.index = index or ExactIndex(model)
         self.trend = TrendCounts(model.trend_head, folder) if model.trend_head is not None else None
         self.tables = VocabularyTables(model.items.ids, folder, longest)
         self.user_tables = lookup_tables(model.users, folder, "users.txt") if "users" in model.abilities else None
         self.context_inputs = ContextInputs(model.context) if "context" in model.abilities else None
-        options = Options(k, exclude_seen, self.index, folder)
+        options = Options(k, exclude_seen, self.index, folder, reasons)
         signatures = {}
         for ability, make in SIGNATURES.items():
             if ability in model.abilities:
                 signatures |= make(model, self, options)
+        if reasons:
+            signatures |= explaining(model, self, options)
         self.signatures = MappingProxyType(signatures)  # a tf.Module would save the functions of a dict, traced again
         # Only the variables that answers read are saved: not the optimizer, not the tables of the negative sampler.
         with self.index.installed(), served_trend(self.trend and self.trend.terms):
@@ -203,8 +208,46 @@ def recommending_in_context(model, served: ServedModel, options: Options) -> dic
     return found | {"advance_in_context": advance_in_context}
 
 
+def explaining(model, served: ServedModel, options: Options) -> dict:
+    """Returns the signatures that give reasons, for an export that asks for them."""
+    tables, inputs, k = served.tables, served.context_inputs, options.k
+
+    def explained(ids, given=None) -> dict:
+        best, scores = model.answer(ids, k, options.exclude_seen, given=given)
+        _, events, weights, features, _ = model.reasons(ids, best, options.reasons, given)
+        is_event = (events >= 0) & (best > 1)[..., None]  # (n, k, reasons)
+        flat = tf.reshape(tf.maximum(events, 0), [tf.shape(events)[0], -1])
+        because = tf.reshape(tf.gather(tf.pad(ids, [[0, 0], [0, 1]]), flat, batch_dims=1), tf.shape(events))
+        because = tf.where(is_event, tf.maximum(because, 0), 0)
+        found = {"because": tables.answer(because, scores)["items"], "weights": tf.where(is_event, weights, 0.0)}
+        return tables.answer(best, scores) | found, features
+
+    @tf.function(input_signature=[HISTORY], autograph=False)
+    def explain(items):
+        """Recommends like `serving_default` and gives the reasons. `because` holds the items of the events that carried
+        each item, the strongest first, `""` where there are no more, and `weights` the part of the score that each
+        carried. Models whose score is no sum over events answer once more without each of the newest 50 events, so this
+        costs up to 50 times as much as `serving_default`."""
+        return explained(tables.history(items))[0]
+
+    if inputs is None:
+        return {"explain": explain}
+
+    @tf.function(input_signature=[HISTORY, *inputs.specs()], autograph=False)
+    def explain_in_context(items, *texts):
+        """Gives reasons like `explain`, in context, see `recommend_in_context`. `features` holds what each item's score
+        owes to each part of the context: the columns in the order of the inputs `context_...` and `request_...` without
+        the times, and then all that follows from the times."""
+        ids, given = inputs.history(tables, items, texts)
+        found, features = explained(ids, given)
+        return found | {"features": features}
+
+    return {"explain": explain, "explain_in_context": explain_in_context}
+
+
 SIGNATURES = {
     "recommend": recommending,
+    "rules": recommending_with_rules,
     "context": recommending_in_context,
     "similar_items": finding_similar,
     "vectors": encoding,

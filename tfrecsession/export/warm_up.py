@@ -50,6 +50,8 @@ def example(model, signature, rows: int, events: int) -> dict[str, np.ndarray]:
             inputs[spec.name] = np.tile(np.arange(events, dtype=np.int32) // 4, (rows, 1))
         elif spec.name == "only":
             inputs["only"] = np.full((rows, 1), "", object)
+        elif spec.name == "rules":
+            inputs["rules"] = np.full((rows, 1), "popularity\t0.1", object)
         elif spec.name == "exclude":
             inputs["exclude"] = items[:, :1]
         else:

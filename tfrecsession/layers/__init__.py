@@ -6,12 +6,14 @@ from tfrecsession.layers.attention.session_narm import SessionNARM
 from tfrecsession.layers.attention.session_transformer import SessionTransformer
 from tfrecsession.layers.event_input import EventInput
 from tfrecsession.layers.fold_in import FoldIn, first_of_its_session, fold_in
+from tfrecsession.layers.items.coded_items import CodedItems, CodeTable
 from tfrecsession.layers.items.content_items import ContentItems
 from tfrecsession.layers.items.item_content import ContentEncoder, ItemContent
 from tfrecsession.layers.items.item_embedding import ItemEmbedding
 from tfrecsession.layers.items.item_tower import Combined, ItemTower
 from tfrecsession.layers.items.past_items import Past, mean_of
 from tfrecsession.layers.items.repeat_head import RepeatHead
+from tfrecsession.layers.items.repeat_net_head import RepeatNetHead
 from tfrecsession.layers.items.trend_head import TrendHead
 from tfrecsession.layers.items.user_embedding import UserEmbedding
 from tfrecsession.layers.neighbour_table import NeighbourTable
@@ -28,6 +30,7 @@ from tfrecsession.layers.recurrent.session_hierarchy import SessionHierarchy
 from tfrecsession.layers.recurrent.session_lru import SessionLRU
 from tfrecsession.layers.recurrent.session_lstm import SessionLSTM
 from tfrecsession.layers.recurrent.session_min_gru import SessionMinGRU
+from tfrecsession.layers.recurrent.session_rectified_gru import SessionRectifiedGRU
 from tfrecsession.layers.recurrent.session_recurrent import SessionRecurrent
 from tfrecsession.layers.recurrent.session_rnn import SessionRNN
 from tfrecsession.layers.recurrent.session_user_gru import (
@@ -51,6 +54,8 @@ from tfrecsession.layers.session_window import (
 __all__ = [
     "STEP_DECAYS",
     "AttentiveMean",
+    "CodeTable",
+    "CodedItems",
     "Combined",
     "ContentEncoder",
     "ContentItems",
@@ -67,6 +72,7 @@ __all__ = [
     "Past",
     "PlaceAttributes",
     "RepeatHead",
+    "RepeatNetHead",
     "SessionAttention",
     "SessionAttentionalUserGRU",
     "SessionAttributeLSTM",
@@ -81,6 +87,7 @@ __all__ = [
     "SessionNARM",
     "SessionRNN",
     "SessionRecurrent",
+    "SessionRectifiedGRU",
     "SessionRectifiedUserGRU",
     "SessionTransformer",
     "SessionUserGRU",

@@ -111,6 +111,12 @@ class NeighbourTable(keras.layers.Layer):
         )  # (n * size,)
         return tf.reshape(flat, (events, self.size))  # (n, size)
 
+    def between(self, items, others):
+        """Returns the weights that items give to others: int32 [n, window], [n, m] -> float32 [n, m, window]."""
+        ids, strengths = (tf.gather(table.value, items)[:, None] for table in (self.ids, self.strengths))
+        is_other = (ids == others[:, :, None, None]) & (ids > 1)  # (n, m, window, neighbours)
+        return tf.reduce_sum(tf.where(is_other, strengths, 0.0), axis=3)
+
     def get_config(self):
         own = ("size", "neighbours", "history", "window")
         return super().get_config() | {name: getattr(self, name) for name in own}

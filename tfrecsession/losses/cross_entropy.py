@@ -1,6 +1,7 @@
 """Cross-entropy over the positive and its sampled negatives."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from tfrecsession.errors import InputError
@@ -48,7 +49,7 @@ class CrossEntropy(RankingLoss):
         mean += 0.0 if biases is None else ops.mean(biases[2:])
         return losses + self.smoothing * (ops.cast(items.score_each(hidden, targets), "float32") - mean)
 
-    def log_probabilities(self, hidden, targets, items, negatives=None, score_dtype=None):
+    def log_probabilities(self, hidden, targets, items, negatives=None, score_dtype=None, excluded=None):
         """Estimates the log of each target's share of the full softmax, for losses that mix it with other shares.
 
             log p = r_i - log(exp(r_i) + sum_j exp(r_j - logq log n_j))
@@ -59,17 +60,21 @@ class CrossEntropy(RankingLoss):
 
         Args:
             hidden, targets, items, negatives, score_dtype: as in `losses`.
+            excluded: int32 [n, few], items that take no part in the softmax; values below 2 are no items, and what is
+                returned for an excluded target is not defined. None: all take part.
 
         Returns:
             float32 [n].
         """
         if negatives is None:
             vectors, biases = items.all_vectors()
-            return -full_softmax(ops.cast(items.query(hidden), items.compute_dtype), vectors, targets, biases)
+            log_share = -full_softmax(ops.cast(items.query(hidden), items.compute_dtype), vectors, targets, biases)
+            return log_share if excluded is None else log_share - log_rest(log_share, hidden, targets, items, excluded)
         drawn = negatives.draw(targets)
         positive = ops.cast(items.score_each(hidden, targets), "float32")
         shift = -self.logq * negatives.log_expected(drawn, targets) if self.logq else None
-        scores, keep = scores_of_negatives(self, hidden, targets, drawn, items, negatives, shift, score_dtype)
+        cells = None if excluded is None else excluded_cells(excluded, drawn, negatives)
+        scores, keep = scores_of_negatives(self, hidden, targets, drawn, items, negatives, shift, score_dtype, cells)
         return -ops.softplus(log_sum_exp(hide(scores, keep), positive))
 
     def compare(self, positive, negatives, keep=None):
@@ -83,6 +88,29 @@ class CrossEntropy(RankingLoss):
 
     def get_config(self):
         return super().get_config() | {"smoothing": self.smoothing}
+
+
+def log_rest(log_share, hidden, targets, items, excluded):
+    """Returns the log of 1 minus the shares of the excluded items in the full softmax, float32 [n].
+
+    Args:
+        log_share: float32 [n], of the targets.
+        hidden, targets, items, excluded: as in `CrossEntropy.log_probabilities`.
+    """
+    few = tf.shape(excluded)[1]
+    total = ops.cast(items.score_each(hidden, targets), "float32") - log_share  # (n,): log sum of exp of all scores
+    scores = items.score_each(tf.repeat(hidden, few, axis=0), tf.reshape(excluded, [-1]))  # (n * few,)
+    scores = tf.reshape(ops.cast(scores, "float32"), tf.shape(excluded))  # (n, few)
+    is_same = excluded[:, :, None] == excluded[:, None]  # (n, few, few)
+    is_first = ~tf.reduce_any(is_same & (tf.range(few)[:, None] > tf.range(few)), axis=-1)  # (n, few)
+    shares = tf.where((excluded > 1) & is_first, tf.exp(tf.minimum(scores - total[:, None], 0.0)), 0.0)  # (n, few)
+    return tf.math.log1p(-tf.minimum(tf.reduce_sum(shares, axis=1), 1 - 1e-6))
+
+
+def excluded_cells(excluded, drawn, negatives):
+    """Returns where excluded items stand in a draw: [n, few], [count] -> int32 [cells, 2], (row, index in the draw)."""
+    cells = negatives.cells_of(tf.reshape(excluded, [-1]), drawn)
+    return tf.stack([cells[:, 0] // tf.shape(excluded)[1], cells[:, 1]], axis=1)
 
 
 def log_sum_exp(scores, origin):

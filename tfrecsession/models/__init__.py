@@ -5,6 +5,7 @@ import tfrecsession.optimizers  # registers what saved models are compiled with 
 from tfrecsession.models.attention.core import CORE
 from tfrecsession.models.attention.long_short_term import LongShortTerm
 from tfrecsession.models.attention.narm import NARM
+from tfrecsession.models.attention.repeat_net import RepeatNet
 from tfrecsession.models.attention.sasrec import SASRec
 from tfrecsession.models.content.attentive_music import AttentiveMusic
 from tfrecsession.models.content.character_cnn import CharacterCNN
@@ -23,12 +24,15 @@ from tfrecsession.models.neighbours.vstan import VSTAN
 from tfrecsession.models.popularity.popularity import Popularity
 from tfrecsession.models.popularity.random_order import Random
 from tfrecsession.models.popularity.session_popularity import SessionPopularity
+from tfrecsession.models.ranking.pipeline import Pipeline
+from tfrecsession.models.ranking.wide_and_deep import WideAndDeep
 from tfrecsession.models.recurrent.contextual_gru import ContextualGRU
 from tfrecsession.models.recurrent.gru4rec import GRU4Rec
 from tfrecsession.models.recurrent.hrnn import HRNN
 from tfrecsession.models.recurrent.location_sequences import LocationSequences
 from tfrecsession.models.recurrent.lru import LRU
 from tfrecsession.models.recurrent.min_gru import MinGRU
+from tfrecsession.models.recurrent.rec_gan import RecGAN
 from tfrecsession.models.recurrent.user_gru import UserGRU
 from tfrecsession.models.rules.association_rules import AssociationRules
 from tfrecsession.models.rules.item_knn import ItemKNN
@@ -63,6 +67,7 @@ MODELS = {
     "character_cnn": CharacterCNN,
     "gru4rec": GRU4Rec,
     "narm": NARM,
+    "repeat_net": RepeatNet,
     "sasrec": SASRec,
     "core": CORE,
     "hrnn": HRNN,
@@ -71,6 +76,7 @@ MODELS = {
     "contextual_gru": ContextualGRU,
     "location_sequences": LocationSequences,
     "user_gru": UserGRU,
+    "rec_gan": RecGAN,
     "long_short_term": LongShortTerm,
 }
 """Model classes by the names of `tfrecsession train --model NAME`."""
@@ -79,6 +85,11 @@ MODELS = {
 def by_name(name: str) -> type[Recommender]:
     """Returns the class of a model by its snake-case name; InputError lists the known names, nearest first."""
     return MODELS[checked_name(name, MODELS)]
+
+
+def from_preset(name, items=None, **settings) -> Recommender:
+    """Returns the model of a preset, whatever its class, see `Recommender.from_preset`."""
+    return Recommender.from_preset(name, items, **settings)
 
 
 __all__ = [
@@ -108,16 +119,21 @@ __all__ = [
     "ContextualGRU",
     "LocationSequences",
     "LongShortTerm",
+    "RepeatNet",
     "MarkovChain",
     "MatrixFactorization",
     "MinGRU",
     "ParallelRNN",
+    "Pipeline",
     "Random",
+    "RecGAN",
     "SequentialRules",
     "SessionAggregation",
     "SessionPopularity",
     "TwoTower",
     "UserGRU",
+    "WideAndDeep",
     "Streaming",
     "by_name",
+    "from_preset",
 ]

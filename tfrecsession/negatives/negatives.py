@@ -90,7 +90,7 @@ class Negatives(keras.layers.Layer):
         return ops.not_equal(targets[..., None], negatives) if self.mask_hits else None
 
     def hits(self, targets, negatives):
-        """Returns the cells that `keep` masks, at a cost of (n + count) log count instead of n * count.
+        """Returns the cells that `keep` masks, without a pass over all n * count of them.
 
         Args:
             targets: int32 [n].
@@ -101,13 +101,20 @@ class Negatives(keras.layers.Layer):
         """
         if not self.mask_hits:
             return None
+        return self.cells_of(targets, negatives)
+
+    @staticmethod
+    def cells_of(ids, negatives):
+        """Returns where ids stand in one draw: int32 [n], int32 [count] -> int32 [cells, 2], (index of the id, of the
+        draw). The cost is (n + count) log count.
+        """
         order = tf.argsort(negatives)
         ordered = tf.gather(negatives, order)
-        first = tf.searchsorted(ordered, targets)
-        repeats = tf.searchsorted(ordered, targets, side="right") - first  # how often each target was sampled
-        target = tf.repeat(tf.range(tf.size(targets)), repeats)
-        nth = tf.range(tf.size(target)) - tf.repeat(tf.cumsum(repeats, exclusive=True), repeats)
-        return tf.stack([target, tf.gather(order, tf.gather(first, target) + nth)], axis=1)
+        first = tf.searchsorted(ordered, ids)
+        repeats = tf.searchsorted(ordered, ids, side="right") - first  # how often each id was sampled
+        index = tf.repeat(tf.range(tf.size(ids)), repeats)
+        nth = tf.range(tf.size(index)) - tf.repeat(tf.cumsum(repeats, exclusive=True), repeats)
+        return tf.stack([index, tf.gather(order, tf.gather(first, index) + nth)], axis=1)
 
     def get_build_config(self):
         return {"size": self.size} if self.built else None

@@ -35,6 +35,8 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         InputError: `use_ema` or `loss_scale_factor`, which cost the whole table; an invalid number of batches.
     """
 
+    reads_values = False  # whether `change` reads the variable's own values, as state["value"]
+
     def __init__(self, learning_rate, **kwargs):
         steps = kwargs.get("gradient_accumulation_steps")
         if steps is not None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 2):
@@ -54,7 +56,7 @@ class LazyOptimizer(keras.optimizers.Optimizer):
 
         Args:
             gradient: [rows, ...].
-            state: {slot name: [rows, ...]}.
+            state: {slot name: [rows, ...]}; with `reads_values` also "value", those of the variable.
             learning_rate: scalar.
 
         Returns:
@@ -104,6 +106,8 @@ class LazyOptimizer(keras.optimizers.Optimizer):
     def _update_rows(self, gradient, variable, slots, learning_rate):
         rows = gradient.indices
         state = {name: gather_rows(slot, rows) for name, slot in slots.items()}
+        if self.reads_values:
+            state["value"] = gather_rows(variable, rows)
         change, state = self.change(tf.cast(gradient.values, variable.dtype), state, learning_rate)
         if self._decays(variable):
             change -= gather_rows(variable, rows) * (self.weight_decay * learning_rate)
@@ -113,6 +117,8 @@ class LazyOptimizer(keras.optimizers.Optimizer):
 
     def _update_all(self, gradient, variable, slots, learning_rate):
         state = {name: tf.convert_to_tensor(slot) for name, slot in slots.items()}
+        if self.reads_values:
+            state["value"] = tf.convert_to_tensor(variable)
         change, state = self.change(tf.cast(gradient, variable.dtype), state, learning_rate)
         if self._decays(variable):
             change -= variable * (self.weight_decay * learning_rate)

@@ -6,6 +6,7 @@ from tfrecsession.lazy_names import lazy
 
 if TYPE_CHECKING:
     from tfrecsession.recommender.counting_model import CountingModel
+    from tfrecsession.recommender.explain import Explanations
     from tfrecsession.recommender.recommend import Recommendations
     from tfrecsession.recommender.recommender import Recommender
     from tfrecsession.recommender.search_space import Choice, Float, Int
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "Choice": "search_space",
     "CountingModel": "counting_model",
+    "Explanations": "explain",
     "Float": "search_space",
     "Int": "search_space",
     "Recommendations": "recommend",
@@ -25,6 +27,7 @@ _NAMES = {
 __all__ = [
     "Choice",
     "CountingModel",
+    "Explanations",
     "Float",
     "Int",
     "Recommendations",

@@ -34,15 +34,22 @@ class KnownUsers:
 
     longest_history = 10_000  # a user's items are a set: long, and cheap to read
 
-    def hold_users(self, interactions: Interactions, vectors: np.ndarray) -> None:
-        """Keeps the users that have an id; `vectors`: float32 [users, dim], one per row of `interactions`."""
+    def hold_users(self, interactions: Interactions, vectors: np.ndarray, others=(), other_vectors=None) -> None:
+        """Keeps the users that have an id, and `others`, who have no events.
+
+        Args:
+            interactions, vectors: the users of training; float32 [users, dim], one per row.
+            others, other_vectors: ids and float32 [others, dim]; none by default.
+        """
         rows = np.flatnonzero(interactions.named)
         counts = np.diff(interactions.offsets)[rows]
         seen = interactions.values[np.repeat(interactions.named, np.diff(interactions.offsets))]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        self._set_users(
-            interactions.users[rows], {"user_vectors": vectors[rows], "seen_offsets": offsets, "seen": seen}
-        )
+        users, vectors = interactions.users[rows], vectors[rows]
+        if len(others):
+            users, vectors = np.concatenate([users, others]), np.concatenate([vectors, other_vectors])
+            offsets = np.pad(offsets, (0, len(others)), "edge")
+        self._set_users(users, {"user_vectors": vectors, "seen_offsets": offsets, "seen": seen})
 
     def no_users(self, dim: int) -> None:
         """Creates the variables, for zero users; the constructor must call it."""
@@ -94,7 +101,16 @@ class KnownUsers:
             events, owner = spread(first, counts)  # (pairs,) each
             out.append(tf.stack([owner, tf.gather(self._known_users.seen, events)], axis=1))
         out = tf.concat(out, axis=0) if out else None  # (pairs, 2)
-        return self.find(tf.gather(vectors, rows), counts > 0, k, out, only=only)
+        return self.find(tf.gather(vectors, rows), self.has_answer(known, counts), k, out, only=only)
+
+    def has_answer(self, known, counts):
+        """Returns which users are answered by their vector, and not with popular items: those with events.
+
+        Args:
+            known: bool [n].
+            counts: int32 [n], their events in training.
+        """
+        return counts > 0
 
     def recommend_users(
         self, users, k: int = 20, *, exclude_seen: bool = False, exclude=None, only=None

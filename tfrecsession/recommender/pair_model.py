@@ -92,7 +92,7 @@ class PairModel:
         if not self.user_table.built:
             self.user_table.build(len(interactions))
         rows, named = self.user_table.table.shape[0], interactions.users[interactions.named]
-        if len(interactions) != rows or (len(self.users) and self.users.tolist() != named.tolist()):
+        if len(interactions) != rows or (len(self.users) and self.users[: len(named)].tolist() != named.tolist()):
             raise InputError("x: must have the users of the earlier fit; create a new model for other users")
         if not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)

@@ -111,7 +111,7 @@ class ReadsContent:
         content = dict(encoded)
         for name, tensor in tensors.items():
             content |= {name: tensor.values, f"{name}/present": tensor.present.astype("float32")}
-        for layer in self._content_layers:
+        for layer in self._content_layers if self.content is not None else ():
             layer.settle(ids, content)
         self._settled_at = "loaded"
 
@@ -162,7 +162,7 @@ class ReadsContent:
     def write_export_extras(self, folder) -> None:
         """Writes the model itself beside its export, without optimizer and data: `add-items` needs it."""
         super().write_export_extras(folder)
-        if self.content is None:
+        if self.content is None and not self.codes_follow_from_ids:
             return
         config = self.config_of_copies()
         config.pop("vocabulary")

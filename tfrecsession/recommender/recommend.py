@@ -12,12 +12,14 @@ from tfrecsession.batches.batch import NO_ITEM, of_histories
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists, texts
 from tfrecsession.layers.blocks import BLOCK_BYTES
-from tfrecsession.layers.items.matmul import products
+from tfrecsession.layers.items.matmul import WholeTable
 from tfrecsession.layers.ragged import wanted_first
 from tfrecsession.recommender.in_context import columns_of_histories, speaking
 from tfrecsession.recommender.top_items import TopItems, left_out, pairs
+from tfrecsession.recommender.with_rules import WithRules
+from tfrecsession.rules.answer import ruled
 
-ZERO = np.int32(0)
+ZERO, EMPTY = np.int32(0), np.array("", object)
 STEP_CELLS = 1024  # numbers that a model may hold for each event of a history
 
 
@@ -49,7 +51,12 @@ def padded_rows(rows, empty=ZERO) -> np.ndarray:
     return padded
 
 
-class Recommending(TopItems):
+def empty_of(rows: list):
+    """Returns the padding of ids or texts."""
+    return EMPTY if len(rows) and rows[0].dtype == object else ZERO
+
+
+class Recommending(WithRules, TopItems):
     """Recommendations from histories, and similar items.
 
     Mixed into `Recommender`, which has `items`, `size`, `reads`, `encode`, `score_all`, `score_without_history` and
@@ -148,6 +155,7 @@ class Recommending(TopItems):
         only=None,
         context: Mapping | None = None,
         request: Mapping | None = None,
+        rules=None,
     ) -> Recommendations:
         """Returns the k best next items of each history.
 
@@ -168,16 +176,28 @@ class Recommending(TopItems):
                 seconds since 1970) unless they are given themselves.
             request: column -> a value for each history, known of the request: {"device": ["phone"], "time":
                 [1700000090]}.
+            rules: filters by the items' content, boosts, quotas, diversity and pinned items, see
+                `tfrecsession.rules.rules`: the same for every history, or a list with those of each. The answer is then
+                `RuledRecommendations`, which also counts what each rule removed.
 
         Raises:
             InputError: k is not in 1..catalogue, a history is a bare string, a value is not an id, no candidate is
-                known, `exclude` or `only` is not a list for each history, or context that the model does not read, of
-                another length, or of values that cannot be read.
+                known, `exclude` or `only` is not a list for each history, a rule cannot be read or names a column or an
+                item that is not there, or context that the model does not read, of another length, or of values that
+                cannot be read.
+
+        Warns:
+            UserWarning: the rules leave fewer than k items.
         """
         self.check_k(k)
         encoded = self.encode_histories(histories)
         given = self.given_context(context, request, [len(history) for history in encoded])
-        return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates, exclude, only, given)
+        if rules is None:
+            return self.recommend_ids(self.answer, [encoded], k, exclude_seen, candidates, exclude, only, given)
+        lists, coded = self.checked_rules(rules, len(encoded), k)
+        more = {"candidates": candidates, "exclude": exclude, "only": only, "given": given}
+        answer = self.recommend_ids(self.answer_with_rules, [encoded, coded], k, exclude_seen, **more)
+        return ruled(*answer, lists)
 
     def encode_histories(self, histories) -> list[np.ndarray]:
         """Returns the ids of each history, int32 [events]; NO_ITEM for None, if the model reads such events."""
@@ -208,9 +228,12 @@ class Recommending(TopItems):
 
         Args:
             answer: called with an int32 [histories, events] array for each of `columns`, the rest by keyword.
-            columns: each an int32 [events] array per history; the first is of item ids.
+            columns: each an array per history, int32 [events], or str [any]; the first is of item ids.
             k, exclude_seen, candidates, exclude, only: as in `recommend`.
             given: of `given_context`.
+
+        Returns:
+            `Recommendations`, or a tuple with the further arrays that `answer` returns.
         """
         given = given or {}
         filters = {
@@ -225,8 +248,8 @@ class Recommending(TopItems):
             allowed[chosen[chosen > 1]] = True
             if not allowed.any():
                 raise InputError("candidates: must hold an item of the catalogue, none of them is in it")
-        parts = [(column, ZERO) for column in (*columns, *filters.values())]
-        specs = [tf.TensorSpec((None, None), tf.int32)] * len(parts)
+        parts = [(column, empty_of(column)) for column in (*columns, *filters.values())]
+        specs = [tf.TensorSpec((None, None), tf.string if empty.dtype == object else tf.int32) for _, empty in parts]
         for key, values in given.items():
             of_request = key.startswith("request/")
             empty = self.context.keys[key].missing if key in self.context.keys else np.int64(0)
@@ -237,6 +260,7 @@ class Recommending(TopItems):
         chosen = [] if allowed is None else [tf.constant(allowed)]
         rows = len(columns[0])
         found, scores = np.zeros((rows, k), np.int32), np.zeros((rows, k), np.float32)
+        further = [np.empty(rows, object) for _ in traced.outputs[2:]]  # their widths follow the block
         for block in self._blocks_of_histories([len(history) for history in columns[0]]):
             padded = [
                 values[block] if empty is None else padded_rows([values[row] for row in block], empty)
@@ -244,7 +268,10 @@ class Recommending(TopItems):
             ]
             best = traced(*map(tf.constant, padded), *chosen)
             found[block], scores[block] = best[0].numpy(), best[1].numpy()
-        return Recommendations(self.items.decode(found), scores)
+            for array, values in zip(further, best[2:], strict=True):
+                array[block] = list(values.numpy())
+        answer = Recommendations(self.items.decode(found), scores)
+        return (*answer, *further) if further else answer
 
     def filter_of(self, name: str, lists, rows: int, of: str = "histories") -> list:
         """Returns the ids of `exclude` or `only`, an int32 array for each row."""
@@ -316,14 +343,14 @@ class Recommending(TopItems):
         It takes int32 [n] and k. It returns ids int32 [n, k], 0 where nothing is left or the item is unknown, and
         scores float32 [n, k].
         """
-        squares = tf.reduce_sum(tf.cast(self.item_vectors(), tf.float32) ** 2, axis=1)
-        inverse = tf.Variable(tf.math.rsqrt(tf.maximum(squares, 1e-12)), trainable=False)  # (size,)
+        factored = self.output_items is not None and self.output_items.factored
+        items = self.output_items if factored else WholeTable(self.item_vectors)
+        inverse = tf.Variable(tf.math.rsqrt(tf.maximum(items.squares(), 1e-12)), trainable=False)  # (size,)
 
         def nearest(ids, k):
-            vectors = tf.cast(self.item_vectors(), tf.float32)
             inverses = tf.convert_to_tensor(inverse)
-            normalized = tf.gather(vectors, ids) * tf.gather(inverses, ids)[:, None]  # (n, dim)
-            scores = products(normalized, vectors) * inverses  # (n, size)
+            normalized = items.rows(ids) * tf.gather(inverses, ids)[:, None]  # (n, dim)
+            scores = items.products(normalized) * inverses  # (n, size)
             return self.best_of(scores, k, pairs(ids[:, None]), allowed=(ids > 1)[:, None])
 
         return nearest

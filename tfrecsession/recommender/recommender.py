@@ -14,15 +14,17 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.blocks import block_by_block, rows_within
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.recommender.arguments import refuse
+from tfrecsession.recommender.explain import Explaining
 from tfrecsession.recommender.keras_contract import KerasContract
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import InPrecision
 from tfrecsession.recommender.recommend import Recommending
+from tfrecsession.recommender.with_presets import WithPresets
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
+class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecision, keras.Model):
     """The base of all models. A subclass defines `encode` and `score_all`; the rest follows from them.
 
     Args:
@@ -103,7 +105,12 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
 
         Exports and reports depend on it: a signature of an export belongs to an ability.
         """
-        found = {"recommend": True, "context": self.context is not None, "similar_items": self.finds_similar_items}
+        found = {
+            "recommend": True,
+            "rules": True,
+            "context": self.context is not None,
+            "similar_items": self.finds_similar_items,
+        }
         found["vectors"] = self.scores_by_products
         return tuple(name for name, able in found.items() if able)
 
@@ -198,47 +205,47 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
         index: str = "exact",
         target_recall: float = 0.98,
         histories=None,
+        clusters: int | None = None,
         overwrite: bool = False,
         about: dict | None = None,
         content=None,
+        reasons: int = 0,
     ) -> Path:
         """Writes a SavedModel from item ids to item ids (strings), see `tfrecsession.export.write_saved_model`.
 
+        Other formats are files for other runtimes, see `tfrecsession.export.write_for_runtime`.
+
         Args:
             path: the folder of this version; its name must be a number for TensorFlow Serving.
-            format: as in Keras' `export`; "tf_saved_model" is the only one.
+            format: as in Keras' `export`: "tf_saved_model", "litert" or "onnx"; the latter two take `k`,
+                `exclude_seen`, `longest` and `overwrite` alone.
             k: items per answer.
             exclude_seen: leave out the items of the history.
             longest: newest known items of a history that are read; None: `longest_history`.
-            index: "exact", "exact-bf16", "exact-int8" or "scann".
-            target_recall: the share of the exact answer that "scann" must find.
+            index: "exact", "exact-bf16", "exact-int8", "ivf" or "scann".
+            target_recall: the share of the exact answer that "ivf" and "scann" must find.
             histories: lists of items, as in `recommend`, to measure the recall on; None: single items.
+            clusters: number of clusters of "ivf"; None: by the number of items.
             overwrite: replace an earlier export.
             about: further entries for `assets.extra/tfrecsession.json`.
             content: a table of items with their titles or images; None: that of the catalogue.
+            reasons: events that the signature `explain` names for each item; 0: there is no such signature.
 
         Raises:
-            InputError: as `write_saved_model`, or another format.
+            InputError: as the function of the format, or an unknown format.
         """
         import tfrecsession as trs  # export imports the models
 
+        shared = {"k": k, "exclude_seen": exclude_seen, "longest": longest, "overwrite": overwrite}
+        if format in ("litert", "onnx"):
+            if index != "exact":
+                refuse("index", index, f"'exact' with format={format!r}")
+            return trs.export.write_for_runtime(self, path, format, **shared)
         if format != "tf_saved_model":
-            refuse(
-                "format", format, "'tf_saved_model', which TensorFlow Serving loads; the answers need its string ids"
-            )
-        return trs.export.write_saved_model(
-            self,
-            path,
-            k=k,
-            exclude_seen=exclude_seen,
-            longest=longest,
-            index=index,
-            target_recall=target_recall,
-            histories=histories,
-            overwrite=overwrite,
-            about=about,
-            content=content,
-        )
+            refuse("format", format, "one of 'tf_saved_model', which TensorFlow Serving loads, 'litert' and 'onnx'")
+        more = {"index": index, "target_recall": target_recall, "histories": histories, "clusters": clusters}
+        more |= {"about": about, "content": content, "reasons": reasons}
+        return trs.export.write_saved_model(self, path, **shared, **more)
 
     def prepare_export(self) -> None:
         """Brings up to date what the graphs of an export read; models that need it override it."""
@@ -254,16 +261,6 @@ class Recommender(Recommending, KerasContract, InPrecision, keras.Model):
         """
         known, chosen = inspect.signature(cls.__init__).parameters, following(cls, data.statistics, settings)
         return cls(data.items, **{name: chosen[name]["value"] for name in chosen if name in known}, **settings)
-
-    @classmethod
-    def from_preset(cls, name: str, items: Items, **settings) -> Recommender:
-        """Returns the compiled model of a preset (`trs.presets.names()`), with `settings` in place of its own."""
-        import tfrecsession as trs  # presets import the models
-
-        model = trs.presets.model(name, items, **settings)
-        if not isinstance(model, cls):
-            raise InputError(f"name={name!r}: must be a preset of {cls.__name__}, not of {type(model).__name__}")
-        return model
 
     # Keras' contracts ------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from tfrecsession.layers.items.repeat_head import LARGEST_ID, RepeatHead
 from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
+from tfrecsession.recommender.compressed_items import CompressedItems
 from tfrecsession.recommender.in_context import context_of
 from tfrecsession.recommender.keras_contract import unpacked
 from tfrecsession.recommender.learning import Learning
@@ -32,7 +33,7 @@ POPULAR = ("popularity", "in_batch+popularity")  # the samplers by popularity
 MAXIMAL = ("bpr_max", "top1_max")
 
 
-class SequenceModel(Trending, ReadsContent, Recommender):
+class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
     """Base of models whose `encode` is trained against `output_items`, an `ItemScores`.
 
     A subclass creates `output_items` and its layers in the constructor, calls `build` last, and defines `encode`.
@@ -69,6 +70,13 @@ class SequenceModel(Trending, ReadsContent, Recommender):
             their logarithms to the scores, with learned weights, for logs whose items go stale. Needs a log with times.
         trend_every: days between two updates of the counts. A session is trained on the counts of the last update
             before its start: set it to the time between two updates of the served model, or between its trainings.
+        items_as: how item vectors are stored. "full", a vector per item; or a few codes per item and small tables of
+            vectors, see `CodedItems`: "jpq", learned from the sessions, the best at its size; "hashed", "qr", "bloom",
+            "chars", the characters of the id; or an `ItemCodes`, `data.item_codes("jpq")`.
+        codes: codes of an item; None: 8 to 4 of jpq, the most that divide the width; 3 of bloom; the bytes of the
+            longest id, at most 32, of chars.
+        code_values: values of a code, rows of a small table; None: 256 of jpq, the square root of the items of qr, a
+            twentieth of the items of hashed and bloom.
     """
 
     log_defaults = {"steps": steps, "rows": rows}
@@ -97,6 +105,9 @@ class SequenceModel(Trending, ReadsContent, Recommender):
             "repeat_window": 64,
             "trend": (),
             "trend_every": 1.0,
+            "items_as": "full",
+            "codes": None,
+            "code_values": None,
         },
         space={
             "normalize": Choice(False, True),
@@ -138,6 +149,9 @@ class SequenceModel(Trending, ReadsContent, Recommender):
             "repeat_window",
             "trend",
             "trend_every",
+            "items_as",
+            "codes",
+            "code_values",
         ),
         harmless=("negatives", "score_dtype", "context_dropout", "id_dropout"),
         shares_rows=True,
@@ -149,8 +163,10 @@ class SequenceModel(Trending, ReadsContent, Recommender):
 
     joins = JOINS  # what `context_as` may be
     event_input = request_input = None  # the layers that read context and request, `EventInput`
-    repeat_head = None  # the layer that mixes the scores with the items of the session
+    repeat_layer = RepeatHead  # the class of the layer that mixes the scores with the items of the session
+    repeat_head = None  # that layer, with `repeats`
     keeps_input_width = False  # whether the input vectors must keep their width when context joins them
+    user_features = None  # the features of users that are read, see `ReadsUserContent`
     carried = ()  # a weight [lanes, width] per layer, which carries the state from batch to batch
 
     def __init__(
@@ -172,6 +188,9 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         repeat_window: int = 64,
         trend=(),
         trend_every: float = 1.0,
+        items_as="full",
+        codes: int | None = None,
+        code_values: int | None = None,
         **kwargs,
     ):
         check_choice("repeats", repeats, (False, True))
@@ -182,6 +201,7 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         if joined and self.reads.users:
             raise InputError(f"joined={joined}: must be False, {type(self).__name__} tells a user's sessions apart")
         self.read_content(content, content_side, id_dropout)
+        self.set_item_table(items_as, codes, code_values, saved=isinstance(items, int))
         self.joined = joined
         if joined:
             self.reads = replace(self.reads, users="joined")
@@ -197,7 +217,7 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         if repeats:
             if self.size > LARGEST_ID:
                 refuse("repeats", repeats, f"False for {self.size - 2:,} items, it holds ids below {LARGEST_ID:,}")
-            self.repeat_head = RepeatHead(repeat_window, name="repeat_head")
+            self.repeat_head = self.repeat_layer(repeat_window, name="repeat_head")
         self.set_trend(trend, trend_every)
         self.context_as = context_as
         self.context_dropout = context_dropout
@@ -225,6 +245,7 @@ class SequenceModel(Trending, ReadsContent, Recommender):
                 if layer is not None and not layer.built:
                     refuse(side, list(getattr(self.context, side)), f"empty: {type(self).__name__} does not read it")
         self.check_content()
+        self.check_item_table()
         super().build(input_shape)
 
     def _event_input(self, side: str):
@@ -249,17 +270,19 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         """Joins the context of the input events to their vectors, [rows, steps, dim] -> [rows, steps, dim or more]."""
         return vectors if self.event_input is None else self.event_input(vectors, batch, training=training)
 
-    def with_request(self, hidden, batch, training: bool = False):
+    def with_request(self, hidden, batch, training: bool = False, keys=None):
         """Joins what is known of the requests, and may be repeated, to the states: [rows, steps, dim] -> the encoding.
 
-        The encoding is as wide as the states; with `repeats` it is what `RepeatHead` returns. With `trend`, the update
-        that a step sees follows, where the batch has it.
+        The encoding is as wide as the states; with `repeats` it is what `RepeatHead` returns, whose keys are `keys`,
+        [rows, steps, any], by default the states. With `trend`, the update that a step sees follows, where the batch
+        has it.
         """
         scored = self.in_request(hidden, batch, training)
         if self.trend_head is not None:
             self.trend_head.width = scored.shape[-1]
         if self.repeat_head is not None:
-            scored = self.repeat_head(scored, hidden, batch["items"], batch["position"])
+            keys = hidden if keys is None else keys
+            scored = self.repeat_head(scored, keys, batch["items"], batch["position"])
         return self.with_update(scored, batch)
 
     def in_request(self, hidden, batch, training: bool = False):
@@ -289,6 +312,15 @@ class SequenceModel(Trending, ReadsContent, Recommender):
 
     def cells_of_an_event(self, batch):
         return 0 if self.repeat_head is None else 2 * self.repeat_window**2
+
+    def copies_of_events(self, ids, items, scores, given=None):
+        if self.repeat_head is None or self.trend_head is not None:  # with a trend, scores are no log probabilities
+            return None
+        encoded, _, _ = self._encode_histories(ids, given)
+        _, gate, weights, repeated = self.repeat_head.split(encoded)
+        log_copied = tf.math.log_sigmoid(gate)[:, None] + weights  # (n, ages): log of g a_j
+        is_same = (repeated[:, None] == items[..., None]) & (items > 1)[..., None]  # (n, m, ages)
+        return tf.where(is_same, tf.exp(log_copied[:, None] - scores[..., None]), 0.0)
 
     @property
     def scores_by_products(self):
@@ -376,7 +408,8 @@ class SequenceModel(Trending, ReadsContent, Recommender):
         else:
             states, compared = self.repeat_head.split(hidden)[0], (items, self.negatives, self.score_dtype)
             states = tf.cast(states, self.compute_dtype)  # (rows * steps, dim)
-            log_fresh = self.ranking_loss.log_probabilities(states, targets, *compared)
+            excluded = self.repeat_head.excluded(hidden)
+            log_fresh = self.ranking_loss.log_probabilities(states, targets, *compared, excluded=excluded)
             each = self.repeat_head.losses(log_fresh, hidden, targets)
         is_known = targets > 1
         # tf.where, not a product: the undefined loss of an empty cell may be NaN

@@ -79,17 +79,22 @@ class TopItems:
             return best(encoded, known, k, out, allowed)
 
         def among_all():
-            is_candidate = tf.zeros((tf.shape(only)[0], self.size), tf.bool)
-            is_true = tf.ones_like(tf.reshape(only, [-1]), tf.bool)
-            is_candidate = tf.tensor_scatter_nd_update(is_candidate, pairs(only), is_true)
-            is_candidate |= tf.reduce_all(only == 0, axis=1, keepdims=True)
-            return best(encoded, known, k, out, is_candidate if allowed is None else is_candidate & allowed)
+            return best(encoded, known, k, out, self._listed(only) if allowed is None else self.among(only, allowed))
 
         if allowed is not None or not self.scores_by_products:
             return among_all()
         few = CANDIDATE_COST * tf.math.count_nonzero(only > 1, dtype=tf.int32) <= self.size
         in_every_row = tf.reduce_all(tf.reduce_any(only > 0, axis=1))
         return tf.cond(few & in_every_row, lambda: self._best_candidates(encoded, known, k, out, only), among_all)
+
+    def among(self, only, allowed):
+        """Returns which allowed items are in `only`, see `find`: int32 [n, any], bool [n, size] -> bool [n, size]."""
+        return tf.cond(tf.reduce_any(only > 0), lambda: self._listed(only) & allowed, lambda: allowed)
+
+    def _listed(self, only):
+        is_listed = tf.zeros((tf.shape(only)[0], self.size), tf.bool)
+        is_listed = tf.tensor_scatter_nd_update(is_listed, pairs(only), tf.ones_like(tf.reshape(only, [-1]), tf.bool))
+        return is_listed | tf.reduce_all(only == 0, axis=1, keepdims=True)
 
     def scan(self, encoded, known, k: int, out=None, allowed=None):
         """Does the work of `find` by scoring all items."""

@@ -9,6 +9,7 @@ from tfrecsession.errors import InputError
 
 _NAMES = {
     "Client": "tfrecsession.serving.client",
+    "Explanations": "tfrecsession.serving.client",
     "Recommendations": "tfrecsession.serving.client",
     "Server": "tfrecsession.serving.server",
 }

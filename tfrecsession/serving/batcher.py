@@ -27,7 +27,8 @@ class Waiting:
 class Batcher:
     """A thread pool that answers requests. While all threads are busy, requests wait; a free thread takes a batch.
 
-    A request is never delayed to fill a batch. Two requests are joined if they use the same signature, if the first
+    A request is never delayed to fill a batch, but where one call fills all cores (`Signature.fills_cores`), further
+    ones wait for it and are joined. Two requests are joined if they use the same signature, if the first
     dimension of all its inputs and outputs is the row, and if their shapes fit. Shapes fit if all other dimensions are
     equal, or if only string matrices differ in length: these are padded with `""` at the end.
 
@@ -49,6 +50,7 @@ class Batcher:
         self.threads, self.most_rows, self.most_waiting = threads, most_rows, most_waiting
         self.most_asked, self.joined = most_asked, joined
         self.waiting = 0
+        self._filling = 0  # running calls that fill all cores, 0 or 1
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answers")
         self.running = 0
         self._queues: weakref.WeakKeyDictionary[Signature, deque[Waiting]] = weakref.WeakKeyDictionary()
@@ -81,13 +83,20 @@ class Batcher:
         self._pool.shutdown(wait=True)
 
     def _start(self) -> None:
+        held = []  # turns that wait for a call that fills all cores
         while self._turns and self.running < self.threads:
             signature = self._turns.popleft()
+            if signature.fills_cores and self._filling:
+                held.append(signature)
+                continue
             batch = self._take(self._queues.get(signature) or deque())
             if batch:
                 self.running += 1
+                self._filling += signature.fills_cores
                 task = asyncio.get_running_loop().run_in_executor(self._pool, call, signature, batch, self.most_rows)
-                task.add_done_callback(lambda done, batch=batch: self._done(done, batch))
+                fills = signature.fills_cores
+                task.add_done_callback(lambda done, batch=batch, fills=fills: self._done(done, batch, fills))
+        self._turns.extendleft(reversed(held))
 
     def _take(self, queue: deque[Waiting]) -> list[Waiting]:
         """Takes the oldest request and all that fit with it from the queue; drops cancelled ones."""
@@ -105,8 +114,9 @@ class Batcher:
         self.waiting -= len(batch)
         return batch
 
-    def _done(self, done: asyncio.Future, batch: list[Waiting]) -> None:
+    def _done(self, done: asyncio.Future, batch: list[Waiting], fills_cores: bool) -> None:
         self.running -= 1
+        self._filling -= fills_cores
         self.joined(len(batch))
         answers = [done.exception()] * len(batch) if done.exception() else done.result()
         for request, answer in zip(batch, answers, strict=True):

@@ -12,6 +12,8 @@ import numpy as np
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists
+from tfrecsession.rules.answer import padded_texts, ruled
+from tfrecsession.rules.rules import rule_texts
 from tfrecsession.sessions.context_texts import context_texts
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0  # seconds
@@ -20,7 +22,6 @@ TRANSPORTS = {  # imported on use: REST needs neither gRPC nor TensorFlow
     "https": ("client_rest", "Rest"),
     "grpc": ("client_grpc", "Grpc"),
 }
-
 
 CHOSEN = {  # (whether context is given, whether the answer is filtered) -> the signature
     (False, False): "serving_default",
@@ -40,6 +41,26 @@ class Recommendations(NamedTuple):
 
     items: np.ndarray
     scores: np.ndarray
+
+
+class Explanations(NamedTuple):
+    """The top items of each history with their reasons, of an export with `reasons`.
+
+    Attributes:
+        items, scores: as in `Recommendations`.
+        because: object (str) [histories, k, reasons], the items of the events that carried each item, the strongest
+            first; "" where there are no more.
+        weights: float32 [histories, k, reasons], the parts of the score that they carried.
+        features: float32 [histories, k, features], what the score owes to each column of the context, in the order of
+            the signature's inputs `context_...` and `request_...` without times, and then to the times; None without
+            context.
+    """
+
+    items: np.ndarray
+    scores: np.ndarray
+    because: np.ndarray
+    weights: np.ndarray
+    features: np.ndarray | None = None
 
 
 class Client:
@@ -85,6 +106,7 @@ class Client:
         only: Iterable[Iterable] | None = None,
         context: Mapping | None = None,
         request: Mapping | None = None,
+        rules=None,
         signature: str = "serving_default",
         version: int | None = None,
         **inputs,
@@ -104,8 +126,11 @@ class Client:
             context: for a model that reads context: column -> for each history a list with a value for each event, such
                 as {"device": [["phone", "phone"]], "time": [[1700000000, 1700000060]]}; None is missing.
             request: column -> a value for each history, known of the request: {"device": ["phone"]}.
+            rules: filters by the items' content, boosts, quotas, diversity and pinned items, as in `model.recommend`,
+                see `tfrecsession.rules.rules`; the answer is then `RuledRecommendations`. Not with `context`.
             signature: the default becomes "recommend_filtered" with `exclude` or `only`, "recommend_in_context" with
-                `context` or `request`, and "recommend_in_context_filtered" with both.
+                `context` or `request`, "recommend_in_context_filtered" with both, and "recommend_with_rules" with
+                `rules`.
             version: a version number; None: the highest.
 
         Raises:
@@ -113,25 +138,60 @@ class Client:
                 refuses the request (unknown model, wrong shape), or k is above that of the export.
             TimeoutError: the server did not answer within the deadline.
         """
-        histories = text_lists(histories, "histories", missing=bool(context or request))
-        histories = [["" if item is None else item for item in history] for history in histories]
-        filtered, in_context = exclude is not None or only is not None, bool(context or request)
-        if signature == "serving_default":
+        histories, in_context = _texts(histories, context, request), bool(context or request)
+        filtered = exclude is not None or only is not None
+        texts = None if rules is None else rule_texts(rules, len(histories))
+        if texts is not None:
+            if in_context:
+                raise InputError("rules: must be left out with context: exports answer rules without context")
+            signature, inputs["rules"] = "recommend_with_rules", padded_texts(texts)
+        elif signature == "serving_default":
             signature = CHOSEN[in_context, filtered]
-        if filtered:
+        if filtered or texts is not None:
             for name, lists in (("exclude", exclude), ("only", only)):
                 inputs[name] = _filter(name, lists, len(histories))
         if k is not None and k < 1:
             raise InputError(f"k={k}: must be a number from 1")
         if not histories:
             return Recommendations(np.empty((0, k or 0), object), np.empty((0, k or 0), np.float32))
+        answer = self._answer(model, histories, k, context, request, signature, version, inputs)
+        best = answer["items"], answer["scores"].astype(np.float32)
+        return Recommendations(*best) if texts is None else ruled(*best, answer["removed"], answer["note"], texts)
+
+    def explain(
+        self,
+        model: str,
+        histories: Iterable[Iterable],
+        k: int | None = None,
+        *,
+        context: Mapping | None = None,
+        request: Mapping | None = None,
+        version: int | None = None,
+    ) -> Explanations:
+        """Returns the top items after each history, and the events that carried them; see `recommend`.
+
+        The export needs `reasons`: `model.export(..., reasons=3)`.
+        """
+        histories = _texts(histories, context, request)
+        if k is not None and k < 1:
+            raise InputError(f"k={k}: must be a number from 1")
+        signature = "explain_in_context" if context or request else "explain"
+        rows = histories or [[]]  # of none, the shapes are those of one
+        given = (context, request) if histories else ({}, {})
+        answer = self._answer(model, rows, k, *given, signature, version, {})
+        found = [answer[name][: len(histories)] for name in ("items", "scores", "because", "weights")]
+        features = answer["features"][: len(histories)] if "features" in answer else None
+        return Explanations(*found, features)
+
+    def _answer(self, model, histories, k, context, request, signature, version, inputs) -> dict[str, np.ndarray]:
+        """Calls a signature of histories and cuts its outputs to k items."""
         end = time.monotonic() + self.deadline
         described = self._described(model, version, signature, end)
         if "items" not in described["inputs"]:
             raise InputError(
                 f"signature={signature!r} of {model}: must have the input items, has {', '.join(described['inputs'])}"
             )
-        if in_context or "_in_context" in signature:
+        if context or request or "_in_context" in signature:
             inputs |= context_texts(context, request, list(map(len, histories)), described["inputs"])
         shape = described["inputs"]["items"]
         rows = padded(histories, shape[1] if shape and len(shape) == 2 else -1)
@@ -139,7 +199,8 @@ class Client:
         largest = answer["items"].shape[1]
         if k is not None and k > largest:
             raise InputError(f"k={k}: must be 1 to {largest}, the k of this export; or export again with a larger k")
-        return Recommendations(answer["items"][:, :k], answer["scores"][:, :k].astype(np.float32))
+        whole = ("removed", "note")  # of the rules, not of the items
+        return {name: values if name in whole or values.ndim < 2 else values[:, :k] for name, values in answer.items()}
 
     def predict(
         self, model: str, inputs: Mapping, *, signature: str = "serving_default", version: int | None = None
@@ -183,6 +244,8 @@ class Client:
             if signature not in all_of_them:
                 if signature in CHOSEN.values() and "in_context" in signature:
                     raise InputError(f"context: must be left out: {model} reads no context")
+                if signature.startswith("explain"):
+                    raise InputError(f"model={model!r}: must be an export with reasons, model.export(..., reasons=3)")
                 names = ", ".join(sorted(name for name in all_of_them if not name.startswith("__")))
                 raise InputError(f"signature={signature!r}: must be one of {model}'s {names}")
             self._signatures[key] = all_of_them[signature]
@@ -199,6 +262,12 @@ class Client:
                     raise TimeoutError(f"{self.url}: no answer within {self.deadline:g} s: {error}") from None
                 time.sleep(wait)
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _texts(histories, context, request) -> list[list[str]]:
+    """Returns histories as lists of texts, "" for an event without an item."""
+    histories = text_lists(histories, "histories", missing=bool(context or request))
+    return [["" if item is None else item for item in history] for history in histories]
 
 
 def _filter(name: str, lists, histories: int) -> list[list[str]]:

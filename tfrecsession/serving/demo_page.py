@@ -10,10 +10,12 @@ from importlib.resources import files
 
 from aiohttp import web
 
+from tfrecsession.errors import InputError
+from tfrecsession.rules.rules import once, rule_texts
 from tfrecsession.serving.item_search import ItemSearch
 from tfrecsession.serving.refusal import Refusal
 
-SCRIPTS = ("items.js", "context.js", "answers.js", "search.js")  # one module, in this order
+SCRIPTS = ("items.js", "context.js", "rules.js", "answers.js", "search.js")  # one module, in this order
 MOST_ITEMS = 1000  # ids in one request for titles
 LONGEST = 200  # characters of a search
 LIMIT = 20  # default number of items found; a request may ask for up to MOST_ITEMS
@@ -24,8 +26,10 @@ def add_page(app: web.Application, models) -> None:
 
     GET /                                  the page; only the images of items come from other hosts
     GET /page/models                       {"models": [{"name", "version", "state", "error", "model", "k"}, ...]},
-                                           of a model that reads context also "context", its inputs, and "itemless"
+                                           of a model that reads context also "context", its inputs, and "itemless", of
+                                           an export with reasons "reasons"; "rules" is what rules may read
     GET /page/items?q=TEXT&limit=20        {"items": [{"item", "title", "image"}, ...]}, of the models in `model=NAME`
+    POST /page/rules {"model": "a", "rules": {...}} the texts of rules, {"rules": [...]}, for `recommend_with_rules`
     POST /page/names {"items": ["a", ...]}  the same for these items; unknown ones are left out
     """
     html, policy = page()
@@ -72,6 +76,24 @@ def add_page(app: web.Application, models) -> None:
             )
         return await searched(search.named, newest(names()), wanted)
 
+    async def rules(request: web.Request) -> web.Response:
+        try:
+            wanted = json.loads(await request.read(), object_pairs_hook=once)
+            name, content = wanted["model"], wanted["rules"]
+            if not isinstance(name, str):
+                raise TypeError
+        except (ValueError, TypeError, KeyError, RecursionError):
+            text = 'the body must be {"model": NAME, "rules": {...}}, JSON without a name twice in an object'
+            raise Refusal("INVALID_ARGUMENT", text) from None
+        card = models.find(name, None).card
+        if "rules" not in card:
+            raise Refusal("INVALID_ARGUMENT", f"{name[:100]} was exported without rules: export it again")
+        try:
+            (texts,) = rule_texts(content, 1, card["rules"], card["k"])
+        except InputError as error:
+            raise Refusal("INVALID_ARGUMENT", str(error)) from None
+        return answer({"rules": texts})
+
     def names() -> list[str]:
         return sorted({version.name for version in models.all_states()})
 
@@ -85,6 +107,7 @@ def add_page(app: web.Application, models) -> None:
     app.router.add_get("/page/models", listed)
     app.router.add_get("/page/items", items)
     app.router.add_post("/page/names", named)
+    app.router.add_post("/page/rules", rules)
 
 
 def page() -> tuple[str, str]:
@@ -111,7 +134,7 @@ def described(models, name: str) -> dict:
         "error": version.error,
         "model": str(version.card.get("model", "SavedModel")),
         "k": version.card.get("k"),
-        **{name: version.card[name] for name in ("context", "itemless") if version.card.get(name)},
+        **{name: version.card[name] for name in ("context", "itemless", "reasons", "rules") if version.card.get(name)},
     }
 
 

@@ -17,15 +17,18 @@ from tfrecsession.serving.tensor_protos import arrays_of
 log = logging.getLogger("tfrecsession.serving")
 
 
-def grpc_server(models, batcher, meters, most_bytes: int) -> grpc.aio.Server:
+def grpc_server(models, batcher, meters, most_bytes: int, reuse_port: bool = False) -> grpc.aio.Server:
     """Returns a server, not yet listening, for a ModelFolder, a Batcher and Meters.
 
-    Messages above `most_bytes` are refused.
+    Messages above `most_bytes` are refused. With `reuse_port`, other processes may listen at the same port.
     """
     options = [
         ("grpc.max_receive_message_length", most_bytes),
         ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", 0),  # otherwise two servers could share a port, and each would get half of the requests
+        (
+            "grpc.so_reuseport",
+            int(reuse_port),
+        ),  # otherwise two servers could share a port, and each would get half of the requests
     ]
     server = grpc.aio.server(options=options)
     prediction, status = Prediction(models, batcher, meters, most_bytes), Status(models, meters)

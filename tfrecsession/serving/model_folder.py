@@ -19,6 +19,7 @@ from tfrecsession.serving.signature import Signature
 from tfrecsession.serving.tensor_protos import warm_up
 
 log = logging.getLogger("tfrecsession.serving")
+MANY_ITEMS = 200_000
 CARD = Path("assets.extra") / "tfrecsession.json"
 
 
@@ -147,7 +148,8 @@ def load(name: str, number: int, path: Path, files: frozenset) -> Version:
         load_ops_of(description, path)
         loaded = tf.saved_model.load(str(path), tags=["serve"])
         pads = (path / CARD).is_file()
-        signatures = {key: Signature(key, function, pads, loaded) for key, function in loaded.signatures.items()}
+        scans = scans_many_items(card_of(path)) and "similar_items" in loaded.signatures  # which has products
+        signatures = {key: Signature(key, function, pads, loaded, scans) for key, function in loaded.signatures.items()}
         warm_up(path, signatures)
     except Exception as error:  # a file that is not a SavedModel can make TensorFlow raise anything
         text = reason(error)
@@ -164,6 +166,15 @@ def card_of(folder: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return card if isinstance(card, dict) else {}
+
+
+def scans_many_items(card: dict) -> bool:
+    """Returns whether an export scores so many items that reading their table is most of a request.
+
+    Calls side by side would read it side by side; a call of joined requests reads it once.
+    """
+    items = card.get("items", 0)
+    return str(card.get("index", "")).startswith("exact") and isinstance(items, int) and items >= MANY_ITEMS
 
 
 def files_of(folder: Path) -> frozenset:

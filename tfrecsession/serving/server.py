@@ -35,6 +35,7 @@ class Server:
         threads: number of concurrent model calls; None: one per core.
         most_rows, most_waiting, most_asked: see `Batcher`.
         most_bytes: maximum size of a request.
+        reuse_port: share the ports with other processes, see `tfrecsession serve --processes`.
 
     Attributes:
         url, grpc_address: its addresses, such as "http://127.0.0.1:8501" and "127.0.0.1:8500".
@@ -57,11 +58,12 @@ class Server:
         most_waiting: int = 1000,
         most_asked: int = 1024,
         most_bytes: int = 4 * 2**20,
+        reuse_port: bool = False,
     ):
         self.models = ModelFolder(folder)
         self.meters = Meters(self.models)
         self.rest_port, self.grpc_port, self.host = rest_port, grpc_port, host
-        self.poll_seconds, self.most_bytes = poll_seconds, most_bytes
+        self.poll_seconds, self.most_bytes, self.reuse_port = poll_seconds, most_bytes, reuse_port
         threads = threads or os.cpu_count() or 1
         self.batcher = Batcher(threads, most_rows, most_waiting, most_asked, self.meters.joined.observe)
         self.url = self.grpc_address = None
@@ -129,7 +131,11 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             listener = await loop.create_server(
-                lambda: Http(runner.server, loop=loop), self.host, self.rest_port, backlog=BACKLOG
+                lambda: Http(runner.server, loop=loop),
+                self.host,
+                self.rest_port,
+                backlog=BACKLOG,
+                reuse_port=self.reuse_port or None,
             )
         except OSError as error:
             await runner.cleanup()
@@ -143,7 +149,7 @@ class Server:
         return close
 
     async def _listen_grpc(self):
-        server = grpc_server(self.models, self.batcher, self.meters, self.most_bytes)
+        server = grpc_server(self.models, self.batcher, self.meters, self.most_bytes, self.reuse_port)
         try:
             port = server.add_insecure_port(self._at(self.grpc_port))
         except RuntimeError as error:

@@ -18,6 +18,7 @@ class Signature:
     Args:
         name: its name in the SavedModel, such as "serving_default".
         function: `loaded.signatures[name]`.
+        fills_cores: whether one call uses all cores by itself, so that others had better wait and be joined.
         owner: kept alive as long as the function: the loaded SavedModel with its variables and tables.
         pads: whether rows may be joined with others after padding strings with "", see `Batcher`.
 
@@ -27,11 +28,12 @@ class Signature:
         by_row: whether every input and output has an open first dimension.
     """
 
-    def __init__(self, name: str, function, pads: bool = False, owner=None):
+    def __init__(self, name: str, function, pads: bool = False, owner=None, fills_cores: bool = False):
         self.name = name
         self.owner = owner
         self.function = function
         self.pads = pads
+        self.fills_cores = fills_cores
         self.inputs = dict(function.structured_input_signature[1])
         self.outputs = dict(function.structured_outputs)
         specs = [*self.inputs.values(), *self.outputs.values()]

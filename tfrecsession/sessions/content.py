@@ -143,6 +143,27 @@ class Content:
             return cls(Column(**{**column, "values": tuple(column["values"])}) for column in json.load(file))
 
 
+def read_catalogue(items, content=None, features=None, words=()):
+    """Returns the `Content` of a catalogue, and the catalogue encoded by it; None without a table.
+
+    Args:
+        items: the vocabulary.
+        content: the table; None: that of `items`.
+        features, words: see `Content.of`.
+
+    Raises:
+        InputError: columns are named, but there is no table.
+    """
+    table = items.content if content is None else aligned(content_table(content, "content"), items.ids)
+    if table is not None:
+        found = Content.of(table, features, list(words))
+        return found, found.encode(table)
+    if columns := features or list(words):
+        name = "features" if features else "words"
+        raise InputError(f"{name}={columns!r}: needs the table of the items, given as content=")
+    return Content(()), None
+
+
 def content_table(table, argument: str) -> pa.Table:
     """Converts an item table (pyarrow, pandas, a dict of columns) to pyarrow, with a string column `item`.
 

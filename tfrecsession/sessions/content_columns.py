@@ -129,17 +129,18 @@ class ContentColumns:
         return [column.name for column in self.columns]
 
     @classmethod
-    def learn(cls, items: Items, content) -> ContentColumns:
+    def learn(cls, items: Items, content, argument: str = "content") -> ContentColumns:
         """Learns columns from a catalogue: values, inverse document frequencies, means and quantiles.
 
         Args:
             items: with the content of a prepared data set. Items without an event in training teach nothing.
             content: names of columns, each NAME or NAME:KIND.
+            argument: its name in messages, "content", or "user_content" where `items` are `Users`.
 
         Raises:
             InputError: a column is missing, or cannot be read as the kind.
         """
-        wanted = checked_content(content) or {}
+        wanted = checked_content(content, argument) or {}
         kinds = kinds_of(items.content, items.tensors)
         if wanted and not kinds:
             raise InputError(
@@ -150,9 +151,10 @@ class ContentColumns:
             )
         for name, kind in wanted.items():
             if name not in kinds:
-                raise InputError(f"content={name!r}: no such column; the items have: {', '.join(kinds)}")
+                noun = "items" if argument == "content" else "users"
+                raise InputError(f"{argument}={name!r}: no such column; the {noun} have: {', '.join(kinds)}")
             if kind and kind != kinds[name] and not (kind in TEXTS and kinds[name] in TEXTS):
-                raise InputError(f"content='{name}:{kind}': its kind must be {kinds[name]}, as it was prepared")
+                raise InputError(f"{argument}='{name}:{kind}': its kind must be {kinds[name]}, as it was prepared")
         trained = items.counts > 0 if (items.counts > 0).any() else np.ones(len(items), bool)
         rows = np.flatnonzero(trained)
         columns = []

@@ -15,6 +15,7 @@ import numpy as np
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.images import looks_like_a_path
 from tfrecsession.sessions.sounds import LARGEST, looks_like_a_sound
+from tfrecsession.sessions.table_words import ITEMS, TableWords
 
 KINDS = ("category", "list", "words", "number", "vector", "characters", "image", "audio")
 NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
@@ -24,11 +25,12 @@ FILES = 100  # paths of which one must exist, so that a column holds files
 NEARLY = 0.9  # the share of numbers from which a column of texts is one of numbers with errors
 
 
-def checked_content(content: Any) -> dict[str, str | None] | None:
+def checked_content(content: Any, argument: str = "content") -> dict[str, str | None] | None:
     """Returns the columns of `content=` with their kinds: name -> one of KINDS, or None to find it.
 
     Args:
         content: names, each "NAME" or "NAME:KIND"; or a dict name -> kind; None stays None.
+        argument: its name in messages.
 
     Raises:
         InputError: an unknown kind, or a column given twice.
@@ -46,14 +48,23 @@ def checked_content(content: Any) -> dict[str, str | None] | None:
     found = {}
     for name, kind in pairs:
         if kind is not None and kind not in KINDS:
-            raise InputError(f"content='{name}:{kind}': the kind must be one of {', '.join(KINDS)}")
+            raise InputError(f"{argument}='{name}:{kind}': the kind must be one of {', '.join(KINDS)}")
         if name in found:
-            raise InputError(f"content: column {name!r} is given twice")
+            raise InputError(f"{argument}: column {name!r} is given twice")
         found[name] = kind
     return found
 
 
-def interpreted(source: str, name: str, values: list, items: list[str], kind: str | None, text: bool, folder):
+def interpreted(
+    source: str,
+    name: str,
+    values: list,
+    items: list[str],
+    kind: str | None,
+    text: bool,
+    folder,
+    words: TableWords = ITEMS,
+):
     """Returns the kind of a column and its values in the form of that kind; missing values are None.
 
     The forms: category, words, characters str; list list of str; number float; vector list of float; image and
@@ -65,11 +76,12 @@ def interpreted(source: str, name: str, values: list, items: list[str], kind: st
         kind: one of KINDS; None: found.
         text: whether the values are texts of a file without types, which may be numbers or lists.
         folder: that of relative paths of images and sounds.
+        words: what the rows are, in messages.
 
     Raises:
         InputError: a value does not fit the kind, or values of several kinds are in one column.
     """
-    kind = kind or _found(source, name, values, items, text, folder)
+    kind = kind or _found(source, name, values, items, text, folder, words)
     convert = _CONVERT.get(kind)
     if convert is None:
         return kind, values
@@ -79,17 +91,18 @@ def interpreted(source: str, name: str, values: list, items: list[str], kind: st
             cells.append(None if value is None else convert(value))
         except (ValueError, TypeError) as error:
             raise InputError(
-                f"{source}: item {item!r}: {name}={_short(value)} is no {kind}{f' ({error})' if str(error) else ''}; "
-                f"correct it, or give another kind, as in content='{name}:category'"
+                f"{source}: {words.noun} {item!r}: {name}={_short(value)} is no {kind}"
+                f"{f' ({error})' if str(error) else ''}; correct it, or give another kind, as in "
+                f"{words.content}='{name}:category'"
             ) from None
     if kind == "vector":
-        _check_vectors(source, name, cells, items)
+        _check_vectors(source, name, cells, items, words.noun)
     if kind == "audio":
-        _check_bands(source, name, cells, items)
+        _check_bands(source, name, cells, items, words.noun)
     return kind, cells
 
 
-def _check_vectors(source: str, name: str, cells: list, items: list[str]) -> None:
+def _check_vectors(source: str, name: str, cells: list, items: list[str], noun: str) -> None:
     width, first = None, None
     for item, cell in zip(items, cells, strict=True):
         if cell is None:
@@ -98,21 +111,21 @@ def _check_vectors(source: str, name: str, cells: list, items: list[str]) -> Non
             width, first = len(cell), item
         if len(cell) != width:
             raise InputError(
-                f"{source}: {name} holds vectors of different lengths: item {first!r} has {width} numbers, item "
+                f"{source}: {name} holds vectors of different lengths: {noun} {first!r} has {width} numbers, {noun} "
                 f"{item!r} has {len(cell)}"
             )
         if not all(map(math.isfinite, cell)):
-            raise InputError(f"{source}: item {item!r}: {name} holds NaN or infinity; leave the cell empty instead")
+            raise InputError(f"{source}: {noun} {item!r}: {name} holds NaN or infinity; leave the cell empty instead")
     if width == 0:
-        raise InputError(f"{source}: item {first!r}: {name} is an empty vector; leave the cell empty instead")
+        raise InputError(f"{source}: {noun} {first!r}: {name} is an empty vector; leave the cell empty instead")
 
 
-def _check_bands(source: str, name: str, cells: list, items: list[str]) -> None:
+def _check_bands(source: str, name: str, cells: list, items: list[str], noun: str) -> None:
     forms = [(item, _form(cell)) for item, cell in zip(items, cells, strict=True) if cell is not None]
     for item, form in forms:
         if form != forms[0][1]:
             raise InputError(
-                f"{source}: {name} holds sounds of several forms: item {forms[0][0]!r} has {forms[0][1]}, item "
+                f"{source}: {name} holds sounds of several forms: {noun} {forms[0][0]!r} has {forms[0][1]}, {noun} "
                 f"{item!r} has {form}; give all as files, or all as frames of one number of bands"
             )
 
@@ -121,7 +134,7 @@ def _form(cell) -> str:
     return f"frames of {cell.shape[1]} bands" if isinstance(cell, np.ndarray) else "a file"
 
 
-def _found(source: str, name: str, values: list, items: list[str], text: bool, folder) -> str:
+def _found(source: str, name: str, values: list, items: list[str], text: bool, folder, words: TableWords) -> str:
     known = [(item, value) for item, value in zip(items, values, strict=True) if value is not None]
     if not known:
         return "category"
@@ -129,9 +142,9 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
     if len(types) > 1:
         (item, value), (other, odd) = known[0], next(pair for pair in known if _type(pair[1]) != _type(known[0][1]))
         raise InputError(
-            f"{source}: column {name} holds values of several kinds: {_short(value)} of item {item!r} is "
-            f"a {_type(value)}, {_short(odd)} of item {other!r} a {_type(odd)}; give one kind, as in "
-            f"content='{name}:category'"
+            f"{source}: column {name} holds values of several kinds: {_short(value)} of {words.noun} {item!r} is "
+            f"a {_type(value)}, {_short(odd)} of {words.noun} {other!r} a {_type(odd)}; give one kind, as in "
+            f"{words.content}='{name}:category'"
         )
     (found,) = types
     if found == "list":
@@ -148,8 +161,8 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
         if numbers >= NEARLY * len(texts):
             item, odd = next((item, value) for item, value in known if not _is_number(value))
             raise InputError(
-                f"{source}: column {name} holds numbers, but {_short(odd)} for item {item!r}; correct it, or give a "
-                f"kind, as in content='{name}:category'"
+                f"{source}: column {name} holds numbers, but {_short(odd)} for {words.noun} {item!r}; correct it, or "
+                f"give a kind, as in {words.content}='{name}:category'"
             )
         if all(value.startswith("[") and value.endswith("]") for value in texts):
             try:

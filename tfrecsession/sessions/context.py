@@ -259,6 +259,11 @@ class Context:
 
     # Files -----------------------------------------------------------------------------------------------------------
 
+    def with_users(self, users: Iterable[str]) -> Context:
+        """Returns the same context with these users, which begin with its own."""
+        columns = {**self.columns, USER: self.columns[USER]._replace(values=tuple(users))}
+        return Context(columns.values(), self.context, self.request, self.time_zone, self.itemless)
+
     def learn(self, context=(), request=(), time_zone: str | None = None) -> Context:
         """Returns itself: the context of a trained model stays as it was learned, also with a newer log."""
         for argument, names, own in (("context", context, self.context), ("request", request, self.request)):

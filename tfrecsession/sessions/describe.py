@@ -71,7 +71,9 @@ def render(info: dict) -> Group:
     if split := split_and_leaks(info):
         parts.insert(2, Text(f"Split by {split['by']}. {split['leaks']}"))
     if info.get("item_columns"):
-        parts.append(_item_columns(info))
+        parts.append(_content_columns(info["item_columns"], "Content of the items", "items"))
+    if info.get("user_columns"):
+        parts.append(_content_columns(info["user_columns"], "Features of the users", "users of training"))
     if "lengths" in info:
         parts += [_length_table(info), _popularity_line(info["popularity"]), _statistics_line(info["statistics"])]
     return Group(*parts, *(Text(f"note: {note}") for note in info["notes"]))
@@ -108,10 +110,10 @@ def _steps(info: dict) -> Table:
     return table
 
 
-def _item_columns(info: dict) -> Table:
-    table = _table("Content of the items", "column", "kind", "items with a value", "distinct", "examples")
+def _content_columns(columns: dict, title: str, rows: str) -> Table:
+    table = _table(title, "column", "kind", f"{rows} with a value", "distinct", "examples")
     table.columns[-1].justify = "left"
-    for name, column in info["item_columns"].items():
+    for name, column in columns.items():
         shape = "x".join(map(str, column.get("shape", ())))
         distinct = f"{column['distinct']:,}" if "distinct" in column else ""
         examples = " | ".join(column["examples"])

@@ -1,4 +1,4 @@
-"""The content of the catalogue as `prepare` stores it: small kinds in `items.parquet`, tensors beside it."""
+"""The content of items or users as `prepare` stores it: small kinds in `items.parquet`, tensors beside it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tfrecsession.sessions.content_kinds import LONGEST, interpreted, kind_of_te
 from tfrecsession.sessions.images import REFUSED, SIDE, read_image
 from tfrecsession.sessions.item_table import ItemTable
 from tfrecsession.sessions.sounds import FRAMES, bands_of, read_sound
+from tfrecsession.sessions.table_words import ITEMS, TableWords
 
 TENSORS = {"vector": np.float32, "image": np.uint8, "audio": np.float16}  # kinds stored beside the item table
 READERS = {"image": read_image, "audio": read_sound}
@@ -23,12 +24,11 @@ FOLDER = "content"
 KIND = b"content_kind"  # in the metadata of a field of the item table
 TYPES = {"list": pa.list_(pa.string()), "number": pa.float64()}  # others: string
 SHOWN = 3  # examples of a column
-RESERVED = ("id", "item", "count")
 
 
 @dataclass(frozen=True)
 class ItemContents:
-    """Interpreted content columns of some items.
+    """Interpreted content columns of some items, or users.
 
     Attributes:
         source: the name of the table in messages.
@@ -38,6 +38,7 @@ class ItemContents:
             sounds as read.
         folder: that of relative paths of images and sounds.
         unreadable: column -> (item, reason) of each image or sound that could not be read; filled by `tensor`.
+        words: what its rows are, in messages.
     """
 
     source: str
@@ -46,6 +47,7 @@ class ItemContents:
     values: dict[str, list]
     folder: Path
     unreadable: dict[str, list] = field(default_factory=dict)
+    words: TableWords = ITEMS
 
     @classmethod
     def of(cls, table: ItemTable, kinds: Mapping[str, str | None]) -> ItemContents:
@@ -56,13 +58,14 @@ class ItemContents:
         """
         found, cells = {}, {}
         for name, values in table.columns.items():
-            if name in RESERVED:
-                raise InputError(f"{table.source}: column {name!r}: prepared items use this name; rename the column")
+            if name in table.words.reserved:
+                used = f"prepared {table.words.noun}s use this name"
+                raise InputError(f"{table.source}: column {name!r}: {used}; rename the column")
             given = kinds.get(name) or ("list" if name in table.collected else None)
             found[name], cells[name] = interpreted(
-                table.source, name, values, table.items, given, table.text, table.folder
+                table.source, name, values, table.items, given, table.text, table.folder, table.words
             )
-        return cls(table.source, table.items, found, cells, table.folder)
+        return cls(table.source, table.items, found, cells, table.folder, words=table.words)
 
     def rows(self, items) -> list[int]:
         """Returns the row of each item, -1 where the table lacks it."""
@@ -113,14 +116,14 @@ class ItemContents:
                 array[index] = values[row] if reader is None else reader(values[row], self.folder)
                 present[index] = True
             except InputError as error:
-                raise InputError(f"{self.source}: item {self.items[row]!r}: {name}: {error}") from None
+                raise InputError(f"{self.source}: {self.words.noun} {self.items[row]!r}: {name}: {error}") from None
             except ValueError as error:
                 bad.append((self.items[row], str(error)))
         if bad and len(bad) > REFUSED * given:
             item, reason = bad[0]
             raise InputError(
-                f"{self.source}: {name}: {len(bad):,} of {given:,} {PLURALS[kind]} cannot be read; the first, of item "
-                f"{item!r}, {reason}. Relative paths start from {self.folder}"
+                f"{self.source}: {name}: {len(bad):,} of {given:,} {PLURALS[kind]} cannot be read; the first, of "
+                f"{self.words.noun} {item!r}, {reason}. Relative paths start from {self.folder}"
             )
         return array, present
 
@@ -165,21 +168,21 @@ class Tensor:
         return Tensor(self.kind, np.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, 0), present)
 
 
-def write_tensors(contents: ItemContents, rows: list[int], folder: Path) -> dict[str, dict]:
-    """Writes the tensors of the catalogue to `folder`/content; returns their entries in `dataset.json`."""
+def write_tensors(contents: ItemContents, rows: list[int], folder: Path, part: str = FOLDER) -> dict[str, dict]:
+    """Writes the tensors of the catalogue to `folder`/`part`; returns their entries in `dataset.json`."""
     found = {}
     for name, kind in contents.kinds.items():
         if kind not in TENSORS:
             continue
-        (folder / FOLDER).mkdir(exist_ok=True)
-        file = f"{FOLDER}/{len(found)}.npy"
+        (folder / part).mkdir(exist_ok=True)
+        file = f"{part}/{len(found)}.npy"
 
         def make(shape, dtype, file=file):
             return np.lib.format.open_memmap(folder / file, mode="w+", dtype=dtype, shape=shape)
 
         array, present = contents.tensor(name, rows, make)
         array.flush()
-        np.save(folder / f"{FOLDER}/{len(found)}-present.npy", present)
+        np.save(folder / f"{part}/{len(found)}-present.npy", present)
         found[name] = {"file": file, "kind": kind, "shape": list(array.shape[1:])}
     return found
 
@@ -219,20 +222,21 @@ def column_report(contents: ItemContents, rows: list[int], tensors: Mapping[str,
 
 def content_notes(contents: ItemContents, rows: list[int]) -> list[str]:
     """Returns what a user should know: items without a row, unreadable images and sounds, texts that were cut."""
-    notes = []
+    notes, noun = [], contents.words.noun
+    where = "catalogue" if noun == "item" else "log"
     if missing := sum(row < 0 for row in rows):
-        notes.append(f"items: {missing:,} of {len(rows):,} items of the catalogue have no row in {contents.source}")
+        notes.append(f"{noun}s: {missing:,} of {len(rows):,} {noun}s of the {where} have no row in {contents.source}")
     for name, bad in contents.unreadable.items():
         if bad:
             named = "; ".join(f"{item} {reason}" for item, reason in bad[:3])
             more = "; ..." if len(bad) > 3 else ""
-            noun = PLURALS[contents.kinds[name]]
-            notes.append(f"items: {len(bad):,} {noun} of {name} cannot be read and count as missing: {named}{more}")
+            kind = PLURALS[contents.kinds[name]]
+            notes.append(f"{noun}s: {len(bad):,} {kind} of {name} cannot be read and count as missing: {named}{more}")
     for name, kind in contents.kinds.items():
         if kind in ("words", "characters", "category"):
             cut = sum(isinstance(value, str) and len(value) == LONGEST for value in contents.values[name])
             if cut:
-                notes.append(f"items: {cut:,} texts of {name} were cut after {LONGEST:,} characters")
+                notes.append(f"{noun}s: {cut:,} texts of {name} were cut after {LONGEST:,} characters")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""Reader of item tables: one row per item, or one row per item and value, from files or from memory."""
+"""Reader of tables of items or users: one row each, or one row per value, from files or from memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from tfrecsession.errors import InputError
 from tfrecsession.events.formats.compression import inner_name, open_text
 from tfrecsession.events.id_texts import text_of
-from tfrecsession.events.schema import USUAL_NAMES
+from tfrecsession.sessions.table_words import ITEMS, TableWords
 
 MISSING = frozenset(  # texts that stand for no value, as `events.null_values` has them for ids
     ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "Null", "null", "(null)", "NaN", "nan", "NaT", "None", "\\N"]
@@ -31,7 +31,7 @@ LIST = "list"  # the kind whose values may be spread over several rows of an ite
 
 @dataclass(frozen=True)
 class ItemTable:
-    """An item table as read: one value per item and column.
+    """A table of items, or of users, as read: one value per item and column.
 
     Attributes:
         source: its name in messages.
@@ -40,6 +40,7 @@ class ItemTable:
         text: whether the values are texts of a file without types.
         folder: the folder that relative paths of images start from.
         collected: the columns whose values were collected from several rows of an item.
+        words: what its rows are, in messages.
     """
 
     source: str
@@ -48,6 +49,7 @@ class ItemTable:
     text: bool
     folder: Path
     collected: tuple[str, ...] = ()
+    words: TableWords = ITEMS
 
 
 def read_item_table(
@@ -59,8 +61,9 @@ def read_item_table(
     encoding: str | None = None,
     log_item: str | None = None,
     drop_bad_rows: bool = False,
+    words: TableWords = ITEMS,
 ) -> ItemTable:
-    """Reads an item table.
+    """Reads a table of items, or of users.
 
     An item may have several rows: equal rows count once; a column of kind "list" collects their values, and so does
     the only text column beside the key. Other columns must agree.
@@ -74,20 +77,21 @@ def read_item_table(
         encoding: of text files; None: UTF-8.
         log_item: the name of the item column in the log.
         drop_bad_rows: whether rows without an item id are left out; else they are an error.
+        words: what its rows are.
 
     Raises:
         InputError: the table cannot be read, lacks a column, or an item has contradicting rows.
     """
-    label, columns, text, folder = _read(source, names, encoding)
-    found = _key(label, list(columns), key, log_item)
+    label, columns, text, folder = _read(source, names, encoding, words)
+    found = _key(label, list(columns), key, log_item, words)
     wanted = [name for name in columns if name != found] if kinds is None else list(kinds)
     for name in wanted:
         if name not in columns or name == found:
             there = ", ".join(column for column in columns if column != found) or "none"
-            raise InputError(f"{label}: content={name!r}: no such column; there are: {there}")
+            raise InputError(f"{label}: {words.content}={name!r}: no such column; there are: {there}")
     if not wanted:
-        raise InputError(f"{label}: holds no column beside {found}, so nothing is known of the items")
-    ids = [_id(value, text) for value in columns[found]]
+        raise InputError(f"{label}: holds no column beside {found}, so nothing is known of the {words.noun}s")
+    ids = [_id(value, text, words) for value in columns[found]]
     if not ids:
         raise InputError(f"{label}: has no rows")
     if text and all(item is None or WHOLE.fullmatch(item) for item in ids):  # as the ids of logs are read
@@ -96,21 +100,21 @@ def read_item_table(
     if len(rows) < len(ids) and not drop_bad_rows:
         row = next(row for row, item in enumerate(ids) if item is None)
         raise InputError(
-            f"{label}: row {row + 1}: {found} is empty, so its item is unknown; leave such rows out with "
-            "drop_bad_rows=True"
+            f"{label}: row {row + 1}: {found} is empty, so its {words.noun} is unknown; leave such rows out "
+            "with drop_bad_rows=True"
         )
     ids = [ids[row] for row in rows]
     kept = {name: [_value(columns[name][row], text) for row in rows] for name in wanted}
     if len(set(ids)) == len(ids):
-        return ItemTable(label, ids, kept, text, folder)
-    return _grouped(label, ids, kept, kinds or {}, text, folder)
+        return ItemTable(label, ids, kept, text, folder, words=words)
+    return _grouped(label, ids, kept, kinds or {}, text, folder, words)
 
 
-def _read(source, names, encoding) -> tuple[str, dict[str, list], bool, Path]:
+def _read(source, names, encoding, words) -> tuple[str, dict[str, list], bool, Path]:
     if isinstance(source, str | os.PathLike):
         path = Path(source).expanduser()
         if not path.exists():
-            raise InputError(f"{path}: no such file; items= must be the path of an item table")
+            raise InputError(f"{path}: no such file; {words.table}= must be the path of a table of {words.noun}s")
         suffix = inner_name(path).suffix.lower()
         if path.is_dir() or suffix in PARQUET:
             try:
@@ -119,18 +123,18 @@ def _read(source, names, encoding) -> tuple[str, dict[str, list], bool, Path]:
                 raise InputError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
         if suffix not in (*TEXT, *JSON_LINES):
             known = ", ".join([*TEXT, *JSON_LINES, *PARQUET])
-            raise InputError(f"{path}: unknown suffix {suffix!r}; item tables are {known}")
+            raise InputError(f"{path}: unknown suffix {suffix!r}; tables of {words.noun}s are {known}")
         try:
             with open_text(path, encoding or "utf-8-sig") as file:
                 if suffix in JSON_LINES:
                     return str(path), _json_lines(path, file), False, path.parent
-                return str(path), _delimited(path, file, TEXT[suffix], names), True, path.parent
+                return str(path), _delimited(path, file, TEXT[suffix], names, words), True, path.parent
         except LookupError:
-            raise InputError(f"items_encoding={encoding!r}: no such encoding; e.g. latin-1, cp1252") from None
+            raise InputError(f"{words.encoding}={encoding!r}: no such encoding; e.g. latin-1, cp1252") from None
         except UnicodeError as error:
             raise InputError(
                 f"{path}: is not {encoding or 'UTF-8'} ({error.reason}): give its encoding, e.g. "
-                "items_encoding='latin-1'"
+                f"{words.encoding}='latin-1'"
             ) from None
         except (OSError, EOFError, csv.Error) as error:
             raise InputError(f"{path}: cannot be read: {error}") from None
@@ -147,9 +151,11 @@ def _read(source, names, encoding) -> tuple[str, dict[str, list], bool, Path]:
         elif hasattr(source, "__arrow_c_stream__"):
             table = pa.RecordBatchReader.from_stream(source).read_all()
         else:
-            raise InputError(f"items: must be the path of an item table, a pandas or Arrow table, not {label}")
+            raise InputError(
+                f"{words.table}: must be the path of a table of {words.noun}s, a pandas or Arrow table, not {label}"
+            )
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise InputError(f"items: {label} cannot be read: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{words.table}: {label} cannot be read: {str(error).splitlines()[0]}") from None
     return label, _columns(table), False, Path()
 
 
@@ -203,7 +209,7 @@ def _json_lines(path: Path, file) -> dict[str, list]:
     return columns
 
 
-def _delimited(path: Path, file, delimiter: str | None, names) -> dict[str, list]:
+def _delimited(path: Path, file, delimiter: str | None, names, words: TableWords) -> dict[str, list]:
     first = file.readline()
     if not first.strip():
         raise InputError(f"{path}: is empty")
@@ -230,31 +236,33 @@ def _delimited(path: Path, file, delimiter: str | None, names) -> dict[str, list
         if len(row) != len(header):
             raise InputError(
                 f"{path}: line {number} has {len(row)} fields instead of {len(header)}; is the header missing (give "
-                "items_columns=) or is a field not quoted?"
+                f"{words.columns}=) or is a field not quoted?"
             )
         for name, value in zip(header, row, strict=True):
             columns[name].append(value)
     return columns
 
 
-def _key(label: str, columns: list[str], key: str | None, log_item: str | None) -> str:
+def _key(label: str, columns: list[str], key: str | None, log_item: str | None, words: TableWords) -> str:
     there = ", ".join(columns) or "none"
     if key is not None:
         if key not in columns:
-            raise InputError(f"{label}: items_key={key!r}: no such column; there are: {there}")
+            raise InputError(f"{label}: {words.key}={key!r}: no such column; there are: {there}")
         return key
-    usual = [name for name in (log_item, *USUAL_NAMES["item"]) if name]
+    usual = [name for name in (log_item, *words.usual) if name]
     by_name = {name.lower(): name for name in reversed(columns)}
     for name in usual:
         if name.lower() in by_name:
             return by_name[name.lower()]
-    raise InputError(f"{label}: no column of item ids found ({', '.join(usual)}); there are: {there}: give items_key=")
+    raise InputError(
+        f"{label}: no column of {words.noun} ids found ({', '.join(usual)}); there are: {there}: give {words.key}="
+    )
 
 
-def _id(value: Any, text: bool) -> str | None:
+def _id(value: Any, text: bool, words: TableWords) -> str | None:
     if value is None or (isinstance(value, str) and value.strip() in MISSING):
         return None
-    return value if text else text_of(value, "items_key")
+    return value if text else text_of(value, words.key)
 
 
 def _value(value: Any, text: bool) -> Any:
@@ -266,7 +274,7 @@ def _value(value: Any, text: bool) -> Any:
     return value
 
 
-def _grouped(label, ids, columns, kinds, text, folder) -> ItemTable:
+def _grouped(label, ids, columns, kinds, text, folder, words) -> ItemTable:
     """Joins the rows of each item."""
     index: dict[str, int] = {}
     row_of = [index.setdefault(item, len(index)) for item in ids]
@@ -286,12 +294,12 @@ def _grouped(label, ids, columns, kinds, text, folder) -> ItemTable:
                 cells[row] = value
             elif cells[row] != value:
                 raise InputError(
-                    f"{label}: item {ids[number]!r} has several rows with different values of {name}: "
-                    f"{_short(cells[row])} and {_short(value)}; keep one row per item, or collect them with "
-                    f"content='{name}:list'"
+                    f"{label}: {words.noun} {ids[number]!r} has several rows with different values of {name}: "
+                    f"{_short(cells[row])} and {_short(value)}; keep one row per {words.noun}, or collect them "
+                    f"with {words.content}='{name}:list'"
                 )
         joined[name] = cells
-    return ItemTable(label, list(index), joined, text, folder, tuple(collects))
+    return ItemTable(label, list(index), joined, text, folder, tuple(collects), words)
 
 
 def _short(value: Any) -> str:

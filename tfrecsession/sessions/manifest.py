@@ -31,6 +31,7 @@ def manifest(
     schema = {field.name: _kind(field.type) for field in writer.schema}
     content = {field.name: _kind(field.type) for field in writer.content}
     kinds = {f"content: {name}": column["kind"] for name, column in writer.item_columns.items()}
+    kinds |= {f"user_content: {name}": column["kind"] for name, column in writer.user_columns.items()}
     info = {
         "format": FORMAT,
         "tfrecsession": __version__,
@@ -42,6 +43,8 @@ def manifest(
         "content": content,
         **({"item_columns": writer.item_columns} if writer.item_columns else {}),
         **({"tensors": writer.tensors} if writer.tensors else {}),
+        **({"user_columns": writer.user_columns} if writer.user_columns else {}),
+        **({"user_tensors": writer.user_tensors} if writer.user_tensors else {}),
         "items": items,
         "splits": {name: _described(split, timed) for name, split in splits.items()},
         "steps": steps,

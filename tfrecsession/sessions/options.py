@@ -61,6 +61,11 @@ class Options:
     items_encoding: str | None = None
     content: object = None  # after `checked`: "NAME" or "NAME:KIND" each
     unseen_items: str | None = None
+    users: object = None
+    users_key: str | None = None
+    users_columns: tuple[str, ...] | None = None  # of a table of users without a header
+    users_encoding: str | None = None
+    user_content: object = None  # after `checked`: "NAME" or "NAME:KIND" each
     itemless: str | None = None
     hold_out: str | None = None
 
@@ -76,11 +81,15 @@ class Options:
         if self.unknown_items not in (None, "drop", "keep"):
             raise InputError(f"unknown_items={self.unknown_items!r}: choose drop or keep")
         content = checked_content(self.content)
+        user_content = checked_content(self.user_content, "user_content")
         if self.unseen_items not in (None, "leave", "add"):
             raise InputError(f"unseen_items={self.unseen_items!r}: choose leave or add")
         for name in ("items_key", "items_columns", "items_encoding", "content"):
             if self.items is None and getattr(self, name) is not None:
                 raise InputError(f"{name}={getattr(self, name)!r}: needs an item table, given as items=TABLE")
+        for name in ("users_key", "users_columns", "users_encoding", "user_content"):
+            if self.users is None and getattr(self, name) is not None:
+                raise InputError(f"{name}={getattr(self, name)!r}: needs a table of users, given as users=TABLE")
         if self.unseen_items == "add" and self.engine == "spark":
             raise InputError("unseen_items='add': must be 'leave' with engine='spark'")
         if self.itemless not in (None, "drop", "keep"):
@@ -99,7 +108,8 @@ class Options:
             max_session_length=_at_least_one(self.max_session_length, "max_session_length", None),
             columns=None if self.columns is None else () if isinstance(self.columns, str) else tuple(self.columns),
             unknown_items=self.unknown_items or ("keep" if given else "drop"),
-            content=None if content is None else tuple(f"{n}:{k}" if k else n for n, k in content.items()),
+            content=_listed(content),
+            user_content=_listed(user_content),
         )
         if (longest := options.max_session_length) is not None and longest < options.min_session_length:
             raise InputError(
@@ -193,6 +203,11 @@ class Options:
         itemless = {"itemless": "keep"} if self.itemless == "keep" else {}
         hold_out = {} if self.hold_out is None else {"hold_out": self.hold_out}
         return {name: getattr(self, name) for name in names.split()} | longest | added | itemless | hold_out
+
+
+def _listed(content: dict[str, str | None] | None) -> tuple[str, ...] | None:
+    """Returns content columns as "NAME" or "NAME:KIND" each."""
+    return None if content is None else tuple(f"{name}:{kind}" if kind else name for name, kind in content.items())
 
 
 def _at_least_one(count: int | None, argument: str, default: int | None) -> int | None:

@@ -38,6 +38,8 @@ from tfrecsession.sessions.sessionize import gap_for, session_names, sessionize
 from tfrecsession.sessions.split import Split, has_dates_alone, session_table, split_sessions
 from tfrecsession.sessions.step_counts import PrepareProgress, StepCounts
 from tfrecsession.sessions.store import MARK, SPLITS
+from tfrecsession.sessions.table_words import ITEMS, USERS, TableWords
+from tfrecsession.sessions.users import check_features
 from tfrecsession.sessions.vocabulary import make_vocabulary, with_unseen
 from tfrecsession.sessions.write import DatasetWriter
 from tfrecsession.staging import staged
@@ -84,6 +86,11 @@ def prepare(
     items_encoding: str | None = None,
     content: Sequence[str] | Mapping[str, str] | None = None,
     unseen_items: str | None = None,
+    users: Any = None,
+    users_key: str | None = None,
+    users_columns: Sequence[str] | None = None,
+    users_encoding: str | None = None,
+    user_content: Sequence[str] | Mapping[str, str] | None = None,
     engine: str = "duckdb",
     memory: str = "4GB",
     spark_master: str | None = None,
@@ -132,6 +139,10 @@ def prepare(
             vector, characters, image and audio. Default: all columns, with the kinds found by their values.
         unseen_items: items of the table without an event in training: "add" them to the catalogue with a count of 0,
             so that a model that reads content can recommend them, or "leave" them out. Default: leave.
+        users: a table of features of the users, such as their age and country, in any form that `items` takes. Users
+            who are in the table alone are kept: a model that reads `user_content` knows them by their features.
+        users_key, users_columns, users_encoding: as those of `items`.
+        user_content: its columns to keep, as `content`, of all kinds but image.
         engine: "duckdb", on this machine, or "spark" (extra `spark`, Java 17), with the same result for logs that
             outgrow one machine. Spark's executors read Parquet, CSV, TSV, PySpark data frames, and Parquet at hdfs://,
             s3a://, ... addresses; DuckDB first converts all other sources to Parquet. The driver and the executors
@@ -186,6 +197,11 @@ def prepare(
         items_encoding=items_encoding,
         content=content,
         unseen_items=unseen_items,
+        users=users,
+        users_key=users_key,
+        users_columns=None if users_columns is None else tuple(users_columns),
+        users_encoding=users_encoding,
+        user_content=user_content,
         engine=engine,
         memory=memory,
     ).checked()
@@ -247,7 +263,7 @@ class _Preparation:
         self.notes: list[str] = []
 
     def run(self) -> dict:
-        contents = self._contents()
+        contents, features = self._contents(ITEMS), self._contents(USERS)
         table, log, step_counts = self._sessions(self.source)
         given = None if self.options.test_input is None else self._given_test(log)
         splits = self._split(log, step_counts)
@@ -272,6 +288,9 @@ class _Preparation:
         items = writer.write_items(vocabulary, table.content, contents)
         if contents is not None:
             self.notes += content_notes(contents, contents.rows(vocabulary.item.to_pyarrow().to_pylist()))
+        if features is not None:
+            writer.write_users(features, splits["train"])
+            self.notes += content_notes(features, [0])
         counts = {name: writer.write_split(split) for name, split in splits.items()}
         for name, split in splits.items():
             counts[name]["items"] = split.step_counts.steps[-1]["items"]
@@ -289,22 +308,26 @@ class _Preparation:
             notes=list(dict.fromkeys(self.notes)),
         )
 
-    def _contents(self) -> ItemContents | None:
-        """Reads the item table, before the log: a mistake in it is found in seconds."""
+    def _contents(self, words: TableWords) -> ItemContents | None:
+        """Reads the table of items or of users, before the log: a mistake in it is found in seconds."""
         options = self.options
-        if options.items is None:
+        if (source := getattr(options, words.table)) is None:
             return None
-        kinds = checked_content(options.content)
+        kinds = checked_content(getattr(options, words.content), words.content)
         table = read_item_table(
-            options.items,
-            options.items_key,
+            source,
+            getattr(options, words.key),
             kinds,
-            names=options.items_columns,
-            encoding=options.items_encoding,
-            log_item=options.item,
+            names=getattr(options, words.columns),
+            encoding=getattr(options, words.encoding),
+            log_item=getattr(options, words.noun),
             drop_bad_rows=options.drop_bad_rows,
+            words=words,
         )
-        return ItemContents.of(table, kinds or {})
+        contents = ItemContents.of(table, kinds or {})
+        if words is USERS:
+            check_features(contents)
+        return contents
 
     def _sessions(self, source: Any, split: str | None = None) -> tuple[EventTable, Log, StepCounts]:
         """Reads a log and assigns each of its events to a session."""

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.item_columns import read_tensors
+from tfrecsession.sessions.users import Users, read_users
 from tfrecsession.sessions.vocabulary import PADDING, Items
 
 MARK = "dataset.json"  # a folder that holds one is a prepared data set
@@ -248,7 +249,10 @@ def _kept_before(kept: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PreparedSessions:
-    """A prepared data set: its catalogue, its three splits, and `info`, the content of its `dataset.json`."""
+    """A prepared data set: its catalogue, its three splits, and `info`, the content of its `dataset.json`.
+
+    users: those of training and of the table of users; None: it was prepared without such a table.
+    """
 
     items: Items
     train: SessionArrays
@@ -256,6 +260,7 @@ class PreparedSessions:
     test: SessionArrays
     info: dict
     path: Path | None = None
+    users: Users | None = None
 
     def __repr__(self) -> str:
         counts = "\n".join(f"  {name:<10} {getattr(self, name)!r}" for name in SPLITS)
@@ -284,7 +289,7 @@ def read_prepared(path: str | os.PathLike) -> PreparedSessions:
     splits = {name: StoredSessions(items, path / name, info["splits"][name]) for name in SPLITS}
     if any(info["splits"][name].get("itemless_events") for name in SPLITS):
         splits = {name: ItemEvents(split) for name, split in splits.items()}
-    return PreparedSessions(items=items, **splits, info=info, path=path)
+    return PreparedSessions(items=items, **splits, info=info, path=path, users=read_users(path, info))
 
 
 def read_info(path: str | os.PathLike) -> dict:

@@ -39,6 +39,7 @@ class Items:
     """
 
     context_log = None  # the log that the context of a model is learned from, see `sessions.context`
+    users = None  # the users of the data set with their features, see `sessions.users`
 
     def __init__(self, ids: Iterable, counts: Iterable[int], content: pa.Table | None = None, tensors=None):
         self.content = content

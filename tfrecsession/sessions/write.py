@@ -17,6 +17,7 @@ from tfrecsession.sessions.digest import Digest
 from tfrecsession.sessions.item_columns import ItemContents, column_report, read_tensors, write_tensors
 from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.split import Split
+from tfrecsession.sessions.users import write_users
 from tfrecsession.sessions.vocabulary import UNKNOWN
 
 PART = 5_000_000  # events; one part of a split is in memory at a time
@@ -29,7 +30,8 @@ class DatasetWriter:
 
     schema: the columns of the splits. content: the types of the item columns beyond id, item and count. tensors: the
     item columns that lie beside the item table, `item_columns`: what all item columns hold, as in `dataset.json`, both
-    empty without an item table. digest: over all values written.
+    empty without an item table. user_tensors, user_columns: those of the users, likewise. digest: over all values
+    written.
     """
 
     def __init__(self, folder: Path, log: Log, db: ScratchDatabase):
@@ -38,6 +40,8 @@ class DatasetWriter:
         self.content = pa.schema([])
         self.tensors: dict[str, dict] = {}
         self.item_columns: dict[str, dict] = {}
+        self.user_tensors: dict[str, dict] = {}
+        self.user_columns: dict[str, dict] = {}
         self.digest = Digest()
 
     def write_items(self, vocabulary: ir.Table, content: pa.Table | None, contents: ItemContents | None = None) -> int:
@@ -72,11 +76,29 @@ class DatasetWriter:
             items = items.append_column(table.schema.field(name), table[name])
         self.tensors = write_tensors(contents, rows, self.folder)
         tensors = read_tensors(self.folder, self.tensors)
-        for name, tensor in tensors.items():
-            for first in range(0, len(rows), BLOCK):
-                self.digest.update(f"tensors/{name}", pa.array(tensor.values[first : first + BLOCK].reshape(-1)))
+        self._take_tensors(tensors, "tensors")
         self.item_columns = column_report(contents, rows, tensors)
         return items
+
+    def write_users(self, contents: ItemContents, train: Split) -> None:
+        """Writes the users of `train` and of a table with their features, see `sessions.users`."""
+        if "user" not in train.log.names:
+            raise InputError(
+                f"{contents.source}: the log names no users, so their features belong to none: give user=COLUMN"
+            )
+        sessions = _with_users(train.sessions, train.log)
+        counts = sessions.filter(sessions.user.notnull()).group_by("user").agg(count=sessions.events.sum()).to_pyarrow()
+        counts = dict(zip(counts["user"].to_pylist(), counts["count"].to_pylist(), strict=True))
+        written = write_users(contents, counts, self.folder)
+        self.take(written.table, "users")
+        self._take_tensors(written.tensors, "user_tensors")
+        self.user_tensors, self.user_columns = written.entries, written.columns
+
+    def _take_tensors(self, tensors: dict, prefix: str) -> None:
+        """Adds the values of tensors to the digest."""
+        for name, tensor in tensors.items():
+            for first in range(0, len(tensor.values), BLOCK):
+                self.digest.update(f"{prefix}/{name}", pa.array(tensor.values[first : first + BLOCK].reshape(-1)))
 
     def write_split(self, split: Split) -> dict:
         """Writes a row per session, by start and name, as NAME/part-00000.parquet ...; no sessions: one empty part.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfrecsession.training.run_folder import open_run
     from tfrecsession.training.tensorboard import TensorBoard
     from tfrecsession.training.time_limit import TimeLimit
+    from tfrecsession.training.two_stages import pipeline
     from tfrecsession.training.workers import fit_in_step
 
 _NAMES = {
@@ -38,6 +39,7 @@ _NAMES = {
     "grow": "growing",
     "log_defaults": "recipe",
     "open_run": "run_folder",
+    "pipeline": "two_stages",
     "refit_run": "refitting",
     "settings_of": "recipe",
     "space_of": "recipe",
@@ -60,6 +62,7 @@ __all__ = [
     "grow",
     "log_defaults",
     "open_run",
+    "pipeline",
     "refit_run",
     "settings_of",
     "space_of",

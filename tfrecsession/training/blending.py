@@ -157,8 +157,8 @@ def checked_runs(data: Data, runs, learned: bool = True, refit: bool = False) ->
                 f"{run.path}: was made from data {run.info['data']['fingerprint']}, but {data.path or 'this data set'} "
                 f"is {data.fingerprint}: only runs of one data set can be blended"
             )
-        if run.info["model"] == "blend":
-            raise InputError(f"{run.path}: is a blend itself: name the runs that it was made of")
+        if run.info["model"] in ("blend", "pipeline"):
+            raise InputError(f"{run.path}: is a {run.info['model']} itself: name the runs that it was made of")
         if learned and "refit" in run.info:
             raise InputError(
                 f"{run.path}: was fitted again on validation, so that weights cannot be learned there: train it "

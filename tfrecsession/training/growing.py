@@ -14,6 +14,7 @@ from tfrecsession.layers.items.item_scores import ItemScores
 from tfrecsession.models import SequenceModel, by_name
 from tfrecsession.optimizers import LazyOptimizer
 from tfrecsession.sessions.vocabulary import Items
+from tfrecsession.training.grown_codes import grown_codes
 from tfrecsession.training.new_item_vectors import STARTS, SimilarItems
 
 GONE = ("keep", "drop")
@@ -32,7 +33,8 @@ def grow(model: SequenceModel, newer: Data, start: str = "neighbours", gone: str
     other than the lazy ones.
 
     Args:
-        model: GRU4Rec, NARM, HRNN, or another `SequenceModel` whose item tables are `ItemEmbedding`. It is not changed.
+        model: GRU4Rec, NARM, HRNN, or another `SequenceModel` whose item tables are `ItemEmbedding` or
+            `CodedItems`. It is not changed.
         newer: the newer data, prepared by itself.
         start: initial vectors of new items. "neighbours": the mean of the items in the same sessions of the newer
             training split, an item once in each session; "content": the mean, over the item's values in content
@@ -49,7 +51,7 @@ def grow(model: SequenceModel, newer: Data, start: str = "neighbours", gone: str
             `gone` has an unknown value, or there is no content.
     """
     growth = Growth.of(model, newer, start, gone)
-    config = unbuilt(model.get_config()) | {"items": growth.items}
+    config = unbuilt(model.get_config()) | {"items": growth.items} | growth.codes(model)
     grown = type(model).from_config(config)
     if model.compiled:
         grown.compile_from_config(model.get_compile_config())
@@ -96,12 +98,22 @@ class Growth:
         if model.context is not None:
             items = copy.copy(items)
             items.context_log = model.context  # codes stay as they were learned
+            items.users = model.user_features
         return cls(items, before, similar)
 
     @property
     def counts(self) -> dict[str, int]:
         """The number of new items, and of items that are kept but not in the newer data."""
         return {"new": int((self.before < 0).sum()), "kept": int((self.items.counts == 0).sum())}
+
+    def codes(self, model: SequenceModel) -> dict:
+        """Returns the codes of the grown vocabulary as an argument of a model whose item table is compressed.
+
+        Known items keep theirs. Those of new items follow from the id; with "jpq", from the vectors of similar items.
+        """
+        if model.code_table is None:
+            return {}
+        return {"items_as": grown_codes(model, self.items, self.before, self.similar.start)}
 
     def carry(self, old: SequenceModel, model: SequenceModel) -> None:
         """Copies what `old` has learned to `model`, which was built for the grown vocabulary.
@@ -183,7 +195,7 @@ def _learned(model) -> list:
     """Returns the learned weights: not item counts, the catalogue's content, samplers' tables, or states of lanes."""
     counted = [] if model.trend_head is None else [model.trend_head.counts, model.trend_head.now]
     sampled = model.negatives.weights if model.negatives else ()
-    other = [model.item_counts, *counted, *model.content_state, *model.carried, *sampled]
+    other = [model.item_counts, *counted, *model.content_state, *model.code_state, *model.carried, *sampled]
     known = {id(variable) for variable in other}
     return [variable for variable in model.weights if id(variable) not in known]
 

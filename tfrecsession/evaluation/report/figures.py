@@ -6,7 +6,16 @@ from tfrecsession.evaluation.report import charts, reading
 from tfrecsession.evaluation.report.drawing import Series, svg_described
 
 SHAPES = ("wide", "narrow")
-BIAS = {"coverage": "catalogue coverage", "popularity": "popularity", "gini": "Gini", "novelty": "novelty, bits"}
+BIAS = {
+    "coverage": "catalogue coverage",
+    "popularity": "popularity",
+    "gini": "Gini",
+    "diversity": "diversity",
+    "novelty": "novelty, bits",
+    "popularity_lift": "popularity lift, log2",
+    "miscalibration": "miscalibration, nats",
+}
+DRAWN = ("coverage", "popularity", "gini", "diversity")  # shares from 0 to 1
 
 
 def cost(models: list[Series], k: int, ceiling: float | None) -> dict:
@@ -44,7 +53,7 @@ def bias(models: list[Series], k: int) -> dict | None:
     """Returns the figure of the coverage and popularity of the recommended items."""
     panels = {
         BIAS[name]: {model.label: model.row["metrics"].get(f"{name}@{k}") for model in models}
-        for name in ("coverage", "popularity", "gini")
+        for name in DRAWN
         if any(f"{name}@{k}" in model.row["metrics"] for model in models)
     }
     if not panels:
@@ -56,14 +65,23 @@ def bias(models: list[Series], k: int) -> dict | None:
         "Gini: 0 if all items are recommended equally often, near 1 if a few items fill all lists.",
         "High coverage alone is not a merit: random lists have it too.",
     ]
+    if BIAS["diversity"] in panels:
+        caption.append("Diversity: the share of the pairs of a list whose categories differ.")
+    if any(f"popularity_lift@{k}" in model.row["metrics"] for model in models):
+        caption.append("Popularity lift: log2 of the mean support of a list over that of its session so far.")
+    if any(f"miscalibration@{k}" in model.row["metrics"] for model in models):
+        caption.append("Miscalibration: how far a list's categories are from those of its session; 0 is the same mix.")
     drawn = {shape: charts.dots(models, panels, "bias", shape) for shape in SHAPES}
     names = [name for name in BIAS if any(f"{name}@{k}" in model.row["metrics"] for model in models)]
-    rows = [
-        [model.label, *(reading.or_dash(model.row["metrics"].get(f"{name}@{k}"), reading.number) for name in names)]
-        for model in models
-    ]
+    rows = [[model.label, *(_with_interval(model.row, f"{name}@{k}") for name in names)] for model in models]
     table = {"caption": f"Top-{k} lists", "heads": ["model", *(BIAS[name] for name in names)], "rows": rows}
     return _figure(f"Items in the top-{k} lists", caption, drawn, table)
+
+
+def _with_interval(row: dict, metric: str) -> str:
+    interval = reading.interval((row.get("intervals") or {}).get(metric))
+    value = reading.or_dash(row["metrics"].get(metric), reading.number)
+    return f"{value} ({interval})" if interval else value
 
 
 def slice_table(models: list[Series], name: str, title: str, k: int) -> dict | None:

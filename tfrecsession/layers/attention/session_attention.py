@@ -12,6 +12,7 @@ PAIRS = 1 << 17  # pairs of steps held at once: 52 MB of their vectors at 100 un
 
 ACTIVATIONS = {
     "sigmoid": tf.sigmoid,
+    "tanh": tf.tanh,
     "hard_sigmoid": lambda x: tf.clip_by_value(0.2 * x + 0.5, 0.0, 1.0),  # Theano's, not Keras' x / 6 + 0.5
 }
 
@@ -31,7 +32,7 @@ class SessionAttention(keras.layers.Layer):
 
     Args:
         units: width of A_1 and A_2.
-        activation: s; "sigmoid", or "hard_sigmoid" as in the authors' code: min(max(x / 5 + 1 / 2, 0), 1).
+        activation: s; "sigmoid", "tanh", or "hard_sigmoid" as in the authors' code: min(max(x / 5 + 1 / 2, 0), 1).
         normalize: whether the weights of a step are a softmax.
     """
 

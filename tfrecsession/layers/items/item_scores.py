@@ -15,9 +15,11 @@ class ItemScores(keras.layers.Layer):
     Attributes:
         size: ids that it scores: the items + 2 (padding, unknown).
         by_products: whether scores are dot products with `vectors`.
+        factored: whether `products`, `squares` and `rows` read less than a vector of every item.
     """
 
     by_products = False
+    factored = False
 
     def query(self, hidden):
         """Returns the vectors whose dot products with `vectors` are the scores: [..., dim] -> [..., dim]."""

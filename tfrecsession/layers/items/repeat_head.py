@@ -127,13 +127,12 @@ class RepeatHead(keras.layers.Layer):
         items = tf.where(items < tf.shape(scores)[1], items, 0)
         total = tf.reduce_logsumexp(scores[:, 2:], axis=1) + tf.nn.softplus(gate)  # (n,)
         fresh = scores - total[:, None]  # (n, size): log of (1 - g) softmax
-        is_same = items[:, :, None] == items[:, None]  # (n, ages, ages)
-        copied = tf.reduce_logsumexp(tf.where(is_same, weights[:, None], HIDDEN), axis=-1)  # (n, ages)
-        copied += tf.math.log_sigmoid(gate)[:, None]
-        both = log_of_sum(tf.gather(fresh, items, batch_dims=1), copied)  # (n, ages)
-        rows = tf.broadcast_to(tf.range(tf.shape(items)[0])[:, None], tf.shape(items))
-        # an item that the session has several times is written several times, with the same value
-        return tf.tensor_scatter_nd_update(fresh, tf.stack([rows, items], axis=-1), both)
+        both = log_of_sum(tf.gather(fresh, items, batch_dims=1), copied_shares(gate, weights, items))  # (n, ages)
+        return written(fresh, items, both)
+
+    def excluded(self, joined):
+        """Returns the items that take no part in the softmax of each event, int32 [n, ages], or None."""
+        return None
 
     def losses(self, log_fresh, joined, targets):
         """Returns -log P of each target, float32 [n].
@@ -188,6 +187,22 @@ def by_age(array, ages: int):
     newest_first = tf.pad(array[..., ::-1], [[0, 0], [0, 0], [0, steps]])  # (rows, steps, width)
     flat = tf.reshape(newest_first, [-1, steps * width])[:, steps - 1 : steps * width - 1]
     return tf.reshape(flat, [-1, steps, width - 1])[..., :ages]
+
+
+def copied_shares(gate, weights, items):
+    """Returns log(g sum_j a_j) of the item of every age: [n], [n, ages], [n, ages] -> [n, ages]."""
+    is_same = items[:, :, None] == items[:, None]  # (n, ages, ages)
+    shares = tf.reduce_logsumexp(tf.where(is_same, weights[:, None], HIDDEN), axis=-1)  # (n, ages)
+    return shares + tf.math.log_sigmoid(gate)[:, None]
+
+
+def written(scores, items, values):
+    """Returns the scores with `values` at `items`: [n, size], [n, ages], [n, ages] -> [n, size].
+
+    An item that the session has several times is written several times, with the same value.
+    """
+    rows = tf.broadcast_to(tf.range(tf.shape(items)[0])[:, None], tf.shape(items))
+    return tf.tensor_scatter_nd_update(scores, tf.stack([rows, items], axis=-1), values)
 
 
 def log_of_sum(first, second):

@@ -51,8 +51,12 @@ class SessionGRU(SessionRecurrent):
             update_h, reset_h = ops.split(ops.matmul(state, kernels[0]), 2, axis=-1)  # (rows, units)
             reset = ops.sigmoid(reset_x + reset_h)
             candidate = candidate_x + ops.matmul(reset * state, kernels[1])  # (rows, units)
-        update = ops.sigmoid(update_x + update_h)
+        update = self.update_gate(update_x + update_h)
         return state + update * (ops.tanh(candidate) - state)
+
+    def update_gate(self, inputs):
+        """Returns z, float [rows, units], from the sum of its products."""
+        return ops.sigmoid(inputs)
 
     def get_config(self):
         return super().get_config() | {"reset_after": self.reset_after}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfrecsession.layers import ItemEmbedding, SessionTransformer
+from tfrecsession.layers import SessionTransformer
 from tfrecsession.layers.attention.windowed_attention import attend
 from tfrecsession.recommender.arguments import check_number, check_whole, refuse
 from tfrecsession.recommender.search_space import Choice, Float, Int
@@ -93,7 +93,7 @@ class CORE(SequenceModel):
         self.blocks = layers  # `layers` is Keras' list of all layers
 
         # Layers
-        self.output_items = ItemEmbedding(self.size, dim, initializer=initializer, name="items", **self.scoring)
+        self.output_items = self.item_table(dim, initializer=initializer, name="items")
         self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         self.item_dropout = keras.layers.Dropout(item_dropout)
         self.transformer = self.weigh = None

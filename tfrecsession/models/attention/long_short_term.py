@@ -9,7 +9,6 @@ from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.layers import (
     AttentiveMean,
-    ItemEmbedding,
     LongShortAttention,
     LongShortGate,
     SessionGRU,
@@ -124,9 +123,7 @@ class LongShortTerm(UserStates, Streaming, SequenceModel):
         self.short_term = encoder  # `encoder` is a method of every model
 
         # Layers
-        self.output_items = ItemEmbedding(
-            self.size, dim, bias=True, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(dim, bias=True, initializer=initializer, name="items")
         self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         self.input_dropout = keras.layers.Dropout(dropout)
         self.output_dropout = keras.layers.Dropout(dropout)

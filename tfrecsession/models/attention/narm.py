@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfrecsession.batches.batch import last_step
 from tfrecsession.events.id_texts import texts
-from tfrecsession.layers import ItemEmbedding, SessionAttention, SessionGRU
+from tfrecsession.layers import SessionAttention, SessionGRU
 from tfrecsession.recommender.arguments import check_number, checked_widths
 from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel
@@ -91,9 +91,7 @@ class NARM(SequenceModel):
         self.initializer = initializer
 
         # Layers
-        self.output_items = ItemEmbedding(
-            self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(dim, bias=bias, initializer=initializer, name="items")
         self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.recurrent = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from tfrecsession.layers import ItemEmbedding, SessionTransformer
+from tfrecsession.layers import SessionTransformer
 from tfrecsession.layers.attention.session_transformer import POSITIONS, STYLES
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
 from tfrecsession.recommender.search_space import Choice, Float, Int
@@ -109,9 +109,7 @@ class SASRec(Streaming, SequenceModel):
         self.blocks = layers  # `layers` is Keras' list of all layers
 
         # Layers
-        self.output_items = ItemEmbedding(
-            self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(dim, bias=bias, initializer=initializer, name="items")
         self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         self.transformer = SessionTransformer(
             dim,

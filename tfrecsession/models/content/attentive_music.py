@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.batches.batch import last_step
-from tfrecsession.layers import ItemEmbedding, SessionBidirectional, SessionGRU
+from tfrecsession.layers import SessionBidirectional, SessionGRU
 from tfrecsession.layers.attention.windowed_attention import HIDDEN
 from tfrecsession.layers.blocks import in_blocks
 from tfrecsession.layers.items.content_vectors import ContentVectors
@@ -149,10 +149,8 @@ class AttentiveMusic(SequenceModel):
         columns = self.content.columns if self.content is not None else ()
         of_tags = tuple(column for column in columns if column.name in names)
         of_songs = tuple(column for column in columns if column.name not in names)
-        self.input_items = ItemEmbedding(self.size, dim, initializer=initializer, name="input_items")
-        self.output_items = ItemEmbedding(
-            self.size, bottleneck, bias=True, initializer=initializer, name="items", **self.scoring
-        )
+        self.input_items = self.item_table(dim, initializer=initializer, name="input_items", scored=False)
+        self.output_items = self.item_table(bottleneck, bias=True, initializer=initializer, name="items")
         self.input_items, self.output_items = self.with_content(self.input_items, self.output_items, of_songs)
         self.songs = Branch(units, name="songs")
         self.tag_items = self.tag_branch = None

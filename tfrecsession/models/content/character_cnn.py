@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from tfrecsession.batches.batch import last_step
-from tfrecsession.layers import ItemEmbedding
 from tfrecsession.layers.blocks import in_blocks
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.models.content.character_cube import CubeCNN, as_characters
@@ -144,9 +143,7 @@ class CharacterCNN(SequenceModel):
                 autocast=False,
             )
             self._take_ids()
-        self.output_items = ItemEmbedding(
-            self.size, self.hidden, bias=True, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(self.hidden, bias=True, initializer=initializer, name="items")
         self.cnn = CubeCNN(fields, self.embedding, self.filters, name="cnn")
         self.dense = keras.layers.Dense(
             self.hidden, activation="relu", kernel_regularizer=keras.regularizers.L2(l2) if l2 else None, name="hidden"

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.errors import InputError
-from tfrecsession.layers import ItemEmbedding, SessionGRU
+from tfrecsession.layers import SessionGRU
 from tfrecsession.layers.items.content_items import drops_ids
 from tfrecsession.layers.items.content_vectors import ContentVectors
 from tfrecsession.layers.items.item_content import ContentEncoder
@@ -143,9 +143,9 @@ class ParallelRNN(Streaming, SequenceModel):
             self.output_items = JoinedItems(self.size, (of_id, of_feature), bias=True, name="items", **self.scoring)
         else:
             width = of_feature if architecture == "feature" else of_id
-            self.output_items = ItemEmbedding(self.size, width, bias=True, name="items", **self.scoring)
+            self.output_items = self.item_table(width, bias=True, name="items")
         separate = embedding == "separate" and architecture != "feature"
-        self.input_items = ItemEmbedding(self.size, of_id, name="input_items") if separate else None
+        self.input_items = self.item_table(of_id, name="input_items", scored=False) if separate else None
         self.features = None
         if self.content is not None and architecture != "id":
             encoder = ContentEncoder(self.content.columns, feature_dim or of_feature, name="feature_encoder")

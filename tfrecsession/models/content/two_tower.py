@@ -15,21 +15,21 @@ from tfrecsession.layers import Combined, ItemTower, Past, UserEmbedding, mean_o
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.losses import Evaluated, RankingLoss, sampled_losses
-from tfrecsession.models.content.history_means import list_means, running_means, user_means
+from tfrecsession.models.content.history_means import list_means, running_means
+from tfrecsession.models.content.tower_users import TowerUsers
 from tfrecsession.negatives import InBatch, Mixture, Popularity
 from tfrecsession.recommender.arguments import check_number, check_whole, checked_widths, refuse
-from tfrecsession.recommender.known_users import KnownUsers
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.pair_model import PairModel
 from tfrecsession.recommender.recommender import Recommender
 from tfrecsession.recommender.search_space import Choice, Float, Int
-from tfrecsession.sessions.content import Content, aligned, content_table
+from tfrecsession.sessions.content import Content, content_table, read_catalogue
 
 BLOCK = 8192  # items or users that pass through their tower at once
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
-class TwoTower(PairModel, KnownUsers, Recommender):
+class TwoTower(PairModel, TowerUsers, Recommender):
     """Two-tower retrieval with item content (Yi et al., RecSys 2019, sampling-bias-corrected). score(u, i) = x_u . v_i.
 
         v_i = item tower (e_i, embeddings of the item's categories and words, its numbers)
@@ -38,7 +38,8 @@ class TwoTower(PairModel, KnownUsers, Recommender):
     A tower sums its inputs, or with `layers` is an MLP over all of them. In training the target is removed from the
     history. p_u is dropped for a share `user_dropout` of the pairs, e_i for `item_dropout` of the items with content;
     the vectors `nobody` and of an unknown item replace them, also for new users with a history, anonymous sessions and
-    new items (`encode_items`).
+    new items (`encode_items`). With `user_content`, p_u also has the encoded features of the user, and these, the id
+    and the history are each hidden for a share `user_dropout`; `recommend_users` so knows all users of the table.
 
     A step compares each pair with the items of the other pairs and sampled ones, corrected by logQ. Only these and the
     histories pass through the towers: the cost does not depend on the catalogue. The vectors of all items and named
@@ -57,6 +58,7 @@ class TwoTower(PairModel, KnownUsers, Recommender):
         negatives: a sampler of `trs.negatives`; "mixture": the other pairs' items and 512 by popularity^0.5.
         content: a table (pyarrow, pandas, dict of columns) with the column `item` and content; None: that of `items`.
         users: the number of users; `fit` sets it.
+        user_content: features of the users, such as ["age", "country"], see `prepare(users=...)`.
         score_dtype: as in `SequenceModel`.
 
     Raises:
@@ -120,6 +122,7 @@ class TwoTower(PairModel, KnownUsers, Recommender):
         negatives="mixture",
         content=None,
         users=None,
+        user_content=(),
         score_dtype=None,
         **kwargs,
     ):
@@ -151,7 +154,10 @@ class TwoTower(PairModel, KnownUsers, Recommender):
             self.negatives.build_from(np.concatenate([[0, 0], self.items.counts]))
 
         # Layers
-        self.shape, encoded = (content, None) if isinstance(items, int) else self.read_content(content)
+        self.shape, encoded = content, None
+        if not isinstance(items, int):
+            self.content, encoded = read_catalogue(self.items, content, features, words)
+            self.shape = self.content.shape
         initial = {"deviation": deviation, "dropout": item_dropout, "dtype": "float32"}
         self.item_tower = ItemTower(self.size, dim, layers, **self.shape, **initial, name="item_tower")
         if encoded is not None:
@@ -161,6 +167,8 @@ class TwoTower(PairModel, KnownUsers, Recommender):
         self.of_history.build((None, dim))
         self.nobody = self.add_weight(name="nobody", shape=(dim,), initializer="zeros", autocast=False)
         self.user_table = UserEmbedding(dim, deviation / dim**0.5, name="users", dtype="float32")
+        self.read_user_content(user_content)
+        self.build_user_content(dim)
         self.combined = Combined(2, dim, layers, name="user_tower", dtype="float32")
         self.item_table = self.add_weight(
             name="item_table", shape=(self.size, dim), initializer="zeros", trainable=False, autocast=False
@@ -172,17 +180,6 @@ class TwoTower(PairModel, KnownUsers, Recommender):
             self.user_table.build(users)
         self.build()
 
-    def read_content(self, content):
-        """Returns the shape of the content columns, and the catalogue encoded by them; None without a table."""
-        table = self.items.content if content is None else aligned(content_table(content, "content"), self.items.ids)
-        if table is not None:
-            self.content = Content.of(table, self.features, self.words)
-            return self.content.shape, self.content.encode(table)
-        if columns := self.features or self.words:
-            name = "features" if self.features else "words"
-            raise InputError(f"{name}={columns!r}: needs the table of the items, given as content=")
-        return self.content.shape, None
-
     # Training
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
@@ -193,12 +190,14 @@ class TwoTower(PairModel, KnownUsers, Recommender):
     def take(self, interactions: Interactions) -> None:
         super().take(interactions)
         self._past.assign(interactions)
+        self.take_features(interactions)
 
     def losses_of_pairs(self, batch):
         """Computes loss and regularization of every pair of a batch of `batches.triples`: float32 [rows]."""
         users, items = batch["user"], tf.where(batch["weight"] > 0, batch["item"], 0)  # [rows] each
         drawn = self.negatives.draw(items)  # [count]
         past = self._past.draw(users, items, self.window, self.seed_generator)  # [rows, window]
+        past = self.shown_past(past, users)  # [rows, window]
         ids = tf.concat([items, drawn, tf.reshape(past, [-1])], axis=0)  # [rows + count + rows * window]
         distinct, index = tf.unique(ids)  # [distinct], [rows + count + rows * window]
         vectors = self.item_tower(distinct, training=True)  # [distinct, dim]: each item once
@@ -206,9 +205,10 @@ class TwoTower(PairModel, KnownUsers, Recommender):
         of_items, of_drawn = tf.gather(vectors, of_items), tf.gather(vectors, of_drawn)  # [rows, dim], [count, dim]
         of_past = tf.gather(vectors, tf.reshape(of_past, tf.shape(past)))  # [rows, window, dim]
 
-        dropped = keras.random.uniform((tf.size(users),), seed=self.seed_generator) < self.user_dropout  # [rows]
-        anonymous = dropped | ~tf.gather(self._past.named, users)  # [rows]
+        anonymous = self.dropped(users) | ~tf.gather(self._past.named, users)  # [rows]
         p = tf.where(anonymous[:, None], self.nobody, self.user_table(users))  # [rows, dim]
+        if self.user_features is not None:
+            p = self.with_features(p, users, ~self.dropped(users))  # [rows, dim]
         x = self.user_tower(mean_of(of_past, past > 1), p)  # [rows, dim]
         scored = Evaluated(of_items, of_drawn)
         losses = sampled_losses(self.ranking_loss, x, items, drawn, scored, self.negatives, self.score_dtype)  # [rows]
@@ -225,16 +225,13 @@ class TwoTower(PairModel, KnownUsers, Recommender):
             ids = np.arange(first, min(first + BLOCK, self.size), dtype=np.int32)
             table[ids] = self.item_tower(ids)  # [block, dim]
         self.item_table.assign(table)
-        vectors = np.zeros((len(interactions), self.dim), np.float32)
-        for users, means in user_means(interactions, table, BLOCK):
-            vectors[users] = self.user_tower(tf.constant(means, tf.float32), self.user_table(users))  # [block, dim]
-        self.hold_users(interactions, vectors)
+        self.settle_users(interactions, table, BLOCK)
 
     # Recommendations
 
     def encode(self, batch, training=False):
         """Encodes the session so far as a new user: float32 [rows, steps, dim]."""
-        return self.user_tower(running_means(batch, self.item_table.value), self.nobody)
+        return self.user_tower(running_means(batch, self.item_table.value), self.nobody_with())
 
     def score_all(self, encoded):
         return products(encoded, tf.convert_to_tensor(self.item_table.value))  # [n, dim] -> [n, size]
@@ -248,7 +245,7 @@ class TwoTower(PairModel, KnownUsers, Recommender):
     def encode_users(self, histories) -> np.ndarray:
         """Returns the vectors of new users with these histories, which are as in `recommend`: float32 [n, dim]."""
         ids = [self.items.encode(history) for history in text_lists(histories, "histories")]
-        return self.user_tower(tf.constant(list_means(ids, self.item_table.numpy())), self.nobody).numpy()
+        return self.user_tower(tf.constant(list_means(ids, self.item_table.numpy())), self.nobody_with()).numpy()
 
     def encode_items(self, content) -> np.ndarray:
         """Returns the vectors of new items by their content, comparable with `encode_users`: float32 [n, dim].
@@ -295,5 +292,6 @@ class TwoTower(PairModel, KnownUsers, Recommender):
             "negatives": keras.saving.serialize_keras_object(self.negatives),
             "content": self.shape,
             "users": self.user_table.table.shape[0] if self.user_table.built else None,
+            "user_content": self.user_content_config,
             "score_dtype": self.score_dtype,
         }

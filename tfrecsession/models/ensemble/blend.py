@@ -17,10 +17,10 @@ from tfrecsession.models.ensemble.members import (
     checked_members,
     checked_scales,
     checked_weights,
-    joint_context,
 )
 from tfrecsession.models.ensemble.scales import comparable, range_of
 from tfrecsession.recommender.counting_model import CountingModel
+from tfrecsession.recommender.joint_context import joint_context
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")

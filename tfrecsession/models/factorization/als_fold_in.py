@@ -10,6 +10,7 @@ from tfrecsession.events.id_texts import texts
 from tfrecsession.layers import history_length, newest_items, newest_items_at, ridge
 from tfrecsession.layers.items.gather import gather_rows
 
+ID = str | bytes | int | float | np.number  # of one item, not of several
 CELLS = 1 << 22  # numbers gathered at once, 16 MB: memory does not grow with the batch
 
 
@@ -89,22 +90,43 @@ class FoldInByLeastSquares:
         penalty = self.regularization * (count + self.unobserved_weight * (self.size - 2)) ** self.exponent
         return self.unobserved_weight * self.spectrum.value + penalty
 
-    def explain(self, history, item) -> list[tuple[str, float]]:
+    def parts_of_events(self, newest, items):
+        """Returns the parts of `explain`; the events of an item share its part alike."""
+        if self.fold_in != "solve":
+            return None
+        used = newest[:, : self.window]
+        ids, confidence, target, _ = self._targets(used)  # [n, events] each, sorted by item
+        features = gather_rows(self.item_table.value, ids)[..., : self.factors]  # [n, events, factors]
+        explained = gather_rows(self.item_table.value, items)[..., : self.factors]  # [n, m, factors]
+        matrix = tf.matmul(features * confidence[..., None], features, transpose_a=True)  # [n, factors, factors]
+        matrix += tf.linalg.diag(self._background(ids))
+        solved = tf.linalg.solve(matrix, tf.linalg.matrix_transpose(explained))  # [n, factors, m]
+        parts = tf.matmul(solved, features, transpose_a=True, transpose_b=True) * target[:, None]  # [n, m, events]
+        is_same = tf.cast((used[:, :, None] == ids[:, None]) & (used > 1)[..., None], tf.float32)  # [n, events, events]
+        is_same = tf.math.divide_no_nan(is_same, tf.reduce_sum(is_same, axis=1, keepdims=True))
+        parts = tf.matmul(parts, is_same, transpose_b=True)  # [n, m, events]
+        return tf.pad(parts, [[0, 0], [0, 0], [0, tf.shape(newest)[1] - tf.shape(used)[1]]])
+
+    def explain(self, history=None, item=None, k=5, *, histories=None, items=None, **more):
         """Splits the score of `item` into the parts of the history's items (Hu, Koren, Volinsky 2008, section 5).
 
         The folded-in vector is linear in the targets: x = A^-1 sum over the history of target(j) y_j, with A the matrix
         of its least squares. So score(item) = sum over j of target(j) y_item' A^-1 y_j, plus the biases of ratings.
 
         Args:
-            history: item ids as they stand in the log; unknown ones are passed over.
-            item: the recommended one.
+            history: item ids as they stand in the log; unknown ones are passed over. Or several histories.
+            item: the recommended one. A list for each of several histories; None: their k best.
+            k, histories, items, more: as in `Recommender.explain`, whose result several histories have.
 
         Returns:
-            (item of the history, its part), the largest first.
+            (item of the history, its part), the largest first; of several histories, the `Explanations`.
 
         Raises:
             InputError: `item` is unknown, `history` is a bare string, or fold_in="mean", which solves nothing.
         """
+        if histories is not None or items is not None or item is None or not isinstance(item, ID):
+            history, item = history if histories is None else histories, item if items is None else items
+            return super().explain(history, item, k, **more)
         history = texts(history, "history")
         if self.fold_in != "solve":
             raise InputError(f"fold_in={self.fold_in!r}: must be 'solve' for explain, which needs its least squares")

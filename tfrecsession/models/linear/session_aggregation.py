@@ -183,6 +183,13 @@ class SessionAggregation(CountingModel):
     def score_vectors(self, ids):
         return gather_rows(self.vectors.value, ids)  # (..., dim)
 
+    def parts_of_events(self, newest, items):
+        used, rest = newest[:, : self._counted], tf.shape(newest)[1]
+        ago = tf.cast(tf.range(tf.shape(used)[1]), tf.float32)
+        share = shares(used, tf.pow(float(self.discount), ago))  # (n, events)
+        products = tf.einsum("nmd,ned->nme", *(gather_rows(self.vectors.value, ids) for ids in (items, used)))
+        return tf.pad(products * share[:, None], [[0, 0], [0, 0], [0, rest - tf.shape(used)[1]]])
+
     # Configuration
 
     def get_config(self):

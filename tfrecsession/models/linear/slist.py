@@ -230,9 +230,7 @@ class SLIST(CountingModel):
         b = tf.convert_to_tensor(self.b.value) if self.neighbours is None else None  # (size, size)
 
         def score(items):
-            ago = tf.cast(tf.range(tf.shape(items)[1]), tf.float32)  # (events,)
-            decay = 0.0 if self.inference_decay is None else 1 / self.inference_decay
-            share = shares(items, tf.exp(-ago * decay))  # (n, events)
+            share = self._shares(items)  # (n, events)
             if b is None:
                 return self.best.score(items, share)  # (n, size)
             events = tf.where(items > 0)  # (m, 2): row and column of each event
@@ -242,6 +240,22 @@ class SLIST(CountingModel):
             return tf.sparse.sparse_dense_matmul(v, b)  # (n, size)
 
         return score
+
+    def _shares(self, items):
+        """Returns how much each event counts: int32 [n, events], newest first -> float32 [n, events]."""
+        ago = tf.cast(tf.range(tf.shape(items)[1]), tf.float32)  # (events,)
+        decay = 0.0 if self.inference_decay is None else 1 / self.inference_decay
+        return shares(items, tf.exp(-ago * decay))
+
+    def parts_of_events(self, newest, items):
+        used, rest = newest[:, : self._counted], tf.shape(newest)[1]
+        if self.neighbours is not None:
+            weights = self.best.between(used, items)  # (n, m, events)
+        else:
+            pairs = tf.broadcast_dynamic_shape(tf.shape(used[:, None]), tf.shape(items[..., None]))
+            cells = [tf.broadcast_to(ids, pairs) for ids in (used[:, None], items[..., None])]
+            weights = tf.gather_nd(self.b.value, tf.stack(cells, axis=-1))  # (n, m, events)
+        return tf.pad(weights * self._shares(used)[:, None], [[0, 0], [0, 0], [0, rest - tf.shape(used)[1]]])
 
     # Configuration
 

@@ -13,6 +13,7 @@ from tfrecsession.batches.co_occurrence import counted_events
 from tfrecsession.layers.ragged import spread
 from tfrecsession.layers.session_window import history_length, last_items, newest_items, newest_items_at
 from tfrecsession.models.neighbours.session_index import SessionIndex
+from tfrecsession.models.neighbours.voted_items import candidates_of, is_in, rows_of
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole
 from tfrecsession.recommender.counting_model import CountingModel
 
@@ -145,7 +146,42 @@ class NeighbourModel(CountingModel):
         return tf.map_fn(self._scores, encoded, fn_output_signature=tf.TensorSpec((self.size,), tf.float32))
 
     def _scores(self, history):
-        """Scores all items for int32 [events], newest first -> float32 [size].
+        """Scores all items for int32 [events], newest first -> float32 [size]."""
+        items, votes = self._votes(history)
+        return tf.cast(tf.math.unsorted_segment_sum(votes, items, self.size), tf.float32)
+
+    def find(self, encoded, known, k, out=None, allowed=None, only=None):
+        # Items without votes score 0: of those, only the first ids can be among the best, so few items are scored.
+        if allowed is not None:
+            return super().find(encoded, known, k, out, allowed, only)
+        rows = tf.shape(encoded)[0]
+        out = tf.zeros((rows, 0), tf.int32) if out is None else rows_of(out, rows)
+        count = tf.minimum(k + tf.shape(out)[1], self.size - 2)  # some of them may be left out
+
+        def best(history, is_known, out, *listed):
+            def voted():
+                fillers = tf.range(2, count + 2)
+                return candidates_of(*self._votes(history), tf.concat([fillers, *listed], axis=0))
+
+            def popular():
+                scores = self.score_without_history()
+                first = tf.math.top_k(scores[2:], count).indices + 2
+                ids = tf.sort(tf.unique(tf.concat([first, *listed], axis=0))[0])
+                return ids, tf.gather(scores, ids)
+
+            ids, scores = tf.cond(is_known, voted, popular)
+            is_left = ~is_in(ids, out)
+            for ids_of_row in listed:
+                is_left &= is_in(ids, ids_of_row) | tf.reduce_all(ids_of_row == 0)
+            ids, scores = self.best_among(tf.where(is_left, ids, 0)[None], scores[None], k)
+            return ids[0], scores[0]
+
+        specs = tf.TensorSpec((k,), tf.int32), tf.TensorSpec((k,), tf.float32)
+        arrays = [encoded, known, out, *([] if only is None else [only])]
+        return tf.map_fn(lambda row: best(*row), tuple(arrays), fn_output_signature=specs)
+
+    def _votes(self, history):
+        """Returns the neighbours' votes: int32 [events], newest first -> items int32 [votes], float64 [votes].
 
         Sums are in float64, so that equal scores stay equal.
         """
@@ -196,8 +232,7 @@ class NeighbourModel(CountingModel):
             lambda: tf.cast(tf.gather(weights, member), tf.float64),
             lambda: tf.ones_like(votes),
         )
-        votes *= tf.exp(-self.place_decay * tf.cast(distance, tf.float64))
-        return tf.cast(tf.math.unsorted_segment_sum(votes, item, self.size), tf.float32)  # (size,)
+        return item, votes * tf.exp(-self.place_decay * tf.cast(distance, tf.float64))
 
     def target_ranks(self, batch, targets, best=0):
         """Ranks many histories by a compiled search, see `Recommender.target_ranks`."""

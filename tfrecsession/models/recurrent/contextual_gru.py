@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tfrecsession.layers import ItemEmbedding, SessionContextGRU, SessionGRU
+from tfrecsession.layers import SessionContextGRU, SessionGRU
 from tfrecsession.layers.event_input import JOINS
 from tfrecsession.recommender.arguments import check_choice, check_number, checked_widths, refuse
 from tfrecsession.recommender.search_space import Choice, Float
@@ -111,12 +111,10 @@ class ContextualGRU(Streaming, SequenceModel):
         self.in_context = dynamics and self.event_input is not None  # whether the recurrent layers read context
         cell = SessionContextGRU if self.in_context else SessionGRU
         self.recurrent = [cell(width, reset_after, name=f"gru_{index}") for index, width in enumerate(units)]
-        self.output_items = ItemEmbedding(
-            self.size, units[-1], bias=True, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(units[-1], bias=True, initializer=initializer, name="items")
         self.input_items = self.output_items
         if embedding == "separate":
-            self.input_items = ItemEmbedding(self.size, units[0], initializer=initializer, name="input_items")
+            self.input_items = self.item_table(units[0], initializer=initializer, name="input_items", scored=False)
         self.input_items, self.output_items = self.with_content(self.input_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.output_dropout = keras.layers.Dropout(dropout)

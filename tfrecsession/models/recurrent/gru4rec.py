@@ -9,7 +9,6 @@ from keras import ops
 
 from tfrecsession.layers import (
     DiscountedMean,
-    ItemEmbedding,
     SessionBidirectional,
     SessionGRU,
     SessionLSTM,
@@ -124,14 +123,12 @@ class GRU4Rec(Streaming, SequenceModel):
         # Layers
         self.recurrent = [self._layer(index) for index in range(len(units))]
         dims = self.recurrent[-1].units
-        self.output_items = ItemEmbedding(
-            self.size, dims, bias=True, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(dims, bias=True, initializer=initializer, name="items")
         self.input_items = self.output_items
         if embedding != "tied":
             one_hot = CELLS[cell].gates * self.recurrent[0].units
             dims = one_hot if embedding == "one_hot" else dim or units[0]
-            self.input_items = ItemEmbedding(self.size, dims, initializer=initializer, name="input_items")
+            self.input_items = self.item_table(dims, initializer=initializer, name="input_items", scored=False)
         self.input_items, self.output_items = self.with_content(self.input_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.mean = DiscountedMean(discount, units=dims, name="mean") if discount else None

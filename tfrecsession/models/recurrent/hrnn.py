@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
-from tfrecsession.layers import ItemEmbedding, SessionHierarchy
+from tfrecsession.layers import SessionHierarchy
 from tfrecsession.recommender.arguments import check_choice, check_number, checked_widths, refuse
 from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel
@@ -130,13 +130,11 @@ class HRNN(UserStates, Streaming, SequenceModel):
         self.initializer = initializer
 
         # Layers
-        self.output_items = ItemEmbedding(
-            self.size, units[-1], bias=True, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(units[-1], bias=True, initializer=initializer, name="items")
         self.input_items, dims = self.output_items, units[-1]
         if embedding != "tied":
             dims = 3 * units[0] if embedding == "one_hot" else dim or units[0]
-            self.input_items = ItemEmbedding(self.size, dims, initializer=initializer, name="input_items")
+            self.input_items = self.item_table(dims, initializer=initializer, name="input_items", scored=False)
         self.input_items, self.output_items = self.with_content(self.input_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.hierarchy = SessionHierarchy(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tfrecsession.layers import ItemEmbedding, PlaceAttributes, SessionAttributeLSTM, SessionAttributeRNN
+from tfrecsession.layers import PlaceAttributes, SessionAttributeLSTM, SessionAttributeRNN
 from tfrecsession.layers.event_input import JOINS
 from tfrecsession.models.recurrent.trips import START, Trips
 from tfrecsession.recommender.arguments import check_choice, check_number, checked_widths
@@ -125,12 +125,10 @@ class LocationSequences(Trips, Streaming, SequenceModel):
             CELLS[cell](width, features=self.feature_width(dim) if trips else 0, name=f"{cell}_{index}")
             for index, width in enumerate(units)
         ]
-        self.output_items = ItemEmbedding(
-            self.size, units[-1], bias=True, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(units[-1], bias=True, initializer=initializer, name="items")
         self.input_items = self.output_items
         if embedding == "separate":
-            self.input_items = ItemEmbedding(self.size, dim, initializer=initializer, name="input_items")
+            self.input_items = self.item_table(dim, initializer=initializer, name="input_items", scored=False)
         self.output_features = None
         if trips:
             self.output_features = keras.layers.Dense(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from tfrecsession.layers import ItemEmbedding, LinearBlocks, SessionMinGRU
+from tfrecsession.layers import LinearBlocks, SessionMinGRU
 from tfrecsession.recommender.arguments import check_number, check_whole
 from tfrecsession.recommender.search_space import Choice, Float, Int
 from tfrecsession.recommender.sequence_model import SequenceModel
@@ -80,9 +80,7 @@ class MinGRU(Streaming, SequenceModel):
         self.initializer = initializer
 
         # Layers
-        self.output_items = ItemEmbedding(
-            self.size, dim, bias=bias, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(dim, bias=bias, initializer=initializer, name="items")
         self.input_items, self.output_items = self.with_content(self.output_items, self.output_items)
         recurrences = [SessionMinGRU(dim, name=f"min_gru_{number}") for number in range(layers)]
         self.blocks = LinearBlocks(recurrences, dim, expand, "silu", dropout, name="blocks")

@@ -10,13 +10,13 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.layers import (
-    ItemEmbedding,
     SessionAttentionalUserGRU,
     SessionRectifiedUserGRU,
     SessionUserGRU,
     UserEmbedding,
 )
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, checked_widths, refuse
+from tfrecsession.recommender.reads_user_content import ReadsUserContent
 from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel
 from tfrecsession.recommender.streaming import Streaming
@@ -29,7 +29,7 @@ DEVIATION = 0.06  # of initial user vectors; the paper's are uniform within 0.1
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
-class UserGRU(Streaming, SequenceModel):
+class UserGRU(Streaming, ReadsUserContent, SequenceModel):
     """A recurrent network over the session with a vector for each user (Donkers et al., RecSys 2017).
 
         h_t = cell(e_{i_t}, h_{t-1}, v_u)             [units]; v_u is the vector of the user
@@ -39,6 +39,9 @@ class UserGRU(Streaming, SequenceModel):
     `user` of the request, as in a batch: `recommend(..., request={"user": [...]})`. In training, `user_dropout` hides
     the users of some rows. These train the vector of unknown users, which stands for users whom training never saw, and
     where no user is given. A step updates the vectors of its users alone, whatever their number.
+
+    With `user_content`, v_u is the sum of that vector and of the encoded features of the user, or with user_id=False
+    the latter alone. Users of the table whom training never saw have features, too.
 
     Ours are, besides that vector, that the item table scores too, and the training, which is that of `GRU4Rec`. On logs
     with few events for each user, vectors of users may do harm: compare with `GRU4Rec` on the same log.
@@ -55,6 +58,9 @@ class UserGRU(Streaming, SequenceModel):
         dropout: share of each layer's output set to zero in training.
         lanes: see `GRU4Rec`.
         initializer: of the item tables, see `ItemEmbedding`.
+        user_content: features of the users that are read, such as ["age", "country"], see `prepare(users=...)`. In
+            training they are hidden for a share `context_dropout` of the rows.
+        user_id: whether each user has a vector of its own.
         negatives, score_dtype, joined, context, request, context_as, context_dropout, repeats, repeat_window: see
             `SequenceModel`; `request` gets the column `user`.
 
@@ -91,6 +97,8 @@ class UserGRU(Streaming, SequenceModel):
         dropout=0.3,
         lanes=None,
         initializer=None,
+        user_content=(),
+        user_id=True,
         negatives="popularity",
         context=(),
         request=(),
@@ -104,12 +112,18 @@ class UserGRU(Streaming, SequenceModel):
         check_choice("embedding", embedding, EMBEDDINGS)
         check_number("embedding_dropout", embedding_dropout, 0, 1)
         check_number("dropout", dropout, 0, 1)
+        check_choice("user_id", user_id, (False, True))
         if not isinstance(context, Context | Mapping):
             names = checked_names("request", () if request is None else request)
             request = names if USER in names else [*names, USER]
         super().__init__(items, negatives=negatives, context=context, request=request, **kwargs)
         if USER not in self.context.request:
             refuse("context", self.context, "a Context with the column 'user', data.context(..., request=['user'])")
+        self.read_user_content(user_content, self.context.columns[USER].values)
+        if not user_id and self.user_features is None:
+            refuse("user_id", user_id, "True, or the users need features: user_content=[...]")
+        if self.user_features is not None and self.user_features.users is not None:
+            self.context = self.context.with_users(self.user_features.users.ids)
         if not self.reads.users:
             self.reads = replace(self.reads, users="ids")
         self.units = units
@@ -120,22 +134,25 @@ class UserGRU(Streaming, SequenceModel):
         self.dropout = dropout
         self.lanes = lanes
         self.initializer = initializer
+        self.user_id = user_id
 
         # Layers
         dim = units[-1] if embedding == "tied" else units[0]
-        self.user_table = UserEmbedding(user_dim or dim, DEVIATION, name="users")
-        self.user_table.build(self.context.columns[USER].codes)
+        codes, features = self.context.columns[USER].codes, self.user_features
+        self.user_table = UserEmbedding(user_dim or dim, DEVIATION, name="users") if user_id else None
+        if user_id:
+            self.user_table.build(codes if features is None else features.trained + 2)
         self.recurrent = [CELLS[cell](width, name=f"{cell}_{index}") for index, width in enumerate(units)]
-        self.output_items = ItemEmbedding(
-            self.size, units[-1], bias=True, initializer=initializer, name="items", **self.scoring
-        )
+        self.output_items = self.item_table(units[-1], bias=True, initializer=initializer, name="items")
         self.input_items = self.output_items
         if embedding == "separate":
-            self.input_items = ItemEmbedding(self.size, dim, initializer=initializer, name="input_items")
+            self.input_items = self.item_table(dim, initializer=initializer, name="input_items", scored=False)
         self.input_items, self.output_items = self.with_content(self.input_items, self.output_items)
         self.embedding_dropout = keras.layers.Dropout(embedding_dropout)
         self.output_dropout = keras.layers.Dropout(dropout)
         self.hide_users = keras.layers.Dropout(user_dropout)
+        self.build_user_content(user_dim or dim)
+        self.hide_features = keras.layers.Dropout(self.context_dropout) if features else None
         self.keep_states(self.recurrent)
         self.build()
 
@@ -161,10 +178,20 @@ class UserGRU(Streaming, SequenceModel):
     def user_vectors(self, codes, training: bool = False):
         """Returns the vectors of users: int32 [rows, steps], 0 where none is given -> [rows, steps, user_dim]."""
         codes = tf.maximum(codes, UNKNOWN)
-        if training:
-            shown = self.hide_users(tf.ones([tf.shape(codes)[0], 1]), training=True) > 0  # (rows, 1)
-            codes = tf.where(shown, codes, UNKNOWN)
-        return ops.cast(self.user_table(codes), self.compute_dtype)
+        parts = []
+        if self.user_table is not None:
+            ids = tf.where(codes < self.user_table.table.shape[0], codes, UNKNOWN)
+            parts.append(self.user_table(self._hidden(ids, self.hide_users, training)))
+        if self.user_content_layer is not None:
+            parts.append(self.user_content_layer(self._hidden(codes, self.hide_features, training)))
+        return ops.cast(sum(parts[1:], parts[0]), self.compute_dtype)
+
+    def _hidden(self, codes, dropout, training: bool):
+        """Returns the codes of users, int32 [rows, steps], in training unknown in a share of the rows."""
+        if not training:
+            return codes
+        shown = dropout(tf.ones([tf.shape(codes)[0], 1]), training=True) > 0  # (rows, 1)
+        return tf.where(shown, codes, UNKNOWN)
 
     def encode_state(self, state):
         return ops.cast(self.states(state)[-1], self.compute_dtype)  # (rows, units)
@@ -183,4 +210,6 @@ class UserGRU(Streaming, SequenceModel):
             "dropout": self.dropout,
             "lanes": self.lanes,
             "initializer": self.initializer,
+            "user_content": self.user_content_config,
+            "user_id": self.user_id,
         }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tfrecsession.layers import STEP_DECAYS, NeighbourTable, history_length, last_items, newest_items_at
+import tensorflow as tf
+
+from tfrecsession.layers import STEP_DECAYS, NeighbourTable, history_length, last_items, newest_items_at, shares
 from tfrecsession.recommender.arguments import check_choice, check_whole
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.search_space import Choice, Int
@@ -80,6 +82,11 @@ class TableModel(CountingModel):
 
     def score_all(self, encoded):
         return self.table.score_all(encoded)  # (n, 1 or window) -> (n, size)
+
+    def parts_of_events(self, newest, items):
+        newest, rest = newest[:, : self._window], tf.shape(newest)[1]
+        parts = self.table.between(newest, items) * shares(newest, self.table.by_step)[:, None]  # (n, m, window)
+        return tf.pad(parts, [[0, 0], [0, 0], [0, rest - tf.shape(newest)[1]]])
 
     # Configuration
 

@@ -5,6 +5,7 @@ function column(name) {
     heading: make("h3"),
     times: make("p", { class: "times" }),
     changes: make("p", { class: "changes" }),
+    removed: make("p", { class: "removed" }),
     error: make("p", { class: "error", role: "alert", hidden: true }),
     list: make("ol", { "aria-label": `Recommendations of ${name}; click one to add it to the session` }),
   };
@@ -28,26 +29,32 @@ async function ask(column) {
   const started = performance.now();
   let summary;
   try {
-    const context = inContext(column.name);
-    const signature = context && { signature_name: "recommend_in_context" };
-    const body = { ...signature, inputs: { items: [session.length ? session : [""]], ...context } };
+    const rules = await underRules(column.name, column.asking.signal);
+    const context = rules ? null : inContext(column.name); // rules are answered without context
+    const explained = models.find(({ name }) => name === column.name)?.reasons > 0;
+    const choices = explained ? ["explain", "explain_in_context"] : [null, "recommend_in_context"];
+    const name = rules ? "recommend_with_rules" : choices[context ? 1 : 0];
+    const inputs = { items: [session.length ? session : [""]], ...context, ...rules };
+    const body = { ...(name && { signature_name: name }), inputs };
     const path = `/v1/models/${encodeURIComponent(column.name)}:predict`;
     const { content, server } = await call(path, { body, signal: column.asking.signal });
     const took = performance.now() - started;
-    const { items: [items] = [], scores: [scores] = [] } = content.outputs ?? {};
+    const { items: [items] = [], scores: [scores] = [], because: [because] = [] } = content.outputs ?? {};
     if (!Array.isArray(items) || !Array.isArray(scores)) throw new Error("The answer has no items and scores.");
     await Promise.race([learn(items.filter((id) => id !== "")), sleep(200)]); // so that titles appear at once
     if (turn !== column.turn) return null;
-    summary = show(column, items.map((id, index) => [id, scores[index]]).filter(([id]) => id !== ""));
+    const answer = items.map((id, index) => [id, scores[index], because?.[index] ?? []]);
+    summary = show(column, answer.filter(([id]) => id !== ""));
     const inside = server === null ? "" : `, server ${server.toFixed(1)} ms`;
     column.times.textContent = `round trip ${took.toFixed(1)} ms${inside}`;
+    column.removed.textContent = removedBy(rules, content.outputs);
     column.error.hidden = true;
   } catch (error) {
     if (turn !== column.turn || error.name === "AbortError") return null;
     column.error.textContent = summary = error.message;
     column.error.hidden = false;
     column.items = null;
-    column.times.textContent = column.changes.textContent = "";
+    column.times.textContent = column.changes.textContent = column.removed.textContent = "";
     column.list.replaceChildren();
   }
   column.element.classList.remove("asking");
@@ -58,7 +65,7 @@ function show(column, answer) {
   const focused = [...column.list.querySelectorAll("button")].indexOf(document.activeElement);
   const before = column.items;
   const count = { new: 0, up: 0, down: 0 };
-  const rows = answer.map(([id, score], index) => {
+  const rows = answer.map(([id, score, because], index) => {
     const was = before ? before.indexOf(text(id)) : index;
     const kind = was < 0 ? "new" : was > index ? "up" : was < index ? "down" : "";
     const places = Math.abs(was - index);
@@ -79,7 +86,9 @@ function show(column, answer) {
         make("span", { class: `move ${kind}`, "aria-hidden": "true" }, make("span", {}, shown)),
       ),
     );
-    return make("li", {}, button);
+    const events = because.filter((event) => event !== "").map(title);
+    const reason = events.length ? [make("small", { class: "because quiet" }, `because of ${events.join(", ")}`)] : [];
+    return make("li", {}, button, ...reason);
   });
   column.list.replaceChildren(...rows);
   column.items = answer.map(([id]) => text(id));
@@ -151,4 +160,5 @@ function drawColumns() {
   }
   $("answers").replaceChildren(...shown.map((model) => columns.get(model.name).element));
   drawContext();
+  drawRules();
 }

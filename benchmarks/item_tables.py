@@ -1,0 +1,142 @@
+"""Compressed item tables: size, training step and answer beside the full table's, and quality on logs.
+
+    python benchmarks/item_tables.py --items 1000000 --dim 128           # size and time
+    python benchmarks/item_tables.py --items 10000000 --dim 64 --kinds jpq --steps 1000
+    TFRECSESSION_DATA=... python benchmarks/item_tables.py --log yoochoose1_64 --epochs 5
+    python benchmarks/item_tables.py --shop 20000 --sessions 200000 --epochs 5
+
+Every step has 64 x 16 events and 2,048 negatives. Quality is Recall@20 and MRR@20 of a GRU4Rec, on the synthetic shop,
+or on yoochoose1_64.
+"""
+
+import argparse
+import os
+import resource
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from flat_cost import StepTimes
+from reporting import write_rows
+
+import tfrecsession as trs
+from tfrecsession.batches import Sessions
+from tfrecsession.sessions.item_codes import make_codes, shape_of
+from tfrecsession.sessions.store import SessionArrays
+from tfrecsession.sessions.vocabulary import Items
+
+KINDS = "full,jpq,hashed,qr,bloom"
+MB = 1e6
+
+
+def size_and_time(kind: str, sessions: Sessions, dim: int, steps: int, base: dict) -> dict:
+    """Returns megabytes of a model's tables, and milliseconds of a step and of answers, beside those of `base`."""
+    items, row = sessions.items, {"items": len(sessions.items), "dim": dim, "items_as": kind}
+    start = time.perf_counter()
+    chosen = kind if kind == "full" else make_codes(kind, items, *shape_of(kind, items, dim, None, None), sessions)
+    row["codes_s"] = round(time.perf_counter() - start, 1)
+    keras.utils.set_random_seed(0)
+    model = trs.models.GRU4Rec(items, units=[dim], items_as=chosen, negatives=trs.negatives.Popularity(2048))
+    model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
+    times = StepTimes()
+    model.fit(sessions.batches(rows=64, steps=16).take(steps), epochs=1, verbose=0, callbacks=[times])
+    layer = model.output_items
+    vectors, codes = layer.table, model.code_state
+    row |= {
+        name: round(sum(map(nbytes, group)) / MB, 2) for name, group in (("vectors_MB", [vectors]), ("codes_MB", codes))
+    }
+    row["biases_MB"] = round(nbytes(layer.biases) / MB, 2)
+    table = nbytes(vectors) + sum(map(nbytes, codes)) + nbytes(layer.biases)
+    row["optimizer_MB"] = round((nbytes(vectors) + nbytes(layer.biases)) / MB, 2)
+    row |= {"table_MB": round(table / MB, 2), "times_smaller": round(base.get("table_MB", table / MB) * MB / table, 1)}
+    row["step_ms"] = round(float(np.median(times.milliseconds)), 2)
+    row["step_ratio"] = round(row["step_ms"] / base.get("step_ms", row["step_ms"]), 2)
+    answer = tf.function(model.answer, autograph=False)
+    answer = answer.get_concrete_function(tf.TensorSpec((None, 5), tf.int32), k=20)
+    for count in (1, 32):
+        histories = tf.constant(sessions.values[: 5 * count].reshape(count, 5))
+        row[f"answer_{count}_ms"] = round(1e3 * min(seconds(answer, histories) for _ in range(8)), 1)
+    row["peak_GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
+    return row
+
+
+def quality(kind: str, data, dim: int, epochs: int, seed: int) -> dict:
+    """Returns the scores of a GRU4Rec on the test split."""
+    settings = trs.training.settings_of("gru4rec", {"units": [dim], "items_as": kind, "epochs": epochs}, data=data)
+    keras.utils.set_random_seed(seed)
+    model = trs.training.build("gru4rec", data.items, settings)
+    start = time.perf_counter()
+    trs.training.fit(model, data, settings, seed=seed)
+    trained = time.perf_counter() - start
+    scored = trs.evaluation.evaluate(model, data.test, (20,)).metrics
+    row = {"items": len(data.items), "dim": dim, "items_as": kind, "seed": seed}
+    row |= {name: round(scored[name], 4) for name in ("recall@20", "mrr@20")} | {"train_s": round(trained, 1)}
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(f"{folder}/model.keras")
+        row["file_MB"] = round(Path(f"{folder}/model.keras").stat().st_size / MB, 2)
+    return row
+
+
+def nbytes(variable) -> int:
+    return int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size
+
+
+def seconds(answer, histories) -> float:
+    start = time.perf_counter()
+    answer(histories)[0].numpy()
+    return time.perf_counter() - start
+
+
+def random_log(items: int, steps: int) -> Sessions:
+    """Returns sessions of random items, enough for `steps` batches and at least three events an item."""
+    rng = np.random.default_rng(0)
+    events = max(64 * 17 * (steps + 2), 3 * items) // 17 * 17
+    values = rng.integers(2, items + 2, events).astype(np.int32)
+    vocabulary = Items([f"i{number}" for number in range(items)], np.bincount(values, minlength=items + 2)[2:])
+    return Sessions(SessionArrays(vocabulary, values, np.arange(0, events + 1, 17)), "train", False)
+
+
+def log_of(options, folder: str):
+    """Returns the data set of the options."""
+    if not options.log:
+        return trs.synthetic_sessions(items=options.shop, sessions=options.sessions)
+    given = f"{os.environ['TFRECSESSION_DATA']}/{options.log}"
+    trs.prepare(f"{given}/train_sessions.txt", f"{folder}/data", test_input=f"{given}/test_sessions.txt")
+    return trs.load(f"{folder}/data")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, help="measure size and time with so many items")
+    parser.add_argument("--shop", type=int, default=2000, help="items of the synthetic shop")
+    parser.add_argument("--sessions", type=int, default=20_000)
+    parser.add_argument("--log", help="a folder of TFRECSESSION_DATA with train_sessions.txt and test_sessions.txt")
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--kinds", default=KINDS)
+    parser.add_argument("--name", default="item_tables", help="name of the file in results/")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", ".*collapse")
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = random_log(options.items, options.steps) if options.items else log_of(options, folder)
+        for seed in map(int, options.seeds.split(",")):
+            for kind in options.kinds.split(","):
+                if options.items:
+                    rows.append(size_and_time(kind, data, options.dim, options.steps, rows[0] if rows else {}))
+                else:
+                    rows.append(quality(kind, data, options.dim, options.epochs, seed))
+                print(rows[-1], flush=True)
+    write_rows(options.name, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Codes of items: hashes, pairs, characters and factors of the sessions."""
+
+import numpy as np
+import pytest
+
+from tests.logs import sessions_of
+from tfrecsession import InputError
+from tfrecsession.sessions.item_codes import ItemCodes, codes_of_ids, factors, make_codes, shape_of
+from tfrecsession.sessions.vocabulary import Items
+
+NAMES = Items([f"item-{number}" for number in range(500)], np.arange(500, 0, -1))
+
+
+def test_factors_are_the_singular_vectors_of_the_sessions():
+    rng = np.random.default_rng(0)  # three groups of ten items, of different weights
+    groups = rng.choice(3, 200, p=[0.6, 0.3, 0.1])
+    sessions = sessions_of([list(rng.integers(2, 12, 6) + 10 * group) for group in groups], 30)
+    matrix = np.zeros((len(sessions), 32))
+    for row in range(len(sessions)):
+        matrix[row, sessions[row]] = 1
+    expected = np.linalg.svd(matrix)[2][:3].T
+    before = sessions.values.copy()
+    half = int(sessions.offsets[100])
+    parts = [
+        (sessions.values[:half], sessions.offsets[:101]),
+        (sessions.values[half:], sessions.offsets[100:] - half),
+    ]
+    found = factors(lambda: iter(parts), 32, 3, np.random.default_rng(0))
+    np.testing.assert_allclose(np.abs(np.sum(found * expected, axis=0)), 1, atol=1e-3)
+    np.testing.assert_array_equal(sessions.values, before)
+
+
+def test_learned_codes_are_quantiles_that_items_of_one_kind_share():
+    rng = np.random.default_rng(0)
+    log = [list(rng.integers(2, 12, 4) + 10 * (number % 2)) for number in range(400)]
+    codes = make_codes("jpq", sessions_of(log, 20).items, 4, 4, sessions_of(log, 20)).codes
+    assert codes.dtype == np.uint8 and codes.shape == (20, 4)
+    assert all((np.bincount(column, minlength=4) == 5).all() for column in codes.T)
+    halves = codes[:, 1] // 2  # the second factor tells the two halves of the catalogue apart
+    assert len(set(halves[:10])) == len(set(halves[10:])) == 1 and halves[0] != halves[10]
+
+
+def test_pairs_of_quotient_and_remainder_never_repeat():
+    with pytest.warns(UserWarning, match="collapse"):
+        codes = make_codes("qr", NAMES, *shape_of("qr", NAMES, 8, None, None)).codes
+    assert codes.shape == (500, 2) and codes.max() < 23
+    assert len({tuple(pair) for pair in codes.tolist()}) == 500
+
+
+def test_hashes_follow_from_the_id_alone_and_those_of_bloom_are_distinct():
+    codes = codes_of_ids("bloom", NAMES.ids, 4, 6)
+    assert all(len(set(row)) == 4 for row in codes.tolist())
+    np.testing.assert_array_equal(codes_of_ids("bloom", NAMES.ids[7:9], 4, 6), codes[7:9])
+    assert np.bincount(codes_of_ids("hashed", NAMES.ids, 1, 10)[:, 0], minlength=10).min() > 20
+
+
+def test_characters_are_the_last_bytes_of_an_id():
+    codes = codes_of_ids("chars", ["ab", "é", "abcd"], 3, 256)
+    assert codes.tolist() == [[97, 98, 0], [0xC3, 0xA9, 0], [98, 99, 100]]
+    assert shape_of("chars", NAMES, 8, None, None) == (8, 256)
+    with pytest.warns(UserWarning, match="items_as='chars' reads 1 bytes of an id: 490 items"):
+        make_codes("chars", NAMES, 1, 256)
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "codes", "values", "expected"),
+    [
+        ("jpq", 128, None, None, (8, 256)),
+        ("jpq", 100, None, None, (5, 256)),
+        ("jpq", 100, 10, 64, (10, 64)),
+        ("hashed", 100, None, None, (1, 64)),
+        ("bloom", 100, None, 30, (3, 30)),
+        ("qr", 100, None, None, (2, 23)),
+    ],
+)
+def test_sizes_follow_the_kind_the_width_and_the_catalogue(kind, width, codes, values, expected):
+    assert shape_of(kind, NAMES, width, codes, values) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "codes", "values", "words"),
+    [
+        ("jpq", 100, 8, None, "codes=8: must divide the width of the item vectors, 100, .* e.g. 4, 5, 10"),
+        ("jpq", 4, 8, None, "codes=8: must divide the width of the item vectors, 4"),
+        ("jpq", 97, None, None, "codes=None: none of 4 to 8 divides the width of the item vectors, 97; .* e.g. 104"),
+        ("hashed", 100, 2, None, "codes=2: must be 1 with items_as='hashed'"),
+        ("qr", 100, None, 22, "code_values=22: must be at least 23, the square root of the 500 items"),
+        ("bloom", 100, 9, 4, "codes=9: must be at most 4, the rows of the table"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(kind, width, codes, values, words):
+    with pytest.raises(InputError, match=words):
+        shape_of(kind, NAMES, width, codes, values)
+
+
+def test_codes_of_another_catalogue_are_refused():
+    codes = np.zeros((500, 2), np.uint8)
+    with pytest.raises(InputError, match="codes: must be those of this vocabulary, .*; they were made for other"):
+        ItemCodes("jpq", codes, 4, "other").check(NAMES)
+    with pytest.raises(InputError, match="codes: must have a row for each of the 500 items, not 499"):
+        ItemCodes("jpq", codes[1:], 4, NAMES.fingerprint).check(NAMES)
+    with pytest.raises(InputError, match="codes: must be from 0 to 3, below values=4; they are from 7 to 7"):
+        ItemCodes("jpq", codes + 7, 4, "")
+    with pytest.raises(InputError, match="items_as='jpq': must be learned from a log"):
+        make_codes("jpq", NAMES, 4, 256)

@@ -1,0 +1,128 @@
+"""An inverted-file index in TensorFlow's core ops, with settings chosen by their measured recall."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecsession.errors import InputError
+from tfrecsession.export.clusters import clusters_of, means_of
+from tfrecsession.export.searched_index import SearchedIndex
+from tfrecsession.layers.blocks import in_blocks
+
+BLOCK = 32  # items of one cluster that lie together, the last block of a cluster with padding
+ITEMS = 64  # of a cluster on average, up to `LARGEST` clusters
+LARGEST = 8192  # clusters, unless more are requested
+
+
+class IvfIndex(SearchedIndex):
+    """An index that selects candidates from the clusters nearest to a history, in core ops alone.
+
+    The items' vectors are clustered once, and stored a second time by cluster, in bfloat16. A request estimates the
+    largest score in each cluster, scores the items of the best `probes` clusters in bfloat16, and selects the
+    `candidates` best of them, which the model's own vectors then score.
+
+    The estimate of a cluster with mean m, n items and deviation s per coordinate is q . m + |q| s sqrt(2 log n): about
+    the largest of n normal products.
+
+    Args:
+        model: a Recommender that scores by dot products.
+        k: items per answer.
+        target_recall: share of the exact answer that must be found; the fastest settings that reach it are used.
+        histories: int32 [histories, events] that the settings are chosen on.
+        clusters: how many; None: by the number of items.
+
+    Raises:
+        InputError: more clusters than items, or no settings reach the target.
+    """
+
+    kind, title = "ivf", "an index of clusters"
+
+    def __init__(self, model, k: int, target_recall: float, histories: np.ndarray, clusters: int | None = None):
+        super().__init__(model)
+        matrix = np.asarray(model.score_vectors(tf.range(2, model.size)), np.float32)
+        clusters = clusters_to_make(len(matrix)) if clusters is None else checked_clusters(clusters, len(matrix))
+        self._store(matrix, clusters_of(matrix, clusters))
+        clusters = self.means.shape[0]
+        self.choose(clusters, k, target_recall, histories, "index='exact-bf16'")
+        self.settings = {
+            "clusters": clusters,
+            "target_recall": target_recall,
+            "probes": self.searched,
+            "candidates": self.kept,
+        }
+
+    def _store(self, matrix: np.ndarray, cluster: np.ndarray) -> None:
+        """Keeps the vectors by cluster, in blocks; block 0 is empty."""
+        means, sizes = means_of(matrix, cluster, cluster.max() + 1)
+        squares = np.einsum("nd,nd->n", matrix, matrix)
+        spread = np.bincount(cluster, squares) / sizes - np.einsum("cd,cd->c", means, means)  # squared distances
+        largest = np.sqrt(np.maximum(spread, 0) / matrix.shape[1] * 2 * np.log(np.maximum(sizes, 1)))
+        blocks = -(-sizes // BLOCK)
+        first = 1 + np.cumsum(blocks) - blocks
+        order = np.argsort(cluster, kind="stable")  # by cluster, then by id
+        rank = np.arange(len(matrix)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # within the cluster
+        slot = first[cluster[order]] * BLOCK + rank
+        count = 1 + blocks.sum()
+        ids, vectors = np.zeros(count * BLOCK, np.int32), np.zeros((count * BLOCK, matrix.shape[1]), np.float32)
+        ids[slot], vectors[slot] = order + 2, matrix[order]
+
+        def kept(array, dtype):
+            return tf.Variable(tf.cast(array, dtype), trainable=False)
+
+        self.means = kept(np.concatenate([means, largest[:, None]], axis=1), tf.float32)  # (clusters, width + 1)
+        self.first, self.blocks = kept(first, tf.int32), kept(blocks, tf.int32)  # (clusters,) each
+        self.ids = kept(ids.reshape(count, BLOCK), tf.int32)
+        self.vectors = kept(vectors.reshape(count, BLOCK, -1), tf.bfloat16)
+
+    def candidates(self, queries, searched, kept):
+        blocks = self._nearest_blocks(queries, searched)  # (n, blocks)
+        cells = tf.shape(blocks)[1] * BLOCK
+        kept = tf.minimum(kept, cells)
+        row_cells = cells * (2 + self.vectors.shape[2] // 2)
+        return in_blocks(
+            lambda *arrays: self._best_of(*arrays, kept),
+            [queries, blocks],
+            row_cells,
+            tf.TensorSpec((None, None), tf.int32),
+        )
+
+    def _nearest_blocks(self, queries, probes):
+        """Returns the blocks of the nearest clusters: float32 [n, width] -> int32 [n, any], 0 as padding."""
+        lengths = tf.norm(queries, axis=1, keepdims=True)
+        estimates = tf.matmul(tf.concat([queries, lengths], axis=1), self.means, transpose_b=True)  # (n, clusters)
+        nearest = tf.math.top_k(estimates, probes).indices  # (n, probes)
+        blocks = tf.gather(tf.convert_to_tensor(self.blocks), nearest)  # (n, probes)
+        ends = tf.cumsum(blocks, axis=1)  # (n, probes)
+        most = tf.reduce_max(ends[:, -1])
+        place = tf.broadcast_to(tf.range(tf.maximum(most, 1)), (tf.shape(queries)[0], tf.maximum(most, 1)))
+        probe = tf.minimum(tf.searchsorted(ends, place, side="right"), probes - 1)  # (n, any)
+        starts = tf.gather(tf.convert_to_tensor(self.first), nearest) - (ends - blocks)  # (n, probes)
+        return tf.where(place < ends[:, -1:], tf.gather(starts, probe, batch_dims=1) + place, 0)
+
+    def _best_of(self, queries, blocks, kept):
+        """Returns the items of the blocks with the highest scores in bfloat16, int32 [n, kept]."""
+        shape = tf.shape(blocks)
+        cells = shape[1] * BLOCK
+        vectors = tf.gather(tf.convert_to_tensor(self.vectors), blocks)  # (n, blocks, BLOCK, width)
+        vectors = tf.reshape(vectors, (shape[0], cells, self.vectors.shape[2]))
+        scores = tf.matmul(vectors, tf.cast(queries, tf.bfloat16)[:, :, None])[:, :, 0]  # (n, cells)
+        ids = tf.reshape(tf.gather(tf.convert_to_tensor(self.ids), blocks), (shape[0], cells))
+        scores = tf.where(ids > 0, tf.cast(scores, tf.float32), tf.float32.min)
+        return tf.gather(ids, tf.math.top_k(scores, kept).indices, batch_dims=1)
+
+
+def clusters_to_make(items: int) -> int:
+    """Returns the number of clusters for a number of items."""
+    return max(1, min(round(items / ITEMS), LARGEST))
+
+
+def checked_clusters(clusters, items: int) -> int:
+    """Returns a number of clusters that was requested.
+
+    Raises:
+        InputError: it is no whole number, or there are fewer items.
+    """
+    if not isinstance(clusters, int | np.integer) or isinstance(clusters, bool) or not 1 <= clusters <= items:
+        raise InputError(f"clusters={clusters!r}: must be a whole number from 1 to the number of items, {items:,}")
+    return int(clusters)

@@ -1,0 +1,131 @@
+"""The base of indexes that search a part of the items, with settings chosen by their measured recall."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecsession.errors import InputError
+from tfrecsession.export.index import ExactIndex, in_blocks, share_of
+from tfrecsession.layers.items.gather import serving
+
+CANDIDATES = (3, 5, 10, 20, 40)  # multiples of k to try
+TIMED = 30  # single requests that each setting is timed on
+MOST = 16_384  # limit of candidates per request
+BATCH = 64  # histories searched at a time while the settings are chosen
+
+
+class SearchedIndex(ExactIndex):
+    """An index that selects candidates from the parts of the catalogue nearest to a history, and scores them exactly.
+
+    Candidates get the scores of the exact answer, from the model's own vectors, then filters are applied. If fewer than
+    k candidates are left, all items are scored. Equal scores are in the order of the exact answer.
+
+    A subclass divides the items in its constructor, calls `choose`, and defines `candidates`.
+
+    Attributes:
+        title: the name of the method, for errors.
+        searched, kept: how many parts a request searches, and how many candidates it scores exactly.
+    """
+
+    title: str
+    searched = kept = None
+
+    def __init__(self, model):
+        super().__init__(model)
+        popular = model.score_without_history()
+        best = tf.math.top_k(tf.where(tf.range(model.size) > 1, popular, popular.dtype.min), min(MOST, model.size - 2))
+        self.popular = tf.Variable(best.indices, trainable=False), tf.Variable(best.values, trainable=False)
+
+    def candidates(self, queries, searched, kept):
+        """Returns ids of candidates: float32 [n, width] -> int32 [n, at most `kept`], no item twice, 0 as padding."""
+        raise NotImplementedError
+
+    def installed(self):
+        return serving(self)
+
+    def best(self, encoded, known, k: int, out=None, allowed=None):
+        model = self.model
+        queries = tf.where(known[:, None], model.queries(encoded), 0.0)
+        ids, scores = self._scored(queries, self.searched, max(self.kept, k))  # rules ask for more
+        width = tf.shape(ids)[1]
+
+        def with_popular():
+            count = tf.minimum(tf.size(self.popular[0]), width)
+            padding = [[0, width - count]]
+            popular = (tf.pad(tf.convert_to_tensor(array)[:count], padding)[None] for array in self.popular)
+            return [tf.where(known[:, None], *pair) for pair in zip((ids, scores), popular, strict=True)]
+
+        ids, scores = tf.cond(tf.reduce_all(known), lambda: [ids, scores], with_popular)
+        if allowed is not None:
+            allowed = tf.broadcast_to(allowed, (tf.shape(ids)[0], model.size))
+            ids = tf.where(tf.gather(allowed, ids, batch_dims=1), ids, 0)
+        best, values = model.best_among(ids, scores, k, out)
+        return tf.cond(
+            tf.reduce_all(best > 0),
+            lambda: (best, values),
+            lambda: model.scan(encoded, known, k, out, allowed),
+        )
+
+    def _scored(self, queries, searched, kept):
+        """Returns the candidates in the order of their ids, and their exact scores: int32 and float32 [n, kept]."""
+        ids = tf.sort(self.candidates(queries, searched, kept), axis=1)  # equal scores: the lower id comes first
+        vectors = self.model.score_vectors(tf.reshape(ids, [-1]))
+        vectors = tf.reshape(vectors, (tf.shape(ids)[0], tf.shape(ids)[1], vectors.shape[1]))
+        return ids, tf.einsum("nd,nmd->nm", queries, vectors)
+
+    def choose(self, parts: int, k: int, target: float, histories: np.ndarray, best_elsewhere: str) -> None:
+        """Sets `searched` and `kept`: the fastest settings whose recall without filters reaches the target.
+
+        Args:
+            parts: number of parts that the items are divided into.
+            k: items per answer.
+            target: share of the exact answer that must be found.
+            histories: int32 [histories, events] that the recall is measured on.
+            best_elsewhere: what to use instead where no settings reach the target, for the error.
+
+        Raises:
+            InputError: no settings reach the target.
+        """
+        model = self.model
+        expected = in_blocks(model, tf.function(model.answer, reduce_retracing=True, autograph=False), histories, k)
+        queries = [model.query_vectors(tf.constant(histories[i : i + BATCH])) for i in range(0, len(histories), BATCH)]
+        # a standard error above the target, so that other histories reach it too
+        enough = min(target + (target * (1 - target) / len(histories)) ** 0.5, 1.0)
+
+        def search(queries, searched, kept):
+            return model.best_among(*self._scored(queries, searched, kept), k)[0]
+
+        search = tf.function(search, autograph=False, reduce_retracing=True)
+
+        def recall(searched, kept):
+            found = [search(batch, tf.constant(searched), tf.constant(kept)).numpy() for batch in queries]
+            return share_of(expected, np.concatenate(found))
+
+        def milliseconds(searched, kept):
+            waits = []
+            for row in range(min(TIMED, len(queries[0]))):
+                start = time.perf_counter()
+                search(queries[0][row : row + 1], tf.constant(searched), tf.constant(kept)).numpy()
+                waits.append(1000 * (time.perf_counter() - start))
+            return np.median(waits)
+
+        steps = sorted({min(parts, max(1, round(parts * 1.5**-step))) for step in range(25)})
+        reached, highest = [], 0.0
+        for kept in sorted({min(times * k + 16, len(model.items.counts), MOST) for times in CANDIDATES}):
+            low, high = 0, len(steps)  # a binary search, since recall never falls with more parts
+            while low < high:
+                middle = (low + high) // 2
+                share = recall(steps[middle], kept)
+                highest = max(highest, share)
+                low, high = (low, middle) if share >= enough else (middle + 1, high)
+            if low < len(steps):
+                reached.append((milliseconds(steps[low], kept), steps[low], kept))
+        if not reached:
+            raise InputError(
+                f"target_recall={target}: must be lower, since {self.title} finds at most {highest:.3f} of the exact "
+                f"answers for these items; or use {best_elsewhere}"
+            )
+        _, self.searched, self.kept = min(reached)

@@ -1,0 +1,1 @@
+"""Rankers of candidate lists, and models of two stages."""

@@ -1,0 +1,48 @@
+"""Words of messages about a table with content: of the items, or of the users."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tfrecsession.events.schema import USUAL_NAMES
+
+
+class TableWords(NamedTuple):
+    """What a row of a table with content is, and the arguments of `prepare` that read the table.
+
+    Attributes:
+        noun: what a row is.
+        table, content: the arguments of the table and of its columns to keep.
+    """
+
+    noun: str
+    table: str
+    content: str
+
+    @property
+    def key(self) -> str:
+        """The argument of the column of ids."""
+        return f"{self.table}_key"
+
+    @property
+    def columns(self) -> str:
+        """The argument of the columns of a file without a header."""
+        return f"{self.table}_columns"
+
+    @property
+    def encoding(self) -> str:
+        return f"{self.table}_encoding"
+
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The usual names of the column of ids."""
+        return tuple(USUAL_NAMES[self.noun])
+
+    @property
+    def reserved(self) -> tuple[str, ...]:
+        """Names of columns that prepared data sets use themselves."""
+        return "id", self.noun, "count"
+
+
+ITEMS = TableWords("item", "items", "content")
+USERS = TableWords("user", "users", "user_content")
