@@ -90,7 +90,7 @@ def read_item_table(
             there = ", ".join(column for column in columns if column != found) or "none"
             raise InputError(f"{label}: {words.content}={name!r}: no such column; there are: {there}")
     if not wanted:
-        raise InputError(f"{label}: holds no column beside {found}, so nothing is known of the {words.noun}s")
+        raise InputError(f"{label}: must have a column beside the key {found!r}, which tells of the {words.noun}s")
     ids = [_id(value, text, words) for value in columns[found]]
     if not ids:
         raise InputError(f"{label}: has no rows")
