@@ -16,7 +16,7 @@ def bfloat16():
 
 
 @pytest.mark.notyet(
-    "character_cnn", "character_cnn-rest", reason="its loss is NaN in bfloat16; the setting precision is refused"
+    "character_cnn", "character_cnn-rest", reason="spelled ids are learned slowly: 0.46 of the ceiling in 4 epochs"
 )
 @pytest.mark.long
 def test_learns_in_mixed_precision(neural, data, bfloat16, tmp_path, built, ceiling_of):

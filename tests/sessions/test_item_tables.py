@@ -171,6 +171,8 @@ def test_kinds_of_text_columns(values, kind, tmp_path):
 
 
 BAD = {
+    "no rows": ({"item": [], "x": []}, {}, "dict: has no rows"),
+    "no columns": ({"item": ["a"]}, {}, "dict: must have a column beside the key 'item', which tells of the items"),
     "no key": ({"sku": ["a"], "x": [1]}, {}, r"dict: no column of item ids found \(item, item_id\); there are: sku, x"),
     "wrong key": ({"item": ["a"]}, {"key": "sku"}, r"items_key='sku': no such column; there are: item"),
     "wrong column": ({"item": ["a"], "x": [1]}, {"content": ["y"]}, r"content='y': no such column; there are: x"),

@@ -90,7 +90,7 @@ def prepare_command(commands, common):
     items.add_argument(
         "--content",
         metavar="A,B:KIND",
-        help="columns to keep; KIND is category, list, words, number, vector, characters or image (default: all "
+        help="columns to keep; KIND is category, list, words, number, vector, characters, image or audio (default: all "
         "columns, with the kinds found)",
     )
     items.add_argument("--items-columns", metavar="A,B", help="columns of a text file without a header")

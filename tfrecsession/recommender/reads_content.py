@@ -116,7 +116,7 @@ class ReadsContent:
         self._settled_at = "loaded"
 
     def _read_tensors(self, items) -> None:
-        """Finds vectors and images again, which a model's file does not hold."""
+        """Finds vectors, images and sounds again, which a model's file does not hold."""
         if self.content is not None and not self.item_content.is_complete and items.tensors:
             self.item_content.read_from(items.tensors_of(self.items))
 
@@ -131,7 +131,8 @@ class ReadsContent:
         self._read_tensors(getattr(x if sessions is None else sessions, "items", self.items))
         if self.content is not None and not self.item_content.is_complete:
             raise InputError(
-                "x: must be batches of the data set, data.train.batches(...): this model reads its vectors and images"
+                "x: must be batches of the data set, data.train.batches(...): this model reads its vectors, images and "
+                "sounds"
             )
         self._settled_at = None  # a new optimizer counts its steps from 0 again
         history = super().fit(x, *args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -35,9 +36,10 @@ class ContentColumn:
         kind: one of `content_kinds.KINDS`.
         values: of categories and lists the known values, of words the vocabulary.
         weights: the inverse document frequency of each word.
-        width: values, words or characters of one item that are read; of a vector its length.
+        width: values, words or characters of one item that are read; of a vector its length, of
+            audio its bands.
         quantiles: of numbers, QUANTILES rising values.
-        mean, deviation: of numbers and of the entries of vectors.
+        mean, deviation: of numbers and of the entries of vectors and frames.
         shape: of an item's tensor.
     """
 
@@ -190,7 +192,7 @@ class ContentColumns:
         return found
 
     def encode_contents(self, table: ItemTable) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
-        """Encodes an item table as it was read: what `encode` returns, and the vectors and images.
+        """Encodes an item table as it was read: what `encode` returns, and the vectors, images and sounds.
 
         Raises:
             InputError: a column is missing, or holds values of another kind or shape than in training.
@@ -214,9 +216,10 @@ class ContentColumns:
             if not present.any():
                 values = np.zeros((len(rows), *column.shape), values.dtype)
             elif values.shape[1:] != column.shape:
+                what = "sounds of {} bands" if column.kind == "audio" else "vectors of {} numbers"
                 raise InputError(
-                    f"{table.source}: {column.name} holds vectors of {values.shape[1]} numbers, in training they had "
-                    f"{column.shape[0]}"
+                    f"{table.source}: {column.name} holds {what.format(values.shape[-1])}, in training they had "
+                    f"{column.shape[-1]}"
                 )
             tensors[column.name] = Tensor(column.kind, values, present)
         return found, tensors
@@ -278,9 +281,9 @@ def _learned(name: str, kind: str, cells: list) -> ContentColumn:
 
 def _learned_tensor(name: str, kind: str, tensor: Tensor, rows: np.ndarray) -> ContentColumn:
     shape = tuple(tensor.values.shape[1:])
-    rows = rows[tensor.present[rows]][:10_000]
+    rows = rows[tensor.present[rows]][: min(10_000, max(100, 20_000_000 // max(math.prod(shape), 1)))]
     if kind == "image" or not len(rows):
         return ContentColumn(name, kind, shape=shape)
     sample = np.asarray(tensor.values[rows], np.float64)
     deviation = float(sample.std()) or 1.0
-    return ContentColumn(name, kind, width=shape[0], mean=float(sample.mean()), deviation=deviation, shape=shape)
+    return ContentColumn(name, kind, width=shape[-1], mean=float(sample.mean()), deviation=deviation, shape=shape)

@@ -10,14 +10,18 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.images import looks_like_a_path
+from tfrecsession.sessions.sounds import LARGEST, looks_like_a_sound
 from tfrecsession.sessions.table_words import ITEMS, TableWords
 
-KINDS = ("category", "list", "words", "number", "vector", "characters", "image")
+KINDS = ("category", "list", "words", "number", "vector", "characters", "image", "audio")
 NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
 MARK = "|"  # separates the values of a list in a text file
 LONGEST = 10_000  # characters of a text that are kept
+FILES = 100  # paths of which one must exist, so that a column holds files
 NEARLY = 0.9  # the share of numbers from which a column of texts is one of numbers with errors
 
 
@@ -63,14 +67,15 @@ def interpreted(
 ):
     """Returns the kind of a column and its values in the form of that kind; missing values are None.
 
-    The forms: category, words, characters str; list list of str; number float; vector list of float; image as given.
+    The forms: category, words, characters str; list list of str; number float; vector list of float; image and
+    audio as given, but frames of audio float32 [frames, bands].
 
     Args:
         source, name, items: for messages, and `items[i]` names the item of `values[i]`.
         values: as read, None where missing.
         kind: one of KINDS; None: found.
         text: whether the values are texts of a file without types, which may be numbers or lists.
-        folder: that of relative image paths.
+        folder: that of relative paths of images and sounds.
         words: what the rows are, in messages.
 
     Raises:
@@ -92,6 +97,8 @@ def interpreted(
             ) from None
     if kind == "vector":
         _check_vectors(source, name, cells, items, words.noun)
+    if kind == "audio":
+        _check_bands(source, name, cells, items, words.noun)
     return kind, cells
 
 
@@ -113,6 +120,20 @@ def _check_vectors(source: str, name: str, cells: list, items: list[str], noun: 
         raise InputError(f"{source}: {noun} {first!r}: {name} is an empty vector; leave the cell empty instead")
 
 
+def _check_bands(source: str, name: str, cells: list, items: list[str], noun: str) -> None:
+    forms = [(item, _form(cell)) for item, cell in zip(items, cells, strict=True) if cell is not None]
+    for item, form in forms:
+        if form != forms[0][1]:
+            raise InputError(
+                f"{source}: {name} holds sounds of several forms: {noun} {forms[0][0]!r} has {forms[0][1]}, {noun} "
+                f"{item!r} has {form}; give all as files, or all as frames of one number of bands"
+            )
+
+
+def _form(cell) -> str:
+    return f"frames of {cell.shape[1]} bands" if isinstance(cell, np.ndarray) else "a file"
+
+
 def _found(source: str, name: str, values: list, items: list[str], text: bool, folder, words: TableWords) -> str:
     known = [(item, value) for item, value in zip(items, values, strict=True) if value is not None]
     if not known:
@@ -128,7 +149,7 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
     (found,) = types
     if found == "list":
         return _kind_of_lists(known)
-    if found in ("number", "image"):
+    if found in ("number", "image", "audio"):
         return found
     if found == "truth value":
         return "category"
@@ -148,8 +169,9 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
                 return _kind_of_lists([(item, json.loads(value)) for item, value in known])
             except ValueError:
                 pass
-    if all(map(looks_like_a_path, texts)) and (folder / texts[0]).exists():
-        return "image"
+    for kind, looks in (("image", looks_like_a_path), ("audio", looks_like_a_sound)):
+        if all(map(looks, texts)) and any((folder / path).exists() for path in texts[:FILES]):
+            return kind
     return kind_of_texts(texts)
 
 
@@ -169,11 +191,17 @@ LIST = "list"
 def _kind_of_lists(known: list) -> str:
     cells = [value for _, value in known]
     parts = [part for cell in cells for part in cell]
+    if parts and all(isinstance(part, list | tuple) and part and _is_vector(part) for part in parts):
+        return "audio"
     if not parts or not all(isinstance(part, int | float) and not isinstance(part, bool) for part in parts):
         return LIST
     if any(isinstance(part, float) for part in parts):
         return "vector"
     return "vector" if len({len(cell) for cell in cells}) == 1 and len(cells[0]) > 8 else LIST  # or codes of values
+
+
+def _is_vector(part) -> bool:
+    return all(isinstance(number, int | float) for number in part)
 
 
 def _type(value: Any) -> str:
@@ -183,7 +211,9 @@ def _type(value: Any) -> str:
         return "number"
     if isinstance(value, list | tuple):
         return "list"
-    return "image" if isinstance(value, bytes | dict) else "text"
+    if isinstance(value, bytes | dict):
+        return "audio" if looks_like_a_sound(value) else "image"
+    return "text"
 
 
 def _is_number(text: str) -> bool:
@@ -239,6 +269,20 @@ def _vector(value: Any) -> list[float]:
     return [float("nan") if part is None else float(part) for part in value]
 
 
+def _sound(value: Any) -> Any:
+    if isinstance(value, bytes | dict) or (isinstance(value, str) and not value.startswith("[")):
+        return value or None
+    try:
+        frames = np.asarray(json.loads(value) if isinstance(value, str) else value, np.float32)
+    except (ValueError, TypeError):
+        frames = np.zeros(0)
+    if frames.ndim != 2 or not frames.size:
+        raise ValueError("must be a file, or frames, a list of lists of numbers of one length")
+    if not (np.abs(frames) <= LARGEST).all():
+        raise ValueError(f"its frames must be numbers up to {LARGEST:,.0f}, without NaN; take their logarithms")
+    return frames
+
+
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
@@ -251,4 +295,5 @@ _CONVERT = {
     "list": _listed,
     "number": _number,
     "vector": _vector,
+    "audio": _sound,
 }

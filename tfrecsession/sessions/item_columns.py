@@ -14,9 +14,12 @@ from tfrecsession.errors import InputError
 from tfrecsession.sessions.content_kinds import LONGEST, interpreted, kind_of_texts
 from tfrecsession.sessions.images import REFUSED, SIDE, read_image
 from tfrecsession.sessions.item_table import ItemTable
+from tfrecsession.sessions.sounds import FRAMES, bands_of, read_sound
 from tfrecsession.sessions.table_words import ITEMS, TableWords
 
-TENSORS = ("vector", "image")  # kinds that are stored beside the item table
+TENSORS = {"vector": np.float32, "image": np.uint8, "audio": np.float16}  # kinds stored beside the item table
+READERS = {"image": read_image, "audio": read_sound}
+PLURALS = {"vector": "vectors", "image": "images", "audio": "sounds"}
 FOLDER = "content"
 KIND = b"content_kind"  # in the metadata of a field of the item table
 TYPES = {"list": pa.list_(pa.string()), "number": pa.float64()}  # others: string
@@ -31,9 +34,10 @@ class ItemContents:
         source: the name of the table in messages.
         items: the ids, all different.
         kinds: column -> kind.
-        values: column -> a value per item in the form of its kind, None where missing; images as read.
-        folder: that of relative image paths.
-        unreadable: column -> (item, reason) of each image that could not be read; filled by `tensor`.
+        values: column -> a value per item in the form of its kind, None where missing; images and
+            sounds as read.
+        folder: that of relative paths of images and sounds.
+        unreadable: column -> (item, reason) of each image or sound that could not be read; filled by `tensor`.
         words: what its rows are, in messages.
     """
 
@@ -83,10 +87,12 @@ class ItemContents:
         """Returns the shape of an item's tensor."""
         if self.kinds[name] == "image":
             return SIDE, SIDE, 3
+        if self.kinds[name] == "audio":
+            return FRAMES, bands_of(self.values[name])
         return (next((len(value) for value in self.values[name] if value is not None), 0),)
 
     def tensor(self, name: str, rows: list[int], make: Callable = np.zeros) -> tuple[np.ndarray, np.ndarray]:
-        """Reads the tensors of some rows: [n, *shape] uint8 or float32, zeros where missing; and bool [n], present.
+        """Reads the tensors of some rows: [n, *shape], zeros where missing, the dtype in TENSORS; bool [n], present.
 
         Args:
             name: a column of a kind in TENSORS.
@@ -94,10 +100,11 @@ class ItemContents:
             make: (shape, dtype) -> an array of zeros that is filled, such as a memory-mapped file.
 
         Raises:
-            InputError: most images cannot be read.
+            InputError: most images or sounds cannot be read, or a sound needs a package that is not installed.
         """
-        values, is_image = self.values[name], self.kinds[name] == "image"
-        array = make((len(rows), *self.shape(name)), np.uint8 if is_image else np.float32)
+        values, kind = self.values[name], self.kinds[name]
+        reader = READERS.get(kind)
+        array = make((len(rows), *self.shape(name)), TENSORS[kind])
         present = np.zeros(len(rows), bool)
         bad = self.unreadable.setdefault(name, [])
         given = 0
@@ -106,14 +113,16 @@ class ItemContents:
                 continue
             given += 1
             try:
-                array[index] = read_image(values[row], self.folder) if is_image else values[row]
+                array[index] = values[row] if reader is None else reader(values[row], self.folder)
                 present[index] = True
+            except InputError as error:
+                raise InputError(f"{self.source}: {self.words.noun} {self.items[row]!r}: {name}: {error}") from None
             except ValueError as error:
                 bad.append((self.items[row], str(error)))
         if bad and len(bad) > REFUSED * given:
             item, reason = bad[0]
             raise InputError(
-                f"{self.source}: {name}: {len(bad):,} of {given:,} images cannot be read; the first, of "
+                f"{self.source}: {name}: {len(bad):,} of {given:,} {PLURALS[kind]} cannot be read; the first, of "
                 f"{self.words.noun} {item!r}, {reason}. Relative paths start from {self.folder}"
             )
         return array, present
@@ -201,7 +210,7 @@ def column_report(contents: ItemContents, rows: list[int], tensors: Mapping[str,
         entry = {"kind": kind, "coverage": round(count / max(len(rows), 1), 4)}
         if kind in TENSORS:
             entry["shape"] = list(tensors[name].values.shape[1:])
-            if kind == "image":
+            if kind in READERS:
                 entry["unreadable"] = len(contents.unreadable.get(name, ()))
         else:
             entry["distinct"] = len({tuple(v) if isinstance(v, list) else v for v in values if v is not None})
@@ -212,7 +221,7 @@ def column_report(contents: ItemContents, rows: list[int], tensors: Mapping[str,
 
 
 def content_notes(contents: ItemContents, rows: list[int]) -> list[str]:
-    """Returns what a user should know: items without a row, unreadable images, texts that were cut."""
+    """Returns what a user should know: items without a row, unreadable images and sounds, texts that were cut."""
     notes, noun = [], contents.words.noun
     where = "catalogue" if noun == "item" else "log"
     if missing := sum(row < 0 for row in rows):
@@ -221,7 +230,8 @@ def content_notes(contents: ItemContents, rows: list[int]) -> list[str]:
         if bad:
             named = "; ".join(f"{item} {reason}" for item, reason in bad[:3])
             more = "; ..." if len(bad) > 3 else ""
-            notes.append(f"{noun}s: {len(bad):,} images of {name} cannot be read and count as missing: {named}{more}")
+            kind = PLURALS[contents.kinds[name]]
+            notes.append(f"{noun}s: {len(bad):,} {kind} of {name} cannot be read and count as missing: {named}{more}")
     for name, kind in contents.kinds.items():
         if kind in ("words", "characters", "category"):
             cut = sum(isinstance(value, str) and len(value) == LONGEST for value in contents.values[name])
@@ -237,7 +247,9 @@ def _example(kind: str, value: Any) -> str:
         value = f"{value:g}"
     elif kind == "vector":
         value = f"[{', '.join(f'{part:.3g}' for part in value[:4])}{', ...' if len(value) > 4 else ''}]"
-    elif kind == "image" and not isinstance(value, str):
-        value = f"{len(value):,} bytes" if isinstance(value, bytes) else "image"
+    elif isinstance(value, np.ndarray):
+        value = f"{len(value):,} frames of {value.shape[1]} bands"
+    elif kind in READERS and not isinstance(value, str):
+        value = f"{len(value):,} bytes" if isinstance(value, bytes) else kind
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

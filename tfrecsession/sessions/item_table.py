@@ -89,7 +89,11 @@ def read_item_table(
         if name not in columns or name == found:
             there = ", ".join(column for column in columns if column != found) or "none"
             raise InputError(f"{label}: {words.content}={name!r}: no such column; there are: {there}")
+    if not wanted:
+        raise InputError(f"{label}: must have a column beside the key {found!r}, which tells of the {words.noun}s")
     ids = [_id(value, text, words) for value in columns[found]]
+    if not ids:
+        raise InputError(f"{label}: has no rows")
     if text and all(item is None or WHOLE.fullmatch(item) for item in ids):  # as the ids of logs are read
         ids = [item and WHOLE.sub(r"\1", item) for item in ids]
     rows = [row for row, item in enumerate(ids) if item is not None]

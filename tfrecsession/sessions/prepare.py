@@ -136,7 +136,7 @@ def prepare(
         items_columns: the columns of a text file without a header, in order.
         items_encoding: of text files; default: UTF-8.
         content: its columns to keep, each NAME or NAME:KIND, or a dict; the kinds are category, list, words, number,
-            vector, characters and image. Default: all columns, with the kinds found by their values.
+            vector, characters, image and audio. Default: all columns, with the kinds found by their values.
         unseen_items: items of the table without an event in training: "add" them to the catalogue with a count of 0,
             so that a model that reads content can recommend them, or "leave" them out. Default: leave.
         users: a table of features of the users, such as their age and country, in any form that `items` takes. Users

@@ -27,7 +27,8 @@ class Items:
         ids: N ids, as `encode` takes them.
         counts: int64 [N], events in training, falling.
         content: the content columns of a prepared data set, a row per item (pyarrow), or None.
-        tensors: the vectors and images of a prepared data set by column, see `sessions.item_columns.Tensor`, or None.
+        tensors: the vectors, images and sounds of a prepared data set by column, see `sessions.item_columns.Tensor`, or
+            None.
 
     Examples:
         >>> items = Items(["shoe", "hat"], [9, 4])

@@ -9,10 +9,12 @@ import pytest
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
-from tfrecsession.layers.items.item_content import KNOTS, ContentEncoder, ItemContent
+from tfrecsession.layers.items.column_encoders import KNOTS
+from tfrecsession.layers.items.item_content import ContentEncoder, ItemContent
 from tfrecsession.sessions.content_columns import ContentColumns
 from tfrecsession.sessions.item_columns import Tensor
 from tfrecsession.sessions.item_table import read_item_table
+from tfrecsession.sessions.sounds import FRAMES
 from tfrecsession.sessions.vocabulary import Items
 
 TABLE = pa.table(
@@ -26,6 +28,7 @@ TABLE = pa.table(
 )
 VECTORS = np.arange(10, dtype=np.float32).reshape(5, 2)
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
+SOUNDS = np.random.default_rng(1).normal(3, 2, (5, FRAMES, 6)).astype(np.float16)
 PRESENT = np.array([True, True, False, True, True])
 
 
@@ -33,6 +36,7 @@ PRESENT = np.array([True, True, False, True, True])
 def items():
     """Five items; the last has no event in training."""
     tensors = {"vector": Tensor("vector", VECTORS, PRESENT), "image": Tensor("image", IMAGES, PRESENT)}
+    tensors["song"] = Tensor("audio", SOUNDS, PRESENT)
     return Items(list("abcde"), [9, 8, 7, 6, 0], TABLE, tensors)
 
 
@@ -68,7 +72,7 @@ def test_words_are_weighted_by_tf_idf(items):
 
 
 def test_columns_go_through_json(items):
-    columns = ContentColumns.learn(items, ["color", "title:words", "price", "vector", "image"])
+    columns = ContentColumns.learn(items, ["color", "title:words", "price", "vector", "image", "song"])
     again = ContentColumns.from_config(json.loads(json.dumps(columns.get_config())))
     assert again.columns == columns.columns
 
@@ -78,7 +82,7 @@ def mean_of(table, codes):
 
 
 def test_encoders_are_their_equations(items):
-    names = ["color", "tags:list", "title:words", "price", "code:characters", "vector", "image"]
+    names = ["color", "tags:list", "title:words", "price", "code:characters", "vector", "image", "song"]
     columns, content = learned(items, *names)
     keras.utils.set_random_seed(1)
     encoder = ContentEncoder(columns.columns, 6)
@@ -126,21 +130,38 @@ def test_encoders_are_their_equations(items):
     assert found["image"].shape == (7, 6)
     np.testing.assert_allclose(found["image"][[0, 1, 4]], [missing["image"]] * 3)
     assert np.ptp(found["image"][[2, 3, 5, 6]], axis=0).min() > 0
+    known = SOUNDS[[0, 1, 3]].astype(np.float64)
+    maps = (SOUNDS[1] - known.mean()) / known.std()
+    for kernel in (kernel.numpy() / np.prod(kernel.shape[:-1]) ** 0.5 for kernel in parts["song"].filters):
+        after = -(-len(maps) // 2)  # SAME: as much padding as the windows lack, the larger half behind
+        lacking = max(2 * (after - 1) + 4 - len(maps), 0)
+        padded = np.pad(maps, [(lacking // 2, lacking - lacking // 2), (0, 0)])
+        maps = np.maximum([np.tensordot(padded[2 * at : 2 * at + 4], kernel, 2) for at in range(after)], 0)
+    features = np.concatenate([maps.mean(axis=0), maps.max(axis=0)])
+    features = (features - features.mean()) / np.sqrt(features.var() + 1e-6)
+    expected = features @ parts["song"].projection.numpy() / len(features)
+    np.testing.assert_allclose(found["song"][3], expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found["song"][4], missing["song"])
     np.testing.assert_allclose(encoder(read).numpy(), sum(found.values()), rtol=1e-5, atol=1e-6)
 
 
 def test_content_of_a_few_ids(items):
-    _, content = learned(items, "color", "vector", "image")
+    _, content = learned(items, "color", "vector", "image", "song")
     found = content(tf.constant([3, 0, 6, 1]))
     assert found["color"].numpy()[:, 0].tolist() == [3, 0, 1, 0]
     assert found["vector"].numpy().tolist() == [[2, 3], [0, 0], [8, 9], [0, 0]]
     assert found["vector/present"].numpy().tolist() == [1, 0, 1, 0]
     np.testing.assert_array_equal(found["image"].numpy()[[0, 2]], IMAGES[[1, 4]])
+    np.testing.assert_array_equal(found["song"].numpy()[[0, 2]], SOUNDS[[1, 4]].astype(np.float32))
+    assert not found["song"].numpy()[1].any()
 
 
 def test_content_that_does_not_fit(items):
     for names, message in (
-        (["size"], r"content='size': no such column; the items have: color, tags, title, price, code, vector, image"),
+        (
+            ["size"],
+            r"content='size': no such column; the items have: color, tags, title, price, code, vector, image, song",
+        ),
         (["price:words"], "content='price:words': its kind must be number, as it was prepared"),
         (["tags:category"], "its kind must be list"),
     ):
@@ -151,14 +172,18 @@ def test_content_that_does_not_fit(items):
 
 
 def test_the_table_of_tomorrow_is_checked(items):
-    columns = ContentColumns.learn(items, ["price", "vector"])
-    good = {"item": ["f"], "price": [2.0], "vector": [[1.0, 2.0]], "more": [1]}
+    columns = ContentColumns.learn(items, ["price", "vector", "song"])
+    bands = [0.0] * 6
+    good = {"item": ["f"], "price": [2.0], "vector": [[1.0, 2.0]], "more": [1], "song": [[bands, bands]]}
     encoded, tensors = columns.encode_contents(read_item_table(good))
     assert encoded["price"].shape == (1, 3)
     assert tensors["vector"].values.tolist() == [[1, 2]]
     for change, message in (
         ({"price": ["cheap"]}, "item 'f': price='cheap' is no number"),
         ({"vector": [[1.0]]}, "vector holds vectors of 1 numbers, in training they had 2"),
+        ({"song": [[[1.0]]]}, "song holds sounds of 1 bands, in training they had 6"),
+        ({"song": ["new.wav"]}, "song: 1 of 1 sounds cannot be read; the first, of item 'f', there is no such file"),
+        ({"song": [[1.0, 2.0]]}, r"item 'f': song=\[1.0, 2.0\] is no audio"),
         ({"vector": [None]}, None),
     ):
         table = read_item_table({**good, **change})
@@ -167,5 +192,5 @@ def test_the_table_of_tomorrow_is_checked(items):
             continue
         with pytest.raises(InputError, match=message):
             columns.encode_contents(table)
-    with pytest.raises(InputError, match="column 'price' is missing, which this model reads; there are: vector"):
-        columns.encode_contents(read_item_table({"item": ["f"], "vector": [[1.0, 2.0]]}))
+    with pytest.raises(InputError, match="column 'price' is missing, which this model reads; there are: vector, song"):
+        columns.encode_contents(read_item_table({"item": ["f"], "vector": [[1.0, 2.0]], "song": [None]}))

@@ -238,3 +238,31 @@ def test_an_added_item_is_read(items, model, tmp_path):
 def test_bad_arguments(items, arguments, message):
     with pytest.raises(InputError, match=message):
         CharacterCNN(items, **{**TINY, **arguments})
+
+
+@pytest.fixture
+def half():
+    """Layers compute in bfloat16."""
+    before = keras.config.dtype_policy()
+    yield lambda: keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.config.set_dtype_policy(before)
+
+
+def test_half_the_bits_give_the_same_cube(half):
+    """TensorFlow's 3D convolutions write outside their memory in bfloat16, for maps smaller than the kernel."""
+    codes = np.random.default_rng(0).integers(0, 56, (8, 3, 1, 8)).astype(np.int32)
+
+    def computed():
+        keras.utils.set_random_seed(1)
+        cnn = CubeCNN(1, 4, [8, 16, 16, 16])
+        with tf.GradientTape() as tape:
+            features = cnn(codes)  # the last two blocks have maps of 1 row
+            loss = tf.reduce_sum(tf.cast(features, tf.float32) ** 2)
+        assert features.dtype == cnn.compute_dtype
+        gradients = tape.gradient(loss, cnn.trainable_variables)
+        return [tf.cast(tf.convert_to_tensor(value), tf.float32).numpy() for value in (features, *gradients)]
+
+    whole = computed()
+    half()
+    for found, expected in zip(computed(), whole, strict=True):
+        assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)

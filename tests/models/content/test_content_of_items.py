@@ -9,7 +9,7 @@ import tfrecsession as trs
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.item_columns import Tensor
 
-COLUMNS = ["title", "category", "price", "vector", "photo"]
+COLUMNS = ["title", "category", "price", "vector", "photo", "song"]
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,7 @@ def data():
     data.items.tensors = {
         "vector": Tensor("vector", random.normal(size=(size, 3)).astype(np.float32), present),
         "photo": Tensor("image", random.integers(0, 256, (size, 8, 8, 3)).astype(np.uint8), present),
+        "song": Tensor("audio", random.normal(size=(size, 12, 4)).astype(np.float16), present),
     }
     data.items.counts = np.array([*data.items.counts[:-5], *[0] * 5])
     return data

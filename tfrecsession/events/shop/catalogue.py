@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import wave
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ TITLE_WORDS = 6  # title words per category
 def stream(seed: int, *key: int) -> np.random.Generator:
     """Returns the random generator of one purpose, `key`, independent of all others.
 
-    Keys: 0 to 4, 7, 9 and 10 for the catalogue, (5, day, chunk) for the log, 6 and 8 for the users' tastes.
+    Keys: 0 to 4, 7 and 9 to 12 for the catalogue, (5, day, chunk) for the log, 6 and 8 for the users' tastes.
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
 
@@ -48,6 +50,7 @@ class Catalogue:
     zipf: float
     late: float
     described: bool
+    media: bool
     spec: str  # names the shop in errors
 
     @cached_property
@@ -148,10 +151,44 @@ class Catalogue:
         """Returns a table of item string, category string, price float64 (lognormal by category), title string.
 
         In a described shop a word of the title and the price tell the group of an item, and `goes_with`, string, is
-        that word of the group it leads to.
+        that word of the group it leads to. A shop with media also has `photo` and `song`, binary: a PNG and a WAV file
+        that tell the cluster.
         """
-        if self.described:
-            return self._described_table()
+        table = self._described_table() if self.described else self._plain_table()
+        if self.media:
+            table = table.append_column("photo", pa.array(self._photos())).append_column(
+                "song", pa.array(self._songs())
+            )
+        return table
+
+    def _photos(self) -> list[bytes]:
+        """Returns PNG files of 16 x 16 pixels: a color for each cluster, and noise."""
+        from PIL import Image
+
+        generator, clusters = stream(self.seed, 11), len(self.cluster_start) - 1
+        color = generator.integers(0, 256, (clusters, 1, 1, 3))
+        files = []
+        for cluster in self.cluster:
+            pixels, file = color[cluster] + generator.normal(0, 20, (16, 16, 3)), io.BytesIO()
+            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "png")
+            files.append(file.getvalue())
+        return files
+
+    def _songs(self) -> list[bytes]:
+        """Returns WAV files of a tenth of a second: a pitch for each cluster, and noise."""
+        generator, clusters = stream(self.seed, 12), len(self.cluster_start) - 1
+        pitch = 150 * 2 ** (4 * generator.permutation(clusters) / clusters)  # Hz, over four octaves
+        time = np.arange(800) / 8000
+        files = []
+        for cluster in self.cluster:
+            signal, file = np.sin(2 * np.pi * pitch[cluster] * time) + generator.normal(0, 0.1, len(time)), io.BytesIO()
+            with wave.open(file, "wb") as out:
+                out.setparams((1, 1, 8000, 0, "NONE", ""))  # 8 bits without a sign
+                out.writeframes((128 + 80 * np.clip(signal, -1.5, 1.5)).astype(np.uint8).tobytes())
+            files.append(file.getvalue())
+        return files
+
+    def _plain_table(self) -> pa.Table:
         generator, clusters = stream(self.seed, 7), len(self.cluster_start) - 1
         category = _words(np.arange(clusters)).take(pa.array(self.cluster))
         word = generator.integers(0, TITLE_WORDS, self.items)

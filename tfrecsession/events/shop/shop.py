@@ -77,6 +77,7 @@ class Shop(Law):
         described: whether the content of the items tells their successors: all items of one group, which a word of the
             title names, follow an item whose `goes_with` is that word. A model that reads content can then recommend
             items that training never saw.
+        media: whether the items have a photo and a song, small files whose color and pitch tell the cluster.
 
     Raises:
         InputError: arguments out of range.
@@ -107,6 +108,7 @@ class Shop(Law):
     purchase: float = 0.03
     context: bool = False
     described: bool = False
+    media: bool = False
 
     def __post_init__(self):
         for name, least in {"items": 4, "sessions": 1, "seed": 0, "days": 1, "users": 1}.items():
@@ -127,7 +129,7 @@ class Shop(Law):
             if sum(shares) > 1 + 1e-9:
                 values = ", ".join(f"{name}={share}" for name, share in zip(names, shares, strict=True))
                 raise InputError(f"synthetic: {' + '.join(names)} must not exceed 1; lower one of {values}")
-        for name in ("context", "described"):
+        for name in ("context", "described", "media"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"synthetic: {name}={getattr(self, name)!r} must be True or False")
         if self.context and self.purchase != type(self).purchase:

@@ -15,8 +15,8 @@ BLOCK = 4096  # items that are encoded at once
 class ContentVectors(keras.layers.Layer):
     """Vectors c_i, the encoded content of item i, without a vector of its id.
 
-    Vectors of a few ids are computed each time, at a cost that follows them. Exports, and models whose vectors and
-    images are not at hand, read a table that `settle` refreshes.
+    Vectors of a few ids are computed each time, at a cost that follows them. Exports, and models whose vectors,
+    images and sounds are not at hand, read a table that `settle` refreshes.
 
     Args:
         content: the `ItemContent` of the catalogue.

@@ -73,7 +73,6 @@ class CharacterCNN(SequenceModel):
     learning = SequenceModel.learning.but(
         defaults={"rows": 32, "epochs": 10, "optimizer": "adam", "learning_rate": 0.001, "content_side": "input"},
         harmless=("dropout", "l2"),
-        half_precision=False,
     )
     search_space = {
         "embedding": Choice(None, 16, 32),

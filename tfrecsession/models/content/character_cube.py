@@ -26,7 +26,9 @@ class CubeCNN(keras.layers.Layer):
                           of stride 1, and a [1, 1, 1] convolution of that stride beside them
         average pool      [3, 3, 3], stride 2
 
-    ReLU after each sum and between two convolutions; everything is padded ("same").
+    ReLU after each sum and between two convolutions; everything is padded ("same"). All of it computes in float32 in
+    mixed precision too: TensorFlow's 3D convolutions in bfloat16 give NaN gradients on CPUs for maps smaller than the
+    kernel, or end the process. The result has the compute dtype.
 
     Args:
         fields: blocks of rows of a frame.
@@ -49,7 +51,13 @@ class CubeCNN(keras.layers.Layer):
 
         def convolution(count, size, strides=1, activation=None):
             return keras.layers.Conv3D(
-                count, size, strides, padding="same", activation=activation, kernel_initializer="he_normal"
+                count,
+                size,
+                strides,
+                padding="same",
+                activation=activation,
+                kernel_initializer="he_normal",
+                dtype="float32",
             )
 
         self.first = convolution(filters[0], (5, self.rows, 5), 2, "relu")
@@ -59,7 +67,7 @@ class CubeCNN(keras.layers.Layer):
             self.blocks.append(
                 (convolution(count, 3, shrink, "relu"), convolution(count, 3), convolution(count, 1, shrink))
             )
-        self.pool = keras.layers.AveragePooling3D(3, 2, padding="same")
+        self.pool = keras.layers.AveragePooling3D(3, 2, padding="same", dtype="float32")
 
     @property
     def convolutions(self) -> list:
@@ -70,11 +78,11 @@ class CubeCNN(keras.layers.Layer):
         """Returns cubes: int32 [n, clicks, fields, characters] -> [n, clicks, fields * rows, characters, 1]."""
         codes = tf.minimum(codes, LETTERS)
         if self.letters is None:
-            frames = tf.one_hot(codes - 1, LETTERS, axis=3, dtype=self.compute_dtype)  # nothing for code 0
+            frames = tf.one_hot(codes - 1, LETTERS, axis=3)  # nothing for code 0
         else:
             vectors = gather_rows(self.letters.value, codes)  # (n, clicks, fields, characters, embedding)
             vectors *= tf.cast(codes > 0, vectors.dtype)[..., None]
-            frames = tf.cast(tf.transpose(vectors, (0, 1, 2, 4, 3)), self.compute_dtype)
+            frames = tf.transpose(vectors, (0, 1, 2, 4, 3))
         clicks, characters = codes.shape[1], codes.shape[3]
         return tf.reshape(frames, [-1, clicks, self.fields * self.rows, characters, 1])
 
@@ -84,7 +92,7 @@ class CubeCNN(keras.layers.Layer):
         for first, second, *shortcut in self.blocks:
             beside = shortcut[0](maps) if shortcut else maps
             maps = tf.nn.relu(second(first(maps)) + beside)
-        maps = self.pool(maps)
+        maps = tf.cast(self.pool(maps), self.compute_dtype)
         return tf.reshape(maps, [-1, math.prod(maps.shape[1:])])
 
     def held(self, clicks: int, characters: int) -> int:
