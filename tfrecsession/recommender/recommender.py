@@ -39,6 +39,9 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
     training_state = ()  # variables that training changes besides Keras' weights
     weighs_events = False  # whether a counted model honours `Sessions.weighted`; those trained by gradient do
     fitted = False  # whether `fit` was called, also before the model was saved
+    code_table = None  # the codes of the items, where its item table is compressed, see `CompressedItems`
+    code_state = ()  # their weights
+    codes_follow_from_ids = False  # whether a new item's codes follow from its id
     longest_history = 1000  # newest items of a history that an export reads by default
     search_space: dict = {}  # setting -> range for `tfrecsession tune`, see `tfrecsession.recommender.search_space`
     log_defaults: dict = {}  # setting -> its default by the log, see `tfrecsession.recommender.log_defaults`

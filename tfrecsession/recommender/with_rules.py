@@ -27,7 +27,7 @@ class WithRules:
         content = self.items.content, len(self.items.tensors)
         known, lists = self._ruled
         if lists is None or known[0] is not content[0] or known[1] != content[1]:
-            lists = RuledLists(ItemAttributes(self.items), self.item_counts.numpy(), self._own_vectors())
+            lists = RuledLists(ItemAttributes(self.items), self.item_counts.value, self._own_vectors())
             self._ruled = _Untracked((content, lists))
             for key in [key for key in self._answer_graphs if key[0] == "answer_with_rules"]:
                 del self._answer_graphs[key]

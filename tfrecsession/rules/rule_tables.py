@@ -46,9 +46,9 @@ class RuleTables(tf.Module):
         self.has_codes, self.has_numbers = len(attributes.codes) > 0, len(attributes.numbers) > 0
         self.names = list(attributes.kinds)
         self.value_count = len(attributes.values) + 1
-        # a row more than there may be: an empty table cannot be indexed
-        codes = attributes.codes if self.has_codes else np.zeros((1, self.size), np.int32)
-        numbers = attributes.numbers if self.has_numbers else np.full((1, self.size), np.nan, np.float32)
+        # one cell where there is no column: an empty table cannot be indexed
+        codes = attributes.codes if self.has_codes else np.zeros((1, 1), np.int32)
+        numbers = attributes.numbers if self.has_numbers else np.full((1, 1), np.nan, np.float32)
         behind = [(0, 0), (0, -self.size % ALIGNED)]
         self.codes = tf.Variable(np.pad(codes, behind), trainable=False)
         self.numbers = tf.Variable(np.pad(numbers, behind, constant_values=np.nan), trainable=False)
@@ -129,6 +129,8 @@ class RuleTables(tf.Module):
 
     def holds_everywhere(self, rules: Rules, row, cell):
         """Returns whether one condition holds, for every item: bool [size]."""
+        if not self.names:
+            return tf.zeros([self.size], tf.bool)
         column, codes = tf.maximum(rules.column[row, cell], 0), rules.codes[row, cell]
         first = self.first[column]
 
@@ -171,6 +173,14 @@ class RuleTables(tf.Module):
 
         may_overlap = (self.width[column] > 1) & (tf.math.count_nonzero(codes > 0) > 1)
         return tf.cond(may_overlap, lambda: tf.math.count_nonzero(holds[2:], dtype=tf.int32), counted)
+
+    def codes_of(self, ids):
+        """Returns the codes of items, int32 [slots, n, m]; 0 where there is no column."""
+        return tf.gather(tf.convert_to_tensor(self.codes), ids if self.has_codes else tf.zeros_like(ids), axis=1)
+
+    def numbers_of(self, ids):
+        """Returns the numbers of items, float [columns, n, m]; NaN where there is no column."""
+        return tf.gather(tf.convert_to_tensor(self.numbers), ids if self.has_numbers else tf.zeros_like(ids), axis=1)
 
     def holds(self, rules: Rules, cell, codes, numbers):
         """Returns whether the condition `cell` of each request holds for its candidates.

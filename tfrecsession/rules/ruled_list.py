@@ -17,7 +17,7 @@ class RuledLists(tf.Module):
 
     Args:
         attributes: the content of the catalogue.
-        counts: int [size], the events of each item in training.
+        counts: int [size], the events of each item in training; a variable is read, not copied.
         own: int32 [m] -> float32 [m, width], the model's vectors; None: it has none.
 
     Attributes:
@@ -28,7 +28,7 @@ class RuledLists(tf.Module):
     def __init__(self, attributes: ItemAttributes, counts, own=None):
         super().__init__()
         self.tables, self._own = RuleTables(attributes), own
-        self.popularity = tf.Variable(tf.math.log1p(tf.cast(counts, tf.float32)), trainable=False)
+        self.counts = counts
         self.kinds = dict(attributes.kinds)
         self.similar = [*([OWN] if own is not None else []), *attributes.similar]
         vectors = attributes.vectors.items()
@@ -54,7 +54,7 @@ class RuledLists(tf.Module):
         allowed, removed = self._filtered(rules)
         ids, scores = find(allowed, candidates)
         ids, scores, is_pinned, places = self._with_pinned(rules, ids, scores, allowed, to_ids, exclude)
-        codes = tf.gather(tf.convert_to_tensor(self.tables.codes), ids, axis=1)  # (slots, n, c)
+        codes = self.tables.codes_of(ids)  # (slots, n, c)
         is_open = ids > 1
         scores, lost = self._scored(rules, ids, scores, codes, is_open, is_pinned, k)
         removed += lost
@@ -132,9 +132,10 @@ class RuledLists(tf.Module):
         """
         movable = is_open & ~is_pinned
         deviation = _deviation(scores, movable)
-        popularity = tf.gather(tf.convert_to_tensor(self.popularity), ids)  # (n, c)
+        counts = tf.gather(tf.convert_to_tensor(self.counts), ids)  # (n, c)
+        popularity = tf.math.log1p(tf.cast(counts, tf.float32))
         popularity = (popularity - _mean(popularity, movable)) / tf.maximum(_deviation(popularity, movable), 1e-6)
-        numbers = tf.gather(tf.convert_to_tensor(self.tables.numbers), ids, axis=1)
+        numbers = self.tables.numbers_of(ids)
         count = tf.minimum(k, tf.shape(scores)[1])
 
         def best(scores):

@@ -39,9 +39,9 @@ def add_items(model, items, *, key: str | None = None, columns=None, encoding: s
         InputError: new items have no vector in the model, the table lacks a column, a value does not fit, or no item
             is new.
     """
-    by_ids = getattr(model, "codes_follow_from_ids", False)
+    by_ids = model.codes_follow_from_ids
     if "content" not in model.abilities and not by_ids:
-        if getattr(model, "code_table", None) is not None:
+        if model.code_table is not None:
             raise InputError(
                 f"model: codes of items_as={model.items_as!r} are learned from sessions, so new items have none; "
                 "continue the training on a newer log, trs.training.grow"
@@ -78,7 +78,7 @@ def _carry(model, larger, encoded: dict) -> None:
     own_rows = {id(layer.own_row) for layer in layers if hasattr(layer, "own_row")}
     stored = model.item_content.stored if model.item_content is not None else {}
     content = {id(weight): encoded[key] for key, weight in stored.items()}
-    given = {id(weight) for weight in getattr(model, "code_state", ())}  # the larger model has its codes already
+    given = {id(weight) for weight in model.code_state}  # the larger model has its codes already
     samples = model.learning.samples and model.negatives
     sampled = {id(weight) for weight in (model.negatives.weights if samples else ())}
     for old, new in zip(model.weights, larger.weights, strict=True):

@@ -55,8 +55,8 @@ class RecGAN(Streaming, SequenceModel):
         bounded: whether the update gate of "rectified" is cut to 0..1.
         dropout: share of each layer's output set to zero in training, in both players.
         initializer: of the item tables, see `ItemEmbedding`.
-        negatives, score_dtype, joined, context, request, context_as, context_dropout, content, content_side,
-            id_dropout, normalize, temperature, repeats, repeat_window: see `SequenceModel`.
+        negatives: see `SequenceModel`, as for score_dtype, joined, context, request, context_as, context_dropout,
+            content, content_side, id_dropout, normalize, temperature, repeats and repeat_window.
 
     Raises:
         InputError: an argument out of its range, or too many items.
