@@ -22,7 +22,7 @@ import tfrecsession as trs
 from tests import models_table
 from tfrecsession.cli import main
 from tfrecsession.cli.program import parser
-from tfrecsession.cli.run_commands import settings
+from tfrecsession.cli.values import settings
 from tfrecsession.events.shop.shop import Shop
 
 ROOT = Path(__file__).parents[1]

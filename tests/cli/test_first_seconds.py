@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfrecsession as trs
-from tfrecsession.cli import declared_models, main, run_commands
+from tfrecsession.cli import declared_models, main, values
 from tfrecsession.evaluation import study
 from tfrecsession.models import MODELS
 from tfrecsession.recommender import settings
@@ -198,10 +198,10 @@ def test_a_function_is_not_hidden_by_a_module_of_its_name():
     ],
 )
 def test_values_of_settings(text, value):
-    assert run_commands.settings([f"key={text}"]) == {"key": value}
+    assert values.settings([f"key={text}"]) == {"key": value}
 
 
 @pytest.mark.parametrize("text", ["[a", "a]", "[a,b"])
 def test_half_a_list_is_refused(text):
     with pytest.raises(trs.InputError, match="must be a list in brackets"):
-        run_commands.settings([f"key={text}"])
+        values.settings([f"key={text}"])

@@ -12,7 +12,7 @@ from rich.table import Table
 from tfrecsession.cli import declared_models
 from tfrecsession.cli.output import console, metrics_table, write_json
 from tfrecsession.cli.progress import lines_where_piped
-from tfrecsession.cli.run_commands import lengths
+from tfrecsession.cli.values import lengths
 from tfrecsession.errors import InputError
 
 

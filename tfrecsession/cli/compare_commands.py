@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from tfrecsession.cli import declared_models
 from tfrecsession.cli.output import comparison_table, console, print_choices, write_json
 from tfrecsession.cli.progress import lines_where_piped
-from tfrecsession.cli.run_commands import lengths, settings
+from tfrecsession.cli.values import lengths, settings
 from tfrecsession.errors import InputError
 
 DEFAULT = "popularity,item_knn,gru4rec"

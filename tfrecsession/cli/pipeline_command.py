@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tfrecsession.cli.output import console, metrics_table, write_json
 from tfrecsession.cli.progress import lines_where_piped
-from tfrecsession.cli.run_commands import lengths, settings
+from tfrecsession.cli.values import lengths, settings
 
 
 def pipeline_command(commands, common):

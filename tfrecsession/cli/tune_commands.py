@@ -10,7 +10,7 @@ from rich.table import Table
 from tfrecsession.cli import declared_models
 from tfrecsession.cli.output import console, print_choices, write_json
 from tfrecsession.cli.progress import lines_where_piped
-from tfrecsession.cli.run_commands import settings
+from tfrecsession.cli.values import settings
 
 SHOWN = 10  # best trials shown in the table; --json has all of them
 

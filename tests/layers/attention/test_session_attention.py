@@ -114,7 +114,7 @@ def test_memory_is_bounded_on_wide_rows():
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"units": 0}, "units=0"), ({"activation": "tanh"}, "activation='tanh': must be one of sigmoid")],
+    [({"units": 0}, "units=0"), ({"activation": "relu"}, "activation='relu': must be one of sigmoid")],
 )
 def test_bad_settings_are_named(settings, named):
     with pytest.raises(InputError, match=named):

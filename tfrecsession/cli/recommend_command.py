@@ -1,0 +1,114 @@
+"""The command `recommend`."""
+
+from __future__ import annotations
+
+import warnings
+
+from rich.table import Table
+
+from tfrecsession.cli.output import console, write_json
+from tfrecsession.errors import InputError
+
+
+def recommend_command(commands, common):
+    command = commands.add_parser(
+        "recommend",
+        parents=[common],
+        help="recommend the next items with a SavedModel",
+        description="Recommend the next items of a session with an exported SavedModel.",
+    )
+    command.add_argument("saved_model", metavar="DIR", help="a model's folder, or one version of it")
+    command.add_argument("items", nargs="*", metavar="ITEM", help="item ids of the session so far, oldest first")
+    command.add_argument("--k", type=int, metavar="N", help="number of items to show (default: the k of the export)")
+    for side, what in (("context", "of the items of the session"), ("request", "known of the request")):
+        command.add_argument(
+            f"--{side}",
+            action="append",
+            default=[],
+            metavar="COLUMN=VALUE",
+            help=f"a value of the context {what}; repeatable"
+            + ("; VALUE,VALUE,... gives one for each item" if side == "context" else ""),
+        )
+    command.add_argument(
+        "--rules",
+        metavar="JSON",
+        help='filters, boosts, quotas, diversity and pinned items of the list, or a file with them: \'{"filter": '
+        '{"category": ["shoes"], "price": {"between": [10, 50]}}, "at_most": {"brand": 2}, "diversity": 0.3}\'',
+    )
+    command.set_defaults(run=recommend)
+
+
+def recommend(options) -> None:
+    from tfrecsession.export.versions import newest_version, read_card
+
+    version = newest_version(options.saved_model)
+    card = read_card(version)
+    most = card.get("k")
+    if options.k is not None and (options.k < 1 or (most and options.k > most)):
+        raise InputError(_too_many(options.k, most))
+    given = in_context(options, card.get("context", []))
+    rules = None if options.rules is None else _rules(options.rules, card)
+
+    from tfrecsession import export as exporting  # TensorFlow, after all checks
+
+    with warnings.catch_warnings(action="ignore"):  # notes are printed
+        items, scores, *more = exporting.ask(version, [options.items], **given, rules=rules)
+    answer = [(item, float(score)) for item, score in zip(items[0], scores[0], strict=True) if item]
+    if options.k is not None and not 1 <= options.k <= items.shape[1]:
+        raise InputError(_too_many(options.k, items.shape[1]))
+    answer = answer[: options.k]
+    table = Table(title=f"after {' '.join(options.items) or 'an empty session'}", title_justify="left")
+    table.add_column("item")
+    table.add_column("score", justify="right")
+    for item, score in answer:
+        table.add_row(item, f"{score:.4f}")
+    screen = console(options.json)
+    screen.print(table)
+    result = {"history": options.items, "items": [item for item, _ in answer], "scores": [score for _, score in answer]}
+    if more:
+        (removed,), (note,) = more
+        for rule, count in removed.items():
+            screen.print(f"{rule}: {count:,} removed", markup=False)
+        if note:
+            screen.print(note, markup=False)
+        result |= {"removed": removed, "note": note}
+    write_json(result, options.json)
+
+
+def _rules(text: str, card: dict) -> dict:
+    """Reads and checks --rules before TensorFlow is imported."""
+    from tfrecsession.rules import read_rules, rule_texts
+
+    rules = read_rules(text)
+    if "rules" in card:
+        rule_texts(rules, 1, card["rules"], card["k"])
+    return rules
+
+
+def in_context(options, known: list[dict]) -> dict:
+    """Parses --context and --request, `COLUMN=VALUE` texts, into the arguments of `export.ask`.
+
+    One value of --context counts for all items of the session, and for the request where the model reads it there too.
+
+    known: the inputs for context in the card of the export.
+    """
+    count, found = len(options.items), {"context": {}, "request": {}}
+    reads = {side: [entry["column"] for entry in known if entry["side"] == side] for side in found}
+    for side in found:
+        for word in getattr(options, side):
+            name, equals, text = word.partition("=")
+            if not (name and equals):
+                raise InputError(f"--{side} {word}: must be COLUMN=VALUE, e.g. --{side} device=phone")
+            every = text.split(",") if count > 1 and text.count(",") == count - 1 else None
+            if side == "context" and (name in reads["context"] or name not in reads["request"]):
+                found["context"][name] = [every or [text] * count]
+            if side == "request" or (name in reads["request"] and not every and name != "time"):
+                found["request"][name] = [text]
+    return {side: columns for side, columns in found.items() if columns}
+
+
+def _too_many(k: int, most: int | None) -> str:
+    return f"--k {k}: must be 1 to {most or 'the k'}, the k of this export; or export again with a larger --k"
+
+
+COMMANDS = [recommend_command]
