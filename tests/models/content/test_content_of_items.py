@@ -107,7 +107,8 @@ def test_exports_hold_vectors_alone(model, tmp_path):
     same(trs.export.ask(tmp_path / "1", HISTORIES), expected)
     stored = tf.saved_model.load(str(tmp_path / "1")).weights
     rows = [variable for variable in stored if variable.shape.rank == 2 and variable.shape[0] == model.size]
-    assert len(rows) == 1  # neither ids nor content
+    # neither ids nor content, but the vectors of `title` that rules may compare
+    assert [(variable.shape[1], variable.dtype) for variable in rows] == [(16, tf.float32), (3, tf.float16)]
     model.export(tmp_path / "2", k=8, index="exact-bf16")
     assert trs.export.ask(tmp_path / "2", HISTORIES)[0].shape == (2, 8)
 

@@ -45,6 +45,9 @@ class UsersOfTeacher:
     def answer_users(self, *args, **kwargs):
         return KnownUsers.answer_users(self, *args, **kwargs)
 
+    def has_answer(self, known, counts):
+        return self.teacher.has_answer(known, counts)
+
     def recommend_users(self, *args, **kwargs):
         return KnownUsers.recommend_users(self, *args, **kwargs)
 
