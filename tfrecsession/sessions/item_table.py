@@ -89,7 +89,7 @@ def read_item_table(
         if name not in columns or name == found:
             there = ", ".join(column for column in columns if column != found) or "none"
             raise InputError(f"{label}: {words.content}={name!r}: no such column; there are: {there}")
-    if not wanted:
+    if not wanted and kinds is None:
         raise InputError(f"{label}: must have a column beside the key {found!r}, which tells of the {words.noun}s")
     ids = [_id(value, text, words) for value in columns[found]]
     if not ids:
