@@ -176,6 +176,7 @@ def test_ways_of_execution(neural, built, data, options):
     assert np.isfinite(found["loss"]).all() and 0 <= found["val_recall@20"][0] <= 1
 
 
+@pytest.mark.long
 def test_exclude_and_only_answer_as_the_export_does(name, fitted, exported, data):
     model, ids = fitted(name), data.items.ids.tolist()
     histories = [[ids[3], ids[7]], [], [ids[12]]]

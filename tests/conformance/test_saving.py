@@ -73,6 +73,7 @@ def test_the_export_answers_as_the_model_does_in_tensorflow_alone(
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_the_export_answers_under_rules_as_the_model_does(name, fitted, exported, tensorflow_alone, data):
     model, histories = fitted(name), histories_of(data)
     rules = {"popularity": 0.3, "pin": {data.items.ids[9]: 2}}

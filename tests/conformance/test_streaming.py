@@ -129,6 +129,7 @@ def test_the_export_streams_a_thousand_clicks_in_tensorflow_alone(recurrent, fit
     assert card["state_width"] == model.initial_state().shape[1]
 
 
+@pytest.mark.long
 def test_the_export_names_a_bad_state(recurrent, fitted, exported, data):
     model = fitted(recurrent)
     loaded = tf.saved_model.load(str(exported(recurrent, exclude_seen=True)))  # the functions live as long as it does

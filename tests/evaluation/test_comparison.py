@@ -143,6 +143,7 @@ def test_the_same_comparison_again_reuses_everything(data, finished, done):
     assert again["models"] == results["models"] and again["pairs"] == results["pairs"]
 
 
+@pytest.mark.slow
 def test_only_what_is_new_is_done(data, tmp_path, done):
     out = tmp_path / "out"
     evaluation.compare(data, MODELS, out, k=(5,))

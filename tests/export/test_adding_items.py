@@ -138,6 +138,7 @@ def test_models_without_content(tmp_path):
         trs.export.add_items(tmp_path, {"item": ["x"]})
 
 
+@pytest.mark.slow
 def test_an_index_of_clusters_holds_the_new_items(model, table, tmp_path):
     model.export(tmp_path / "gru4rec" / "1", k=5, index="ivf", target_recall=0.9)
     path, added = trs.export.add_items(tmp_path / "gru4rec", table)

@@ -114,6 +114,7 @@ def test_with_repeats(shop, tmp_path):
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_in_place_it_loads_in_a_process_with_tensorflow_alone(fitted, shop, tmp_path):
     path = fitted.export(tmp_path / "1", k=K)
     log = newer_log(fitted, shop)

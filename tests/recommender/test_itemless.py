@@ -204,6 +204,7 @@ def test_event_by_event_it_is_the_same(name, fitted):
     np.testing.assert_array_equal(after, state)
 
 
+@pytest.mark.slow
 def test_saved_and_exported_models_answer_alike(fitted, tmp_path):
     model = fitted("gru4rec")
     expected = model.recommend(HISTORIES, k=5, context=CONTEXT, request=REQUEST)

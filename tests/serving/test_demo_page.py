@@ -268,6 +268,7 @@ def test_errors_are_shown_in_the_column_of_their_model(visit, exports, tmp_path)
     ]  # logged by the browser itself
 
 
+@pytest.mark.slow
 def test_context_changes_the_answers(visit, tmp_path):
     """The fields come from the export's description; each event keeps the values it was added with."""
     shop = trs.synthetic_sessions(items=40, sessions=200, seed=1, context=True)

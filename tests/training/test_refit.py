@@ -96,6 +96,7 @@ def test_a_refitted_network_is_that_of_both_splits(data, tmp_path):
     assert trs.evaluation.evaluate(loaded, data.test).events == data.test.scored_events
 
 
+@pytest.mark.slow
 def test_a_model_continues_on_the_newest_sessions_where_a_new_fit_takes_too_long(data, tmp_path):
     model, settings = settings_of("packed")
     before = training.train(data, model, tmp_path / "run", settings, seed=3)

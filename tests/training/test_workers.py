@@ -84,6 +84,7 @@ def test_both_workers_have_the_same_weights_to_the_last_bit(two):
     assert histories == others  # the chief's validation too
 
 
+@pytest.mark.slow
 def test_the_chief_validates_as_evaluate_does(folder, two):
     _, histories = two[1]
     model = keras.models.load_model(folder / "first.keras")
