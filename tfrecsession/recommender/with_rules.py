@@ -36,7 +36,9 @@ class WithRules:
     def known_rules(self, k: int) -> dict:
         """Returns what rules may read, the entry `rules` of an export's card."""
         lists = self.ruled_lists()
-        return {"columns": lists.kinds, "similar": lists.similar, "candidates": candidates_of(k, self.size - 2)}
+        # copies, since a module wraps its attributes in what is no JSON
+        columns, similar = dict(lists.kinds), list(lists.similar)
+        return {"columns": columns, "similar": similar, "candidates": candidates_of(k, self.size - 2)}
 
     def answer_with_rules(
         self,
