@@ -75,7 +75,7 @@ def endpoint(repository):
 
 
 def fetched(name, endpoint, cache):
-    """What a process prints that fetches a preset; the library reads its settings when it is imported."""
+    """The output of a process that fetches a preset; the library reads its settings when it is imported."""
     settings = {"HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
         [sys.executable, "-c", FETCH, name], capture_output=True, text=True, env={**os.environ, **settings}, check=True

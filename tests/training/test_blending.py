@@ -92,7 +92,7 @@ def test_what_is_refused(data, runs, tmp_path, capsys):
     assert "fitted again on validation" in refused([again, runs[1]])
     other = prepared(tmp_path / "other", min_item_support=2)
     (foreign,) = trained(other, tmp_path / "foreign", "markov")
-    assert "only runs of one data set can be blended" in refused([runs[0], foreign])
+    assert "a blend has runs of one data set" in refused([runs[0], foreign])
     users = tmp_path / "hrnn"
     shutil.copytree(runs[0], users)
     small = {"units": [4], "user_units": [4], "negatives": 4}

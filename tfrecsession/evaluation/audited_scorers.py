@@ -1,4 +1,4 @@
-"""What the audit hands to a scorer, and the scores that come back: one class for each kind of scorer."""
+"""Calls of the audited scorers, and the scores that they return: one class for each kind of scorer."""
 
 from __future__ import annotations
 

@@ -72,9 +72,7 @@ class SearchedIndex(ExactIndex):
     def _scored(self, queries, searched, kept):
         """Returns the candidates in the order of their ids, and their exact scores: int32 and float32 [n, kept]."""
         ids = tf.sort(self.candidates(queries, searched, kept), axis=1)  # equal scores: the lower id comes first
-        vectors = self.model.score_vectors(tf.reshape(ids, [-1]))
-        vectors = tf.reshape(vectors, (tf.shape(ids)[0], tf.shape(ids)[1], vectors.shape[1]))
-        return ids, tf.einsum("nd,nmd->nm", queries, vectors)
+        return ids, self.model.products_with(queries, ids)
 
     def choose(self, parts: int, k: int, target: float, histories: np.ndarray, best_elsewhere: str) -> None:
         """Sets `searched` and `kept`: the fastest settings whose recall without filters reaches the target.

@@ -61,14 +61,18 @@ class HashedCrosses(keras.layers.Layer):
 
     def call(self, codes):
         """Returns the sum of the weights, float32 [n, m or 1]; `codes` as in `rows`."""
+        return self.sums(self.rows(codes))
+
+    def sums(self, found):
+        """Returns the sum of the weights, float32 [n, m or 1]; `found` is what `rows` returns."""
         total = tf.zeros([1, 1])
-        for rows, there in self.rows(codes):
+        for rows, there in found:
             total += tf.reduce_sum(tf.where(there, gather_rows(self.table.value, rows), 0.0), axis=-1)
         return total
 
-    def count(self, codes, is_read) -> None:
-        """Counts the rows of a batch of training; `is_read`: bool [n, m], the candidates that are there."""
-        for rows, there in self.rows(codes):
+    def count(self, found, is_read) -> None:
+        """Counts the `rows` of a batch of training; `is_read`: bool [n, m], the candidates that are there."""
+        for rows, there in found:
             there = there & is_read[:, :, None]  # (n, m, combinations)
             rows = tf.boolean_mask(tf.broadcast_to(rows, tf.shape(there)), there)
             self.counts.value.scatter_add(tf.IndexedSlices(tf.ones_like(rows), rows))

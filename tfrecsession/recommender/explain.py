@@ -89,12 +89,7 @@ class Explaining:
         encoded, _, length = self._encode_histories(ids, given)
         if items is None:
             return self.or_popular(self.score_all(encoded), length > 0)
-        if not self.scores_by_products:
-            return tf.gather(self.or_popular(self.score_all(encoded), length > 0), items, batch_dims=1)
-        vectors = self.score_vectors(tf.reshape(items, [-1]))  # (n m, width)
-        vectors = tf.reshape(vectors, [*tf.unstack(tf.shape(items)), vectors.shape[1]])  # (n, m, width)
-        scores = tf.einsum("nd,nmd->nm", self.queries(encoded), vectors)
-        return self._candidates_or_popular(items, scores, length > 0)
+        return self._candidates_or_popular(items, self.score_items(encoded, items), length > 0)
 
     def reasons(self, ids, items, count: int, given=None):
         """Returns the events, and the given context, that carried the scores of items.
@@ -153,7 +148,7 @@ class Explaining:
         repeated = {}
         for key, values in given.items():
             of_event = values.shape.rank == 2
-            empty = self.missing_in(key, values)
+            empty = tf.fill(tf.shape(values), tf.constant(self.missing_in(key), values.dtype))
             cells = [values, *(empty if key in keys else values for keys in groups.values())]
             cells = tf.stack(cells, axis=1)  # (n, 1 + features[, events])
             cells = tf.concat([cells, tf.repeat(values[:, None], deleted, axis=1)], axis=1)
@@ -165,11 +160,6 @@ class Explaining:
         lost = whole - scores[..., first:]
         lost = tf.where(total[:, None, None] == 1, whole, lost)
         return whole[..., 0], lost, whole - scores[..., 1:first]
-
-    def missing_in(self, key: str, values):
-        """Returns the missing value of a key of the given context, in the shape of its values."""
-        missing = self.context.keys[key].missing if key in self.context.keys else np.int64(0)
-        return tf.fill(tf.shape(values), tf.constant(missing, values.dtype))
 
     def explain(
         self,
@@ -222,11 +212,8 @@ class Explaining:
             block = slice(first, first + block_rows)
             arrays = [padded_rows(encoded[block]), chosen[block]]
             for key, values in given.items():
-                if key.startswith("request/"):
-                    arrays.append(values[block])
-                else:
-                    empty = self.context.keys[key].missing if key in self.context.keys else np.int64(0)
-                    arrays.append(padded_rows(values[block], empty))
+                of_request = key.startswith("request/")
+                arrays.append(values[block] if of_request else padded_rows(values[block], self.missing_in(key)))
             found = explained(*map(tf.constant, arrays))
             scores[block], events[block], parts[block] = (part.numpy() for part in found[:3])
             for number, name in enumerate(features):
@@ -266,8 +253,7 @@ class Explaining:
             specs = [tf.TensorSpec((None, None), tf.int32)] * 2
             for name in given:
                 of_request = name.startswith("request/")
-                dtype = self.context.keys[name].missing.dtype if name in self.context.keys else np.int64
-                specs.append(tf.TensorSpec((None,) if of_request else (None, None), dtype))
+                specs.append(tf.TensorSpec((None,) if of_request else (None, None), self.missing_in(name).dtype))
 
             def of_any_shape(ids, items, *arrays):
                 return self.reasons(ids, items, count, dict(zip(given, arrays, strict=True)))

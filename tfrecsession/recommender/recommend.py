@@ -221,6 +221,16 @@ class Recommending(WithRules, TopItems):
                 )
         return {}
 
+    def item_rows(self):
+        """Returns the reader of item vectors without biases: `rows`, `products`, `squares`, see `WholeTable`."""
+        factored = self.output_items is not None and self.output_items.factored
+        return self.output_items if factored else WholeTable(self.item_vectors)
+
+    def missing_in(self, key: str):
+        """Returns the missing value of a key of the given context, a NumPy number."""
+        known = self.context.keys
+        return known[key].missing if key in known else np.int64(0)  # times are no column
+
     def recommend_ids(
         self, answer, columns: list, k: int, exclude_seen: bool, candidates=None, exclude=None, only=None, given=None
     ) -> Recommendations:
@@ -252,7 +262,7 @@ class Recommending(WithRules, TopItems):
         specs = [tf.TensorSpec((None, None), tf.string if empty.dtype == object else tf.int32) for _, empty in parts]
         for key, values in given.items():
             of_request = key.startswith("request/")
-            empty = self.context.keys[key].missing if key in self.context.keys else np.int64(0)
+            empty = self.missing_in(key)
             parts.append((values, None if of_request else empty))
             specs.append(tf.TensorSpec((None,) if of_request else (None, None), empty.dtype))
         names = (tuple(filters), tuple(given))
@@ -343,8 +353,7 @@ class Recommending(WithRules, TopItems):
         It takes int32 [n] and k. It returns ids int32 [n, k], 0 where nothing is left or the item is unknown, and
         scores float32 [n, k].
         """
-        factored = self.output_items is not None and self.output_items.factored
-        items = self.output_items if factored else WholeTable(self.item_vectors)
+        items = self.item_rows()
         inverse = tf.Variable(tf.math.rsqrt(tf.maximum(items.squares(), 1e-12)), trainable=False)  # (size,)
 
         def nearest(ids, k):

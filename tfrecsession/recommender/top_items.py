@@ -58,6 +58,18 @@ class TopItems:
             encoded = tf.pad(encoded, [[0, 0], [0, 1]], constant_values=1)  # (n, dim + 1)
         return encoded
 
+    def score_items(self, encoded, ids):
+        """Returns the scores of some items after each history: encodings [n, ...], int32 [n, m] -> float32 [n, m]."""
+        if not self.scores_by_products:
+            return tf.gather(tf.cast(self.score_all(encoded), tf.float32), ids, batch_dims=1)
+        return self.products_with(self.queries(encoded), ids)
+
+    def products_with(self, queries, ids):
+        """Returns the products of `queries` with some items: float32 [n, width], int32 [n, m] -> float32 [n, m]."""
+        vectors = self.score_vectors(tf.reshape(ids, [-1]))  # (n m, width)
+        vectors = tf.reshape(vectors, [*tf.unstack(tf.shape(ids)), vectors.shape[1]])  # (n, m, width)
+        return tf.einsum("nd,nmd->nm", queries, vectors)
+
     def find(self, encoded, known, k: int, out=None, allowed=None, only=None):
         """Returns ids and scores of the k best items for encoded histories.
 

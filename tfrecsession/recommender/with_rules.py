@@ -71,13 +71,14 @@ class WithRules:
 
     def _own_vectors(self):
         """Returns the function of the vectors that diversity compares, int32 [n] -> [n, width]; None: has none."""
+        items = self.item_rows()
         try:
-            width = self.item_vectors().shape[1]
+            width = items.rows(tf.constant([0])).shape[1]
         except InputError:
             return None
-        if self.scores_by_products:
+        if self.scores_by_products:  # which an export has in the form of its index
             return lambda ids: self.score_vectors(ids)[:, :width]
-        return lambda ids: tf.gather(self.item_vectors(), ids)
+        return items.rows
 
     def checked_rules(self, rules, rows: int, k: int) -> tuple[list[list[str]], list[np.ndarray]]:
         """Returns the texts of the rules of each history, as they are shown and with the ids of pinned items."""

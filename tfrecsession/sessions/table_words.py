@@ -8,7 +8,7 @@ from tfrecsession.events.schema import USUAL_NAMES
 
 
 class TableWords(NamedTuple):
-    """What a row of a table with content is, and the arguments of `prepare` that read the table.
+    """The noun for a row of a table with content, and the arguments of `prepare` that read the table.
 
     Attributes:
         noun: what a row is.

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from tfrecsession import metrics
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
 from tfrecsession.models import Blend
 from tfrecsession.staging import staged
+from tfrecsession.training.composed_run import opened_runs, scored, write_files
 from tfrecsession.training.held_out import with_held_out
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.refit import check_refit, with_validation
 from tfrecsession.training.refitting import continued, fitted_again
-from tfrecsession.training.run import versions
-from tfrecsession.training.run_folder import Run, check_other_run, open_run
+from tfrecsession.training.run_folder import Run, check_other_run
 
 
 def blend(
@@ -89,12 +86,7 @@ def blend(
             learning.fit(part.validation, metric=metric, by_length=by_length, seed=seed)
             learned = learning.learned
             blended = Blend(members, learned.weights, learned.lengths, learned.scales)
-        blended.compile(metrics=[of(length) for length in k for of in (metrics.Recall, metrics.MRR, metrics.NDCG)])
-        measured = {}
-        if data.validation.scored_events:
-            progress("scoring validation")
-            found = blended.evaluate(data.validation, verbose=0, return_dict=True)
-            measured = {name: float(value) for name, value in found.items() if "@" in name}
+        measured = scored(blended, data, k, progress)
         refitted = {}
         if refit:
             progress("fitting again on train and validation")
@@ -110,13 +102,8 @@ def blend(
         blended.save(folder / "model.keras")
         info = {
             **described,
-            "defaults": {},
-            "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
-            "versions": versions(),
-            "workers": 1,
             "seconds": time.perf_counter() - began,
             "memory": memory.growth,
-            "events": data.train.scored_events,
             "blend": {
                 "members": [run.info["model"] for run in opened],
                 "weights": blended.weights_by_length.round(4).tolist(),
@@ -127,9 +114,7 @@ def blend(
             },
             **({"refit": refitted} if refit else {}),
         }
-        metrics_file = {"model": "blend", "data": data.fingerprint, "split": "validation", "metrics": measured}
-        for name, content in (("run.json", info), ("metrics.json", metrics_file), ("history.json", {})):
-            (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+        write_files(folder, data, info, measured)
     return blended
 
 
@@ -149,14 +134,8 @@ def checked_runs(data: Data, runs, learned: bool = True, refit: bool = False) ->
         raise InputError(
             f"runs={[str(path) for path in paths]!r}: must be two or more run folders, a blend has several"
         )
-    opened = [open_run(path) for path in paths]
+    opened = opened_runs(data, paths, "blend")
     for run in opened:
-        run.check()
-        if run.info["data"]["fingerprint"] != data.fingerprint:
-            raise InputError(
-                f"{run.path}: was made from data {run.info['data']['fingerprint']}, but {data.path or 'this data set'} "
-                f"is {data.fingerprint}: only runs of one data set can be blended"
-            )
         if run.info["model"] in ("blend", "pipeline"):
             raise InputError(f"{run.path}: is a {run.info['model']} itself: name the runs that it was made of")
         if learned and "refit" in run.info:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,16 +13,15 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfrecsession import metrics
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
 from tfrecsession.models import MODELS, Pipeline, WideAndDeep
 from tfrecsession.staging import staged
+from tfrecsession.training.composed_run import opened_runs, scored, write_files
 from tfrecsession.training.held_out import with_held_out
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.refitting import fitted_again
-from tfrecsession.training.run import versions
-from tfrecsession.training.run_folder import Run, check_other_run, open_run
+from tfrecsession.training.run_folder import Run, check_other_run
 
 OF_FIT = ("negatives", "events", "epochs", "rows")
 NOT_SETTINGS = ("self", "items", "scores_of", "listed", "kwargs")
@@ -89,22 +87,12 @@ def pipeline(
         learned = {"events": ranker.examples.events, "examples": len(ranker.examples)}
         models = older if ranker.vectors else [run.model() for run in opened]
         made = Pipeline(models[0], ranker.of(models), n)
-        made.compile(metrics=[of(length) for length in k for of in (metrics.Recall, metrics.MRR, metrics.NDCG)])
-        measured = {}
-        if data.validation.scored_events:
-            progress("scoring validation")
-            found = made.evaluate(data.validation, verbose=0, return_dict=True)
-            measured = {name: float(value) for name, value in found.items() if "@" in name}
+        measured = scored(made, data, k, progress)
         made.save(folder / "model.keras")
         info = {
             **described,
-            "defaults": {},
-            "data": {"path": data.path and os.path.abspath(data.path), "fingerprint": data.fingerprint},
-            "versions": versions(),
-            "workers": 1,
             "seconds": time.perf_counter() - began,
             "memory": memory.growth,
-            "events": data.train.scored_events,
             "pipeline": {
                 "members": [run.info["model"] for run in opened],
                 "held_out": {"sessions": sessions, "of": "train", "newest": True},
@@ -113,22 +101,14 @@ def pipeline(
                 "crosses": made.ranker.wide_crosses.summary_of_crosses(),
             },
         }
-        metrics_file = {"model": "pipeline", "data": data.fingerprint, "split": "validation", "metrics": measured}
-        for name, content in (("run.json", info), ("metrics.json", metrics_file), ("history.json", history)):
-            (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+        write_files(folder, data, info, measured, history)
     return made
 
 
 def checked_runs(data: Data, runs) -> list[Run]:
     """Opens the runs of a pipeline; see `pipeline` for what is refused."""
-    opened = [open_run(path) for path in runs]
+    opened = opened_runs(data, runs, "pipeline")
     for run in opened:
-        run.check()
-        if run.info["data"]["fingerprint"] != data.fingerprint:
-            raise InputError(
-                f"{run.path}: was made from data {run.info['data']['fingerprint']}, but {data.path or 'this data set'} "
-                f"is {data.fingerprint}: a pipeline has runs of one data set"
-            )
         if run.info["model"] not in MODELS:
             raise InputError(
                 f"{run.path}: is a {run.info['model']}, whose models cannot be fitted apart in time: name the run of a "

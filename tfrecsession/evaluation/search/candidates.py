@@ -31,7 +31,7 @@ TREND = [0.04, 0.25, 1, 7]  # half-lives in days of `trend`, likewise
 NEWEST = 0.25  # share of the log's days of `finetune_days`, likewise; chosen by benchmarks/freshness.py
 REPEATS = 0.02  # share of repeated items from which the repeat head is tried
 SURE = 0.1  # that from which it is in every network
-# Of every network that is tried first: cross-entropy with logQ, their default, learns in so many epochs what it can.
+# The first trial of every network: cross-entropy with logQ, their default, learns in so many epochs what it can.
 TRAINED = {"epochs": 8, "decay": "linear"}
 KEPT = 0.5  # share of the settings that a sampled candidate has from the best one of its model
 

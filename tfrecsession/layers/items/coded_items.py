@@ -69,7 +69,7 @@ class CodedItems(ItemEmbedding):
 
     The vectors of padding and of the unknown item are zero. Scores factorise: h . v_i = sum_j (h . T_j)[c_j], so that
     `score_all` multiplies the small tables alone, then gathers and adds `count` numbers per item. `score`, of a few
-    sampled items, joins their vectors first, which costs less there. The gradient reaches the rows touched.
+    sampled items, joins their vectors first. The gradient reaches the rows touched.
 
     Args:
         codes: the `CodeTable`; several layers may share one.

@@ -83,7 +83,7 @@ def make_examples(ranker, x, shown, candidates, n: int, negatives: int | None, e
             ids, lists = _candidates(ranker, candidates, encoded, first, n)
         else:
             ids, lists = of_log.lists_of(event)
-            lists |= {name: part.numpy() for name, part in _members(ranker, encoded, ids).items()}
+            lists |= _numpy(ranker.lists_of(encoded["members"], ids))
         if x.role == "train":
             lists["count"] = counts_of_others(ranker.items.counts, read, ids, event)
             window = np.asarray(encoded["window"])
@@ -132,8 +132,8 @@ def _candidates(ranker, candidates, encoded, first, n: int):
     scores = mask_of_items(candidates.score_all(first))
     ids = top_k(scores, min(n, ranker.size - 2))[1]
     place = np.broadcast_to(np.arange(1, ids.shape[1] + 1, dtype=np.float32), ids.shape)
-    of_members = {name: part.numpy() for name, part in _members(ranker, encoded, ids).items()}
-    return ids.numpy(), {"place": place, **of_members}
+    known = {index: scores for index, member in enumerate(ranker.members) if member is candidates}
+    return ids.numpy(), {"place": place, **_numpy(ranker.lists_of(encoded["members"], ids, known))}
 
 
 def counts_of_others(counts, sessions, ids, event):
@@ -156,9 +156,8 @@ def mask_of_items(scores):
     return tf.concat([least, scores[:, 2:]], axis=1)
 
 
-def _members(ranker, encoded, ids) -> dict:
-    scores = [member.score_all(part) for member, part in zip(ranker.members, encoded["members"], strict=True)]
-    return ranker.lists_of(scores, ids)
+def _numpy(columns: dict) -> dict:
+    return {name: part.numpy() for name, part in columns.items()}
 
 
 def _thinned(ids, lists, is_label, negatives, rng):

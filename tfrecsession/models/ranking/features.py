@@ -21,8 +21,8 @@ NEVER, LAST = 2, 3  # codes of "seen": not in the window, the last item; then th
 class Features(keras.layers.Layer):
     """The columns of candidates in their context, as codes: 0 missing, 1 unknown, 2.. values or quantiles.
 
-    Of the history and the request: `last`, its last item; `length`, its events; `last.NAME`, content of the last item;
-    `context.NAME` and `request.NAME`. Of a candidate: `item`; `item.NAME`, its content; `popularity`; `seen`, how many
+    A history and its request have `last`, the last item; `length`, the events; `last.NAME`, content of the last item;
+    `context.NAME` and `request.NAME`. A candidate has `item`; `item.NAME`, its content; `popularity`; `seen`, how many
     items ago it was in the history; `place` in the list; `score.NAME`, of a fitted model, with mean 0 and deviation 1
     within the list; `listed.NAME`, a number that the list gives.
 

@@ -129,24 +129,26 @@ class Pipeline(Recommender):
         return lambda encoded: self.merged(encoded[0], *score(encoded))
 
     def scores_of_stages(self):
-        """Returns a function from encodings to the first scores, [n, size], and a list of those of the members."""
-        scorers = [member.scorer() for member in self.ranker.members]
-        first = None if self.shared is not None else self.candidates.scorer()
+        """Returns a function from encodings to the first scores, [n, size], and those of members that score all items."""
+        members = self.ranker.members
+        scorers = {index: member.scorer() for index, member in enumerate(members) if not member.scores_by_products}
+        first = scorers.pop(self.shared, None) or self.candidates.scorer()
 
         def score(encoded):
             query, own = encoded
-            members = [scorer(part) for scorer, part in zip(scorers, query["members"], strict=True)]
-            return mask_of_items(members[self.shared] if first is None else first(own)), members
+            known = {index: scorer(query["members"][index]) for index, scorer in scorers.items()}
+            found = mask_of_items(first(own if self.shared is None else query["members"][self.shared]))
+            return found, known if self.shared is None else {**known, self.shared: found}
 
         return score
 
-    def merged(self, query, first, members, allowed=None):
+    def merged(self, query, first, known, allowed=None):
         """Ranks the candidates, and puts the other items below them in the order of their first scores.
 
         Args:
             query: the ranker's encoding of n histories.
             first: float32 [n, size]; padding and the unknown item have the lowest number.
-            members: float [n, size] each.
+            known: index of a member -> its scores of all items, float [n, size]; the others score the candidates alone.
             allowed: bool [n or 1, size], the items that may be candidates; None: all.
 
         Returns:
@@ -157,7 +159,9 @@ class Pipeline(Recommender):
         values, ids = top_k(tf.ensure_shape(open_to, (None, self.size)), min(self.n, self.size - 2))
         ids = tf.where(values > least, ids, 0)  # (n, candidates)
         place = tf.cast(tf.range(1, tf.shape(ids)[1] + 1), tf.float32)[None] + tf.zeros_like(values)
-        ranked = self.ranker.score_lists(query, ids, {"place": place, **self.ranker.lists_of(members, ids)})
+        ranked = self.ranker.score_lists(
+            query, ids, {"place": place, **self.ranker.lists_of(query["members"], ids, known)}
+        )
         lowest = tf.reduce_min(tf.where(ids > 1, ranked, tf.float32.max), axis=1, keepdims=True)  # (n, 1)
         lowest = tf.where(lowest < tf.float32.max, lowest, 0.0)
 
@@ -170,12 +174,12 @@ class Pipeline(Recommender):
 
     def scan(self, encoded, known, k: int, out=None, allowed=None):
         """Does the work of `find`: the candidates are chosen among the items that may be recommended."""
-        first, members = self.scores_of_stages()(encoded)
+        first, known_scores = self.scores_of_stages()(encoded)
         may = allowed if allowed is None or allowed.shape.rank == 2 else allowed[None]
         if out is not None:
             left = tf.tensor_scatter_nd_update(tf.ones_like(first, tf.bool), out, tf.zeros([tf.shape(out)[0]], tf.bool))
             may = left if may is None else left & may
-        scores = self.merged(encoded[0], first, members, may)
+        scores = self.merged(encoded[0], first, known_scores, may)
         return self.best_of(self.or_popular(scores, known), k, out, allowed)
 
     def prepare_export(self):

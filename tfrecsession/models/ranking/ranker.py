@@ -177,18 +177,30 @@ class Ranker(Recommender):
         def score(query):
             n = tf.shape(query["window"])[0]
             ids = tf.tile(tf.range(self.size)[None], [n, 1])  # (n, size)
-            lists = self.lists_of([scorer(part) for scorer, part in zip(scorers, query["members"], strict=True)], ids)
-            return self.score_lists(query, ids, lists)
+            known = {
+                index: scorer(part) for index, (scorer, part) in enumerate(zip(scorers, query["members"], strict=True))
+            }
+            return self.score_lists(query, ids, self.lists_of(query["members"], ids, known))
 
         return score
 
     def score_all(self, encoded):
         return self.scorer()(encoded)
 
-    def lists_of(self, scores, ids) -> dict:
-        """Returns the columns of lists from the members' scores of all items, float [n, size]: name -> [n, m]."""
-        parts = [standardized(tf.gather(part, ids, batch_dims=1), ids) for part in scores]
-        return dict(zip(self.features.scores, parts, strict=True))
+    def lists_of(self, encoded, ids, known=None) -> dict:
+        """Returns the columns of lists that the members score: name -> float32 [n, m].
+
+        Args:
+            encoded: the members' encodings of n histories.
+            ids: int32 [n, m].
+            known: index of a member -> its scores of all items, float [n, size], where they are known already.
+        """
+        columns, known = {}, known or {}
+        for index, (name, member) in enumerate(zip(self.features.scores, self.members, strict=True)):
+            is_known = index in known
+            scores = tf.gather(known[index], ids, batch_dims=1) if is_known else member.score_items(encoded[index], ids)
+            columns[name] = standardized(scores, ids)
+        return columns
 
     def rank(self, histories, candidates, context=None, request=None, listed=None) -> list[np.ndarray]:
         """Scores a list of candidates for each history.
@@ -208,8 +220,7 @@ class Ranker(Recommender):
         given = self.given_context(context, request, [len(history) for history in encoded])
         ids, lists = given_lists(self, candidates, listed, len(encoded))
         query, _, _ = self._encode_histories(*tensors_of_histories(self, encoded, given))
-        members = zip(self.members, query["members"], strict=True)
-        lists |= self.lists_of([member.score_all(part) for member, part in members], ids)
+        lists |= self.lists_of(query["members"], ids)
         scores = self.score_lists(query, tf.constant(ids), lists).numpy()
         return [row[:length] for row, length in zip(scores, (ids > 0).sum(axis=1), strict=True)]
 
@@ -263,7 +274,6 @@ def tensors_of_histories(model, encoded, given):
     """Returns encoded histories of any lengths and their context as tensors, see `Recommending.answer`."""
     columns = {}
     for key, values in given.items():
-        column = model.context.keys.get(key)
-        missing = np.int64(0) if column is None else column.missing
-        columns[key] = tf.constant(values if key.startswith("request/") else padded_rows(values, missing))
+        is_of_request = key.startswith("request/")
+        columns[key] = tf.constant(values if is_of_request else padded_rows(values, model.missing_in(key)))
     return tf.constant(padded_rows(encoded)), columns

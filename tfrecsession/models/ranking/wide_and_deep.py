@@ -159,10 +159,10 @@ class WideAndDeep(Ranker):
         trained = self.trainable_variables
         variables = [variable.value for variable in trained]
         with tf.GradientTape() as tape:
-            scores, codes = self._scores_and_codes(query, ids, lists)
+            scores, rows = self._scores_and_rows(query, ids, lists)
             loss = tf.reduce_mean(self.losses_of_lists(scores, ids, label))
         self.optimizer.apply(tape.gradient(loss, variables), trained)
-        self.wide_crosses.count(codes, ids > 0)
+        self.wide_crosses.count(rows, ids > 0)
         return loss
 
     # Recommendations
@@ -173,15 +173,16 @@ class WideAndDeep(Ranker):
         return sum(self.hidden) + self.dim * (2 + len(self.features.of_candidate))
 
     def score_lists(self, query, ids, lists):
-        return self._scores_and_codes(query, ids, lists)[0]
+        return self._scores_and_rows(query, ids, lists)[0]
 
-    def _scores_and_codes(self, query, ids, lists):
+    def _scores_and_rows(self, query, ids, lists):
         query_codes = self.features.query_codes(query, self.item_counts.value)
         codes = self.features.candidate_codes(query, ids, lists, self.item_counts.value)
         numbers = self.features.quantiles.features
         wide = [numbers(codes[name][..., 0]) for name in self.wide_numbers]  # (n, m, 2) each
         linear = tf.matmul(tf.concat(wide, axis=-1), tf.convert_to_tensor(self.number_weights.value))[..., 0]  # (n, m)
-        linear += self.wide_crosses(query_codes | codes)
+        rows = self.wide_crosses.rows(query_codes | codes)
+        linear += self.wide_crosses.sums(rows)
         of_query, of_candidate = self._vectors(query_codes), self._vectors(codes)
         history = self.features.history(query, self.item_counts.value)
         vectors = self.embeddings.vectors("last", history[..., None])  # (n, window, dim)
@@ -197,7 +198,7 @@ class WideAndDeep(Ranker):
         hidden = tf.nn.relu(hidden)  # (n, m, hidden)
         for layer in self.deep:
             hidden = layer(hidden)
-        return linear + self.last(hidden)[..., 0], query_codes | codes
+        return linear + self.last(hidden)[..., 0], rows
 
     def _vectors(self, codes) -> list:
         """Returns the inputs of the network for columns: float32 [n, m or 1, dim] or [n, m or 1, 2] each."""
