@@ -200,7 +200,7 @@ class Probing:
 
         A scorer by step is handed them in the same row and read before them; any other in further rows.
         """
-        whole = self.sample.whole(following=5 if last is None else 1)
+        whole = self.sample.whole() if last is None else self.sample.whole(following=1)
         other = self.sample.replaced(whole, last)
         every, count = np.arange(len(self.histories)), len(self.histories)
         if self.scorer.by_step:
