@@ -129,7 +129,7 @@ class Pipeline(Recommender):
         return lambda encoded: self.merged(encoded[0], *score(encoded))
 
     def scores_of_stages(self):
-        """Returns a function from encodings to the first scores, [n, size], and the scores of members without vectors."""
+        """Returns a function from encodings to the first scores, [n, size], and those of members without vectors."""
         members = self.ranker.members
         scorers = {index: member.scorer() for index, member in enumerate(members) if not member.scores_by_products}
         first = scorers.pop(self.shared, None) or self.candidates.scorer()
