@@ -38,7 +38,7 @@ from tfrecsession.sessions.store import SessionArrays
 from tfrecsession.training.refit import with_validation
 
 SHOP = "synthetic:items=1000,sessions=15000,users=1500,days=20,seed=4,follow=0.2,taste=0.1,loyal=0.6"
-NETWORK = {"units": [100], "user_units": [100], "dim": 100, "negatives": 512, "epochs": 8}
+NETWORK = {"units": [100], "user_units": [100], "dim": 100, "negatives": 512, "epochs": 6}
 MODELS = {
     "item-kNN": ("item_knn", {}),
     "session aggregation": ("session_aggregation", {}),
@@ -147,7 +147,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=["shop", *LOGS], default="shop")
     parser.add_argument("--out", required=True, help="folder of prepared data, trials and scores")
-    parser.add_argument("--trials", type=int, default=3, help="number of trials of every model")
+    parser.add_argument("--trials", type=int, default=2, help="number of trials of every model")
     parser.add_argument("--only", action="append", choices=list(MODELS), help="a model, repeatable")
     options = parser.parse_args()
     out = Path(options.out) / options.data
@@ -155,6 +155,9 @@ def main():
     print(data, flush=True)
     kept = out / "scores.json"
     done = json.loads(kept.read_text()) if kept.exists() else {}
+    law = []
+    if "shop" in data.info:
+        law = table("the law of the shop", "", evaluation.ceiling(data.info["shop"], data.test))
     for label in options.only or MODELS:
         best = tuned(data, label, options.trials, out)
         known = done.get(label)
@@ -162,10 +165,9 @@ def main():
             done[label] = {"settings": best["settings"], "rows": measured(data, label, best)}
             kept.write_text(json.dumps(done, indent=1))
         print(done[label]["rows"][0], done[label]["rows"][-1], sep="\n", flush=True)
-    rows = [row for label in MODELS if label in done for row in done[label]["rows"]]
-    if "shop" in data.info:
-        rows += table("the law of the shop", "", evaluation.ceiling(data.info["shop"], data.test))
-    write_rows(f"users_{options.data}", rows)
+        write_rows(
+            f"users_{options.data}", [row for name in MODELS if name in done for row in done[name]["rows"]] + law
+        )
 
 
 if __name__ == "__main__":
