@@ -1,0 +1,76 @@
+"""Session networks with and without content: on known items, and on items that training never saw.
+
+    python benchmarks/content.py                                                      # the described shop
+    TFRECSESSION_DATA=... python benchmarks/content.py --data online_retail --out DIR  # or a log of content_logs.py
+
+GRU4Rec, untuned; Recall@20 over the whole catalogue on the test split. `of_known` are targets with events in training,
+`of_new` those without; `difference` is that of Recall@20 on known targets to the network without content, paired by
+session. The ceiling is the shop's own law.
+"""
+
+import argparse
+import os
+from dataclasses import replace
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from content_logs import add_arguments, data_of, measured
+from reporting import write_rows
+
+from tfrecsession import evaluation
+
+NETWORKS = {
+    "ids alone": {"content": ()},
+    "content, input": {"content_side": "input"},
+    "content, both": {},
+    "content, both, id_dropout=0.5": {"id_dropout": 0.5},
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, "content_data")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--units", type=int, default=100)
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--seeds", default="0")
+    options = parser.parse_args()
+    name, data = data_of(options)
+    columns = options.content.split(",") if options.content else data.items.content.column_names
+    is_new = data.items.counts == 0
+    rows = []
+    if "shop" in data.info:
+        rows.append({"network": "ceiling", **by_target(evaluation.ceiling(data.info["shop"], data.test), data, is_new)})
+    given = {"rows": options.rows, "steps": 16, "units": [options.units], "epochs": options.epochs, "content": columns}
+    for seed in map(int, options.seeds.split(",")):
+        base = None
+        for label, settings in NETWORKS.items():
+            found, scored = measured(data, "gru4rec", {**given, **settings}, seed)
+            rows.append({"network": label, "seed": seed, **found, **by_target(scored, data, is_new)})
+            base = base or scored
+            if scored is not base:
+                known = [only(each, data, ~is_new) for each in (scored, base)]
+                test = evaluation.paired(*known, data.test, "recall@20")
+                low, high = test.interval
+                rows[-1] |= {"difference": round(test.difference, 4), "low": round(low, 4), "high": round(high, 4)}
+            print(rows[-1], flush=True)
+            write_rows(f"content_{name}", rows)
+
+
+def only(scored, data, kept):
+    """Returns the part of an evaluation whose targets are `kept`, bool [items]."""
+    chosen = kept[data.test.values[scored.event] - 2]
+    return replace(scored, event=scored.event[chosen], ranks=scored.ranks[chosen])
+
+
+def by_target(scored, data, is_new) -> dict:
+    found = {"events": len(scored.event)}
+    for name, kept in (("of_known", ~is_new), ("of_new", is_new)):
+        part = only(scored, data, kept)
+        if len(part.event):
+            found |= {f"{name}@20": round(float((part.ranks <= 20).mean()), 4), f"{name}_events": len(part.event)}
+    return found
+
+
+if __name__ == "__main__":
+    main()
