@@ -156,8 +156,6 @@ def test_saved_loaded_and_exported_it_answers_alike(fitted, shop, tmp_path):
     answer = signatures["serving_default"](items=tf.constant(padded))
     assert [[item.decode() for item in row] for row in answer["items"].numpy()] == expected.items.tolist()
     np.testing.assert_allclose(answer["scores"], expected.scores, rtol=1e-5, atol=1e-5)
-    with pytest.raises(InputError, match="index='exact-int8': must be 'exact'"):
-        fitted.export(tmp_path / "2", index="exact-int8")
 
 
 @pytest.mark.parametrize(
