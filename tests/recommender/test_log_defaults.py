@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 import tfrecsession as trs
@@ -14,12 +15,14 @@ LOGS = {
     "long": [[2, 3, 4, 5, 6, 7, 8] * 9],
     "repeats": [[2, 2, 2, 3, 3]] * 4,
     "news": [[2, 3]] * 30 + [[4, 5]] * 5,
+    "ordered": [[2 + (start + step) % 40 for step in range(30)] for start in range(0, 40, 4)],
+    "shuffled": [list(np.random.default_rng(user).permutation(40)[:30] + 2) for user in range(20)],
 }
 
 
-def chosen(model, log, given=None, **options):
+def chosen(model, log, given=None, items=40, **options):
     """Returns setting -> value."""
-    sessions = sessions_of(LOGS[log], **options)
+    sessions = sessions_of(LOGS[log], items, **options)
     found = following(MODELS[model], Statistics(sessions.arrays, sessions.timed), given)
     return {name: choice["value"] for name, choice in found.items()}
 
@@ -37,7 +40,7 @@ def rule(monkeypatch):
 @pytest.mark.parametrize("log", LOGS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_choice_is_a_setting_with_a_reason(model, log):
-    sessions = sessions_of(LOGS[log], times=range(sum(map(len, LOGS[log]))))
+    sessions = sessions_of(LOGS[log], 40, times=range(sum(map(len, LOGS[log]))))
     chosen = following(MODELS[model], Statistics(sessions.arrays))
     assert set(MODELS[model].log_defaults) <= set(training.settings_of(model))
     assert json.loads(json.dumps(chosen)) == chosen
@@ -80,18 +83,31 @@ def test_a_log_without_events_has_the_fixed_defaults(rule):
 
 def test_als_weighs_unobserved_items_by_the_length_of_sessions_and_the_catalogue():
     others = {"regularization": 0.3, "exponent": 0.3}
-    assert chosen("als", "short") == {"unobserved_weight": 0.57, **others}  # 2 * 2 events / 7 items
-    assert chosen("als", "long")["unobserved_weight"] == 1.0  # 2 * 63 / 7, at most 1
+    assert chosen("als", "short", items=7) == {"unobserved_weight": 0.57, **others}  # 2 * 2 events / 7 items
+    assert chosen("als", "long", items=7)["unobserved_weight"] == 1.0  # 2 * 63 / 7, at most 1
     assert chosen("als", "repeats")["regularization"] == 0.1
     assert chosen("als", "short", items=100_000)["unobserved_weight"] == 0.001  # at least
     assert chosen("als", "short", {"unobserved_weight": 0.2}) == others
     assert chosen("als", "short", {"explicit": True, "value": "rating"}) == {}
 
 
-def test_neighbours_follow_the_length_of_sessions():
+def test_als_regularizes_long_sessions_more():
+    assert chosen("als", "ordered")["regularization"] == chosen("als", "shuffled")["regularization"] == 1.0
+    assert chosen("als", "long")["regularization"] == 0.1  # it repeats items
+
+
+def test_the_newest_events_count_alone_where_the_next_item_depends_on_them():
+    assert chosen("als", "ordered")["window"] == 5 and chosen("sknn", "ordered") == {"window": 5}
+    assert "window" not in chosen("als", "shuffled") and chosen("sknn", "shuffled") == {}
+    assert chosen("item_knn", "ordered") == {"history": "last"}
+    assert chosen("item_knn", "shuffled") == {"history": "log"}
+
+
+def test_neighbours_follow_the_length_and_the_order_of_sessions():
     more = {"neighbours": 500, "recent": 2500, "idf": 5.0}
     assert chosen("vsknn", "short") == more  # with the fixed weightings
-    assert chosen("vsknn", "long") == {**more, "weighting": "linear", "score_weighting": "div"}
+    assert chosen("vsknn", "ordered") == {**more, "weighting": "linear", "score_weighting": "div"}
+    assert chosen("vsknn", "shuffled") == {**more, "weighting": "same", "score_weighting": "log", "idf": 0.5}
     assert chosen("stan", "short", timed=False) == {}
     assert chosen("stan", "repeats", timed=False) == {"position_decay": 10.0, "item_decay": 10.0}
     events = range(sum(map(len, LOGS["repeats"])))

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 LONG = 5.0  # mean events of a session from which sessions are long
 VERY_LONG = 50.0  # from which a few neighbours share more items with a session than many
+NEWEST = 5  # events that are compared where the next item depends on the newest
 STALE = 0.3  # turnover from which items live shorter than the log is long, as news do
 LASTING = 0.05  # turnover up to which the catalogue stays
 
 
-def by_length(long, short=None):
-    """Returns a rule that chooses `long` for logs of long sessions, and `short` for others; None: the fixed default."""
+def by_length(long, short=None, shuffled=None):
+    """Returns a rule that chooses `long` for logs of long sessions, and `short` for others; None: the fixed default.
+
+    Where the order of long sessions says nothing, it chooses `shuffled`, if there is one: all events count then.
+    """
 
     def rule(log, given):
+        if shuffled is not None and log.session_length >= LONG and log.is_shuffled:
+            return shuffled, f"{log.length_in_words}, and {log.order_in_words}"
         choice = long if log.session_length >= LONG else short
         return None if choice is None else (choice, log.length_in_words)
 
     return rule
+
+
+def newest_events(log, given):
+    """Compares the newest 5 events alone where the next item depends on them."""
+    return (NEWEST, log.order_in_words) if log.is_ordered else None
 
 
 def fewer_neighbours(log, given):
