@@ -15,6 +15,7 @@ LOGS = {
     "long": [[2, 3, 4, 5, 6, 7, 8] * 9],
     "repeats": [[2, 2, 2, 3, 3]] * 4,
     "news": [[2, 3]] * 30 + [[4, 5]] * 5,
+    "rich": [[2, 3, 4, 5, 6]] * 20,
     "ordered": [[2 + (start + step) % 40 for step in range(30)] for start in range(0, 40, 4)],
     "shuffled": [list(np.random.default_rng(user).permutation(40)[:30] + 2) for user in range(20)],
 }
@@ -116,16 +117,28 @@ def test_neighbours_follow_the_length_and_the_order_of_sessions():
     assert chosen("vstan", "repeats", {"item_decay": 3.0}, timed=False) == {"position_decay": 10.0, "match_decay": 2.0}
 
 
-def test_slist_and_stan_read_more_of_very_long_sessions():
+def test_slist_and_stan_read_more_of_long_histories_without_times():
     assert chosen("slist", "long", timed=False) == {
         "alpha": 0.4,
         "regularization": 3.0,
         "position_decay": 7.0,
         "inference_decay": 8.0,
     }
-    events = range(sum(map(len, LOGS["long"])))
-    assert chosen("slist", "long", times=events) == chosen("slist", "short", timed=False) == {}
-    assert chosen("stan", "long", timed=False)["neighbours"] == 100
+    history = {"neighbours": 100, "position_decay": 4.0, "item_decay": 20.0}
+    assert chosen("stan", "ordered", timed=False) == chosen("stan", "long", timed=False) == history
+    assert "neighbours" not in chosen("stan", "ordered", times=range(300))  # of 30 events, with times
+
+
+def test_slist_learns_rare_items_from_whole_sessions():
+    whole = {"alpha": 0.9, "direction": "all", "regularization": 2.0, "position_decay": 0.4}
+    assert chosen("slist", "ordered", times=range(300)) == whole  # 300 events of 40 items
+    assert chosen("slist", "rich", items=7) == chosen("slist", "short") == {}
+
+
+def test_vstan_follows_the_order_of_long_sessions_with_times():
+    timed = chosen("vstan", "ordered", times=range(300))
+    assert timed == {"similarity": "vec", "position_decay": 1.0, "item_decay": 5.0, "match_decay": 0.5, **timed}
+    assert chosen("vstan", "ordered", timed=False) == {"position_decay": 10.0, "item_decay": 10.0, "match_decay": 2.0}
 
 
 def test_networks_read_long_sessions_whole():
@@ -146,4 +159,4 @@ def test_votes_of_old_sessions_decay_as_items_go_stale():
 def test_item_knn_weighs_the_last_events_of_a_session():
     assert chosen("item_knn", "short") == {"history": "quadratic", "window": 10}
     assert chosen("item_knn", "short", {"history": "last"}) == {"window": 10}
-    assert chosen("item_knn", "long") == {"history": "linear", "window": 10, "alpha": 0.1}  # 63 events
+    assert chosen("item_knn", "long") == {"history": "linear", "window": 10, "alpha": 0.2}  # 63 events

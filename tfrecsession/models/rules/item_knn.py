@@ -65,7 +65,7 @@ class ItemKNN(TableModel):
     }
     log_defaults = {
         "history": _history,
-        "alpha": lambda log, given: (0.1, log.length_in_words) if log.session_length >= VERY_LONG else None,
+        "alpha": lambda log, given: (0.2, log.length_in_words) if log.session_length >= VERY_LONG else None,
         "window": _window,
     }
 
