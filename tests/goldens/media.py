@@ -61,7 +61,9 @@ def picture(generator) -> bytes:
 def sound(generator) -> bytes:
     """Returns a WAV file of half a second: two tones and noise."""
     file, time = io.BytesIO(), np.arange(11_025) / 22_050
-    signal = np.sin(2 * np.pi * 440 * time) + 0.5 * np.sin(2 * np.pi * 3000 * time) + generator.normal(0, 0.1, len(time))
+    signal = (
+        np.sin(2 * np.pi * 440 * time) + 0.5 * np.sin(2 * np.pi * 3000 * time) + generator.normal(0, 0.1, len(time))
+    )
     with wave.open(file, "wb") as out:
         out.setparams((1, 2, 22_050, 0, "NONE", ""))
         out.writeframes((8000 * signal).astype("<i2").tobytes())
