@@ -21,10 +21,9 @@ from reporting import write_rows
 from tfrecsession import evaluation
 
 NETWORKS = {
-    "content, input": {"content_side": "input"},
-    "content, both": {},
     "content, both, id_dropout=0.5": {"id_dropout": 0.5},
-    "content, both, id_dropout=0.5, separate": {"id_dropout": 0.5, "embedding": "separate"},
+    "content, both": {},
+    "content, input": {"content_side": "input"},
 }
 STUDENTS = {"student, by vectors": {}, "student, by scores": {"error": "scores"}}
 
@@ -50,14 +49,13 @@ def main():
     for seed in map(int, options.seeds.split(",")):
         found, base, teacher = measured(data, "gru4rec", {**given, "content": ()}, seed)
         add(rows, "ids alone", seed, found, base, None, data, is_new)
-        for label, settings in NETWORKS.items():
-            found, scored, _ = measured(data, "gru4rec", {**given, **settings}, seed)
+        runs = [(label, "gru4rec", {**given, **settings}) for label, settings in NETWORKS.items()]
+        taught = {"content": columns, "teacher": teacher}
+        runs[1:1] = [(label, "content_to_factors", {**taught, **settings}) for label, settings in STUDENTS.items()]
+        for label, model, settings in runs:
+            found, scored, _ = measured(data, model, settings, seed)
             add(rows, label, seed, found, scored, base, data, is_new)
-        for label, settings in STUDENTS.items():
-            settings = {"content": columns, "teacher": teacher, **settings}
-            found, scored, _ = measured(data, "content_to_factors", settings, seed)
-            add(rows, label, seed, found, scored, base, data, is_new)
-        write_rows(f"content_{name}", rows)
+            write_rows(f"content_{name}", rows)
 
 
 def add(rows, label, seed, found, scored, base, data, is_new) -> None:
