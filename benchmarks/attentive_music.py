@@ -33,11 +33,11 @@ def main():
         rows.append({"model": label, **measured(data, label, {}, 0)[0]})
     given = {"rows": 64, "steps": 20, "epochs": options.epochs}
     for seed in map(int, options.seeds.split(",")):
-        row, _ = measured(data, "gru4rec", {**given, "units": [100]}, seed)
+        row, *_ = measured(data, "gru4rec", {**given, "units": [100]}, seed)
         rows.append({"model": "gru4rec", "seed": seed, **row})
-        row, songs = measured(data, "attentive_music", given, seed)
+        row, songs, _ = measured(data, "attentive_music", given, seed)
         rows.append({"model": "SABR", "seed": seed, **row})
-        row, both = measured(data, "attentive_music", {**given, "tags": tags}, seed)
+        row, both, _ = measured(data, "attentive_music", {**given, "tags": tags}, seed)
         rows.append({"model": "STABR", "seed": seed, **row})
         for metric in ("recall@20", "mrr@20"):
             test = trs.evaluation.paired(both, songs, data.test, metric)

@@ -109,7 +109,7 @@ LOGS = {  # name -> reader, kinds of the columns, options of `prepare`
 
 
 def measured(data, name: str, given: dict, seed: int):
-    """Trains a model and evaluates it on the test split; returns the columns of a row, and the evaluation."""
+    """Trains a model and evaluates it on the test split; returns the columns of a row, the evaluation and the model."""
     keras.utils.set_random_seed(seed)
     settings = training.settings_of(name, given)
     model = training.build(name, data.items, settings)
@@ -120,4 +120,4 @@ def measured(data, name: str, given: dict, seed: int):
     parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
     found = {name: round(scored.metrics[name], 4) for name in ("recall@5", "recall@20", "mrr@20")}
     bounds = {name: round(bound, 4) for name, bound in intervals(scored).items()}
-    return {**found, **bounds, "parameters": parameters, "seconds": round(seconds, 1)}, scored
+    return {**found, **bounds, "parameters": parameters, "seconds": round(seconds, 1)}, scored, model
