@@ -143,9 +143,9 @@ def test_graphs_are_traced_once_and_hold_no_values():
         return len(answer.get_concrete_function().graph.as_graph_def().SerializeToString()), found[0].numpy().tolist()
 
     traced(30)
-    small, few = traced(50)
-    counts = [step.experimental_get_tracing_count() for step in (read, filtered, scored)]
     large, many = traced(5000)
+    counts = [step.experimental_get_tracing_count() for step in (read, filtered, scored)]
+    small, few = traced(60)
     assert few == many == [[9, 11]]
     assert large < small + 500
     assert counts == [step.experimental_get_tracing_count() for step in (read, filtered, scored)]
