@@ -85,7 +85,7 @@ boosts = st.tuples(boosts, st.floats(-2, 2).map(lambda by: round(by, 2))).map(
     lambda pair: {"where": pair[0], "by": pair[1]}
 )
 diversities = st.fixed_dictionaries(
-    {"strength": st.sampled_from([0.0, 0.31, 0.77]), "method": st.sampled_from(["mmr", "dpp"])}
+    {"strength": st.sampled_from([0.0, 0.31, 0.77]), "method": st.sampled_from(["mean", "mmr", "dpp"])}
 )
 pins = st.lists(st.integers(0, ITEMS - 1), max_size=2, unique=True).map(
     lambda items: dict(zip(items, (2, 5), strict=False))
