@@ -120,8 +120,9 @@ def listed(rules: Rules, columns: Columns, found: Found, codes, similarity, is_g
         most, own = _quotas(rules, columns, codes)
         is_diverse = rules.name == "diversity"
         strength = tf.reduce_max(tf.where(is_diverse, rules.number, 0.0), axis=1)
-        method = tf.reduce_any(is_diverse & (rules.method == "dpp"), axis=1)
-        relevance = _relative(scores, found.is_open)
+        last = tf.argmax(tf.cast(is_diverse, tf.int32) * tf.range(1, tf.shape(is_diverse)[1] + 1), axis=1)
+        method = tf.gather(rules.method, last, batch_dims=1)  # of the last of these rules, as its vectors
+        relevance = tf.where((method == "mean")[:, None], _odds(scores, found), _relative(scores, found.is_open))
         candidates = Candidates(found.is_open, found.is_pinned, relevance, similarity, own, most, strength, method)
         chosen, is_full = choose(candidates, k)
         return chosen, _counted(rules, columns, found, chosen, is_full, k)
@@ -206,6 +207,13 @@ def _mean(values, is_open):
 
 def _deviation(values, is_open):
     return tf.sqrt(_mean(tf.where(is_open, values - _mean(values, is_open), 0.0) ** 2, is_open))
+
+
+def _odds(scores, found: Found):
+    """Returns exp((score - the best) / 2 deviations): falls as probabilities do, whatever the scale of the scores."""
+    high = tf.reduce_max(tf.where(found.is_open, scores, LEAST), axis=1, keepdims=True)
+    deviation = tf.maximum(_deviation(scores, found.is_open), 1e-12)
+    return tf.where(found.is_open, tf.exp((scores - high) / (2 * deviation)), 0.0)
 
 
 def _relative(scores, is_open):
