@@ -158,6 +158,9 @@ def tuned(data, name: str, model: str, trials: int, out: Path) -> list[dict]:
     """Runs the trials that are missing and returns all of them, the first with the fixed defaults."""
     file = out / "trials" / f"{name}.{model}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
+    found = kept(file)
+    if len(found) >= trials:
+        return found
     fixed = FIXED.get(model, {})
     chosen = trs.training.log_defaults(model, data, fixed)
     unsearched = {key: choice["value"] for key, choice in chosen.items() if key in UNSEARCHED}
@@ -177,7 +180,12 @@ def tuned(data, name: str, model: str, trials: int, out: Path) -> list[dict]:
     with Study.open(out / "studies" / f"{name}.{model}", bound, patience=0) as study:
         while len(study.trials()) < trials:
             study.run(lambda suggest: walk(space, start, suggest), score, first)
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    return kept(file)
+
+
+def kept(file: Path) -> list[dict]:
+    """Returns the finished trials of a file."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def both(row: dict) -> float:
