@@ -210,6 +210,7 @@ def main():
     parser.add_argument("--logs", default=",".join(LOGS), help="a,b")
     parser.add_argument("--models", default=MODELS, help="a,b")
     parser.add_argument("--trials", type=int, help="of every search; default: 20, of slow models 8")
+    parser.add_argument("--whole", action="store_true", help="slow models on whole samples too")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
@@ -217,7 +218,8 @@ def main():
     out = Path(options.out)
     rows = {(row["log"], row["model"]): row for row in kept_rows()}
     for model in options.models.split(","):
-        cut, count = (NEWEST if model in SLOW else None), options.trials or SLOW.get(model, 20)
+        cut = NEWEST if model in SLOW and not options.whole else None
+        count = options.trials or SLOW.get(model, 20)
         for name in options.logs.split(","):
             data = prepared(name, Path(folder), out, cut)
             label = name if cut is None else f"{name}.newest-{cut}"
