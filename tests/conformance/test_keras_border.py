@@ -448,6 +448,7 @@ def test_weights_of_pairs(shop, loss):
 # Loading -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first",
     [
