@@ -192,6 +192,7 @@ def trained(sessions, repeats, epochs=4):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_the_gate_and_the_ages_of_a_known_law_are_recovered():
     share = 0.4

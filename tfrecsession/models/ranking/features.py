@@ -148,6 +148,20 @@ class Features(keras.layers.Layer):
             found[name] = self._quantile(name, lists.get(name, nothing))
         return found | self._content_codes("item", ids)
 
+    def exact(self, ids, lists):
+        """Returns the numbers whose order counts exactly: -log(place) and the scores, 0 where missing.
+
+        Args:
+            ids, lists: as in `candidate_codes`.
+
+        Returns:
+            float32 [n, m, 1 + scores].
+        """
+        nothing = tf.fill(tf.shape(ids), float("nan"))
+        place = -tf.math.log(lists.get("place", nothing))
+        values = tf.stack([place, *(lists.get(name, nothing) for name in self.scores)], axis=-1)
+        return tf.where(tf.math.is_finite(values), values, 0.0)
+
     def _quantile(self, name, values):
         return self.quantiles.codes_of(name, values)[..., None]
 
