@@ -43,7 +43,7 @@ from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
 from tfrecsession.training.refit import check_refit, with_validation
 from tfrecsession.training.run_folder import Run, check_other_run, open_run
-from tfrecsession.training.teachers import check_teacher
+from tfrecsession.training.teachers import check_teacher, teaching
 from tfrecsession.training.tensorboard import TensorBoard
 from tfrecsession.training.unfinished_run import REFIT, folder_of, name_of, remove_if_finished, unfinished
 from tfrecsession.version import __version__
@@ -239,6 +239,7 @@ def fit(
     newest = check_finetuning(settings, data, data_memory)
     validation = _validation(type(model), data, settings)
     several = model.distribute_strategy.num_replicas_in_sync > 1
+    taught = teaching(settings, several)
     rate, epochs = rate_of(model.optimizer), settings["epochs"]
     callbacks = [*callbacks, *([Progress()] if verbose else [])]
     histories = []
@@ -260,6 +261,7 @@ def fit(
             initial_epoch=initial_epoch,
             verbose=0,
             callbacks=calls,
+            **taught,
         )
         histories.append(fitted.history)
 
