@@ -444,6 +444,7 @@ def test_weights_of_pairs(shop, loss):
 # Loading -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first",
     [

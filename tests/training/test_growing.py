@@ -236,6 +236,7 @@ def folder(older, newer, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_trains_from_a_run(folder, older, newer, capsys):
     words = ["train", newer.path, "--from", f"{folder}/run", "--out", f"{folder}/run2", "--epochs", "2", "--json", "-"]
     assert main([*words, "--set", "dropout=0.1"]) == 0

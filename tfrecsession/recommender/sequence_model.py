@@ -164,7 +164,6 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
     joins = JOINS  # what `context_as` may be
     event_input = request_input = None  # the layers that read context and request, `EventInput`
     repeat_layer = RepeatHead  # the class of the layer that mixes the scores with the items of the session
-    repeat_head = None  # that layer, with `repeats`
     keeps_input_width = False  # whether the input vectors must keep their width when context joins them
     user_features = None  # the features of users that are read, see `ReadsUserContent`
     carried = ()  # a weight [lanes, width] per layer, which carries the state from batch to batch
@@ -321,14 +320,6 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
         log_copied = tf.math.log_sigmoid(gate)[:, None] + weights  # (n, ages): log of g a_j
         is_same = (repeated[:, None] == items[..., None]) & (items > 1)[..., None]  # (n, m, ages)
         return tf.where(is_same, tf.exp(log_copied[:, None] - scores[..., None]), 0.0)
-
-    @property
-    def scores_by_products(self):
-        return self.repeat_head is None and super().scores_by_products
-
-    @property
-    def finds_similar_items(self):
-        return super().scores_by_products
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         if not isinstance(loss, RankingLoss):

@@ -98,6 +98,7 @@ def test_the_vector_is_the_sum_of_id_and_features(trained, data):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_features_tell_the_taste_of_new_users(data):
     """Users whom training never saw are served better by their features than without."""
     found = {}
