@@ -41,8 +41,8 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
     where no user is given. A step updates the vectors of its users alone, whatever their number.
 
     With `user_content`, v_u is the sum of that vector and of the encoded features of the user, or with user_id=False
-    the latter alone. Users of the table whom training never saw have features, too. With `describe_users`, a request may
-    describe a user who is not in the table: `recommend(..., request={"age": [31], "country": ["fr"]})`.
+    the latter alone. Users of the table whom training never saw have features, too. With `describe_users`, a request
+    may describe a user who is not in the table: `recommend(..., request={"age": [31], "country": ["fr"]})`.
 
     Ours are, besides that vector, that the item table scores too, and the training, which is that of `GRU4Rec`. On logs
     with few events for each user, vectors of users may do harm: compare with `GRU4Rec` on the same log.
