@@ -157,8 +157,9 @@ def test_gru4rec_mixes_in_the_items_of_the_session_where_sessions_repeat_them():
 
 def test_gru4rec_counts_recent_events_where_items_go_stale():
     events = sum(map(len, LOGS["news"]))
-    assert chosen("gru4rec", "news", times=range(events)) == {"trend": [0.04, 0.25, 1, 7]}
-    assert chosen("gru4rec", "news", {"trend": []}, times=range(events)) == {}
+    hours = [event / 24 for event in range(events)]
+    assert chosen("gru4rec", "news", times=hours) == {"trend": [0.04, 0.25, 1, 7]}
+    assert chosen("gru4rec", "news", {"trend": []}, times=hours) == chosen("gru4rec", "news", times=range(events)) == {}
     assert chosen("gru4rec", "news", timed=False) == chosen("gru4rec", "ordered", {"rows": 8, "steps": 64}) == {}
 
 

@@ -7,6 +7,7 @@ MOST = 200
 CELLS = 1024  # rows * steps of the fixed defaults
 REPEATS = 0.3  # share of repeats from which a mixture with the items of the session pays
 STALE = 0.3  # turnover from which items live shorter than the log is long, as news do
+DAYS = 30.0  # longest log in which stale items live for days, not for seasons
 TREND = [0.04, 0.25, 1, 7]  # half-lives in days
 LARGEST = 2**24  # ids that this mixture holds
 
@@ -36,6 +37,6 @@ def repeats(log, given):
 
 def trend(log, given):
     """Chooses counts of each item's recent events where items go stale."""
-    if log.days is None or log.turnover < STALE:
+    if log.days is None or log.days > DAYS or log.turnover < STALE:
         return None
     return TREND, f"the older half of the log lacks the items of {log.turnover:.0%} of the newest events"
