@@ -42,7 +42,7 @@ from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
 from tfrecsession.training.refit import check_refit, with_validation
 from tfrecsession.training.run_folder import Run, check_other_run, open_run
-from tfrecsession.training.teachers import check_teacher
+from tfrecsession.training.teachers import check_teacher, teaching
 from tfrecsession.training.tensorboard import TensorBoard
 from tfrecsession.training.unfinished_run import REFIT, folder_of, name_of, remove_if_finished, unfinished
 from tfrecsession.training.validation import validation_of
@@ -248,6 +248,7 @@ def fit(
         of = data.validation.scored_events
         print(f"validation: a fixed sample, {validation.scored_events:,} of {of:,} events, for a tenth of an epoch")
     several = model.distribute_strategy.num_replicas_in_sync > 1
+    taught = teaching(settings, several)
     rate, epochs = rate_of(model.optimizer), settings["epochs"]
     callbacks = [*callbacks, *([Progress()] if verbose else [])]
     histories = []
@@ -269,6 +270,7 @@ def fit(
             initial_epoch=initial_epoch,
             verbose=0,
             callbacks=calls,
+            **taught,
         )
         histories.append(fitted.history)
 
