@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from parallel_rnn import data_of
+from content_logs import add_arguments, data_of
 from reporting import write_rows
 from scipy import sparse
 
@@ -37,15 +37,11 @@ STUDENTS = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="a prepared data set, or ml-1m (default: the described shop)")
-    parser.add_argument("--content", help="columns to read, A,B (default: all)")
-    parser.add_argument("--out", default="content_to_factors_data", help="folder for the prepared ml-1m")
+    add_arguments(parser, "content_to_factors_data")
     parser.add_argument("--share", type=float, default=0.2, help="of the items that is held out")
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--events", type=int, default=20_000, help="test events that are scored at most")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--items", type=int, default=1000, help="of the shop")
-    parser.add_argument("--sessions", type=int, default=20_000, help="of the shop")
     options = parser.parse_args()
     name, data = data_of(options)
     content = options.content.split(",") if options.content else None

@@ -144,7 +144,7 @@ def main():
     command.add_argument("runs", nargs="+", metavar="RUN")
     command.add_argument("--out", type=Path, required=True)
     command.add_argument("--events", type=int, default=5000)
-    command.add_argument("--methods", nargs="+", default=["mmr"], choices=["mmr", "dpp"])
+    command.add_argument("--methods", nargs="+", default=["mean"], choices=["mean", "mmr", "dpp"])
     options = parser.parse_args()
     if options.command == "cost":
         write_rows("rules", cost(options.items, options.width, options.repeats))

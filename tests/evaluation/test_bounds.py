@@ -27,6 +27,21 @@ def test_the_ceiling_scores_every_event_of_the_shop(shop):
     assert 0.4 < top.metrics["recall@20"] < 1.0
 
 
+def test_the_ceiling_without_the_popularity_of_new_items():
+    data = trs.synthetic_sessions(items=200, sessions=1500, seed=3, late=0.4, described=True, unseen_items="add")
+    new = (data.items.counts == 0)[data.test.values - 2]  # by event
+    found = {}
+    for known in (True, False):
+        top = evaluation.ceiling(data.info["shop"], data.test, new_popularity=known)
+        hit, is_new = top.ranks <= 20, new[top.event]
+        found[known] = hit[is_new].mean(), hit[~is_new].mean()
+    assert found[False][0] < found[True][0] - 0.02
+    assert found[False][1] > found[True][1] - 0.01  # known items keep their weights
+    shop = trs.synthetic_sessions(items=200, sessions=1500, seed=3)
+    tops = [evaluation.ceiling(shop.info["shop"], shop.test, new_popularity=known) for known in (True, False)]
+    assert (tops[0].ranks == tops[1].ranks).all()  # nothing is new
+
+
 def test_the_ceiling_uses_the_loyalty_of_users(tmp_path):
     spec = "synthetic:items=300,sessions=3000,users=200,days=4,follow=0.1,taste=0.1,loyal=0.7"
     trs.prepare(spec, tmp_path / "data", test_span="1d", validation_span="0d")

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
@@ -125,6 +126,41 @@ def test_tables_that_do_not_fit(model, table):
     ):
         with pytest.raises(InputError, match=message):
             trs.training.add_items(model, change)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"x": ["red"], "n": [1.0]}, None),
+        ({"x": ["501"], "n": [1.0]}, None),  # a new value, perhaps
+        (
+            {"x": [501], "n": [1.0]},
+            "x holds '501' for item 'new-0', and no value that it held in training, such as",
+        ),
+        ({"x": ["1", "2", "3"], "n": [1.0] * 3}, "x holds '1' for item 'new-0'.*did the column change its kind"),
+        ({"x": [True], "n": [1.0]}, "x holds 'true' for item 'new-0'"),
+        ({"x": [["red"]], "n": [1.0]}, "x=.'red'. is no category .a list."),
+        ({"x": ["red"], "n": [True]}, "n=True is no number .a truth value."),
+        (
+            {"x": ["red"], "n": [[1.0]]},
+            "n=.1.0. is no number.*correct it, as the model was trained on a column of kind",
+        ),
+    ],
+)
+def test_columns_that_change_their_kind(table, message):
+    from tfrecsession.sessions.content_columns import ContentColumns
+    from tfrecsession.sessions.item_table import read_item_table
+    from tfrecsession.sessions.vocabulary import Items
+
+    items = Items(["a", "b"], [2, 1])
+    items.content = pa.table({"x": ["red", "blue"], "n": [1.0, 2.0]})
+    columns = ContentColumns.learn(items, ["x:category", "n"])
+    table = read_item_table({"item": [f"new-{n}" for n in range(len(table["x"]))], **table}, "item")
+    if message is None:
+        assert columns.encode_contents(table)[0]["x"].shape == (1, 1)
+    else:
+        with pytest.raises(InputError, match=message):
+            columns.encode_contents(table)
 
 
 def test_models_without_content(tmp_path):

@@ -188,6 +188,19 @@ BAD = {
         r"v holds vectors of different lengths: item 'a' has 2 numbers, item 'b' has 1",
     ),
     "NaN": ({"item": ["a"], "v": [[1.0, float("nan")]]}, {}, r"item 'a': v holds NaN or infinity"),
+    "NaN in Parquet": ({"item": ["a"], "v": [[1.0, None]]}, {}, r"item 'a': v holds NaN or infinity"),
+    "beyond float32": ({"item": ["a"], "v": [[1e300, 1.5]]}, {}, r"item 'a': v holds NaN or infinity, as float32"),
+    "large": ({"item": ["a"], "x": [1e308]}, {}, r"item 'a': x=1e\+308 is no number \(must be finite, and at most"),
+    "truth": ({"item": ["a"], "x": [True]}, {"content": ["x:number"]}, r"x=True is no number \(a truth value\)"),
+    "objects": ({"item": ["a"], "x": [{"y": 1}]}, {}, r"column x holds objects, such as {'y': 1} of item 'a'"),
+    "bytes": ({"item": ["a"], "x": [[b"y"]]}, {}, r"x=\[b'y'\] is no list \(bytes; decode them to texts first\)"),
+    "surrogate": ({"item": ["a"], "x": ["\ud83d"]}, {}, r"x='.ud83d' is no category \(holds half of a surrogate pair"),
+    "no id": ({"item": [["a"]], "x": [1]}, {}, r"dict: row 1: item holds \['a'\], which is no id"),
+    "no files": (
+        {"item": ["a"], "x": ["gone.png"]},
+        {},
+        r"x holds paths, such as 'gone.png', but there are no such files",
+    ),
     "mixture": (
         {"item": ["a", "b"], "x": [1, "one"]},
         {},
@@ -214,6 +227,10 @@ def test_bad_files(tmp_path):
     with pytest.raises(InputError, match="is not UTF-8.*items_encoding='latin-1'"):
         read(path)
     assert read(path, encoding="latin-1").values == {"tag": ["café"]}
+    path.write_bytes("item,tag\na,caf\xe9\n".encode("utf-16"))
+    with pytest.raises(InputError, match="is not UTF-8.*items_encoding='utf-16'"):
+        read(path)
+    assert read(path, encoding="utf-16").values == {"tag": ["café"]}
     path.write_text("item,x\na,1\nb,2,3\n")
     with pytest.raises(InputError, match="line 3 has 3 fields instead of 2"):
         read(path)
@@ -224,6 +241,9 @@ def test_bad_files(tmp_path):
     assert len(read(path).values["x"][0]) == 10_000  # a text of megabytes is cut
     (tmp_path / "items.jsonl").write_text('{"item": "a"}\n[1]\n')
     with pytest.raises(InputError, match="line 2 holds no JSON object"):
+        read(tmp_path / "items.jsonl")
+    (tmp_path / "items.jsonl").write_text('{"item": "a", "x": "\\ud83d"}\n')
+    with pytest.raises(InputError, match="line 1 holds half of a surrogate pair"):
         read(tmp_path / "items.jsonl")
     (tmp_path / "items.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
@@ -238,6 +258,13 @@ def test_a_table_of_unreadable_images_is_refused(prepared, tmp_path):
     table = pa.table({"item": ["a", "b", "c"], "p": [str(tmp_path / f"{name}.png") for name in "abc"]})
     with pytest.raises(InputError, match="p: 3 of 3 images cannot be read; the first, of item '.', is not an image"):
         prepared(table)
+
+
+def test_what_is_joined_or_cut_is_noted(prepared):
+    found, _ = prepared({"item": ["a", "a", "b"], "tag": ["x" * 20_000, "y", "z"]})
+    notes = [note for note in found["notes"] if "items.csv" not in note]
+    assert "items: 1 items have several rows in dict, their values of tag are collected" in notes
+    assert "items: 1 texts of tag were cut after 10,000 characters" in notes
 
 
 def test_arguments_need_a_table(log, tmp_path):

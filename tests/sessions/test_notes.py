@@ -103,6 +103,18 @@ def test_tiny_splits(tmp_path):
     assert note(wide, "fewer than 100") is None
 
 
+def test_users_with_one_session_each(tmp_path, capsys):
+    alone = log().assign(user=lambda table: "u" + table.session)
+    options = ["--user", "user", "--out", str(tmp_path / "out")]
+    alone.to_csv(tmp_path / "log.csv", index=False)
+    assert main(["prepare", str(tmp_path / "log.csv"), *options]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "each of the 200 users has one session: models of the user (hrnn, long_short_term, user_gru)" in said
+    assert "--gap 30m, or name another column with --user COLUMN" in said
+    back = alone.assign(user=alone.user.where(alone.user != "us7", "us8"))
+    assert note(prepare(back, tmp_path / "back", user="user"), "has one session") is None
+
+
 @pytest.mark.parametrize("grouped", [True, False])
 def test_a_file_without_times_that_is_grouped_by_user(grouped, tmp_path):
     users = [f"u{row // 30 if grouped else row % 40}" for row in range(1_200)]

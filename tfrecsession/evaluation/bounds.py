@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from tfrecsession.batches import Sessions
@@ -29,7 +31,9 @@ def chance(catalogue: int, events: int, k=(20,)) -> Evaluation:
     return Evaluation(metrics, events)
 
 
-def ceiling(spec: str, sessions: Sessions, k=(20,), context: bool | None = None) -> Evaluation:
+def ceiling(
+    spec: str, sessions: Sessions, k=(20,), context: bool | None = None, new_popularity: bool = True
+) -> Evaluation:
     """Evaluates the shop's own transition probabilities as a model, on the same events with the same protocol.
 
     Args:
@@ -38,6 +42,8 @@ def ceiling(spec: str, sessions: Sessions, k=(20,), context: bool | None = None)
         k: list lengths to report.
         context: in a shop with context, whether the ranking knows it: the start's hour, device and types of event so
             far. If not, it knows what the items tell of them. None: if the data set has the columns event and device.
+        new_popularity: whether the ranking knows how popular the items without an event in training are, which their
+            content does not tell. If not, each counts as the mean item.
 
     Raises:
         InputError: `context=True` without these columns, or in a shop without context.
@@ -48,6 +54,8 @@ def ceiling(spec: str, sessions: Sessions, k=(20,), context: bool | None = None)
     shop_index = shop.index(sessions.items.ids)  # vocabulary order -> the shop's own numbering
     known = np.zeros(shop.items, bool)
     known[shop_index] = True
+    if not new_popularity:
+        shop = _alike(shop, shop_index[sessions.items.counts == 0])
     starts, steps = whole(sessions.offsets)
     current = ranges(starts, steps)
     targets = sessions.values[current + 1]
@@ -72,6 +80,15 @@ def ceiling(spec: str, sessions: Sessions, k=(20,), context: bool | None = None)
         belief=_states(shop, sessions, shop_index, times, context)[current[scored]] if shop.context else None,
     )
     return measure(sessions, current[scored] + 1, ranks, k, earlier=sessions.earlier)
+
+
+def _alike(shop: Shop, new: np.ndarray) -> Shop:
+    """Returns the shop with the mean weight for the items `new`, int64 [n], in an order that tells nothing."""
+    successors = shop.successors  # which items follow does not change with the weights
+    alike, weight = copy.copy(shop), shop.weight.copy()
+    weight[new] = np.rint(weight.mean() * (1 + 1e-3 * np.random.default_rng(0).random(len(new))))  # without ties
+    vars(alike).update(weight=weight, successors=successors)
+    return alike
 
 
 def _states(shop: Shop, sessions: Sessions, shop_index: np.ndarray, times: np.ndarray, context: bool | None):

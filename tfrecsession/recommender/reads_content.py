@@ -47,16 +47,20 @@ class ReadsContent:
 
         def joined(layer, name):
             if id(layer) not in made:
-                encoder = ContentEncoder(columns, layer.dim, name=f"{name}_encoder")
-                made[id(layer)] = ContentItems(layer, self.item_content, encoder, self.id_dropout, name=f"{name}_items")
+                made[id(layer)] = self.content_items(layer, name, columns)
             return made[id(layer)]
 
         inputs = joined(input_items, "input") if self.content_side in ("both", "input") else input_items
         outputs = joined(output_items, "output") if self.content_side in ("both", "output") else output_items
         self._content_layers = list(made.values())
-        for layer in self._content_layers:
-            layer.take_counts(self.items.counts)
         return inputs, outputs
+
+    def content_items(self, layer, name: str, columns=None, dim=None) -> ContentItems:
+        """Returns an item table with content joined to its vectors, or to their last `dim` entries."""
+        encoder = ContentEncoder(columns or self.content.columns, dim or layer.dim, name=f"{name}_encoder")
+        joined = ContentItems(layer, self.item_content, encoder, self.id_dropout, name=f"{name}_items")
+        joined.take_counts(self.items.counts)
+        return joined
 
     @property
     def abilities(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfrecsession.errors import InputError
-from tfrecsession.sessions.content_kinds import checked_content, interpreted
+from tfrecsession.sessions.content_kinds import are_numbers, checked_content, interpreted
 from tfrecsession.sessions.item_columns import TENSORS, ItemContents, Tensor, kinds_of
 from tfrecsession.sessions.item_table import ItemTable
 from tfrecsession.sessions.vocabulary import Items
@@ -24,6 +24,7 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 -,;.!?:\"'/\\|_@#$%="  # codes 
 OTHER = len(ALPHABET) + 1
 QUANTILES = 65
 STRIPPED = ".,;:!?()[]{}\"'"
+FEW = 3  # different values that tell that a column has changed
 TEXTS = ("category", "words", "characters")  # kinds that a column of texts may be read as
 
 
@@ -67,6 +68,21 @@ class ContentColumn:
         if self.kind == "characters":
             return {self.name: ((self.width,), "uint8")}
         return {self.name: ((3,), "float32")} if self.kind == "number" else {}
+
+    def check_form(self, table: ItemTable, contents: ItemContents) -> None:
+        """Refuses numbers where training had other texts, and the reverse; not because of a few texts."""
+        if self.kind not in ("category", "list") or not self.values:
+            return
+        cells = {item: value for item, value in zip(contents.items, contents.values[self.name], strict=True) if value}
+        now = [part for cell in cells.values() for part in (cell if isinstance(cell, list) else [cell])]
+        typed = any(isinstance(value, int | float) for value in table.columns[self.name])  # numbers, truth values
+        were, are = are_numbers(self.values), are_numbers(now)
+        changed = (typed and not were) or (were != are and len(set(now)) >= FEW)
+        if now and changed and not set(now) & set(self.values):
+            raise InputError(
+                f"{contents.source}: {self.name} holds {now[0]!r} for item {next(iter(cells))!r}, and no value that it "
+                f"held in training, such as {self.values[0]!r}; did the column change its kind?"
+            )
 
     def encode(self, cells: list) -> dict[str, np.ndarray]:
         """Encodes a value per item, None where missing; see `ContentColumns.encode`."""
@@ -205,11 +221,14 @@ class ContentColumns:
                 )
         kinds = {column.name: column.kind for column in self.columns}
         read = {name: table.columns[name] for name in kinds}
-        contents = ItemContents.of(ItemTable(table.source, table.items, read, table.text, table.folder), kinds)
+        contents = ItemContents.of(
+            ItemTable(table.source, table.items, read, table.text, table.folder), kinds, trained=True
+        )
         found, tensors = {}, {}
         rows = list(range(len(table.items)))
         for column in self.columns:
             if column.kind not in TENSORS:
+                column.check_form(table, contents)
                 found |= column.encode(contents.values[column.name])
                 continue
             values, present = contents.tensor(column.name, rows)

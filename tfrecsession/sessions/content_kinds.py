@@ -22,6 +22,7 @@ NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
 MARK = "|"  # separates the values of a list in a text file
 LONGEST = 10_000  # characters of a text that are kept
 FILES = 100  # paths of which one must exist, so that a column holds files
+LARGEST_NUMBER = float(np.finfo(np.float32).max)  # networks read float32
 NEARLY = 0.9  # the share of numbers from which a column of texts is one of numbers with errors
 
 
@@ -64,6 +65,7 @@ def interpreted(
     text: bool,
     folder,
     words: TableWords = ITEMS,
+    trained: bool = False,
 ):
     """Returns the kind of a column and its values in the form of that kind; missing values are None.
 
@@ -77,6 +79,7 @@ def interpreted(
         text: whether the values are texts of a file without types, which may be numbers or lists.
         folder: that of relative paths of images and sounds.
         words: what the rows are, in messages.
+        trained: whether a model has learned the column in this kind.
 
     Raises:
         InputError: a value does not fit the kind, or values of several kinds are in one column.
@@ -90,10 +93,11 @@ def interpreted(
         try:
             cells.append(None if value is None else convert(value))
         except (ValueError, TypeError) as error:
+            why = f" ({error})" if str(error) else ""
+            other = f"or give another kind, as in {words.content}='{name}:category'"
             raise InputError(
-                f"{source}: {words.noun} {item!r}: {name}={_short(value)} is no {kind}"
-                f"{f' ({error})' if str(error) else ''}; correct it, or give another kind, as in "
-                f"{words.content}='{name}:category'"
+                f"{source}: {words.noun} {item!r}: {name}={_short(value)} is no {kind}{why}; correct it, "
+                + (f"as the model was trained on a column of kind {kind}" if trained else other)
             ) from None
     if kind == "vector":
         _check_vectors(source, name, cells, items, words.noun)
@@ -114,8 +118,10 @@ def _check_vectors(source: str, name: str, cells: list, items: list[str], noun: 
                 f"{source}: {name} holds vectors of different lengths: {noun} {first!r} has {width} numbers, {noun} "
                 f"{item!r} has {len(cell)}"
             )
-        if not all(map(math.isfinite, cell)):
-            raise InputError(f"{source}: {noun} {item!r}: {name} holds NaN or infinity; leave the cell empty instead")
+        if not all(abs(number) <= LARGEST_NUMBER for number in cell):  # NaN neither
+            raise InputError(
+                f"{source}: {noun} {item!r}: {name} holds NaN or infinity, as float32; leave the cell empty instead"
+            )
     if width == 0:
         raise InputError(f"{source}: {noun} {first!r}: {name} is an empty vector; leave the cell empty instead")
 
@@ -149,6 +155,12 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
     (found,) = types
     if found == "list":
         return _kind_of_lists(known)
+    if found == "object":
+        item, value = known[0]
+        raise InputError(
+            f"{source}: column {name} holds objects, such as {_short(value)} of {words.noun} {item!r}; make columns of "
+            "their parts"
+        )
     if found in ("number", "image", "audio"):
         return found
     if found == "truth value":
@@ -170,7 +182,12 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
             except ValueError:
                 pass
     for kind, looks in (("image", looks_like_a_path), ("audio", looks_like_a_sound)):
-        if all(map(looks, texts)) and any((folder / path).exists() for path in texts[:FILES]):
+        if all(map(looks, texts)):
+            if not any((folder / path).exists() for path in texts[:FILES]):
+                raise InputError(
+                    f"{source}: {name} holds paths, such as {_short(texts[0])}, but there are no such files in "
+                    f"{folder}; correct the paths, or give a kind, as in {words.content}='{name}:category'"
+                )
             return kind
     return kind_of_texts(texts)
 
@@ -190,7 +207,7 @@ LIST = "list"
 
 def _kind_of_lists(known: list) -> str:
     cells = [value for _, value in known]
-    parts = [part for cell in cells for part in cell]
+    parts = [part for cell in cells for part in cell if part is not None]  # a NaN in a column of Parquet
     if parts and all(isinstance(part, list | tuple) and part and _is_vector(part) for part in parts):
         return "audio"
     if not parts or not all(isinstance(part, int | float) and not isinstance(part, bool) for part in parts):
@@ -211,9 +228,16 @@ def _type(value: Any) -> str:
         return "number"
     if isinstance(value, list | tuple):
         return "list"
+    if isinstance(value, dict) and not {"bytes", "path", "array"} & set(value):
+        return "object"
     if isinstance(value, bytes | dict):
         return "audio" if looks_like_a_sound(value) else "image"
     return "text"
+
+
+def are_numbers(texts: Iterable[str]) -> bool:
+    """Returns whether all texts are numbers."""
+    return all(map(_is_number, texts))
 
 
 def _is_number(text: str) -> bool:
@@ -228,24 +252,34 @@ def _float(text: str) -> bool:
 
 
 def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError("a truth value")
     if isinstance(value, datetime.datetime):
         return value.timestamp()
     if isinstance(value, datetime.date):
         return float((value - datetime.date(1970, 1, 1)).days)
     number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("must be finite")
+    if not abs(number) <= LARGEST_NUMBER:
+        raise ValueError(f"must be finite, and at most {LARGEST_NUMBER:.2g}")
     return number
 
 
 def _text(value: Any) -> str | None:
-    if isinstance(value, list | tuple | dict | bytes):
-        raise TypeError(f"a {_type(value)}")
+    if isinstance(value, bytes):
+        raise TypeError("bytes; decode them to texts first")
+    if isinstance(value, list | tuple | dict):
+        raise TypeError("a list" if isinstance(value, list | tuple) else "an object")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value)[:LONGEST] or None
+    text = str(value)[:LONGEST]
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("holds half of a surrogate pair, which is no character") from None
+    return text or None
 
 
 def _listed(value: Any) -> list[str] | None:
@@ -284,8 +318,8 @@ def _sound(value: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    text = repr(value[:1000] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= 40 else f"{text[:36]}...{text[-1]}"
 
 
 _CONVERT = {

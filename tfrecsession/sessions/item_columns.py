@@ -38,6 +38,7 @@ class ItemContents:
             sounds as read.
         folder: that of relative paths of images and sounds.
         unreadable: column -> (item, reason) of each image or sound that could not be read; filled by `tensor`.
+        collected, repeated: see `ItemTable`.
         words: what its rows are, in messages.
     """
 
@@ -47,11 +48,13 @@ class ItemContents:
     values: dict[str, list]
     folder: Path
     unreadable: dict[str, list] = field(default_factory=dict)
+    collected: tuple[str, ...] = ()
+    repeated: int = 0
     words: TableWords = ITEMS
 
     @classmethod
-    def of(cls, table: ItemTable, kinds: Mapping[str, str | None]) -> ItemContents:
-        """Interprets the columns of a table; `kinds` has those that are given.
+    def of(cls, table: ItemTable, kinds: Mapping[str, str | None], trained: bool = False) -> ItemContents:
+        """Interprets the columns of a table; `kinds` has those that are given, or that a model was trained on.
 
         Raises:
             InputError: a column that is reserved, or a value that does not fit.
@@ -63,9 +66,10 @@ class ItemContents:
                 raise InputError(f"{table.source}: column {name!r}: {used}; rename the column")
             given = kinds.get(name) or ("list" if name in table.collected else None)
             found[name], cells[name] = interpreted(
-                table.source, name, values, table.items, given, table.text, table.folder, table.words
+                table.source, name, values, table.items, given, table.text, table.folder, table.words, trained
             )
-        return cls(table.source, table.items, found, cells, table.folder, words=table.words)
+        rows = {"collected": table.collected, "repeated": table.repeated, "words": table.words}
+        return cls(table.source, table.items, found, cells, table.folder, **rows)
 
     def rows(self, items) -> list[int]:
         """Returns the row of each item, -1 where the table lacks it."""
@@ -121,9 +125,11 @@ class ItemContents:
                 bad.append((self.items[row], str(error)))
         if bad and len(bad) > REFUSED * given:
             item, reason = bad[0]
+            text = isinstance(next(value for value in values if value is not None), bytes)
             raise InputError(
                 f"{self.source}: {name}: {len(bad):,} of {given:,} {PLURALS[kind]} cannot be read; the first, of "
-                f"{self.words.noun} {item!r}, {reason}. Relative paths start from {self.folder}"
+                f"{self.words.noun} {item!r}, {reason}. "
+                + ("If they are texts, decode them" if text else f"Relative paths start from {self.folder}")
             )
         return array, present
 
@@ -226,6 +232,11 @@ def content_notes(contents: ItemContents, rows: list[int]) -> list[str]:
     where = "catalogue" if noun == "item" else "log"
     if missing := sum(row < 0 for row in rows):
         notes.append(f"{noun}s: {missing:,} of {len(rows):,} {noun}s of the {where} have no row in {contents.source}")
+    if contents.repeated:
+        joined = (
+            f"their values of {', '.join(contents.collected)} are collected" if contents.collected else "which agree"
+        )
+        notes.append(f"{noun}s: {contents.repeated:,} {noun}s have several rows in {contents.source}, {joined}")
     for name, bad in contents.unreadable.items():
         if bad:
             named = "; ".join(f"{item} {reason}" for item, reason in bad[:3])
@@ -233,8 +244,9 @@ def content_notes(contents: ItemContents, rows: list[int]) -> list[str]:
             kind = PLURALS[contents.kinds[name]]
             notes.append(f"{noun}s: {len(bad):,} {kind} of {name} cannot be read and count as missing: {named}{more}")
     for name, kind in contents.kinds.items():
-        if kind in ("words", "characters", "category"):
-            cut = sum(isinstance(value, str) and len(value) == LONGEST for value in contents.values[name])
+        if kind in ("words", "characters", "category", "list"):
+            cells = (value if isinstance(value, list) else [value] for value in contents.values[name])
+            cut = sum(isinstance(part, str) and len(part) == LONGEST for cell in cells for part in cell)
             if cut:
                 notes.append(f"{noun}s: {cut:,} texts of {name} were cut after {LONGEST:,} characters")
     return notes

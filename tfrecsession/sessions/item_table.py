@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class ItemTable:
         text: whether the values are texts of a file without types.
         folder: the folder that relative paths of images start from.
         collected: the columns whose values were collected from several rows of an item.
+        repeated: the count of items with several rows.
         words: what its rows are, in messages.
     """
 
@@ -49,6 +51,7 @@ class ItemTable:
     text: bool
     folder: Path
     collected: tuple[str, ...] = ()
+    repeated: int = 0
     words: TableWords = ITEMS
 
 
@@ -66,7 +69,7 @@ def read_item_table(
     """Reads a table of items, or of users.
 
     An item may have several rows: equal rows count once; a column of kind "list" collects their values, and so does
-    the only text column beside the key. Other columns must agree.
+    the only text column beside the key in a table of items. Other columns must agree.
 
     Args:
         source: a path of .csv, .tsv, .dat, .txt (a delimiter is found), .jsonl, .ndjson, .json (an object per line),
@@ -91,7 +94,7 @@ def read_item_table(
             raise InputError(f"{label}: {words.content}={name!r}: no such column; there are: {there}")
     if not wanted and kinds is None:
         raise InputError(f"{label}: must have a column beside the key {found!r}, which tells of the {words.noun}s")
-    ids = [_id(value, text, words) for value in columns[found]]
+    ids = [_id(value, text, f"{label}: row {row}: {found}") for row, value in enumerate(columns[found], 1)]
     if not ids:
         raise InputError(f"{label}: has no rows")
     if text and all(item is None or WHOLE.fullmatch(item) for item in ids):  # as the ids of logs are read
@@ -132,9 +135,10 @@ def _read(source, names, encoding, words) -> tuple[str, dict[str, list], bool, P
         except LookupError:
             raise InputError(f"{words.encoding}={encoding!r}: no such encoding; e.g. latin-1, cp1252") from None
         except UnicodeError as error:
+            likely = "utf-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"  # by its first bytes
             raise InputError(
                 f"{path}: is not {encoding or 'UTF-8'} ({error.reason}): give its encoding, e.g. "
-                f"{words.encoding}='latin-1'"
+                f"{words.encoding}='{likely}'"
             ) from None
         except (OSError, EOFError, csv.Error) as error:
             raise InputError(f"{path}: cannot be read: {error}") from None
@@ -196,6 +200,8 @@ def _json_lines(path: Path, file) -> dict[str, list]:
             record = json.loads(line)
         except ValueError as error:
             raise InputError(f"{path}: line {number} is not JSON ({error}); it must hold one object") from None
+        if "\\ud" in line.lower() and not _is_text(record):
+            raise InputError(f"{path}: line {number} holds half of a surrogate pair, which is no character; correct it")
         if not isinstance(record, dict):
             raise InputError(f'{path}: line {number} holds no JSON object, such as {{"item": "17"}}')
         for name in record:
@@ -207,6 +213,14 @@ def _json_lines(path: Path, file) -> dict[str, list]:
     if not count:
         raise InputError(f"{path}: is empty")
     return columns
+
+
+def _is_text(record) -> bool:
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _delimited(path: Path, file, delimiter: str | None, names, words: TableWords) -> dict[str, list]:
@@ -259,10 +273,15 @@ def _key(label: str, columns: list[str], key: str | None, log_item: str | None, 
     )
 
 
-def _id(value: Any, text: bool, words: TableWords) -> str | None:
+def _id(value: Any, text: bool, label: str) -> str | None:
     if value is None or (isinstance(value, str) and value.strip() in MISSING):
         return None
-    return value if text else text_of(value, words.key)
+    if text:
+        return value
+    try:
+        return text_of(value, label)
+    except InputError:
+        raise InputError(f"{label} holds {_short(value)}, which is no id; ids are texts or numbers") from None
 
 
 def _value(value: Any, text: bool) -> Any:
@@ -279,7 +298,8 @@ def _grouped(label, ids, columns, kinds, text, folder, words) -> ItemTable:
     index: dict[str, int] = {}
     row_of = [index.setdefault(item, len(index)) for item in ids]
     collects = [name for name in columns if kinds.get(name) == LIST]
-    if not collects and len(columns) == 1 and all(kind is None for kind in kinds.values()):
+    alone = len(columns) == 1 and all(kind is None for kind in kinds.values())
+    if not collects and alone and words is ITEMS:  # a user with two ages is a mistake, an item with two tags is none
         collects = [name for name, values in columns.items() if all(isinstance(v, str | None) for v in values)]
     joined = {}
     for name, values in columns.items():
@@ -293,15 +313,16 @@ def _grouped(label, ids, columns, kinds, text, folder, words) -> ItemTable:
             elif cells[row] is None:
                 cells[row] = value
             elif cells[row] != value:
+                collect = f", or collect them with {words.content}='{name}:list'" if kinds.get(name) is None else ""
                 raise InputError(
                     f"{label}: {words.noun} {ids[number]!r} has several rows with different values of {name}: "
-                    f"{_short(cells[row])} and {_short(value)}; keep one row per {words.noun}, or collect them "
-                    f"with {words.content}='{name}:list'"
+                    f"{_short(cells[row])} and {_short(value)}; keep one row per {words.noun}{collect}"
                 )
         joined[name] = cells
-    return ItemTable(label, list(index), joined, text, folder, tuple(collects), words)
+    repeated = sum(count > 1 for count in Counter(ids).values())
+    return ItemTable(label, list(index), joined, text, folder, tuple(collects), repeated, words)
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    text = repr(value[:1000] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= 40 else f"{text[:36]}...{text[-1]}"

@@ -57,6 +57,21 @@ def unseen_users(splits: dict[str, Split], log: Log, db: ScratchDatabase) -> lis
     ]
 
 
+def single_sessions(sessions: ir.Table, log: Log, db: ScratchDatabase) -> list[str]:
+    """Returns a note if the log names users, and none of them has a second session."""
+    if "user" not in log.names:
+        return []
+    named = sessions.filter(sessions.user.notnull())
+    counts = db.numbers(named, sessions=named.count(), users=named.user.nunique())
+    if counts["sessions"] > counts["users"] or counts["users"] < 2:
+        return []
+    return [
+        f"each of the {counts['users']:,} users has one session: models of the user (hrnn, long_short_term, user_gru) "
+        f"have no earlier session to learn from; cut sessions with gap='{USUAL_GAP}', or name another "
+        "column with user=COLUMN"
+    ]
+
+
 def dropped_events(steps: Iterable[dict], options: Options) -> list[str]:
     """Returns a note for each split that lost many of its events because training does not have their items."""
     notes = []

@@ -4,6 +4,7 @@ import itertools
 
 import keras
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 
@@ -46,10 +47,15 @@ def gru(layer, inputs):
 def expected_scores(model):
     """Returns float [steps, size] for SESSION, by the paper's equations."""
     v, w = model.feature_weight, 1 - model.feature_weight
-    tables = getattr(model.output_items, "tables", None) or [model.output_items.table]
-    tables, biases = [np.array(table, np.float64) for table in tables], np.array(model.output_items.biases)
+    items = model.output_items if model.content_side == "input" else model.output_items.items
+    tables = getattr(items, "tables", None) or [items.table]
+    tables, biases = [np.array(table, np.float64) for table in tables], np.array(items.biases)
+    inputs = tables[0]
+    if model.content_side != "input":  # content joins V, or the only table
+        encoded = model.output_items.encoder(model.item_content(tf.range(model.size))).numpy()
+        tables = [*tables[:-1], tables[-1] + encoded]
     ids = np.array(SESSION)
-    x_id = (tables[0] if model.input_items is None else np.array(model.input_items.table))[ids]
+    x_id = (inputs if model.input_items is None else np.array(model.input_items.table))[ids]
     if model.features is not None:
         x_f = model.features.encoder(model.item_content(tf.constant(ids))).numpy().astype(np.float64)
     if model.architecture == "feature":
@@ -67,13 +73,17 @@ def expected_scores(model):
     return w * h @ tables[0].T + v * (g * h) @ tables[1].T + biases
 
 
+@pytest.mark.parametrize("scored", [False, True])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_scores_by_the_equations(data, architecture):
+def test_scores_by_the_equations(data, architecture, scored):
     units = [4, 3] if architecture in ("parallel", "feature") else [4]
     embedding = "separate" if architecture == "interaction" else "tied"
     more = {} if architecture == "id" else {"feature_dim": 5}
+    if scored:
+        more["content_side"] = "output" if architecture == "id" else "both"
     model = made(data, architecture, units=units, embedding=embedding, feature_weight=0.3, **more)
-    model.output_items.biases.assign(np.random.default_rng(0).normal(size=model.size))
+    items = model.output_items.items if scored else model.output_items
+    items.biases.assign(np.random.default_rng(0).normal(size=model.size))
     model.settle(force=True)
     expected = expected_scores(model)
     encoded = model.encode(packed([SESSION]))[0]
@@ -127,7 +137,8 @@ QUICK = (("parallel", "residual"), ("shared", "alternating"), ("interaction", "i
     ],
 )
 def test_what_every_step_moves(data, architecture, schedule):
-    model, moves = made(data, architecture, schedule), Moves()
+    side = "both" if schedule == "residual" else "input"
+    model, moves = made(data, architecture, schedule, content_side=side), Moves()
     batches = data.train.batches(rows=8, steps=16, seed=1)
     model.fit(batches.take(3), epochs=3, callbacks=[moves], verbose=0)
     with_shared = "+shared" if architecture == "shared" else ""
@@ -166,6 +177,7 @@ def test_interleaved_is_one_subnet_then_the_other(data, lanes):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_saved_model_goes_on_in_its_groups(data, tmp_path):
     model = made(data, "shared", "alternating", keras.optimizers.Adam(0.01))
     batches = data.train.batches(rows=8, steps=16, seed=1).take(3)
@@ -198,13 +210,38 @@ def test_new_items_are_read_by_their_content(data):
     assert not np.array_equal(a, b)
 
 
+def test_new_items_are_recommended_by_their_content(data, tmp_path):
+    model = made(data, "parallel", content_side="both")
+    model.fit(data.train.batches(rows=8, steps=16), epochs=1, steps_per_epoch=2, verbose=0)
+    encoder = model.output_items.encoder
+    names = {model.group_of(weight) for weight in encoder.trainable_variables}
+    assert names == {"feature"}
+    new = {"item": ["a"], "title": [data.items.content["title"][0].as_py()], "price": [3.0]}
+    larger = trs.training.add_items(model, new)
+    tables = [np.array(table)[1] for table in model.output_items.items.tables]  # rows of the unknown item
+    content = model.content.encode(pa.table({"title": new["title"], "price": new["price"]}))
+    c = encoder({key: tf.constant(value) for key, value in content.items()}).numpy()[0]
+    expected = np.concatenate([tables[0], tables[1] + c])
+    np.testing.assert_allclose(larger.item_vectors()[-1], expected, rtol=1e-5, atol=1e-6)
+    larger.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    history, k = [["a", *data.items.ids[3:6]]], len(larger.items)
+    found = larger.recommend(history, k=k).items.tolist()
+    assert "a" in found[0]
+    assert loaded.recommend(history, k=k).items.tolist() == found
+
+
 def test_arguments(data):
     for settings, message in (
         ({"architecture": "parallell"}, "architecture='parallell': must be one of .* did you mean 'parallel'"),
         ({"schedule": "random"}, "schedule='random': must be one of simultaneous, alternating, residual, interleaved"),
         ({"architecture": "shared", "units": [4, 5]}, r"units=\[4, 5\]: must be one width"),
         ({"feature_weight": 1.5}, "feature_weight=1.5: must be a number from 0 to 1"),
-        ({"content_side": "both"}, "content_side='both': must be 'input'"),
+        ({"content_side": "output"}, "content_side='output': must be 'input' or 'both' with architecture='parallel'"),
+        (
+            {"architecture": "id", "content_side": "both"},
+            "content_side='both': must be 'input' or 'output' with architecture='id'",
+        ),
         ({"content": []}, r"content=\[\]: must be columns of the item table with architecture='parallel'"),
         ({"architecture": "id", "content": ["title"]}, "content=.* must be empty: ParallelRNN does not read it"),
         ({"content": ["colour"]}, "content='colour': no such column"),

@@ -57,10 +57,20 @@ def test_items_that_training_never_saw_are_found():
         model = trs.models.GRU4Rec(data.items, content=content, id_dropout=0.5, units=[64])
         model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0), [trs.metrics.Recall(20)])
         model.fit(data.train.batches(rows=32, steps=16), epochs=6, verbose=0)
-        return trs.evaluation.evaluate(model, data.test)
+        return model
 
-    ceiling = trs.evaluation.ceiling(data.info["shop"], data.test)
-    read, without = trained(["title", "goes_with", "category", "price"]), trained(())
-    assert recall(read, True) > 0.7 * recall(ceiling, True) > 0.6  # chance is 20 of 400
+    columns = ["title", "goes_with", "category", "price"]
+    ceiling, reachable = (
+        trs.evaluation.ceiling(data.info["shop"], data.test, new_popularity=known) for known in (True, False)
+    )
+    teacher = trained(())
+    student = trs.models.ContentToFactors(data.items, teacher, content=columns)
+    student.compile(trs.optimizers.LazyAdagrad(0.1))
+    student.fit(data.train, epochs=50, verbose=0)
+    models = trained(columns), student, teacher
+    read, taught, without = (trs.evaluation.evaluate(model, data.test) for model in models)
+    assert recall(ceiling, True) > 0.9 and recall(reachable, True) > 0.6  # chance is 20 of 400
+    assert recall(read, True) > 0.95 * recall(reachable, True)  # what content tells, without how popular items will be
+    assert recall(taught, True) > 0.8 * recall(reachable, True)
     assert recall(without, True) < 0.05
     assert recall(read, False) > recall(without, False)  # content costs nothing on known items

@@ -49,13 +49,15 @@ class ContentItems(ItemScores):
     An item that training never saw has the row of the unknown item, v_i = e_1 + c_i. In training that row replaces e_i
     for a share `dropout` of the items, so that content learns to stand alone and e_1 to stand for any item.
 
+    An encoder that is narrower than the items adds to their last entries, such as the last table of `JoinedItems`.
+
     Vectors of a few ids are computed each time, at a cost that follows them. Those of all items are read from a table
     that `settle` refreshes; an export reads that table alone, so content costs nothing there.
 
     Args:
         items: the `ItemEmbedding` of e and the biases.
         content: the `ItemContent` of the catalogue.
-        encoder: a `ContentEncoder` of the width of `items`.
+        encoder: a `ContentEncoder`, at most as wide as `items`.
         dropout: see above.
     """
 
@@ -100,9 +102,9 @@ class ContentItems(ItemScores):
         table = self.settled.numpy()
         for first in range(0, len(ids), BLOCK):
             block = ids[first : first + BLOCK]
-            own = gather_rows(self.items.table.value, gather_rows(self.own_row.value, block))
+            own = gather_rows(self.own_row.value, block)
             given = content and {key: tf.constant(array[first : first + BLOCK]) for key, array in content.items()}
-            table[block] = own + self.encoder(given or self.content(tf.constant(block)))
+            table[block] = self._vectors(block, own, given)
         self.settled.assign(table)
         if self.settled_biases is not None:
             self.settled_biases.assign(tf.gather(self.items.biases.value, self.own_row.value))
@@ -168,15 +170,21 @@ class ContentItems(ItemScores):
             return gather_rows(self.settled.value, ids), biases
         distinct, index = tf.unique(tf.reshape(ids, [-1]))  # (m,), (n,): each item is encoded once
         index = tf.reshape(index, tf.shape(ids))
-        own = tf.gather(self.own_row.value, distinct)  # (m,)
-        if _step.get() == "training" and self.dropout:
-            dropped = keras.random.uniform(ops.shape(distinct), seed=self.seed_generator) < self.dropout
-            own = tf.where(dropped & (distinct > 1), UNKNOWN, own)
+        own = self.own_ids(distinct)  # (m,)
         vectors = tf.gather(self._vectors(distinct, own), index)  # (..., dim)
         vectors = tf.ensure_shape(vectors, [*ids.shape, self.dim])
         if not self.items.bias:
             return vectors, None
         return vectors, tf.gather(gather_rows(self.items.biases.value, own), index)
 
-    def _vectors(self, ids, own):
-        return gather_rows(self.items.table.value, own) + self.encoder(self.content(ids))
+    def own_ids(self, ids):
+        """Replaces items without a row of their own, and those that a training step drops, by the unknown one."""
+        own = gather_rows(self.own_row.value, ids)  # (...)
+        if _step.get() == "training" and self.dropout:
+            dropped = keras.random.uniform(ops.shape(ids), seed=self.seed_generator) < self.dropout
+            own = tf.where(dropped & (ids > 1), UNKNOWN, own)
+        return own
+
+    def _vectors(self, ids, own, content=None):
+        encoded = self.encoder(content or self.content(tf.convert_to_tensor(ids)))  # (m, at most dim)
+        return self.items._gathered(own) + tf.pad(encoded, [[0, 0], [self.dim - self.encoder.dim, 0]])  # (m, dim)

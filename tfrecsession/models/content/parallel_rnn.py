@@ -45,6 +45,9 @@ class ParallelRNN(Streaming, SequenceModel):
 
     A subnet that does not learn stays in the forward pass. W of "shared" learns with both.
 
+    With `content_side="both"` the items are also scored by their content: encodings c_i join the rows of V, or those of
+    the only table. Items that training never saw are then recommended.
+
     From the paper are architectures and schedules. Ours are: losses without a final tanh, encoders of every kind of
     content with weights of their own, and by default an input that is the row of W.
 
@@ -60,6 +63,8 @@ class ParallelRNN(Streaming, SequenceModel):
         dropout: share of each GRU's output set to zero in training.
         lanes: see `GRU4Rec`.
         content: columns that are read, see `SequenceModel`; None: all columns of the item table.
+        content_side: "input" or "both"; of "id", which reads no content, "output".
+        id_dropout: with content on the output side, see `SequenceModel`.
         negatives, score_dtype, joined, context, request, context_as, context_dropout, repeats, repeat_window: see
             `SequenceModel`. Context joins the input of the ids.
 
@@ -115,15 +120,17 @@ class ParallelRNN(Streaming, SequenceModel):
         check_number("dropout", dropout, 0, 1)
         if len(units) > 2 or (architecture in ("shared", "interaction") and len(set(units)) > 1):
             refuse("units", units, "one width, or with architecture='parallel' one for ids and one for features")
-        if content_side != "input":
-            refuse("content_side", content_side, "'input': content is read, and the ids are scored")
         if content is None:
-            content = () if architecture == "id" else list(kinds_of(items.content, items.tensors))
+            reads_none = architecture == "id" and content_side == "input"
+            content = () if reads_none else list(kinds_of(items.content, items.tensors))
         super().__init__(items, negatives=negatives, content=content, content_side=content_side, **kwargs)
-        if self.content is None and architecture != "id":
+        if self.content is None and (architecture != "id" or content_side != "input"):
             text = f"content={list(content)!r}: must be columns of the item table with architecture={architecture!r}; "
             how = "prepare the log with items=TABLE", "prepare the log with --items TABLE"
             raise InputError(text + how[0], command_line=text + how[1])
+        reads = "both" if architecture != "id" else "output"
+        if content_side not in ("input", reads):
+            refuse("content_side", content_side, f"'input' or {reads!r} with architecture={architecture!r}")
         self.units = units
         self.architecture = architecture
         self.schedule = schedule
@@ -151,6 +158,10 @@ class ParallelRNN(Streaming, SequenceModel):
             encoder = ContentEncoder(self.content.columns, feature_dim or of_feature, name="feature_encoder")
             self.features = ContentVectors(self.item_content, encoder, name="features")
             self._content_layers = [self.features]
+        if content_side != "input":
+            dim = of_feature if architecture in ("parallel", "interaction") else None  # of V
+            self.output_items = self.content_items(self.output_items, "output", dim=dim)
+            self._content_layers.append(self.output_items)
         self.output_dropout = keras.layers.Dropout(dropout)
         self.phase = self.add_weight(name="phase", shape=(), dtype="int32", initializer="zeros", trainable=False)
         self.keep_states([layer for layer in (self.id_gru, self.feature_gru) if layer is not None])
@@ -166,7 +177,10 @@ class ParallelRNN(Streaming, SequenceModel):
     def group_of(self, variable) -> str:
         """Returns the group of a variable, one of GROUPS; what no subnet has for itself learns with the ids."""
         of_feature = [*self.feature_gru.weights, *self.features.weights]
-        of_feature += self.output_items.tables[1:] if self.architecture != "shared" else []
+        if self.architecture != "shared" and self.content_side == "both":
+            of_feature += [*self.output_items.encoder.weights, *self.output_items.items.tables[1:]]
+        elif self.architecture != "shared":
+            of_feature += self.output_items.tables[1:]
         if any(variable is weight for weight in of_feature):
             return "feature"
         shared = self.architecture == "shared" and any(variable is weight for weight in self.output_items.weights)
@@ -235,11 +249,14 @@ class ParallelRNN(Streaming, SequenceModel):
         return self._joined([ops.cast(part, self.compute_dtype) for part in self.states(state)])  # (rows, dim)
 
     def _id_input(self, ids):
+        table = self.output_items
+        if self.content_side != "input":
+            ids, table = table.own_ids(ids), table.items  # content is read by the features
         if self.input_items is not None:
             return self.input_items(ids)  # (rows, steps, units)
         if self.architecture in ("parallel", "interaction"):
-            return self.output_items.rows_of(0, ids)  # (rows, steps, units)
-        return self.output_items(ids)
+            return table.rows_of(0, ids)  # (rows, steps, units)
+        return table(ids)
 
     def _joined(self, outputs):
         """Joins the outputs of the subnets, [..., units] each, to the state that is scored."""
