@@ -2,9 +2,9 @@
 
     python benchmarks/presets_with_weights.py --out FOLDER      # two minutes; the presets stay in FOLDER/presets
 
-Each model is trained with its defaults, scored on test and saved with that score on its card. A second process knows the
-presets and the data alone: it loads each by `from_preset` and scores it. `apart` is the largest difference between a
-score of the card and the new one; above 1e-4 the program fails.
+Each model is trained with its defaults, scored on test and saved with that score on its card. A second process
+knows the presets and the data alone: it loads each by `from_preset` and scores it. `apart` is the largest
+difference between a score of the card and the new one; above 1e-4 the program fails.
 """
 
 import argparse

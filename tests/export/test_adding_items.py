@@ -135,12 +135,16 @@ def test_tables_that_do_not_fit(model, table):
         ({"x": ["501"], "n": [1.0]}, None),  # a new value, perhaps
         (
             {"x": [501], "n": [1.0]},
-            "x holds numbers, such as '501' of item 'new-0'; in training it held texts, such as",
+            "x holds '501' for item 'new-0', and no value that it held in training, such as",
         ),
-        ({"x": ["1", "2", "3"], "n": [1.0] * 3}, "x holds numbers, such as '1' of item 'new-0'"),
+        ({"x": ["1", "2", "3"], "n": [1.0] * 3}, "x holds '1' for item 'new-0'.*did the column change its kind"),
+        ({"x": [True], "n": [1.0]}, "x holds 'true' for item 'new-0'"),
         ({"x": [["red"]], "n": [1.0]}, "x=.'red'. is no category .a list."),
         ({"x": ["red"], "n": [True]}, "n=True is no number .a truth value."),
-        ({"x": ["red"], "n": [[1.0]]}, "n=.1.0. is no number"),
+        (
+            {"x": ["red"], "n": [[1.0]]},
+            "n=.1.0. is no number.*correct it, as the model was trained on a column of kind",
+        ),
     ],
 )
 def test_columns_that_change_their_kind(table, message):

@@ -18,7 +18,7 @@ def test_all_three_costs_are_measured(run):
     notebook = run("14_a_million_items", **SMALL)
     assert list(notebook.logs) == [500, 3000] and all(len(times) == 2 for times in notebook.steps.values())
     numbers = {name: size for name, (size, _) in notebook.tables.items()}
-    assert numbers["jpq"] < numbers["full"]
+    assert numbers["hashed"] < numbers["full"]
     assert notebook.recall["exact"] == 1 and min(notebook.recall.values()) > 0.5
 
 

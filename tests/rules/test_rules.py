@@ -73,6 +73,7 @@ def test_a_request_becomes_texts_in_the_order_in_which_rules_act():
         ({"at_most": {"price": 2}}, "'price' is a number: must be a category"),
         ({"at_most": 2}, "at_most=2: must be an object"),
         ({"diversity": 1.5}, "strength=1.5: must be a number from 0 to 1"),
+        ({"pin": ["i1", "i1"]}, "pin: 'i1' must stand there once"),
         ({"diversity": {"method": "mrm"}}, "must be one of mean, mmr, dpp; did you mean 'mmr'"),
         ({"diversity": {"lambda": 1}}, "'lambda' is unknown: must be one of strength, method, on"),
         ({"diversity": {"on": "foto"}}, "on='foto': must be one of model, photo, content; did you mean 'photo'"),

@@ -19,6 +19,7 @@ from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
 from tfrecsession.recommender.compressed_items import CompressedItems
+from tfrecsession.recommender.distilling import Distilling
 from tfrecsession.recommender.in_context import context_of
 from tfrecsession.recommender.keras_contract import unpacked
 from tfrecsession.recommender.learning import Learning
@@ -33,7 +34,7 @@ POPULAR = ("popularity", "in_batch+popularity")  # the samplers by popularity
 MAXIMAL = ("bpr_max", "top1_max")
 
 
-class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
+class SequenceModel(Trending, Distilling, ReadsContent, CompressedItems, Recommender):
     """Base of models whose `encode` is trained against `output_items`, an `ItemScores`.
 
     A subclass creates `output_items` and its layers in the constructor, calls `build` last, and defines `encode`.
@@ -75,8 +76,9 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
             "chars", the characters of the id; or an `ItemCodes`, `data.item_codes("jpq")`.
         codes: codes of an item; None: 8 to 4 of jpq, the most that divide the width; 3 of bloom; the bytes of the
             longest id, at most 32, of chars.
-        code_values: values of a code, rows of a small table; None: 256 of jpq, the square root of the items of qr, a
-            twentieth of the items of hashed and bloom.
+        code_values: values of a code, rows of a small table; None: of jpq one for every fourth item, from 256 to
+            10,240, most of them for the most frequent items alone; the square root of the items of qr, a twentieth of
+            the items of hashed and bloom.
     """
 
     log_defaults = {"steps": steps, "rows": rows}
@@ -108,6 +110,8 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
             "items_as": "full",
             "codes": None,
             "code_values": None,
+            "teacher": None,
+            "teacher_weight": 0.5,
         },
         space={
             "normalize": Choice(False, True),
@@ -339,10 +343,21 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
             self.build()  # a model whose constructor does not
         super().compile(optimizer, loss, metrics, **kwargs)
 
-    def fit(self, x=None, *args, callbacks=None, **kwargs):
+    def fit(self, x=None, *args, callbacks=None, teacher=None, teacher_weight: float = 0.5, **kwargs):
+        """Trains like Keras' `fit`, see `Recommender`.
+
+        Args:
+            x, callbacks, *args, **kwargs: as in `fit` of every model.
+            teacher: a fitted model of the same data, such as a `Blend`, whose best items are learned beside the next
+                event, see `Distilling`; None: none.
+            teacher_weight: the share of the teacher in the loss.
+
+        Raises:
+            InputError: as `fit` of every model, or a teacher that cannot teach this model.
+        """
         self.count_trend(x if isinstance(x, Sessions) else getattr(x, "sessions", None))
         x = self._batches(x, args, kwargs, training=True)
-        with input_errors_of(x):
+        with input_errors_of(x), self.taught_by(teacher, teacher_weight):
             return super().fit(x, *args, callbacks=[*as_list(callbacks), StopOnNaN()], **kwargs)
 
     def evaluate(self, *args, **kwargs):
@@ -437,6 +452,7 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
         with tf.GradientTape() as tape:
             compared = self.compared(batch, self.encode(batch, training=True), targets, weight)
             loss, events = self.training_loss(*compared)
+            loss = self.distilled(loss, batch, *compared)
             further = self._further_losses()
             # Averaged over all cells, padding included: a batch that is not full makes a smaller step. The authors'
             # GRU4Rec does so too: the few sessions left in the lanes at the end of a log must not weigh too much.

@@ -116,7 +116,10 @@ def _boost(value, known, k) -> list[list]:
 
 def _pin(value, known, k) -> list[list]:
     if not isinstance(value, Mapping):
-        value = {item: index for index, item in enumerate(_list("pin", value), 1)}
+        items = texts(_list("pin", value), "rules: pin")
+        if twice := next((item for item in items if items.count(item) > 1), None):
+            raise InputError(f"rules: pin: {twice!r} must stand there once")
+        value = {item: index for index, item in enumerate(items, 1)}
     found: dict[int, str] = {}
     for item, position in value.items():
         (item,) = texts([item], "rules: pin")

@@ -75,13 +75,13 @@ class ContentColumn:
             return
         cells = {item: value for item, value in zip(contents.items, contents.values[self.name], strict=True) if value}
         now = [part for cell in cells.values() for part in (cell if isinstance(cell, list) else [cell])]
+        typed = any(isinstance(value, int | float) for value in table.columns[self.name])  # numbers, truth values
         were, are = are_numbers(self.values), are_numbers(now)
-        typed = are and any(isinstance(value, int | float) for value in table.columns[self.name])
-        if were != are and not set(now) & set(self.values) and (typed or len(set(now)) >= FEW):
-            forms = ("texts", "numbers") if are else ("numbers", "texts")
+        changed = (typed and not were) or (were != are and len(set(now)) >= FEW)
+        if now and changed and not set(now) & set(self.values):
             raise InputError(
-                f"{contents.source}: {self.name} holds {forms[1]}, such as {now[0]!r} of item {next(iter(cells))!r}; "
-                f"in training it held {forms[0]}, such as {self.values[0]!r}"
+                f"{contents.source}: {self.name} holds {now[0]!r} for item {next(iter(cells))!r}, and no value that it "
+                f"held in training, such as {self.values[0]!r}; did the column change its kind?"
             )
 
     def encode(self, cells: list) -> dict[str, np.ndarray]:
@@ -221,7 +221,9 @@ class ContentColumns:
                 )
         kinds = {column.name: column.kind for column in self.columns}
         read = {name: table.columns[name] for name in kinds}
-        contents = ItemContents.of(ItemTable(table.source, table.items, read, table.text, table.folder), kinds)
+        contents = ItemContents.of(
+            ItemTable(table.source, table.items, read, table.text, table.folder), kinds, trained=True
+        )
         found, tensors = {}, {}
         rows = list(range(len(table.items)))
         for column in self.columns:

@@ -65,6 +65,7 @@ def interpreted(
     text: bool,
     folder,
     words: TableWords = ITEMS,
+    trained: bool = False,
 ):
     """Returns the kind of a column and its values in the form of that kind; missing values are None.
 
@@ -78,6 +79,7 @@ def interpreted(
         text: whether the values are texts of a file without types, which may be numbers or lists.
         folder: that of relative paths of images and sounds.
         words: what the rows are, in messages.
+        trained: whether a model has learned the column in this kind.
 
     Raises:
         InputError: a value does not fit the kind, or values of several kinds are in one column.
@@ -91,10 +93,11 @@ def interpreted(
         try:
             cells.append(None if value is None else convert(value))
         except (ValueError, TypeError) as error:
+            why = f" ({error})" if str(error) else ""
+            other = f"or give another kind, as in {words.content}='{name}:category'"
             raise InputError(
-                f"{source}: {words.noun} {item!r}: {name}={_short(value)} is no {kind}"
-                f"{f' ({error})' if str(error) else ''}; correct it, or give another kind, as in "
-                f"{words.content}='{name}:category'"
+                f"{source}: {words.noun} {item!r}: {name}={_short(value)} is no {kind}{why}; correct it, "
+                + (f"as the model was trained on a column of kind {kind}" if trained else other)
             ) from None
     if kind == "vector":
         _check_vectors(source, name, cells, items, words.noun)

@@ -53,8 +53,8 @@ class ItemContents:
     words: TableWords = ITEMS
 
     @classmethod
-    def of(cls, table: ItemTable, kinds: Mapping[str, str | None]) -> ItemContents:
-        """Interprets the columns of a table; `kinds` has those that are given.
+    def of(cls, table: ItemTable, kinds: Mapping[str, str | None], trained: bool = False) -> ItemContents:
+        """Interprets the columns of a table; `kinds` has those that are given, or that a model was trained on.
 
         Raises:
             InputError: a column that is reserved, or a value that does not fit.
@@ -66,7 +66,7 @@ class ItemContents:
                 raise InputError(f"{table.source}: column {name!r}: {used}; rename the column")
             given = kinds.get(name) or ("list" if name in table.collected else None)
             found[name], cells[name] = interpreted(
-                table.source, name, values, table.items, given, table.text, table.folder, table.words
+                table.source, name, values, table.items, given, table.text, table.folder, table.words, trained
             )
         rows = {"collected": table.collected, "repeated": table.repeated, "words": table.words}
         return cls(table.source, table.items, found, cells, table.folder, **rows)

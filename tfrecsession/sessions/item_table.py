@@ -313,10 +313,10 @@ def _grouped(label, ids, columns, kinds, text, folder, words) -> ItemTable:
             elif cells[row] is None:
                 cells[row] = value
             elif cells[row] != value:
+                collect = f", or collect them with {words.content}='{name}:list'" if kinds.get(name) is None else ""
                 raise InputError(
                     f"{label}: {words.noun} {ids[number]!r} has several rows with different values of {name}: "
-                    f"{_short(cells[row])} and {_short(value)}; keep one row per {words.noun}, or collect them "
-                    f"with {words.content}='{name}:list'"
+                    f"{_short(cells[row])} and {_short(value)}; keep one row per {words.noun}{collect}"
                 )
         joined[name] = cells
     repeated = sum(count > 1 for count in Counter(ids).values())

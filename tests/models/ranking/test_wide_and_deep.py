@@ -169,6 +169,42 @@ def test_refuses(data, first, ranker):
         ranker.rank([HISTORY], [])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"crosses": 3}, "crosses=3: must be a list of crosses"),
+        ({"crosses": [3]}, "crosses=3: must be names of columns joined by"),
+        ({"crosses": [["item", ["seen"]]]}, r"crosses: \['seen'\] must be one of"),
+        ({"crosses": ["item*item"]}, "crosses: 'item[*]item' must name each column once"),
+        ({"listed": 3}, "listed=3: must be a list of names"),
+        ({"listed": [3]}, "listed=.* must be a list of names"),
+        ({"scores_of": 3}, "scores_of=3: must be fitted models"),
+        ({"scores_of": "gru4rec"}, "scores_of='gru4rec': must be fitted models"),
+        ({"vectors": "no"}, "vectors='no': must be one of False, True"),
+    ],
+)
+def test_refuses_arguments_of_other_types(data, arguments, message):
+    with pytest.raises(InputError, match=message):
+        trs.models.WideAndDeep(data.items, dim=2, hidden=[2], buckets=10, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"negatives": 0}, "negatives=0: must be a whole number, at least 1, or None"),
+        ({"events": -5}, "events=-5: must be a whole number"),
+        ({"epochs": 0}, "epochs=0: must be a whole number"),
+        ({"rows": 0}, "rows=0: must be a whole number"),
+        ({"n": 2.5}, "n=2.5: must be a whole number"),
+        ({"seed": "x"}, "seed='x': must be a whole number"),
+        ({"candidates": "markov"}, "candidates: must be one of trs.models, fitted, not str"),
+    ],
+)
+def test_fit_refuses_arguments_out_of_range(data, first, ranker, arguments, message):
+    with pytest.raises(InputError, match=message):
+        ranker.fit(data.validation, **{"candidates": first, **arguments})
+
+
 def test_a_log_without_columns_has_no_context():
     plain = trs.synthetic_sessions(items=30, sessions=60, seed=2)
     with pytest.raises(InputError, match="'device' must be one of .*; to keep it, prepare the log with"):

@@ -91,12 +91,16 @@ class WideAndDeep(Ranker):
         check_choice("loss", loss, LOSSES)
         super().__init__(items, **kwargs)
         self.read_history(scores_of, context, request, window)
+        check_choice("vectors", vectors, (False, True))
         self.vectors = bool(vectors)
         self.content = content_columns(content, self.items)
         for column in self.content.columns if self.content else ():
             if column.kind not in READABLE:
                 refuse("content", column.name, f"of the kinds {', '.join(READABLE)}, it is {column.kind}")
-        self.listed = [listed] if isinstance(listed, str) else list(listed)
+        listed = [listed] if isinstance(listed, str) else listed
+        if not isinstance(listed, list | tuple) or not all(isinstance(name, str) for name in listed):
+            refuse("listed", listed, 'a list of names of columns, such as ["prices"]')
+        self.listed = list(listed)
         self.support = support
         self.dim = dim
         self.hidden = hidden
