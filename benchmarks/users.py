@@ -10,7 +10,7 @@ by the number of the user's past sessions, and the same events where each sessio
 shop: users with a lasting taste, which the first item of a session does not reveal; its law's ceiling is a row.
 globo: every sixth of the users with three sessions or more; test is the last day.
 foursquare_nyc: a session is a user's week; the newest tenth of all weeks, each user's alike, is test.
-hetrec_lastfm: the artists that a user tagged on one day, in times' order; the newest tenth is test.
+hetrec_lastfm: the artists that a user tagged on one day, in random order; the newest tenth is test.
 ml-1m: every tenth user, 20 films are a session; the last session of each user is test, the one before validation.
 
 The same command resumes. `--only "user GRU, linear"` measures some models. hrnn.py is the earlier, larger, untuned run.
@@ -67,9 +67,9 @@ def globo(folder: Path) -> pd.DataFrame:
 
 
 def lastfm(folder: Path) -> pd.DataFrame:
-    """Returns the artists that users tagged, once a day."""
+    """Returns the artists that users tagged, once a day, in random order: the file has them by number."""
     log = pd.read_csv(folder / "hetrec_lastfm" / "user_taggedartists.dat", sep="\t")
-    log = log.drop_duplicates(["userID", "artistID", "day", "month", "year"])
+    log = log.drop_duplicates(["userID", "artistID", "day", "month", "year"]).sample(frac=1, random_state=0)
     log = log.assign(time=pd.to_datetime(log[["year", "month", "day"]], errors="coerce"))
     log = log[log.time > "2005-01-01"].rename(columns={"userID": "user", "artistID": "item"})
     days = (log.time - pd.Timestamp("2005-01-01")).dt.days
