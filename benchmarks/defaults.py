@@ -1,16 +1,25 @@
-"""Each model's defaults on real logs, compared with a search of 20 trials, all on validation.
+"""Each model's defaults on real logs, compared with a search of 20 trials (slow models: 8), all on validation.
 
     TFRECSESSION_DATA=... python benchmarks/defaults.py --out DIR
     TFRECSESSION_DATA=... python benchmarks/defaults.py --out DIR --logs globo --models als,vsknn
 
 Every log is cut to its newest part or sampled, so that a trial takes seconds (`LOGS`); at most EVENTS events of
 validation are ranked. The search is that of `tfrecsession tune` with the geometric mean of Recall@20 and MRR@20 as its
-metric. The table shows, for each of both, the fixed defaults of the model's class, those that follow the log, and the
-best of all trials. The same command resumes; finished trials are kept in DIR, and only defaults that have changed since
-are measured again.
+metric. It begins at the fixed defaults of the model's class, those of `UNSEARCHED` by the log. The table shows, for
+each of both metrics:
+
+    fixed       the first trial
+    default     the defaults that follow the log
+    tuned       the trial that the search chooses, by the geometric mean
+    share       default / tuned
+    best        the best of all trials in this metric alone, which no single trial needs to reach
+
+The same command resumes; finished trials are kept in DIR, and only defaults that have changed since are measured again.
+The table, `results/defaults.csv`, keeps its other rows.
 """
 
 import argparse
+import csv
 import json
 import os
 import time
@@ -22,11 +31,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import pandas as pd
-from reporting import write_rows
+from reporting import RESULTS, write_rows
 
 import tfrecsession as trs
 from tfrecsession.evaluation.study import Study
 from tfrecsession.recommender.search_space import starting_at, walk
+from tfrecsession.training.recipe import timed_settings
 
 MODELS = "als,vsknn,sknn,stan,vstan,slist,item_knn,gru4rec,matrix_factorization,narm"
 EVENTS = 3000  # of validation
@@ -38,6 +48,9 @@ FIXED = {
     "narm": {"units": [100]},
     "matrix_factorization": {"dim": 64},
 }
+SLOW = dict.fromkeys(("gru4rec", "matrix_factorization", "narm"), 8)  # trials; of the newest NEWEST events
+NEWEST = 20_000
+UNSEARCHED = ("steps", "epochs")  # how much a network reads and for how long it learns, the same in all trials
 
 
 def lines(file: Path, last: int) -> pd.DataFrame:
@@ -114,8 +127,8 @@ LOGS = {
 }
 
 
-def prepared(name: str, folder: Path, out: Path):
-    """Returns the data, with at most about EVENTS scored events in validation."""
+def prepared(name: str, folder: Path, out: Path, train_events: int | None = None):
+    """Returns the newest `train_events` of train, and a validation of at most about EVENTS scored events."""
     read, options = LOGS[name]
     if not (out / "data" / name).exists():
         trs.prepare(read(folder), out / "data" / name, item="item", session="session", **options)
@@ -124,7 +137,10 @@ def prepared(name: str, folder: Path, out: Path):
     order = np.random.default_rng(0).permutation(len(lengths))
     kept = np.zeros(len(lengths), bool)
     kept[order[np.cumsum(lengths[order] - 1) <= EVENTS]] = True
-    return replace(data, validation=data.validation.only(kept))
+    train = data.train
+    if train_events is not None:
+        train = train.only(train.offsets[-1] - np.asarray(train.offsets[:-1]) <= train_events)
+    return replace(data, train=train, validation=data.validation.only(kept))
 
 
 def scores(data, model: str, settings: dict) -> dict:
@@ -142,9 +158,15 @@ def tuned(data, name: str, model: str, trials: int, out: Path) -> list[dict]:
     """Runs the trials that are missing and returns all of them, the first with the fixed defaults."""
     file = out / "trials" / f"{name}.{model}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
+    found = kept(file)
+    if len(found) >= trials:
+        return found
     fixed = FIXED.get(model, {})
-    start = trs.training.settings_of(model, fixed)
-    space = {key: values for key, values in trs.training.space_of(model).items() if key not in fixed}
+    chosen = trs.training.log_defaults(model, data, fixed)
+    unsearched = {key: choice["value"] for key, choice in chosen.items() if key in UNSEARCHED}
+    start = trs.training.settings_of(model, {**fixed, **unsearched})
+    left_out = {*fixed, *(() if data.train.timed else timed_settings(model))}
+    space = {key: values for key, values in trs.training.space_of(model).items() if key not in left_out}
     first = walk(space := starting_at(space, start), start, lambda key, values: start[key])
 
     def score(sampled: dict, report) -> float:
@@ -152,13 +174,23 @@ def tuned(data, name: str, model: str, trials: int, out: Path) -> list[dict]:
         with file.open("a") as lines:
             lines.write(json.dumps({"settings": sampled, **row}) + "\n")
         print(name, model, {key: round(row[key], 4) for key in (*METRICS, "seconds")}, sampled, flush=True)
-        return float(np.sqrt(row["recall@20"] * row["mrr@20"]))
+        return both(row)
 
     bound = {"data": data.fingerprint, "model": model, "seed": 0, "start": start, "space": space}
     with Study.open(out / "studies" / f"{name}.{model}", bound, patience=0) as study:
         while len(study.trials()) < trials:
             study.run(lambda suggest: walk(space, start, suggest), score, first)
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    return kept(file)
+
+
+def kept(file: Path) -> list[dict]:
+    """Returns the finished trials of a file."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def both(row: dict) -> float:
+    """Returns the geometric mean of the metrics, by which the search chooses."""
+    return float(np.sqrt(row["recall@20"] * row["mrr@20"]))
 
 
 def following(data, name: str, model: str, out: Path) -> dict:
@@ -177,25 +209,38 @@ def main():
     parser.add_argument("--out", required=True, help="folder of the prepared logs and the trials")
     parser.add_argument("--logs", default=",".join(LOGS), help="a,b")
     parser.add_argument("--models", default=MODELS, help="a,b")
-    parser.add_argument("--trials", type=int, default=20, help="of every search")
+    parser.add_argument("--trials", type=int, help="of every search; default: 20, of slow models 8")
+    parser.add_argument("--whole", action="store_true", help="slow models on whole samples too")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
         raise SystemExit("TFRECSESSION_DATA is not set: this benchmark needs its logs")
-    out, rows = Path(options.out), []
+    out = Path(options.out)
+    rows = {(row["log"], row["model"]): row for row in kept_rows()}
     for model in options.models.split(","):
+        cut = NEWEST if model in SLOW and not options.whole else None
+        count = options.trials or SLOW.get(model, 20)
         for name in options.logs.split(","):
-            data = prepared(name, Path(folder), out)
-            trials = tuned(data, name, model, options.trials, out)
-            row = {"log": name, "model": model, "trials": len(trials)}
-            now = following(data, name, model, out)
+            data = prepared(name, Path(folder), out, cut)
+            label = name if cut is None else f"{name}.newest-{cut}"
+            trials = tuned(data, label, model, count, out)
+            now, best = following(data, label, model, out), max(trials, key=both)
+            row = {"log": name, "model": model, "train_events": data.train.events, "trials": len(trials)}
             for metric in METRICS:
-                best = max(trial[metric] for trial in trials)
-                row |= {f"{metric} fixed": round(trials[0][metric], 4), f"{metric} default": round(now[metric], 4)}
-                row |= {f"{metric} tuned": round(best, 4), f"{metric} share": round(now[metric] / best, 3)}
-            rows.append(row)
+                row |= {f"{metric} fixed": trials[0][metric], f"{metric} default": now[metric]}
+                row |= {f"{metric} tuned": best[metric], f"{metric} share": now[metric] / best[metric]}
+                row |= {f"{metric} best": max(trial[metric] for trial in trials)}
+            rows[name, model] = {
+                key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()
+            }
             print(row, flush=True)
-            write_rows("defaults", rows)
+            write_rows("defaults", list(rows.values()))
+
+
+def kept_rows() -> list[dict]:
+    """Returns the rows of the table that stands."""
+    file = RESULTS / "defaults.csv"
+    return list(csv.DictReader(file.read_text().splitlines()[1:])) if file.exists() else []
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,13 +15,20 @@ import numpy as np
 
 
 class Serving:
-    """A `tfrecsession serve` process on its own folder, with the given exports as version 1 of the given names."""
+    """A `tfrecsession serve` process on its own folder, with the given exports as version 1 of the given names.
 
-    def __init__(self, folder: Path, names: dict[str, str], *options: str):
+    An export is a path below `folder`, which is copied, or an absolute path of a folder of versions, which is linked.
+    """
+
+    def __init__(self, folder: Path, names: dict[str, str | Path], *options: str):
         self.models = folder / "served"
         shutil.rmtree(self.models, ignore_errors=True)
+        self.models.mkdir(parents=True)
         for name, export in names.items():
-            shutil.copytree(folder / export, self.models / name / "1")
+            if Path(export).is_absolute():
+                (self.models / name).symlink_to(export, target_is_directory=True)
+            else:
+                shutil.copytree(folder / export, self.models / name / "1")
         with socket.socket() as rest, socket.socket() as grpc:
             rest.bind(("127.0.0.1", 0)), grpc.bind(("127.0.0.1", 0))
             self.rest, self.grpc = (f"127.0.0.1:{each.getsockname()[1]}" for each in (rest, grpc))
@@ -52,13 +60,23 @@ class Serving:
         self.process.kill()
         self.process.wait()
 
-    def megabytes(self) -> float:
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return round(int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024, 1)
+    def pids(self) -> list[int]:
+        """Returns the server's process, and those that it started."""
+        own, pids = self.process.pid, [self.process.pid]
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # a process has ended
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+                pids += [int(stat.parent.name)] if parent == own else []
+        return pids
+
+    def megabytes(self, kind: str = "Rss") -> float:
+        """Returns the memory of all processes; "Pss" counts pages once that several of them share."""
+        lines = [line for pid in self.pids() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
+        return round(sum(int(line.split()[1]) for line in lines if line.startswith(f"{kind}:")) / 1024, 1)
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        stats = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids())
+        return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def load(serving: Serving, api: str, model: str, histories, rate: float, seconds: float, **more) -> dict:

@@ -1,6 +1,7 @@
 """Load tests of the local server: maximum rates, a soak test, versions replaced under load, the server killed.
 
     python benchmarks/serving.py rates --folder PATH
+    python benchmarks/serving.py rates --folder PATH --export EXPORT ... --histories FILE --most p90_ms=50
     python benchmarks/serving.py soak --folder PATH
     python benchmarks/serving.py swaps --folder PATH
     python benchmarks/serving.py killed --folder PATH
@@ -9,10 +10,15 @@
 `server_cpu` and `generator_cpu` are the cores that each used. `stolen_cpu` is the cores that other guests of the
 machine used; `rates` repeats runs where it is high. The models are trained once, into the folder: GRU4Rec (100 units,
 one epoch) and VSKNN on a synthetic shop of about 50 thousand items. Requests are beginnings of test sessions.
+
+`rates --export` serves exports that are given, such as those of `index.py` at a million items, each alone, under the
+name of its folder; `--histories` is a JSON list of lists of ids. `server_mb` is the memory of all processes together,
+shared pages counted once.
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -34,7 +40,6 @@ from served import Serving, load, same
 
 import tfrecsession as trs
 
-MOST_P99 = 20.0  # ms
 BATCHES = {"joined": "64", "alone": "1"}  # --max-batch
 
 
@@ -64,16 +69,18 @@ def prepare(folder: Path, items: int, sessions: int) -> list[list[str]]:
 
 
 def rates(options, histories) -> list[dict]:
-    """Finds the highest rate at which 99% of the requests are answered within 20 ms, by bisection, to 12%."""
+    """Finds the highest rate that keeps `--most`, by default p99 within 20 ms, by bisection, to 12%."""
     rows = []
-    for model in options.models:
-        for batching in options.batching:
-            with Serving(options.folder, {model: model}, "--max-batch", BATCHES[batching]) as serving:
-                for api in options.apis:
-                    load(serving, api, model, histories, 30, 4)  # warms up
-                    best = search(options, serving, api, model, histories)
-                    rows.append({"model": model, "api": api, "requests_are": batching, **best})
-                    print(rows[-1], flush=True)
+    exports = {path.name: path.resolve() for path in options.export} or {name: name for name in options.models}
+    for model, batching, count in itertools.product(exports, options.batching, options.processes):
+        settings = ("--max-batch", BATCHES[batching], "--processes", str(count))
+        with Serving(options.folder, {model: exports[model]}, *settings) as serving:
+            for api in options.apis:
+                load(serving, api, model, histories, 30, 4)  # warms up
+                best = search(options, serving, api, model, histories)
+                row = {"model": model, "api": api, "requests_are": batching, "processes": count, **best}
+                rows.append(row | {"server_mb": serving.megabytes("Pss")})
+                print(rows[-1], flush=True)
     return rows
 
 
@@ -83,7 +90,9 @@ def search(options, serving, api, model, histories) -> dict:
     def run(rate: float) -> dict:
         found = undisturbed(lambda: load(serving, api, model, histories, rate, options.seconds or 10))
         print({"model": model, "api": api, "rate": round(rate), **found}, file=sys.stderr, flush=True)
-        return {**found, "held": found["p99_ms"] < MOST_P99 and not found["errors"]}
+        return {**found, "held": found[name] < float(most) and not found["errors"]}
+
+    name, _, most = options.most.partition("=")
 
     low, high, rate, best = 0.0, np.inf, options.rate or 100.0, {}
     while high / max(low, 1) > 1.12 and rate >= 5:
@@ -232,18 +241,26 @@ def main():
     parser.add_argument("--deadline", type=float, default=30.0, help="deadline of the clients in `killed`")
     parser.add_argument("--models", nargs="+", default=["gru4rec", "vsknn"], choices=["gru4rec", "vsknn"])
     parser.add_argument("--apis", nargs="+", default=["rest", "grpc"], choices=["rest", "grpc"])
+    parser.add_argument("--export", nargs="+", type=Path, default=[], help="`rates`: serve these instead, not changed")
+    parser.add_argument("--histories", type=Path, help="with --export: the requests")
+    parser.add_argument("--most", default="p99_ms=20", help="`rates`: the limit of a rate, p50_ms, p90_ms or p99_ms")
+    parser.add_argument("--processes", nargs="+", type=int, default=[1], help="`rates`: of the server")
+    parser.add_argument("--name", help="name of the file in results/ (default: serving_MODE)")
     parser.add_argument("--batching", nargs="+", default=list(BATCHES), choices=list(BATCHES))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    histories = prepare(options.folder, options.items, options.sessions)
-    rows = MODES[options.mode](options, histories)
-    items = json.loads((options.folder / "histories.json").read_text())["items"]
-    rows = [{**row, "items": items} for row in rows]
+    if options.export:
+        histories = json.loads(options.histories.read_text())
+        items = json.loads(next(options.export[0].glob("[0-9]*/assets.extra/tfrecsession.json")).read_text())["items"]
+    else:
+        histories = prepare(options.folder, options.items, options.sessions)
+        items = json.loads((options.folder / "histories.json").read_text())["items"]
+    rows = [{**row, "items": items} for row in MODES[options.mode](options, histories)]
     for row in rows:
         print(row)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(options.folder / "served")
-    write_rows(f"serving_{options.mode}", rows)
+    write_rows(options.name or f"serving_{options.mode}", rows)
 
 
 if __name__ == "__main__":

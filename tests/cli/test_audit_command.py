@@ -30,6 +30,7 @@ def place(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_a_run_and_its_export_pass(place, tmp_path, capsys):
     assert main(["audit", f"{place}/run", "--json", f"{tmp_path}/a.json"]) == 0
     assert "evaluation: evaluation ranks by the history alone" in capsys.readouterr().out

@@ -67,6 +67,7 @@ def test_a_preset_is_complete(data, tmp_path):
     assert [row["defaults"] for row in rows] == [{}, {"neighbours": {"value": 30, "because": REASON}}]
 
 
+@pytest.mark.slow
 def test_a_grown_model_keeps_its_settings(data, tmp_path, monkeypatch):
     words = ["--epochs", "1", *QUICK]
     assert main(["train", data, "--model", "gru4rec", "--out", f"{tmp_path}/run", *QUICK]) == 0

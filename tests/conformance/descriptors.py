@@ -119,6 +119,7 @@ JOINED = {"joined": True, "lanes": 16}
 BIDIRECTIONAL = {"units": [32, 32], "bidirectional": True, "epochs": 3}
 HRNN_ALL = {"form": "all", "units": [32, 32], "initialize": "first", "last_event": False}
 REPEATS = {"repeats": True}
+TREND = {"trend": [0.25, 2], "trend_every": 0.5}
 JPQ = {"items_as": "jpq", "codes": 4}
 BLOOM = {"items_as": "bloom", "code_values": 512}
 HASHED = {"items_as": "hashed", "code_values": 4096}
@@ -179,6 +180,7 @@ ROWS = [
     Model("gru4rec-qr", "gru4rec", QR, **WITH_DROPOUT, like="gru4rec"),
     Model("gru4rec-chars", "gru4rec", CHARS, **WITH_DROPOUT, like="gru4rec"),
     Model("gru4rec-repeats", "gru4rec", REPEATS, **WITH_DROPOUT, represents=True, cost="large"),
+    Model("gru4rec-trend", "gru4rec", TREND, **WITH_DROPOUT, like="gru4rec"),
     Model("hrnn", **WITH_DROPOUT, represents=True, cost="large"),
     Model("hrnn-all", "hrnn", HRNN_ALL, **WITH_DROPOUT, like="hrnn", cost="large"),
     Model("hrnn-context", "hrnn", {**CONTEXT, "context_as": "both"}, **WITH_DROPOUT, like="hrnn", cost="large"),

@@ -137,7 +137,7 @@ def test_a_bare_string_is_no_list_of_histories(name, fitted):
 
 def test_an_index_of_clusters_that_searches_all_of_them_answers_equally(name, fitted, monkeypatch):
     model = fitted(name)
-    if not model.scores_by_products:
+    if not model.searched_by_products:
         pytest.skip("it has no vectors to search")
     monkeypatch.setattr(IvfIndex, "choose", lambda *arguments: None)  # all clusters, all candidates
     index = IvfIndex(model, 3, 0.5, None, clusters=4)

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.shared
 LOSSES = [
     trs.losses.CrossEntropy(),
     trs.losses.CrossEntropy(logq=1.0),
+    trs.losses.CrossEntropy(0.1, top=4),
+    trs.losses.GBCE(),
     trs.losses.BPR(),
     trs.losses.BPRMax(regularization=1.0),
     trs.losses.TOP1(),
@@ -28,7 +30,9 @@ LOSSES = [
 
 def batches_of(model, data, **options):
     """Returns small batches of the train split, as the model reads them."""
-    options |= {"one_target": model.reads.one_target, "by_user": model.reads.by_user, "context": model.context}
+    model.count_trend(data.train)
+    options |= {"one_target": model.reads.one_target, "by_user": model.reads.by_user}
+    options |= {"context": model.training_context}
     return data.train.batches(rows=model_rows(model), steps=6, seed=1, **options)
 
 
@@ -444,6 +448,7 @@ def test_weights_of_pairs(shop, loss):
 # Loading -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first",
     [

@@ -26,7 +26,7 @@ def test_learns_in_mixed_precision(neural, data, bfloat16, tmp_path, built, ceil
     assert history["loss"][-1] < history["loss"][0]
     assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
     batch, _ = next(iter(model.training_batches(data.train, settings, seed=0)))
-    encoded = "float32" if model.repeats else "bfloat16"  # the encoding of a repeat head holds ids
+    encoded = "float32" if model.repeats or model.trend else "bfloat16"  # the encoding holds ids, or the update
     assert keras.backend.standardize_dtype(model.encode(batch).dtype) == encoded
     scored = evaluation.evaluate(model, data.test).metrics["recall@20"]
     assert scored > 0.5 * ceiling_of(neural)

@@ -245,6 +245,7 @@ def test_other_folders_are_refused_and_unchanged(data, tmp_path):
     assert files(tmp_path) == ["file", "notes/todo.txt"]
 
 
+@pytest.mark.slow
 def test_finished_runs_beside_models(data, other, tmp_path, done):
     settings = training.settings_of("item_knn", {"neighbours": 5})
     training.train(data, "item_knn", tmp_path / "few", settings, seed=7)
@@ -263,6 +264,7 @@ def test_finished_runs_beside_models(data, other, tmp_path, done):
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_trained_again_is_scored_again(data, tmp_path, done):
     for neighbours in (2, 50):
         settings = training.settings_of("item_knn", {"neighbours": neighbours})

@@ -50,6 +50,7 @@ def test_it_says_what_the_model_says(name, models, folder):
     assert card["reasons"] == 2 and "## explain" in (folder / name / "1" / "assets.extra" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_client_and_the_page_know_reasons(models, folder):
     import requests
 

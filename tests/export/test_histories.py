@@ -65,6 +65,7 @@ def decoded(strings):
     return [[item.decode() for item in row] for row in strings.numpy()]
 
 
+@pytest.mark.slow
 def test_sessions_are_truncated_with_their_items(shop, tmp_path):
     """Includes a last session of unknown items, which has just started."""
     keras.utils.set_random_seed(1)

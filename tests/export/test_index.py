@@ -259,9 +259,10 @@ print("served")
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("scann") is None, reason="the extra `scann` is not installed")
-def test_scann(tmp_path):
+@pytest.mark.parametrize("repeats", [False, True])
+def test_scann(tmp_path, repeats):
     shop = trs.synthetic_sessions(items=3000, sessions=6000, seed=1)
-    model = trs.models.GRU4Rec(shop.items, units=[32], negatives=trs.negatives.Popularity(256))
+    model = trs.models.GRU4Rec(shop.items, units=[32], negatives=trs.negatives.Popularity(256), repeats=repeats)
     model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
     model.fit(shop.train.batches(rows=64, steps=16), epochs=1, verbose=0)
     model.save(tmp_path / "model.keras")

@@ -161,6 +161,7 @@ print(*sorted(loaded.signatures))
 """
 
 
+@pytest.mark.slow
 def test_all_signatures_run_with_tensorflow_alone(shop, tmp_path):
     model = trs.models.GRU4Rec(shop.items, units=[4], negatives=trs.negatives.Popularity(8))
     path = model.export(tmp_path / "1", k=3)

@@ -123,6 +123,32 @@ def test_event_by_event_equals_the_whole_session(served, shop):
         signatures["start_session"](user_state=user * np.nan)
 
 
+def test_an_hour_of_clicks_of_a_thousand_users_equals_the_replay(served, shop):
+    """Clicks arrive minute by minute, mixed; a pause of more than ten minutes ends a session."""
+    model, signatures = served
+    rng, users, pause = np.random.default_rng(5), 1000, 10
+    state = signatures["start_session"](user_state=tf.zeros((users, model.user_width)))["state"].numpy()
+    last, session = np.full(users, -1), np.zeros(users, int)
+    answers, items = np.zeros((users, K)), np.full((users, 60), "", object)
+    sessions = np.zeros((users, 60), np.int32)
+    for minute in range(60):
+        active = rng.permutation(users)[:100]
+        back = active[(last[active] >= 0) & (minute - last[active] > pause)]
+        ended = signatures["finish_session"](state=tf.constant(state[back]))["user_state"]
+        state[back] = signatures["start_session"](user_state=ended)["state"]
+        session[back] += 1
+        items[active, minute] = shop.items.ids[rng.integers(0, len(shop.items), len(active))]
+        sessions[active, minute], last[active] = session[active], minute
+        clicks = tf.constant(items[active, minute].tolist())
+        answer = signatures["advance"](items=clicks, state=tf.constant(state[active]))
+        state[active], answers[active] = answer["state"], answer["scores"]
+    assert session.max() >= 3 and (last >= 0).sum() > 990
+    seen = last >= 0
+    replay = {"items": tf.constant(items[seen].tolist()), "sessions": tf.constant(sessions[seen])}
+    expected = signatures["with_sessions"](**replay)["scores"]
+    np.testing.assert_allclose(answers[seen], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_new_users_and_empty_sessions(served, shop):
     model, signatures = served
     known, width = shop.items.ids[3], model.user_width

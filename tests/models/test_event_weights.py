@@ -253,6 +253,7 @@ def shop():
     return trs.synthetic_sessions(items=60, sessions=400, seed=1, cart=0.2, purchase=0.2, event="event")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*begin before an earlier one")
 @pytest.mark.parametrize(
     "name", ["gru4rec", "hrnn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("narm", "sasrec"))]

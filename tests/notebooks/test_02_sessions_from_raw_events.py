@@ -1,6 +1,9 @@
 """Notebook 2: filters make the task easier, and a random split inflates the scores of session models."""
 
+import pytest
 
+
+@pytest.mark.slow
 def test_filters_and_random_splits_raise_scores(run):
     notebook = run("02_sessions_from_raw_events", ITEMS=300, SESSIONS=2500, SUPPORTS=[1, 50])
     # sessions cut by the gap agree with those of the log

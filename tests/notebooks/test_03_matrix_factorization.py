@@ -1,6 +1,9 @@
 """Notebook 3: vectors beat biases, the rating loss ranks worst, and new users get recommendations."""
 
+import pytest
 
+
+@pytest.mark.slow
 def test_ratings_choices_and_cold_start(run):
     notebook = run(
         "03_matrix_factorization", ITEMS=200, USERS=300, SESSIONS=2500, EPOCHS=3, FACTORS=8, LEARNERS=["ratings", "ALS"]

@@ -156,8 +156,6 @@ def test_saved_loaded_and_exported_it_answers_alike(fitted, shop, tmp_path):
     answer = signatures["serving_default"](items=tf.constant(padded))
     assert [[item.decode() for item in row] for row in answer["items"].numpy()] == expected.items.tolist()
     np.testing.assert_allclose(answer["scores"], expected.scores, rtol=1e-5, atol=1e-5)
-    with pytest.raises(InputError, match="index='exact-int8': must be 'exact'"):
-        fitted.export(tmp_path / "2", index="exact-int8")
 
 
 @pytest.mark.parametrize(
@@ -194,6 +192,7 @@ def trained(sessions, repeats, epochs=4):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_the_gate_and_the_ages_of_a_known_law_are_recovered():
     share = 0.4

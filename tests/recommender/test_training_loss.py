@@ -218,6 +218,7 @@ def test_every_ranking_loss_learns_the_shop(shop, loss):
     assert model.evaluate(shop.test, verbose=0, return_dict=True)["recall@20"] > before + 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: Popularity(16), lambda: Mixture([InBatch(), Uniform(8), Popularity(8)])])
 def test_validation_does_not_change_the_negatives_of_training(shop, make):
     def trained(**validation):

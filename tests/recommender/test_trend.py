@@ -329,6 +329,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(epoch, shop, tmp_p
     assert_same(whole, resumed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("repeats", [False, True])
 def test_half_precision(repeats, shop):
     """The number of an update does not fit into bfloat16."""

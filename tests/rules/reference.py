@@ -63,6 +63,9 @@ def ruled_list(scores, table, counts, similarity, rules, k, most):
     strength = diversity["strength"] if diversity else 0.0
     low, high = (min(now.values()), max(now.values())) if now else (0, 0)
     relevance = {item: (now[item] - low) / max(high - low, 1e-12) for item in now}
+    if not diversity or diversity.get("method", "mean") == "mean":
+        unit = max(np.std(list(now.values())), 1e-12) if now else 1.0
+        relevance = {item: np.exp((now[item] - high) / (2 * unit)) for item in now}
 
     def values_of(column, item):
         values = table[column][item]
@@ -79,6 +82,8 @@ def ruled_list(scores, table, counts, similarity, rules, k, most):
             kernel = np.array([[similarity(a, b) for b in [*chosen, item]] for a in [*chosen, item]])
             part = np.linalg.det(kernel) / np.linalg.det(kernel[:-1, :-1]) if chosen else 1.0
             return np.log(max(part, 1e-6))
+        if diversity and diversity.get("method", "mean") == "mean":
+            return -sum(similarity(item, other) for other in chosen) / max(len(chosen), 1)
         return -max([similarity(item, other) for other in chosen] + [0.0])
 
     chosen = sorted(pins, key=pins.get)[:k]

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from tests.rules.reference import ruled_list
 from tfrecsession.rules import ItemAttributes, rule_texts
+from tfrecsession.rules.list_steps import scored
+from tfrecsession.rules.rule_fields import read
+from tfrecsession.rules.rule_tables import filtered
 from tfrecsession.rules.ruled_list import RuledLists
 from tfrecsession.sessions.vocabulary import Items
 
@@ -82,7 +85,7 @@ boosts = st.tuples(boosts, st.floats(-2, 2).map(lambda by: round(by, 2))).map(
     lambda pair: {"where": pair[0], "by": pair[1]}
 )
 diversities = st.fixed_dictionaries(
-    {"strength": st.sampled_from([0.0, 0.31, 0.77]), "method": st.sampled_from(["mmr", "dpp"])}
+    {"strength": st.sampled_from([0.0, 0.31, 0.77]), "method": st.sampled_from(["mean", "mmr", "dpp"])}
 )
 pins = st.lists(st.integers(0, ITEMS - 1), max_size=2, unique=True).map(
     lambda items: dict(zip(items, (2, 5), strict=False))
@@ -118,3 +121,31 @@ def test_the_graph_equals_the_slow_reference(graph, rules, seed):
         np.testing.assert_allclose(values[row][: len(shown)], expected, atol=1e-4)
         assert removed[row][: len(lost)].tolist() == lost
         assert bool(notes[row]) == (len(shown) < K)
+
+
+def test_graphs_are_traced_once_and_hold_no_values():
+    """A column with a value of its own for each item is data, not a constant of every graph."""
+
+    def traced(size):
+        content = pa.table({"sku": [[f"s{item}"] for item in range(size)]})
+        items = Items([f"i{item}" for item in range(size)], np.ones(size, int), content)
+        lists = RuledLists(ItemAttributes(items), tf.Variable(tf.ones(size + 2)))
+
+        def find(allowed, count):
+            scores, ids = tf.math.top_k(tf.where(allowed & (tf.range(size + 2) > 1), 1.0, tf.float32.min), count)
+            return tf.where(scores > 0, ids, 0), scores
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None), tf.string)], autograph=False)
+        def answer(texts):
+            return lists(texts, find, 2, lambda names: tf.fill(tf.shape(names), 1), candidates=20)
+
+        found = answer(tf.constant([["in\tsku\ts7\ts9\tnone"]]))
+        return len(answer.get_concrete_function().graph.as_graph_def().SerializeToString()), found[0].numpy().tolist()
+
+    traced(30)
+    large, many = traced(5000)
+    counts = [step.experimental_get_tracing_count() for step in (read, filtered, scored)]
+    small, few = traced(60)
+    assert few == many == [[9, 11]]
+    assert large < small + 500
+    assert counts == [step.experimental_get_tracing_count() for step in (read, filtered, scored)]

@@ -159,3 +159,24 @@ def test_the_command_line_reads_the_same_rules(model, folder, capsys, tmp_path):
     assert "is sale true: " in capsys.readouterr().out
     assert main(["recommend", export, "i3", "--rules", '{"filtr": {}}']) == 2
     assert "did you mean 'filter'" in capsys.readouterr().err
+
+
+def test_rules_in_context_give_one_answer(tmp_path):
+    data = trs.synthetic_sessions(items=30, sessions=60, seed=1, context=True, described=True)
+    model = trs.models.GRU4Rec(data.items, units=[4], context=["device"], request=["hour"])
+    model.fitted = True
+    for weight in model.trainable_variables:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    model.export(tmp_path / "gru" / "1", k=K)
+    asked = {"context": {"device": [["phone"], ["desktop"]]}, "request": {"hour": [3, 22]}}
+    histories, rules = [["item-1"], ["item-1"]], {"filter": {"price": {"between": [0, 1e6]}}, "diversity": 0.2}
+    expected = model.recommend(histories, k=K, rules=rules, **asked)
+    items, scores, removed, notes = trs.export.ask(tmp_path / "gru", histories, rules=rules, **asked)
+    assert items.tolist() == expected.items.tolist() and items[0].tolist() != items[1].tolist()
+    np.testing.assert_allclose(scores, expected.scores, atol=1e-5)
+    assert (removed, notes) == (expected.removed, expected.notes)
+    with trs.serving.Server(tmp_path, rest_port=0, grpc_port=0) as running:
+        answer = trs.serving.Client(running.url).recommend("gru", histories, rules=rules, **asked)
+    assert answer.items.tolist() == items.tolist()
+    missing = trs.export.ask(tmp_path / "gru", histories, rules=rules)
+    assert missing.items.tolist() == model.recommend(histories, k=K, rules=rules).items.tolist()

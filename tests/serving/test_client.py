@@ -89,22 +89,23 @@ def test_refusals_are_not_retried(url):
 
 
 @pytest.mark.parametrize("kind", ["http", pytest.param("grpc", marks=pytest.mark.slow)])
-def test_the_client_retries_up_to_its_deadline(kind, exports, shop):
-    with trs.serving.Server(exports, rest_port=0, grpc_port=0) as server:
+def test_the_client_retries_up_to_its_deadline(kind, exports, shop, tmp_path):
+    (tmp_path / "popularity").symlink_to(exports / "popularity")
+    with trs.serving.Server(tmp_path, rest_port=0, grpc_port=0) as server:
         ports = {"rest_port": server.url, "grpc_port": server.grpc_address}
         ports = {name: int(address.rpartition(":")[2]) for name, address in ports.items()}
         client = trs.serving.Client(f"{kind}://127.0.0.1:{ports['rest_port' if kind == 'http' else 'grpc_port']}")
-        expected = client.recommend("gru4rec", [[shop.items.ids[0]]]).items.tolist()
+        expected = client.recommend("popularity", [[shop.items.ids[0]]]).items.tolist()
     client.deadline = 0.5
     started = time.monotonic()
     with pytest.raises(TimeoutError, match=r"within 0\.5 s"):
-        client.recommend("gru4rec", [[shop.items.ids[0]]])
+        client.recommend("popularity", [[shop.items.ids[0]]])
     assert time.monotonic() - started < 5
     client.deadline, answers = 60, []
-    asking = threading.Thread(target=lambda: answers.append(client.recommend("gru4rec", [[shop.items.ids[0]]])))
+    asking = threading.Thread(target=lambda: answers.append(client.recommend("popularity", [[shop.items.ids[0]]])))
     asking.start()
     time.sleep(0.3)
-    with trs.serving.Server(exports, **ports):  # at the same address, later
+    with trs.serving.Server(tmp_path, **ports):  # at the same address, later
         asking.join()
     assert answers[0].items.tolist() == expected
 

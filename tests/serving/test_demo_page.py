@@ -242,6 +242,7 @@ def test_foreign_text_stays_text(visit, foreign):
     page.console[:] = [text for text in page.console if "TrustedHTML" not in text]
 
 
+@pytest.mark.slow
 def test_errors_are_shown_in_the_column_of_their_model(visit, exports, tmp_path):
     for name in ("gru4rec", "popularity"):
         shutil.copytree(exports / name / "1", tmp_path / "models" / name / "1")

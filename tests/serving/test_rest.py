@@ -215,6 +215,7 @@ def test_the_size_of_a_request_is_limited(tmp_path):
         assert requests.get(f"{server.url}/healthz").status_code == 503  # there is no model
 
 
+@pytest.mark.slow
 def test_the_command_stops_on_sigterm(exports, shop):
     command = [sys.executable, "-m", "tfrecsession", "serve", str(exports), "--rest-port", "0", "--grpc-port", "0"]
     with subprocess.Popen([*command, "--json", "-"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:

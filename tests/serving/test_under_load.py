@@ -60,7 +60,7 @@ def folder(exports, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(folder):
     with trs.serving.Server(folder, rest_port=0, grpc_port=None, threads=1, most_rows=32, most_waiting=12) as server:
         yield server
@@ -176,18 +176,22 @@ def test_many_rows_are_answered_in_parts(served, shop):
 
 
 def test_metrics_and_health(served, shop):
+    rows = ('requests_total{api="rest",code="200",model="gru4rec"}', 'requests_total{api="rest",code="404",model=""}')
     post(served, "gru4rec", [[shop.items.ids[0]]])
     post(served, "an unknown name", [["a"]])
+    before = [meter(served, row) for row in rows]
+    post(served, "gru4rec", [[shop.items.ids[0]]])
+    post(served, "an unknown name", [["a"]])
+    assert [meter(served, row) for row in rows] == [count + 1 for count in before]
     text = requests.get(f"{served.url}/monitoring/prometheus/metrics").text
-    assert 'tfrecsession_serving_requests_total{api="rest",code="200",model="gru4rec"} 1.0' in text
-    assert 'tfrecsession_serving_requests_total{api="rest",code="404",model=""} 1.0' in text
     assert 'tfrecsession_serving_version_available{model="gru4rec",version="2"} 1.0' in text
     assert "unknown name" not in text
     assert requests.get(f"{served.url}/healthz").text == "ok\n"
 
 
-def test_requests_in_progress_are_answered_before_the_stop(folder):
-    with trs.serving.Server(folder, rest_port=0, grpc_port=None, threads=1) as server, ThreadPoolExecutor() as pool:
+def test_requests_in_progress_are_answered_before_the_stop(folder, tmp_path):
+    shutil.copytree(folder / "slow", tmp_path / "slow")
+    with trs.serving.Server(tmp_path, rest_port=0, grpc_port=None, threads=1) as server, ThreadPoolExecutor() as pool:
         slow, behind = (pool.submit(post, server, "slow", [turns]) for turns in (300_000, 3))
         while server.batcher.waiting + server.batcher.running < 2:
             time.sleep(0.002)
@@ -210,7 +214,7 @@ def test_versions_change_under_load_without_a_failed_request(exports, shop, tmp_
         threads = [threading.Thread(target=hammer) for _ in range(3)]
         for thread in threads:
             thread.start()
-        for version in range(2, 6):
+        for version in range(2, 4):
             shutil.copytree(exports / "gru4rec" / str(1 + version % 2), tmp_path / "m" / str(version))
             while server.models.find("m").number != version:
                 time.sleep(0.01)

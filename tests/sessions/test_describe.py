@@ -68,5 +68,6 @@ def test_describe_has_the_statistics_that_defaults_follow(prepared):
         "density": 0.875,  # 7 of 8 pairs
         "repeats": 0.7857,  # 11 of the 14 events after the first
         "turnover": 0.0,
+        "order": 1.0,  # the only pair is a and b
         "days": pytest.approx(3 + 8 / 86_400, abs=1e-4),
     }

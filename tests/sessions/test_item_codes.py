@@ -5,7 +5,7 @@ import pytest
 
 from tests.logs import sessions_of
 from tfrecsession import InputError
-from tfrecsession.sessions.item_codes import ItemCodes, codes_of_ids, factors, make_codes, shape_of
+from tfrecsession.sessions.item_codes import ItemCodes, codes_of_ids, dtype_of, factors, make_codes, shape_of
 from tfrecsession.sessions.vocabulary import Items
 
 NAMES = Items([f"item-{number}" for number in range(500)], np.arange(500, 0, -1))
@@ -38,6 +38,23 @@ def test_learned_codes_are_quantiles_that_items_of_one_kind_share():
     assert all((np.bincount(column, minlength=4) == 5).all() for column in codes.T)
     halves = codes[:, 1] // 2  # the second factor tells the two halves of the catalogue apart
     assert len(set(halves[:10])) == len(set(halves[10:])) == 1 and halves[0] != halves[10]
+
+
+def test_frequent_items_have_values_of_their_own_beside_those_that_the_others_share():
+    rng = np.random.default_rng(0)
+    sessions = sessions_of([list(rng.integers(2, 602, 4)) for _ in range(300)], 600)
+    codes = make_codes("jpq", sessions.items, 4, 300, sessions).codes.astype(int)
+    np.testing.assert_array_equal(codes[:44], np.repeat(np.arange(44)[:, None], 4, axis=1))
+    assert codes[44:].min() == 44 and all(len(np.unique(column)) == 256 for column in codes[44:].T)
+    few = make_codes("jpq", sessions_of([[2, 3, 4], [3, 4]], 3).items, 4, 1024, sessions_of([[2, 3, 4], [3, 4]], 3))
+    assert few.codes[:, 0].tolist() == [0, 1, 2]
+
+
+def test_a_million_items_take_a_twentieth_of_the_full_table():
+    count, values = shape_of("jpq", range(1_000_000), 128, None, None)
+    bytes_of = count * np.dtype(dtype_of(values)).itemsize * 1_000_000 + 4 * values * 128 + 4_000_000
+    assert (count, values) == (8, 10_240) and 4 * 1_000_000 * 129 / bytes_of >= 20
+    assert shape_of("jpq", range(20_000), 128, None, None) == (8, 5_000)
 
 
 def test_pairs_of_quotient_and_remainder_never_repeat():

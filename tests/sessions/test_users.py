@@ -107,6 +107,20 @@ def test_refused(tmp_path, users, options, message):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("column", ["age", "country"])
+def test_a_user_with_two_values_is_refused_in_a_file_of_two_columns(tmp_path, column):
+    """A file of items collects the values of its only column; in one of users, such a user is a mistake."""
+    values = {"age": ("31", "32"), "country": ("de", "fr")}[column]
+    table = tmp_path / "users.csv"
+    table.write_text(f"user,{column}\nann,{values[0]}\nbob,{values[0]}\nann,{values[1]}\n")
+    message = f"user 'ann' has several rows with different values of {column}: .*user_content='{column}:list'"
+    with pytest.raises(InputError, match=message):
+        prepared(tmp_path, str(table))
+    table.write_text(f"user,{column}\nann,{values[0]}\nbob,{values[1]}\nann,{values[0]}\n")
+    prepared(tmp_path, str(table))
+    assert trs.load(tmp_path / "data").users.ids.tolist() == ["ann", "bob", "cyd"]
+
+
 def test_a_log_without_users_is_refused(tmp_path):
     log = {name: values for name, values in LOG.items() if name != "user"}
     with pytest.raises(InputError, match="the log names no users, so their features belong to none: give user=COLUMN"):

@@ -19,6 +19,7 @@ from tfrecsession.training import cluster, workers
 
 SETTINGS = {"units": [8], "rows": 16, "steps": 8, "negatives": 32, "epochs": 2, "dropout": 0.0, "decay": "linear"}
 TRAINED = {
+    "trend": {"trend": [0.5, 3], "trend_every": 0.5},
     "adagrad": {"learning_rate": 0.05, "momentum": 0.3, "clipnorm": 0.05, "loss": "bpr_max"},
     "adam": {"learning_rate": 0.003, "optimizer": "adam"},
 }
@@ -32,7 +33,8 @@ def without_validation(data):
 def reads_of(model, data):
     """Returns the operations of a step that read the whole item table, or an optimizer table of its shape."""
     together = model.distribute_strategy
-    batch = next(iter(workers._shares(data.train.batches(rows=16, steps=8), together)))
+    batches = data.train.batches(rows=16, steps=8, context=model.training_context)
+    batch = next(iter(workers._shares(batches, together)))
     step = tf.function(lambda batch: together.run(model.train_step, args=(batch,)), autograph=False)
     graph = step.get_concrete_function(batch).graph
     table = model.output_items.table.shape

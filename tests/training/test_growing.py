@@ -213,6 +213,23 @@ def test_a_grown_model_is_evaluated_and_saved(model, older, newer, tmp_path):
         again.evaluate(older.test, verbose=0)
 
 
+def test_a_trend_prior_keeps_its_weights_and_counts_the_newer_log(older, newer, tmp_path):
+    settings = training.settings_of("gru4rec", SMALL | {"trend": [0.01, 1], "trend_every": 0.01})
+    training.train(older, "gru4rec", tmp_path / "run", settings)
+    model = training.open_run(tmp_path / "run").model()
+    expected = training.build("gru4rec", newer.items, settings)
+    expected.count_trend(newer.train)
+    grown = training.grow(model, newer)
+    np.testing.assert_array_equal(grown.trend_head.kernel, model.trend_head.kernel)
+    trained = training.train(newer, "gru4rec", tmp_path / "run2", settings, grow_from=tmp_path / "run")
+    assert (trained.trend_head.kernel.numpy() != model.trend_head.kernel.numpy()).all()
+    for each in (grown, trained):
+        counts = each.trend_head.counts.numpy()
+        np.testing.assert_allclose(counts[: newer.items.size], expected.trend_head.counts, rtol=1e-6)
+        assert each.trend_head.now == expected.trend_head.now and not counts[newer.items.size :].any()
+    assert evaluation.evaluate(trained, newer.test).metrics["mrr@20"] > 0
+
+
 def test_invalid_arguments_are_refused(model, older, newer, tmp_path):
     for name, value in (("start", "zero"), ("gone", "no")):
         with pytest.raises(InputError, match=f"{name}='{value}': must be one of"):
@@ -236,6 +253,7 @@ def folder(older, newer, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_trains_from_a_run(folder, older, newer, capsys):
     words = ["train", newer.path, "--from", f"{folder}/run", "--out", f"{folder}/run2", "--epochs", "2", "--json", "-"]
     assert main([*words, "--set", "dropout=0.1"]) == 0

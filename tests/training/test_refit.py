@@ -69,6 +69,7 @@ def test_sessions_stay_in_the_order_of_their_start():
     assert lists(with_validation(untimed)[0].train) == [[2, 3], [4, 5], [6, 7]]
 
 
+@pytest.mark.slow
 def test_a_refitted_network_is_that_of_both_splits(data, tmp_path):
     model, settings = settings_of("packed", **FINETUNED)
     refitted = training.train(data, model, tmp_path / "refit", settings, seed=3, checkpoint=None, refit=True)
@@ -127,6 +128,7 @@ def test_a_model_continues_on_the_newest_sessions_where_a_new_fit_takes_too_long
     np.testing.assert_array_equal(*scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["popularity", "session_popularity", "item_knn", "vsknn", "als"])
 def test_counted_models_are_counted_again(model, data, tmp_path):
     settings = training.settings_of(model)

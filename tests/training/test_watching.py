@@ -202,6 +202,7 @@ def test_logging_does_not_change_the_training(data, tmp_path):
     assert keras.models.load_model(tmp_path / "model.keras").optimizer.norms is None
 
 
+@pytest.mark.slow
 def test_a_run_has_its_csv_log_and_its_tensorboard_folder(data, tmp_path):
     settings = training.settings_of("gru4rec", {"units": [4], "epochs": 1, "negatives": 8})
     training.train(data, "gru4rec", tmp_path / "run", settings, tensorboard=tmp_path / "board")

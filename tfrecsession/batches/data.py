@@ -13,6 +13,7 @@ from inspect import signature
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from tfrecsession.batches.event_weights import Weighing, Weights
 from tfrecsession.errors import InputError
@@ -259,6 +260,26 @@ class Sessions:
                 options |= {"one_target": one_target, "encoded": encoded}
                 dataset = datasets.packed(self.values, self.offsets, rows, steps, **options)
         return dataset.of(sessions=self, context=context, arguments=arguments, one_target=one_target, by_user=by_user)
+
+    def sample(self, events: int, seed: int = 0) -> Sessions:
+        """Samples users uniformly, with all their sessions here, until about `events` events are scored.
+
+        A session without a user counts as one of its own. The split itself is returned where it scores no more.
+        """
+        if self.scored_events <= events:
+            return self
+        users = np.arange(len(self))
+        if "user" in self.arrays.columns:
+            known = pa.array(self.column("user"), from_pandas=True).dictionary_encode().indices
+            users = np.where(known.is_null(), users + len(known.unique()), known.fill_null(0))
+        users = np.unique(users, return_inverse=True)[1]
+        before = np.concatenate([[0], np.cumsum(self.scored)])
+        scored = np.diff(before[self.offsets])  # per session
+        order = np.random.default_rng(seed).permutation(users.max() + 1)
+        reached = np.cumsum(np.bincount(users, weights=scored)[order])
+        chosen = np.zeros(len(order), bool)
+        chosen[order[: np.searchsorted(reached, events) + 1]] = True
+        return self.only(chosen[users])
 
     def beginnings(self, most: int, seed: int = 0) -> list[list[str]]:
         """Samples at most `most` sessions uniformly, each cut after a random event: example histories for a model."""

@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         audit_command,
         blend_commands,
         compare_commands,
+        completion_command,
         counts_command,
         data_commands,
         demo,
@@ -107,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
         pipeline_command,
         counts_command,
         serve_command,
+        completion_command,
         demo,
     )
     for add in (command for group in groups for command in group.COMMANDS):

@@ -83,6 +83,13 @@ def train_command(commands, common):
         help="fit the model again on train and validation together, once it is scored on validation",
     )
 
+    training.add_argument(
+        "--whole-validation",
+        action="store_true",
+        help="rank all of a large validation split after each epoch (default: a fixed sample, for about a tenth of an "
+        "epoch)",
+    )
+
     workers = command.add_argument_group("several workers")
     workers.add_argument(
         "--workers",
@@ -153,6 +160,7 @@ def train(options) -> int | None:
             data_memory=options.data_memory,
             defaults=defaults,
             refit=options.refit,
+            whole_validation=options.whole_validation,
             **grown,
         )
     if not launch.is_chief():

@@ -70,10 +70,14 @@ class CompactIndex(ExactIndex):
     def best(self, encoded, known, k: int, out=None, allowed=None):
         queries = self.model.queries(encoded)
         scores, shift = self.table.scores(queries), self.model.item_shift()
-        scores = self.model.or_popular(scores if shift is None else scores + shift, known)
-        ids, approximate = self.model.best_of(scores, max(self.candidates, k), out, allowed)
+        scores, head = scores if shift is None else scores + shift, self.model.repeat_head
+        mixed = scores if head is None else head.mixed(scores, encoded)
+        mixed = self.model.or_popular(mixed, known)
+        ids, approximate = self.model.best_of(mixed, max(self.candidates, k), out, allowed)
         exact = tf.einsum("nd,nmd->nm", queries, self.table.rows(ids))
         exact = exact if shift is None else exact + tf.gather(shift, ids)
+        if head is not None:
+            exact = head.mixed_among(ids, exact, head.log_total(scores, encoded), encoded)
         return self.model.best_among(ids, tf.where(known[:, None], exact, approximate), k)
 
     def nearest(self):

@@ -39,7 +39,7 @@ def make_index(
         )
     if kind == "exact":
         return ExactIndex(model)
-    if not model.scores_by_products:
+    if not model.searched_by_products:
         raise InputError(
             f"index={kind!r}: must be 'exact', since {type(model).__name__} does not score by a dot product and has no "
             "vectors to search"

@@ -31,6 +31,13 @@ from tfrecsession.sessions.context_texts import context_texts
 from tfrecsession.staging import NO_ROOM, staged
 from tfrecsession.version import __version__
 
+ANSWERS = {  # (whether context is given, whether rules are) -> the signature
+    (False, False): "serving_default",
+    (False, True): "recommend_with_rules",
+    (True, False): "recommend_in_context",
+    (True, True): "recommend_in_context_with_rules",
+}
+
 
 def write_saved_model(
     model,
@@ -79,6 +86,7 @@ def write_saved_model(
     - `recommend_in_context`: `items`; `context_NAME` string [n, events], aligned with `items`; `request_NAME` string
       [n], what is known of the request; `context_time` and `request_time`, seconds since 1970, from which gap, hour,
       weekday and month follow -> answer. `recommend_in_context_filtered`: the same, with `exclude` and `only`.
+    - `recommend_in_context_with_rules`: the inputs of both -> the outputs of `recommend_with_rules`.
     - `advance_in_context`: as `advance`, with string [n] for each column.
 
     Signatures of an export with `reasons`:
@@ -215,7 +223,8 @@ def _save(served: ServedModel, folder: Path) -> None:
 def ask(path: str | Path, histories, context=None, request=None, rules=None):
     """Loads a SavedModel and calls its `serving_default`; for many requests use `tfrecsession.serving`.
 
-    With `context` or `request` it calls `recommend_in_context`, with `rules` `recommend_with_rules`.
+    With `context` or `request` it calls `recommend_in_context`, with `rules` `recommend_with_rules`, with both
+    `recommend_in_context_with_rules`.
 
     Args:
         path: a SavedModel, or a folder of versions, of which the highest is used.
@@ -223,7 +232,7 @@ def ask(path: str | Path, histories, context=None, request=None, rules=None):
             event without an item.
         context: column -> for each history a list with a value for each event.
         request: column -> a value for each history.
-        rules: as in `model.recommend`, not with context.
+        rules: as in `model.recommend`.
 
     Returns:
         items object [histories, k] of str, scores float32 [histories, k]; with rules `RuledRecommendations`.
@@ -242,20 +251,24 @@ def answering(path: str | Path):
     loaded = tf.saved_model.load(str(path))
 
     def answer(histories, context=None, request=None, rules=None):
-        texts = None if rules is None else _rule_texts(path, rules, len(histories), bool(context or request))
+        texts = None if rules is None else _rule_texts(path, rules, len(histories))
         histories = text_lists(histories, "histories", missing=bool(context or request))
         histories = [["" if item is None else item for item in history] for history in histories]
         longest = max(map(len, histories), default=0)
         padded = [[*history, *[""] * (longest - len(history))] for history in histories]
         rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))
+        inputs, starts = {"items": rows}, ()
         if texts is not None:
             nothing = tf.fill((len(histories), 1), "")
-            more = {"rules": tf.constant(padded_texts(texts), tf.string), "exclude": nothing, "only": nothing}
-            found = _called(loaded.signatures["recommend_with_rules"], {"items": rows, **more}, ("rules:",))
-        elif context or request:
-            found = _ask_in_context(loaded, rows, context, request, list(map(len, histories)))
-        else:
-            found = loaded.signatures["serving_default"](items=rows)
+            inputs |= {"rules": tf.constant(padded_texts(texts), tf.string), "exclude": nothing, "only": nothing}
+            starts = ("rules:",)
+        if context or request:
+            given = _given(loaded, context, request, list(map(len, histories)))
+            inputs, starts = inputs | given, (*starts, *given)
+        name = ANSWERS[bool(context or request), texts is not None]
+        if name not in loaded.signatures:
+            raise InputError(f"{path}: was exported without {name}; export again")
+        found = _called(loaded.signatures[name], inputs, starts)
         items = np.array([[item.decode() for item in row] for row in found["items"].numpy()], dtype=object)
         best = items, found["scores"].numpy()
         return best if texts is None else ruled(*best, found["removed"].numpy(), found["note"].numpy(), texts)
@@ -263,26 +276,26 @@ def answering(path: str | Path):
     return answer
 
 
-def _rule_texts(path: Path, rules, rows: int, in_context: bool) -> list[list[str]]:
+def _rule_texts(path: Path, rules, rows: int) -> list[list[str]]:
     card = read_card(path)
     if "rules" not in card:
         raise InputError(f"rules: must be left out: {path} was exported without them; export again")
-    if in_context:
-        raise InputError("rules: must be left out with context: exports answer rules without context")
     return rule_texts(rules, rows, card["rules"], card["k"])
 
 
-def _ask_in_context(loaded, rows, context, request, lengths: list[int]) -> dict:
+def _given(loaded, context, request, lengths: list[int]) -> dict:
+    """Returns the inputs of the context that is given."""
     signature = loaded.signatures.get("recommend_in_context")
     if signature is None:
         raise InputError("context: must be left out: this model was exported without context")
     inputs = context_texts(context, request, lengths, signature.structured_input_signature[1])
-    tensors = {name: tf.constant(texts, tf.string) for name, texts in inputs.items()}
-    return _called(signature, {"items": rows, **tensors}, tuple(inputs))
+    return {name: tf.constant(texts, tf.string) for name, texts in inputs.items()}
 
 
 def _called(signature, inputs: dict, starts: tuple[str, ...]) -> dict:
     """Calls a signature; an error of the graph becomes one line, from one of `starts` on."""
+    if not starts:
+        return signature(**inputs)
     try:
         return signature(**inputs)
     except tf.errors.InvalidArgumentError as error:

@@ -9,7 +9,10 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.export.index import ExactIndex, answers, share_of
+from tfrecsession.export.rest_of_items import RestOfItems
 from tfrecsession.layers.items.gather import serving
+from tfrecsession.layers.items.repeat_head import HIDDEN
+from tfrecsession.recommender.top_items import distinct
 
 CANDIDATES = (3, 5, 10, 20, 40)  # multiples of k to try
 TIMED = 30  # single requests that each setting is timed on
@@ -23,6 +26,9 @@ class SearchedIndex(ExactIndex):
     Candidates get the scores of the exact answer, from the model's own vectors, then filters are applied. If fewer than
     k candidates are left, all items are scored. Equal scores are in the order of the exact answer.
 
+    With a `RepeatHead` the items of the session are candidates too. The mixture needs the sum of the softmax over all
+    items: that of the candidates, and an estimate of the rest (`RestOfItems`).
+
     A subclass divides the items in its constructor, calls `choose`, and defines `candidates`.
 
     Attributes:
@@ -35,6 +41,7 @@ class SearchedIndex(ExactIndex):
 
     def __init__(self, model):
         super().__init__(model)
+        self.rest = None if model.repeat_head is None else RestOfItems(model)
         popular = model.score_without_history()
         best = tf.math.top_k(tf.where(tf.range(model.size) > 1, popular, popular.dtype.min), min(MOST, model.size - 2))
         self.popular = tf.Variable(best.indices, trainable=False), tf.Variable(best.values, trainable=False)
@@ -48,8 +55,7 @@ class SearchedIndex(ExactIndex):
 
     def best(self, encoded, known, k: int, out=None, allowed=None):
         model = self.model
-        queries = tf.where(known[:, None], model.queries(encoded), 0.0)
-        ids, scores = self._scored(queries, self.searched, max(self.kept, k))  # rules ask for more
+        ids, scores = self._scored(encoded, known, self.searched, max(self.kept, k))  # rules ask for more
         width = tf.shape(ids)[1]
 
         def with_popular():
@@ -69,10 +75,22 @@ class SearchedIndex(ExactIndex):
             lambda: model.scan(encoded, known, k, out, allowed),
         )
 
-    def _scored(self, queries, searched, kept):
-        """Returns the candidates in the order of their ids, and their exact scores: int32 and float32 [n, kept]."""
-        ids = tf.sort(self.candidates(queries, searched, kept), axis=1)  # equal scores: the lower id comes first
-        return ids, self.model.products_with(queries, ids)
+    def _scored(self, encoded, known, searched, kept):
+        """Returns the candidates in the order of their ids, and their scores: int32 and float32 [n, any].
+
+        encoded [n, any] and known bool [n] are as in `TopItems.find`.
+        """
+        model, head = self.model, self.model.repeat_head
+        queries = tf.where(known[:, None], model.queries(encoded), 0.0)
+        ids = self.candidates(queries, searched, kept)
+        if head is None:
+            ids = tf.sort(ids, axis=1)  # equal scores: the lower id comes first
+            return ids, model.products_with(queries, ids)
+        ids = distinct(tf.concat([ids, head.split(encoded)[3]], axis=1))
+        scores = model.products_with(queries, ids)
+        fresh = tf.where(head.is_in_softmax(ids, encoded), scores, HIDDEN)
+        total = tf.reduce_logsumexp(tf.concat([fresh, self.rest(queries, ids)[:, None]], axis=1), axis=1)  # (n,)
+        return ids, head.mixed_among(ids, scores, total, encoded)
 
     def choose(self, parts: int, k: int, target: float, histories: np.ndarray, best_elsewhere: str) -> None:
         """Sets `searched` and `kept`: the fastest settings whose recall without filters reaches the target.
@@ -89,26 +107,28 @@ class SearchedIndex(ExactIndex):
         """
         model = self.model
         expected = answers(model, histories, k)
-        queries = [model.query_vectors(tf.constant(histories[i : i + BATCH])) for i in range(0, len(histories), BATCH)]
+        blocks = [tf.constant(histories[row : row + BATCH]) for row in range(0, len(histories), BATCH)]
+        encoded = [model.encoded_histories(block) for block in blocks]
         # a standard error above the target, so that other histories reach it too
         enough = min(target + (target * (1 - target) / len(histories)) ** 0.5, 1.0)
 
-        def search(queries, searched, kept):
-            return model.best_among(*self._scored(queries, searched, kept), k)[0]
+        def search(encoded, known, searched, kept):
+            return model.best_among(*self._scored(encoded, known, searched, kept), k)[0]
 
         number = tf.TensorSpec((), tf.int32)
-        spec = [tf.TensorSpec((None, queries[0].shape[1]), tf.float32), number, number]
-        search = tf.function(search, input_signature=spec, autograph=False)
+        spec = [tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in encoded[0]]
+        search = tf.function(search, input_signature=[*spec, number, number], autograph=False)
 
         def recall(searched, kept):
-            found = [search(batch, tf.constant(searched), tf.constant(kept)).numpy() for batch in queries]
+            found = [search(*block, tf.constant(searched), tf.constant(kept)).numpy() for block in encoded]
             return share_of(expected, np.concatenate(found))
 
         def milliseconds(searched, kept):
             waits = []
-            for row in range(min(TIMED, len(queries[0]))):
+            for row in range(min(TIMED, len(blocks[0]))):
+                alone = [part[row : row + 1] for part in encoded[0]]
                 start = time.perf_counter()
-                search(queries[0][row : row + 1], tf.constant(searched), tf.constant(kept)).numpy()
+                search(*alone, tf.constant(searched), tf.constant(kept)).numpy()
                 waits.append(1000 * (time.perf_counter() - start))
             return np.median(waits)
 

@@ -45,12 +45,7 @@ class CountingModel(Recommender):
 
     def sessions_to_count(self, x, kwargs: dict) -> Sessions:
         """Returns the split that `fit` counts, after a check of its arguments."""
-        for name in ("sample_weight", "class_weight"):
-            if kwargs.get(name) is not None:
-                raise InputError(
-                    f"{name}: must be None, {type(self).__name__} counts every event once; see its settings for "
-                    "weights of its own, `data.train.weighted(...)`, and drop events from the log to leave them out"
-                )
+        self.refuse_weights(kwargs)
         sessions = x if isinstance(x, Sessions) else getattr(x, "sessions", None)
         if sessions is None:
             raise InputError(f"x: must be data.train or its batches, {type(self).__name__} counts whole sessions")
@@ -60,6 +55,15 @@ class CountingModel(Recommender):
                 "the other models honour weights"
             )
         return sessions
+
+    def refuse_weights(self, kwargs: dict) -> None:
+        """Raises InputError if the arguments of `fit` have weights as Keras has them."""
+        for name in ("sample_weight", "class_weight"):
+            if kwargs.get(name) is not None:
+                raise InputError(
+                    f"{name}: must be None, {type(self).__name__} counts every event once; see its settings for "
+                    "weights of its own, `data.train.weighted(...)`, and drop events from the log to leave them out"
+                )
 
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         super().compile(optimizer, loss, metrics, **kwargs)

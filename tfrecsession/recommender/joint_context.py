@@ -33,4 +33,5 @@ def joint_context(members) -> Context | None:
         dict.fromkeys(name for context in contexts for name in getattr(context, side))
         for side in ("context", "request")
     )
-    return Context(columns.values(), *map(tuple, sides), time_zone=contexts[0].time_zone)
+    described = dict.fromkeys(name for context in contexts for name in context.described)
+    return Context(columns.values(), *map(tuple, sides), time_zone=contexts[0].time_zone, described=described)

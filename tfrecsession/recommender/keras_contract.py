@@ -127,11 +127,18 @@ class KerasContract:
         validation_data = self._batches(validation_data, optional=True)
         kwargs.setdefault("shuffle", False)  # batches are shuffled already; Keras would warn
         callbacks = maximizing(callbacks, self)
+        self._build_optimizer()
         super().fit(
             x, *args, validation_data=validation_data, callbacks=callbacks, sample_weight=sample_weight, **kwargs
         )
         self.fitted = True
         return self.history
+
+    def _build_optimizer(self) -> None:
+        """Creates the optimizer's variables; the first step would create them too, and TensorFlow trace it twice."""
+        if self.compiled and self.built and not self.optimizer.built and self.trainable_variables:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     def evaluate(self, x=None, *args, sample_weight=None, **kwargs):
         """Evaluates like Keras, over the whole catalogue.

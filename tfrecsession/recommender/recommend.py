@@ -94,8 +94,17 @@ class Recommending(WithRules, TopItems):
         Args:
             ids: as in `answer`.
         """
+        encoded, known = self.encoded_histories(ids)
+        return tf.where(known[:, None], self.queries(encoded), 0.0)
+
+    def encoded_histories(self, ids):
+        """Returns encoded histories [histories, dim], and whether they have a known item, bool [histories].
+
+        Args:
+            ids: as in `answer`.
+        """
         encoded, _, length = self._encode_histories(ids)
-        return tf.where(length[:, None] > 0, self.queries(encoded), 0.0)
+        return encoded, length > 0
 
     def _encode_histories(self, ids, given=None):
         """Returns the encoded histories [histories, dim], their known ids, padded to the right, and their lengths."""

@@ -120,7 +120,7 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
     @property
     def finds_similar_items(self) -> bool:
         """Whether the model supports `similar_items`."""
-        return self.scores_by_products
+        return self.searched_by_products
 
     def call(self, batch, training=False):
         return self.encode(batch, training=training)

@@ -19,6 +19,7 @@ from tfrecsession.losses import CrossEntropy, RankingLoss
 from tfrecsession.negatives import Negatives, Popularity
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, refuse
 from tfrecsession.recommender.compressed_items import CompressedItems
+from tfrecsession.recommender.distilling import Distilling
 from tfrecsession.recommender.in_context import context_of
 from tfrecsession.recommender.keras_contract import unpacked
 from tfrecsession.recommender.learning import Learning
@@ -33,7 +34,7 @@ POPULAR = ("popularity", "in_batch+popularity")  # the samplers by popularity
 MAXIMAL = ("bpr_max", "top1_max")
 
 
-class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
+class SequenceModel(Trending, Distilling, ReadsContent, CompressedItems, Recommender):
     """Base of models whose `encode` is trained against `output_items`, an `ItemScores`.
 
     A subclass creates `output_items` and its layers in the constructor, calls `build` last, and defines `encode`.
@@ -75,8 +76,9 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
             "chars", the characters of the id; or an `ItemCodes`, `data.item_codes("jpq")`.
         codes: codes of an item; None: 8 to 4 of jpq, the most that divide the width; 3 of bloom; the bytes of the
             longest id, at most 32, of chars.
-        code_values: values of a code, rows of a small table; None: 256 of jpq, the square root of the items of qr, a
-            twentieth of the items of hashed and bloom.
+        code_values: values of a code, rows of a small table; None: of jpq one for every fourth item, from 256 to
+            10,240, most of them for the most frequent items alone; the square root of the items of qr, a twentieth of
+            the items of hashed and bloom.
     """
 
     log_defaults = {"steps": steps, "rows": rows}
@@ -108,6 +110,8 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
             "items_as": "full",
             "codes": None,
             "code_values": None,
+            "teacher": None,
+            "teacher_weight": 0.5,
         },
         space={
             "normalize": Choice(False, True),
@@ -164,7 +168,6 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
     joins = JOINS  # what `context_as` may be
     event_input = request_input = None  # the layers that read context and request, `EventInput`
     repeat_layer = RepeatHead  # the class of the layer that mixes the scores with the items of the session
-    repeat_head = None  # that layer, with `repeats`
     keeps_input_width = False  # whether the input vectors must keep their width when context joins them
     user_features = None  # the features of users that are read, see `ReadsUserContent`
     carried = ()  # a weight [lanes, width] per layer, which carries the state from batch to batch
@@ -322,14 +325,6 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
         is_same = (repeated[:, None] == items[..., None]) & (items > 1)[..., None]  # (n, m, ages)
         return tf.where(is_same, tf.exp(log_copied[:, None] - scores[..., None]), 0.0)
 
-    @property
-    def scores_by_products(self):
-        return self.repeat_head is None and super().scores_by_products
-
-    @property
-    def finds_similar_items(self):
-        return super().scores_by_products
-
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
         if not isinstance(loss, RankingLoss):
             refuse("loss", loss, f"one of trs.losses for {type(self).__name__}, e.g. CrossEntropy()")
@@ -348,10 +343,21 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
             self.build()  # a model whose constructor does not
         super().compile(optimizer, loss, metrics, **kwargs)
 
-    def fit(self, x=None, *args, callbacks=None, **kwargs):
+    def fit(self, x=None, *args, callbacks=None, teacher=None, teacher_weight: float = 0.5, **kwargs):
+        """Trains like Keras' `fit`, see `Recommender`.
+
+        Args:
+            x, callbacks, *args, **kwargs: as in `fit` of every model.
+            teacher: a fitted model of the same data, such as a `Blend`, whose best items are learned beside the next
+                event, see `Distilling`; None: none.
+            teacher_weight: the share of the teacher in the loss.
+
+        Raises:
+            InputError: as `fit` of every model, or a teacher that cannot teach this model.
+        """
         self.count_trend(x if isinstance(x, Sessions) else getattr(x, "sessions", None))
         x = self._batches(x, args, kwargs, training=True)
-        with input_errors_of(x):
+        with input_errors_of(x), self.taught_by(teacher, teacher_weight):
             return super().fit(x, *args, callbacks=[*as_list(callbacks), StopOnNaN()], **kwargs)
 
     def evaluate(self, *args, **kwargs):
@@ -446,6 +452,7 @@ class SequenceModel(Trending, ReadsContent, CompressedItems, Recommender):
         with tf.GradientTape() as tape:
             compared = self.compared(batch, self.encode(batch, training=True), targets, weight)
             loss, events = self.training_loss(*compared)
+            loss = self.distilled(loss, batch, *compared)
             further = self._further_losses()
             # Averaged over all cells, padding included: a batch that is not full makes a smaller step. The authors'
             # GRU4Rec does so too: the few sessions left in the lanes at the end of a log must not weigh too much.

@@ -75,7 +75,8 @@ MEANINGS = {
     "target_events": "the event types that are targets; the others are read only",
     "lanes": "rows of session-parallel batches, whose states are carried on; None: packed rows",
     "reset_after": "whether the reset gate acts after the recurrent product, as in cuDNN's GRU",
-    "teacher": "a run, or a model that is fitted first, whose item vectors are learned",
+    "teacher": "a run whose best items are learned beside the next event, see fit(teacher=)",
+    "teacher_weight": "share of the teacher in the loss",
 }
 
 

@@ -20,16 +20,26 @@ class TopItems:
 
     output_items: ItemScores | None = None  # scores the items, where a model has such a layer
     trend_head = None  # the layer that adds what each item's recent events say, `TrendHead`
+    repeat_head = None  # the layer that mixes the scores with the items of the session, `RepeatHead`
 
     @property
     def scores_by_products(self) -> bool:
-        """Whether scores are dot products of queries and `score_vectors`, so that an index may search them."""
+        """Whether scores are dot products of queries and `score_vectors`."""
+        return self.searched_by_products and self.repeat_head is None
+
+    @property
+    def searched_by_products(self) -> bool:
+        """Whether an index may search the best items by dot products of queries and `score_vectors`.
+
+        They are the scores, or what a `RepeatHead` mixes with the items of the session.
+        """
         return self.output_items is not None and self.output_items.by_products
 
     def score_vectors(self, ids):
         """Returns the vectors whose dot products with `queries` are the scores: int32 [n] -> float32 [n, width].
 
-        One column more than `encode` has is added to the score, as biases are.
+        With a `RepeatHead` the products are the scores before the mixture. One column more than `encode` has is added
+        to the score, as biases are.
 
         Raises:
             InputError: the scores are not dot products.
@@ -53,6 +63,8 @@ class TopItems:
 
     def queries(self, encoded):
         """Returns the vectors whose products with `score_vectors` are the scores: [n, dim] -> float32 [n, width]."""
+        if self.repeat_head is not None:
+            encoded = self.repeat_head.split(encoded)[0]
         encoded = tf.cast(encoded if self.output_items is None else self.output_items.query(encoded), tf.float32)
         if self.score_vectors([0]).shape[1] > encoded.shape[1]:
             encoded = tf.pad(encoded, [[0, 0], [0, 1]], constant_values=1)  # (n, dim + 1)
@@ -134,9 +146,7 @@ class TopItems:
 
     def _best_candidates(self, encoded, known, k, out, only):
         """Does the work of `find` by scoring the items of `only` alone."""
-        only = tf.sort(only, axis=1)  # (n, m)
-        is_repeat = tf.pad(only[:, 1:] == only[:, :-1], [[0, 0], [1, 0]])[:, : tf.shape(only)[1]]  # (n, m)
-        only = tf.where(is_repeat, 0, only)
+        only = distinct(only)  # (n, m)
         cells = tf.where(only > 1)  # (candidates, 2)
         ids, row = tf.gather_nd(only, cells), cells[:, 0]  # (candidates,) each
         products = tf.reduce_sum(self.score_vectors(ids) * tf.gather(self.queries(encoded), row), axis=1)
@@ -181,6 +191,13 @@ def left_out(seen, exclude_seen: bool, exclude=None):
     """Returns the pairs to leave out, int32 [pairs, 2]: `exclude`, and `seen` with `exclude_seen`; None: nothing."""
     lists = ([seen] if exclude_seen else []) + ([] if exclude is None else [exclude])
     return pairs(tf.concat(lists, axis=1)) if lists else None
+
+
+def distinct(ids):
+    """Returns ids in rising order, 0 in place of those that a row has had before: int32 [n, m] -> int32 [n, m]."""
+    ids = tf.sort(ids, axis=1)
+    is_again = tf.pad(ids[:, 1:] == ids[:, :-1], [[0, 0], [1, 0]])[:, : tf.shape(ids)[1]]
+    return tf.where(is_again, 0, ids)
 
 
 def pairs(ids):

@@ -76,7 +76,7 @@ class WithRules:
             width = items.rows(tf.constant([0])).shape[1]
         except InputError:
             return None
-        if self.scores_by_products:  # which an export has in the form of its index
+        if self.searched_by_products:  # which an export has in the form of its index
             return lambda ids: self.score_vectors(ids)[:, :width]
         return items.rows
 

@@ -6,7 +6,7 @@
       "boost": [{"where": {"brand": "acme"}, "by": 0.5}],
       "pin": {"item-9": 1},
       "at_most": {"brand": 2},
-      "diversity": {"strength": 0.3, "method": "mmr", "on": "model"}
+      "diversity": {"strength": 0.3, "method": "mean", "on": "model"}
     }
 
 A text is one rule, its fields separated by tabs: `in COLUMN VALUE ...`, `not_in COLUMN VALUE ...`, `between COLUMN LOW
@@ -28,7 +28,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import texts
 
 NAMES = ("filter", "popularity", "boost", "pin", "at_most", "diversity")  # in the order in which they act
-METHODS = ("mmr", "dpp")
+METHODS = ("mean", "mmr", "dpp")
 OVERLAP = "content"  # diversity on the values of the categories that items share
 OWN = "model"  # diversity on the model's own vectors
 SEPARATOR = "\t"
@@ -116,7 +116,10 @@ def _boost(value, known, k) -> list[list]:
 
 def _pin(value, known, k) -> list[list]:
     if not isinstance(value, Mapping):
-        value = {item: index for index, item in enumerate(_list("pin", value), 1)}
+        items = texts(_list("pin", value), "rules: pin")
+        if twice := next((item for item in items if items.count(item) > 1), None):
+            raise InputError(f"rules: pin: {twice!r} must stand there once")
+        value = {item: index for index, item in enumerate(items, 1)}
     found: dict[int, str] = {}
     for item, position in value.items():
         (item,) = texts([item], "rules: pin")
@@ -152,7 +155,7 @@ def _diversity(value, known, k) -> list[list]:
                 f"rules: diversity: {name!r} is unknown: must be one of {', '.join(keys)}{_hint(name, keys)}"
             )
     strength = _number("diversity: strength", value.get("strength", 0.3), 0, 1)
-    method, on = value.get("method", "mmr"), value.get("on")
+    method, on = value.get("method", METHODS[0]), value.get("on")
     if method not in METHODS:
         hint = _hint(method, METHODS)
         raise InputError(f"rules: diversity: method={_short(method)}: must be one of {', '.join(METHODS)}{hint}")

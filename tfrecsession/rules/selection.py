@@ -22,15 +22,16 @@ class Candidates(NamedTuple):
     codes: object  # int32 [n, c, u], values of the columns that have quotas; 0 is none
     most: object  # int32 [n, u], the most items of each value
     strength: object  # float32 [n], of diversity: 0 is none
-    by_volume: object  # bool [n], whether diversity is that of a determinant (DPP), else MMR
+    method: object  # string [n], of `rules.METHODS`
 
 
 def choose(candidates: Candidates, k: int):
     """Chooses k items greedily: the highest gain, among those whose quotas are not full.
 
-    The gain is (1 - strength) relevance - strength max similarity with a chosen item (MMR, Carbonell and Goldstein
-    1998), or (1 - strength) relevance + strength log d^2, where d^2 is the item's part in the determinant of the
-    similarities (DPP by incremental Cholesky factors, Chen et al., arXiv 1709.05135).
+    The gain is (1 - strength) relevance - strength x the mean similarity with the chosen items ("mean", greedy max-sum
+    diversification, Borodin et al., arXiv 1203.6397), or x the highest one ("mmr", Carbonell and Goldstein 1998), or
+    (1 - strength) relevance + strength log d^2, where d^2 is the item's part in the determinant of the similarities
+    ("dpp", by incremental Cholesky factors, Chen et al., arXiv 1709.05135).
 
     Returns:
         chosen int32 [n, k], indices of candidates, -1 where none is left; is_full bool [n, c, u], whether the quota of
@@ -55,27 +56,33 @@ def choose(candidates: Candidates, k: int):
         base = tf.where(tf.one_hot(best, count, True, False), NEVER, base)
         return best, tf.where(found, best, -1), base, room - tf.cast(same, tf.int32)
 
-    def by_similarity(index, base, room, chosen, nearest):
-        best, taken, base, room = chosen_from(base - strength * nearest, base, room)
-        nearest = tf.maximum(nearest, tf.gather(c.similarity, best, batch_dims=1))
-        return index + 1, base, room, chosen.write(index, taken), nearest
+    by_mean, by_volume = (c.method == "mean")[:, None], (c.method == "dpp")[:, None]
 
-    def by_either(index, base, room, chosen, nearest, volume, factors):
-        far = tf.where(c.by_volume[:, None], tf.math.log(tf.maximum(volume, LEAST_VOLUME)), -nearest)
+    def similarity_to(nearest, total, index):
+        return tf.where(by_mean, total / tf.cast(tf.maximum(index, 1), tf.float32), nearest)
+
+    def by_similarity(index, base, room, chosen, nearest, total):
+        best, taken, base, room = chosen_from(base - strength * similarity_to(nearest, total, index), base, room)
+        similar = tf.gather(c.similarity, best, batch_dims=1)  # (n, c)
+        return index + 1, base, room, chosen.write(index, taken), tf.maximum(nearest, similar), total + similar
+
+    def by_any(index, base, room, chosen, nearest, total, volume, factors):
+        far = tf.where(by_volume, tf.math.log(tf.maximum(volume, LEAST_VOLUME)), -similarity_to(nearest, total, index))
         best, taken, base, room = chosen_from(base + strength * far, base, room)
         similar = tf.gather(c.similarity, best, batch_dims=1)  # (n, c)
         factors, volume = _grown(factors, volume, similar, best, index)
-        nearest = tf.maximum(nearest, similar)
-        return index + 1, base, room, chosen.write(index, taken), nearest, volume, factors
+        nearest, total = tf.maximum(nearest, similar), total + similar
+        return index + 1, base, room, chosen.write(index, taken), nearest, total, volume, factors
 
     def run(step, *more):
-        state = 0, base, room, tf.TensorArray(tf.int32, k, element_shape=(None,)), tf.zeros((rows, count)), *more
+        chosen = tf.TensorArray(tf.int32, k, element_shape=(None,))
+        state = 0, base, room, chosen, tf.zeros((rows, count)), tf.zeros((rows, count)), *more
         state = tf.while_loop(lambda index, *_: index < k, step, state, parallel_iterations=1)
         return tf.transpose(state[3].stack()), state[2]
 
     chosen, room = tf.cond(
-        tf.reduce_any(c.by_volume),
-        lambda: run(by_either, tf.ones((rows, count)), tf.zeros((rows, count, k))),
+        tf.reduce_any(by_volume),
+        lambda: run(by_any, tf.ones((rows, count)), tf.zeros((rows, count, k))),
         lambda: run(by_similarity),
     )
     return tf.ensure_shape(chosen, (None, k)), room <= 0

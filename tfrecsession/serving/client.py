@@ -23,6 +23,7 @@ TRANSPORTS = {  # imported on use: REST needs neither gRPC nor TensorFlow
     "grpc": ("client_grpc", "Grpc"),
 }
 
+UNDER_RULES = {False: "recommend_with_rules", True: "recommend_in_context_with_rules"}  # whether context is given
 CHOSEN = {  # (whether context is given, whether the answer is filtered) -> the signature
     (False, False): "serving_default",
     (False, True): "recommend_filtered",
@@ -127,10 +128,10 @@ class Client:
                 as {"device": [["phone", "phone"]], "time": [[1700000000, 1700000060]]}; None is missing.
             request: column -> a value for each history, known of the request: {"device": ["phone"]}.
             rules: filters by the items' content, boosts, quotas, diversity and pinned items, as in `model.recommend`,
-                see `tfrecsession.rules.rules`; the answer is then `RuledRecommendations`. Not with `context`.
+                see `tfrecsession.rules.rules`; the answer is then `RuledRecommendations`.
             signature: the default becomes "recommend_filtered" with `exclude` or `only`, "recommend_in_context" with
-                `context` or `request`, "recommend_in_context_filtered" with both, and "recommend_with_rules" with
-                `rules`.
+                `context` or `request`, "recommend_in_context_filtered" with both, "recommend_with_rules" with `rules`,
+                and "recommend_in_context_with_rules" with `rules` and context.
             version: a version number; None: the highest.
 
         Raises:
@@ -142,9 +143,7 @@ class Client:
         filtered = exclude is not None or only is not None
         texts = None if rules is None else rule_texts(rules, len(histories))
         if texts is not None:
-            if in_context:
-                raise InputError("rules: must be left out with context: exports answer rules without context")
-            signature, inputs["rules"] = "recommend_with_rules", padded_texts(texts)
+            signature, inputs["rules"] = UNDER_RULES[in_context], padded_texts(texts)
         elif signature == "serving_default":
             signature = CHOSEN[in_context, filtered]
         if filtered or texts is not None:

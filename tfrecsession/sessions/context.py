@@ -80,17 +80,25 @@ class Context:
         time_zone: of hour, weekday and month, e.g. "Europe/Berlin"; None: UTC.
         itemless: whether events without an item are read, as steps of the session: the log of training had some, see
             `prepare(itemless="keep")`.
+        described: names of `request` that a request alone gives, features of its user; they are missing in every log.
 
     Raises:
         InputError: `request` has the event type, which is never known, or there is no such time zone.
     """
 
     def __init__(
-        self, columns: Iterable[Column], context=(), request=(), time_zone: str | None = None, itemless: bool = False
+        self,
+        columns: Iterable[Column],
+        context=(),
+        request=(),
+        time_zone: str | None = None,
+        itemless: bool = False,
+        described=(),
     ):
         self.columns = {column.name: column for column in columns}
         self.context, self.request, self.time_zone = tuple(context), tuple(request), time_zone
         self.itemless = bool(itemless) and bool(self.context)
+        self.described = tuple(described)
         if "event" in self.request:
             raise InputError(
                 "request=['event']: must be columns that are known when a recommendation is requested; the type of the "
@@ -168,6 +176,9 @@ class Context:
                     raise InputError(NO_USERS)
                 users = _codes(_texts(read(name), name), column.values)
                 encoded[name] = np.repeat(users, np.diff(offsets))
+                continue
+            if name in self.described:
+                encoded[name] = np.full(events, column.missing)
                 continue
             if name not in names:
                 raise InputError(
@@ -262,11 +273,19 @@ class Context:
     def with_users(self, users: Iterable[str]) -> Context:
         """Returns the same context with these users, which begin with its own."""
         columns = {**self.columns, USER: self.columns[USER]._replace(values=tuple(users))}
-        return Context(columns.values(), self.context, self.request, self.time_zone, self.itemless)
+        return Context(columns.values(), self.context, self.request, self.time_zone, self.itemless, self.described)
+
+    def with_described(self, columns: Iterable[Column]) -> Context:
+        """Returns the same context with columns that a request alone gives; names that it has already stay its own."""
+        more = {column.name: column for column in columns if column.name not in {*self.columns, "time"}}
+        request, described = (*self.request, *more), (*self.described, *more)
+        columns = (*self.columns.values(), *more.values())
+        return Context(columns, self.context, request, self.time_zone, self.itemless, described)
 
     def learn(self, context=(), request=(), time_zone: str | None = None) -> Context:
         """Returns itself: the context of a trained model stays as it was learned, also with a newer log."""
-        for argument, names, own in (("context", context, self.context), ("request", request, self.request)):
+        of_log = tuple(name for name in self.request if name not in self.described)
+        for argument, names, own in (("context", context, self.context), ("request", request, of_log)):
             if tuple(name.partition(":")[0] for name in checked_names(argument, names)) != own:
                 raise InputError(f"{argument}={list(names)!r}: must be {list(own)!r}, as the model was trained")
         return self
@@ -274,14 +293,15 @@ class Context:
     def get_config(self) -> dict:
         columns = [{**column._asdict(), "values": list(column.values)} for column in self.columns.values()]
         sides = {"context": list(self.context), "request": list(self.request)}
-        itemless = {"itemless": True} if self.itemless else {}
-        return {"columns": columns, **sides, "time_zone": self.time_zone, **itemless}
+        further = {"itemless": True} if self.itemless else {}
+        further |= {"described": list(self.described)} if self.described else {}
+        return {"columns": columns, **sides, "time_zone": self.time_zone, **further}
 
     @classmethod
     def from_config(cls, config: dict) -> Context:
         columns = [Column(**{**column, "values": tuple(column["values"])}) for column in config["columns"]]
         sides = config["context"], config["request"]
-        return cls(columns, *sides, config["time_zone"], config.get("itemless", False))
+        return cls(columns, *sides, config["time_zone"], config.get("itemless", False), config.get("described", ()))
 
 
 class ContextLog:

@@ -148,5 +148,6 @@ def _statistics_line(statistics: dict) -> Text:
         f"Train: {statistics['session_length']:.1f} events a session; {statistics['repeats']:.1%} of the targets were "
         "in their session before (see repeats=true of the networks); "
         f"{statistics['events_per_item']:.1f} events an item; {statistics['density']:.3%} of all pairs of session and "
-        f"item; {statistics['turnover']:.1%} of the newest events on items that the older half of the log lacks"
+        f"item; {statistics['turnover']:.1%} of the newest events on items that the older half of the log lacks; "
+        f"consecutive items recur {statistics['order']:.1f} times as often as other pairs of a session (1: no order)"
     )

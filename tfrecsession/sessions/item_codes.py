@@ -17,6 +17,8 @@ from tfrecsession.sessions.vocabulary import FIRST, Items
 KINDS = ("hashed", "qr", "bloom", "jpq", "chars")
 LEAST, MOST = 4, 8  # codes of jpq; two of them collapse, more than eight gain nothing (arXiv 2312.06165)
 SMALLER = 20  # a hashed table has this share of the full table's rows
+SHARED = 256  # values of a jpq code at least that items share; of more than these, a quarter
+ITEMS_PER_VALUE, MOST_VALUES = 4, 10_240  # of jpq: a million items x 128 take a twentieth of the full table
 CHARACTERS = 32  # bytes of an id that are read at most
 BLOCK = 1 << 18  # sessions that are read at once
 PRECISE = 1 << 21  # items, up to which factors are computed in float64
@@ -104,7 +106,8 @@ def shape_of(kind: str, items: Items, width: int, codes: int | None, values: int
         longest = max((len(item.encode()) for item in items.ids.tolist()), default=1) if codes is None else codes
         return codes or max(1, min(longest, CHARACTERS)), 256
     hashed = max(-(-len(items) // SMALLER), min(len(items), 64), 2)
-    usual = {"qr": math.isqrt(max(len(items) - 1, 0)) + 1, "jpq": 256}.get(kind, hashed)
+    learned = min(max(SHARED, len(items) // ITEMS_PER_VALUE), MOST_VALUES)
+    usual = {"qr": math.isqrt(max(len(items) - 1, 0)) + 1, "jpq": learned}.get(kind, hashed)
     count, values = fixed or codes or 3, usual if values is None else values
     if kind == "qr" and values**2 < len(items):
         raise InputError(f"code_values={values}: must be at least {usual}, the square root of the {len(items):,} items")
@@ -181,16 +184,23 @@ def learned_codes(arrays, size: int, count: int, values: int, seed: int = 0) -> 
     """Returns the codes of RecJPQ (arXiv 2312.06165): quantiles of the items' factors, int64 [items, count].
 
     The factors are the first `count` right singular vectors of the binary matrix of sessions and items. Each is scaled
-    to 0..1, noise of 1e-5 breaks ties, and it is cut into `values` parts of as many items.
+    to 0..1, noise of 1e-5 breaks ties, and it is cut into parts of as many items. The most frequent items have values
+    of their own in every code, which is a vector of their own; the others share the values that are left.
     """
     random = np.random.default_rng(seed)
-    found = factors(lambda: _chunks(arrays), size, count, random)[FIRST:]  # (items, count)
+    own = min(own_values(values), size - FIRST)
+    found = factors(lambda: _chunks(arrays), size, count, random)[FIRST + own :]  # (items that share, count)
     codes = np.zeros(found.shape, np.int64)
     for index, factor in enumerate(found.T):
         spread = float(np.ptp(factor)) if len(factor) else 0.0
         scaled = (factor - factor.min(initial=0.0)) / (spread or 1.0) + random.normal(0.0, 1e-5, len(factor))
-        codes[np.argsort(scaled, kind="stable"), index] = np.arange(len(factor)) * values // max(len(factor), 1)
-    return codes
+        codes[np.argsort(scaled, kind="stable"), index] = np.arange(len(factor)) * (values - own) // max(len(factor), 1)
+    return np.concatenate([np.repeat(np.arange(own)[:, None], count, axis=1), own + codes])
+
+
+def own_values(values: int) -> int:
+    """Returns how many of the values of a jpq code belong to one item each, the most frequent ones."""
+    return max(values - max(SHARED, values // 4), 0)
 
 
 def factors(chunks: Callable[[], Iterator[tuple]], size: int, count: int, random) -> np.ndarray:

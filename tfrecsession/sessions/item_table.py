@@ -69,7 +69,7 @@ def read_item_table(
     """Reads a table of items, or of users.
 
     An item may have several rows: equal rows count once; a column of kind "list" collects their values, and so does
-    the only text column beside the key. Other columns must agree.
+    the only text column beside the key in a table of items. Other columns must agree.
 
     Args:
         source: a path of .csv, .tsv, .dat, .txt (a delimiter is found), .jsonl, .ndjson, .json (an object per line),
@@ -298,7 +298,8 @@ def _grouped(label, ids, columns, kinds, text, folder, words) -> ItemTable:
     index: dict[str, int] = {}
     row_of = [index.setdefault(item, len(index)) for item in ids]
     collects = [name for name in columns if kinds.get(name) == LIST]
-    if not collects and len(columns) == 1 and all(kind is None for kind in kinds.values()):
+    alone = len(columns) == 1 and all(kind is None for kind in kinds.values())
+    if not collects and alone and words is ITEMS:  # a user with two ages is a mistake, an item with two tags is none
         collects = [name for name, values in columns.items() if all(isinstance(v, str | None) for v in values)]
     joined = {}
     for name, values in columns.items():

@@ -402,6 +402,7 @@ class _Preparation:
         sessions = db.store(session_names(log, session_table(log, kept.of(log.events))))
         if log.timed:
             self.notes += notes.equal_times(sessions, options.order, db)
+        self.notes += notes.single_sessions(sessions, log, db)
         events = log.events.semi_join(kept.item, "item")
         if options.hold_out is not None:
             cuts, found = hold_out(log, sessions, options, db)

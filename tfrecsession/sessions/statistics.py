@@ -8,8 +8,14 @@ import numpy as np
 
 from tfrecsession.sessions.store import SessionArrays
 
-NAMES = ("sessions", "events", "items", "session_length", "events_per_item", "density", "repeats", "turnover", "days")
+NAMES = (
+    *("sessions", "events", "items", "session_length", "events_per_item", "density", "repeats", "turnover", "order"),
+    "days",
+)
 DAY = 86_400_000_000  # microseconds
+SAMPLE = 200_000  # newest events that `order` reads
+SHUFFLED = 1.05  # order up to which sessions might as well be shuffled
+ORDERED = 2.5  # from which the next item depends on the newest ones
 
 
 class Statistics:
@@ -68,6 +74,42 @@ class Statistics:
         return float((~is_old[newest]).mean()) if len(newest) else 0.0
 
     @cached_property
+    def order(self) -> float:
+        """How much the order of a session says: 1 where its events might as well be shuffled, above 1 otherwise.
+
+        The share of pairs of consecutive items that are consecutive in another session too, divided by the same share
+        of pairs that are further apart in their session; of the newest sessions that have at least three events.
+        """
+        offsets = self._arrays.offsets
+        offsets = offsets[np.searchsorted(offsets, offsets[-1] - SAMPLE) :]  # of the newest sessions
+        values = np.asarray(self._arrays.values[offsets[0] : offsets[-1]])
+        length, first = np.diff(offsets), offsets[:-1] - offsets[0]  # [sessions]
+        session = np.repeat(np.arange(len(length)), length)  # [events]
+        second = np.flatnonzero((length[session] >= 3) & (np.arange(len(values)) > first[session]))
+        session = session[second]  # [pairs]
+        rng = np.random.default_rng(0)
+        gap = rng.integers(2, length[session])
+        start = first[session] + rng.integers(0, length[session] - gap)
+        consecutive = _pairs(values, second - 1, second, session)
+        apart = _pairs(values, start, start + gap, session)
+        return float(_shared(consecutive, consecutive) / _shared(apart, consecutive))
+
+    @property
+    def is_shuffled(self) -> bool:
+        """Whether the order of a session says nothing."""
+        return self.order <= SHUFFLED
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the next item depends on the newest events more than on the rest of the session."""
+        return self.order >= ORDERED
+
+    @property
+    def order_in_words(self) -> str:
+        """The order of sessions as the reason of a default."""
+        return f"consecutive items recur {self.order:.1f} times as often as other pairs of a session"
+
+    @cached_property
     def days(self) -> float | None:
         """Days from the first to the last event; None for a log without times."""
         if not self._timed or not self.events or "times" not in self._arrays.columns:
@@ -101,3 +143,23 @@ class Statistics:
     @property
     def _beginnings(self) -> int:
         return self._counts[2]
+
+
+def _pairs(values, first, second, session) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (pair of different known items, in either order, as a number; its session): int64 [pairs] each."""
+    distinct, ids = np.unique(values, return_inverse=True)
+    one, other = ids[first], ids[second]
+    kept = (one != other) & (values[first] > 1) & (values[second] > 1)
+    pair = np.minimum(one, other) * len(distinct) + np.maximum(one, other)
+    return pair[kept], session[kept]
+
+
+def _shared(found, among) -> float:
+    """Returns the share of the pairs `found` that another session has `among` its own; smoothed, never 0."""
+    pairs, index = np.unique(np.concatenate([among[0], found[0]]), return_inverse=True)
+    sessions = max(found[1].max(initial=0), among[1].max(initial=0)) + 1
+    cells = np.unique(index[: len(among[0])] * sessions + among[1])  # each pair once a session
+    counts = np.bincount(cells // sessions, minlength=len(pairs))  # sessions with the pair
+    index = index[len(among[0]) :]
+    others = counts[index] - np.isin(index * sessions + found[1], cells)
+    return (np.count_nonzero(others > 0) + 1) / (len(index) + 1)

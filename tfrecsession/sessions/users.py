@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.content_columns import ContentColumns
+from tfrecsession.sessions.context import Column
 from tfrecsession.sessions.item_columns import ItemContents, column_report, read_tensors, write_tensors
 from tfrecsession.sessions.vocabulary import FIRST, Items, shorten
 
@@ -93,6 +94,16 @@ class LearnedFeatures(NamedTuple):
     trained: int
     size: int
     users: Users | None = None
+
+    @property
+    def in_requests(self) -> list[Column]:
+        """The categories and numbers, as columns that a request may give for its user."""
+        found = []
+        for column in self.columns.columns:
+            if column.kind in ("category", "number"):
+                values = column.values if column.kind == "category" else ()
+                found.append(Column(column.name, column.kind, values, column.mean, column.deviation))
+        return found
 
     def learn(self, content, names) -> LearnedFeatures:
         """Returns itself: the features of a trained model stay as they were learned, also with a newer table."""

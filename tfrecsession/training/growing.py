@@ -28,9 +28,9 @@ def grow(model: SequenceModel, newer: Data, start: str = "neighbours", gone: str
 
     Items are matched by their ids in the log. A known item keeps its vectors (input and output), its bias, and its
     state in a lazy optimizer; every other weight stays as it is, and context is read as it was learned. A new item
-    starts from the vectors of similar items, with the optimizer state of an untouched row. Item counts, and the
-    negatives sampled by them, become those of the newer log. States that lanes carry start anew, and so do optimizers
-    other than the lazy ones.
+    starts from the vectors of similar items, with the optimizer state of an untouched row. Item counts, those of
+    `trend`, and the negatives sampled by them become those of the newer log. States that lanes carry start anew, and so
+    do optimizers other than the lazy ones.
 
     Args:
         model: GRU4Rec, NARM, HRNN, or another `SequenceModel` whose item tables are `ItemEmbedding` or
@@ -56,6 +56,7 @@ def grow(model: SequenceModel, newer: Data, start: str = "neighbours", gone: str
     if model.compiled:
         grown.compile_from_config(model.get_compile_config())
     growth.carry(model, grown)
+    grown.count_trend(newer.train)
     return grown
 
 

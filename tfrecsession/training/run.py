@@ -26,7 +26,6 @@ import tensorflow as tf
 
 from tfrecsession.batches import Data
 from tfrecsession.batches.epochs import starting_at
-from tfrecsession.batches.event_weights import event_types, is_of_types
 from tfrecsession.errors import InputError
 from tfrecsession.models import MODELS, Recommender, by_name
 from tfrecsession.recommender.settings import weights_of
@@ -43,9 +42,10 @@ from tfrecsession.training.progress import Progress
 from tfrecsession.training.recipe import build
 from tfrecsession.training.refit import check_refit, with_validation
 from tfrecsession.training.run_folder import Run, check_other_run, open_run
-from tfrecsession.training.teachers import check_teacher
+from tfrecsession.training.teachers import check_teacher, teaching
 from tfrecsession.training.tensorboard import TensorBoard
 from tfrecsession.training.unfinished_run import REFIT, folder_of, name_of, remove_if_finished, unfinished
+from tfrecsession.training.validation import validation_of
 from tfrecsession.version import __version__
 
 __all__ = ["Run", "fit", "open_run", "train"]
@@ -73,6 +73,7 @@ def train(
     defaults: dict[str, dict] | None = None,
     validate: bool = True,
     refit: bool = False,
+    whole_validation: bool = False,
 ) -> Recommender:
     """Trains a model and writes the run to `out`.
 
@@ -105,6 +106,8 @@ def train(
         refit: whether to fit a new model, with the same settings and seed, on train and validation together once the
             metrics on validation are known; the run then holds this model. It is trained for as many epochs as the
             first, so that an event gets as many updates. The vocabulary stays that of train.
+        whole_validation: whether to rank all of a large validation split, or a fixed sample that takes about a tenth
+            of an epoch, see `training.validation`.
 
     Raises:
         InputError: among others, the workers have different settings, or only one worker can train this model.
@@ -122,6 +125,8 @@ def train(
         check_refit(data, data_memory)
     teacher = check_teacher(settings, data, MODELS, refit)
     agreed_settings = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
+    if whole_validation:
+        agreed_settings["whole_validation"] = True
     if earlier:
         origin = agreed_settings["from"] = {"run": earlier.info.get("name"), "start": start, "gone": gone}
     if cluster.worker_of(together) == 0:
@@ -155,11 +160,11 @@ def train(
             built, began = new_model(), time.perf_counter()
             earlier_updates = _updates(built)
             logs = [CSVLog(folder / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])] if chief else []
-            more = {"checkpoint": saved, "data_memory": data_memory}
+            more = {"checkpoint": saved, "data_memory": data_memory, "whole_validation": whole_validation}
             history = fit(built, data, settings, seed, verbose if chief else 0, [*callbacks, *logs], **more)
             seconds = saved.seconds if saved else time.perf_counter() - began
             validated = {name[4:]: values[-1] for name, values in history.items() if name.startswith("val_") and values}
-            validation = _validation(type(built), data, settings)
+            validation = validation_of(type(built), data, settings, whole_validation)
             if chief and not validated and validate and validation:  # no model trained by gradient
                 validated = built.evaluate(validation, verbose=0, return_dict=True)
                 validated = {name: float(value) for name, value in validated.items() if "@" in name}
@@ -189,10 +194,10 @@ def train(
             if (folder / REFIT / "log.csv").exists():
                 shutil.copyfile(folder / REFIT / "log.csv", run_folder / "refit_log.csv")
             _write(run_folder / "history.json", history)
-            _write(
-                run_folder / "metrics.json",
-                {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated},
-            )
+            scored = {"model": model, "data": data.fingerprint, "split": "validation", "metrics": validated}
+            if validation is not None and len(validation) < len(data.validation):
+                scored["sample"] = {"events": validation.scored_events, "of": data.validation.scored_events}
+            _write(run_folder / "metrics.json", scored)
             _write(
                 run_folder / "run.json",
                 {
@@ -227,6 +232,7 @@ def fit(
     callbacks=(),
     checkpoint: Checkpoint | None = None,
     data_memory: int | None = None,
+    whole_validation: bool = False,
 ) -> dict[str, list]:
     """Fits a compiled model by its settings, from its checkpoint on, and returns the history as plain numbers.
 
@@ -237,8 +243,12 @@ def fit(
         model.fit(train)
         return {}
     newest = check_finetuning(settings, data, data_memory)
-    validation = _validation(type(model), data, settings)
+    validation = validation_of(type(model), data, settings, whole_validation)
+    if verbose and validation is not None and len(validation) < len(data.validation):
+        of = data.validation.scored_events
+        print(f"validation: a fixed sample, {validation.scored_events:,} of {of:,} events, for a tenth of an epoch")
     several = model.distribute_strategy.num_replicas_in_sync > 1
+    taught = teaching(settings, several)
     rate, epochs = rate_of(model.optimizer), settings["epochs"]
     callbacks = [*callbacks, *([Progress()] if verbose else [])]
     histories = []
@@ -260,6 +270,7 @@ def fit(
             initial_epoch=initial_epoch,
             verbose=0,
             callbacks=calls,
+            **taught,
         )
         histories.append(fitted.history)
 
@@ -306,21 +317,6 @@ def _updates(model: Recommender) -> int:
 def _epochs(settings: dict) -> int:
     """Returns the number of epochs over all sessions and the newest ones."""
     return settings["epochs"] + (settings["finetune_epochs"] if settings.get("finetune_days") is not None else 0)
-
-
-def _validation(cls: type, data: Data, settings: dict):
-    """Returns the validation split, with the target events of the settings; None where there is nothing to score."""
-    validation = data.validation
-    types = weights_of(cls, settings).get("target_events")
-    if types is None or not validation.scored_events:
-        return validation if validation.scored_events else None
-    types = event_types("target_events", types)
-    is_target = is_of_types(validation, types)
-    is_target[validation.offsets[:-1]] = False  # the first event of a session is never scored
-    if not is_target.any():
-        return None
-    occurring = [name for name in types if is_of_types(validation, [name]).any()]
-    return validation.weighted(target_events=occurring)
 
 
 def _end_to_end(histories: list[dict]) -> dict[str, list]:

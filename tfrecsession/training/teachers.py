@@ -8,6 +8,24 @@ from tfrecsession.errors import InputError
 from tfrecsession.training.run_folder import open_run
 
 
+def teaching(settings: dict, several: bool = False) -> dict:
+    """Returns the arguments of `fit` of a model that learns the best items of a run, the setting `teacher`.
+
+    Raises:
+        InputError: several workers train the model, or there is no such run.
+    """
+    name = settings.get("teacher")
+    if name is None or "teacher_weight" not in settings:  # a teacher of item vectors is a part of the model
+        return {}
+    if several:
+        raise InputError(f"teacher={str(name)!r}: must be left out with several workers")
+    try:
+        teacher = open_run(name).model() if isinstance(name, str) else name
+    except InputError as error:
+        raise InputError(f"teacher={name!r}: must be a run folder ({error})") from None
+    return {"teacher": teacher, "teacher_weight": settings["teacher_weight"]}
+
+
 def check_teacher(settings: dict, data, models: Iterable[str], refit: bool = False) -> dict | None:
     """Checks the setting `teacher` of a training, where it names a run.
 

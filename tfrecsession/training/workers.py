@@ -146,9 +146,6 @@ def patch_keras_fit(model: keras.Model) -> None:
     2. `fit` averages the results of a training step over axis 0, which scalars do not have. So the loss gets one. (It
        is the loss of all events so far; Keras would give replicas with few events the same weight.)
     """
-    if not model.optimizer.built:
-        with model.distribute_strategy.scope():
-            model.optimizer.build(model.trainable_variables)
     model._maybe_symbolic_build = lambda *args, **kwargs: None
     step, tracked = type(model).train_step, model._loss_tracker
 

@@ -88,6 +88,7 @@ def table_path(model):
     return model.output_items.items.table.path
 
 
+@pytest.mark.slow
 def test_a_saved_model_answers_the_same_without_images(model, data, tmp_path):
     expected = model.recommend(HISTORIES, k=8)
     model.save(tmp_path / "model.keras")

@@ -177,6 +177,7 @@ def test_interleaved_is_one_subnet_then_the_other(data, lanes):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_saved_model_goes_on_in_its_groups(data, tmp_path):
     model = made(data, "shared", "alternating", keras.optimizers.Adam(0.01))
     batches = data.train.batches(rows=8, steps=16, seed=1).take(3)

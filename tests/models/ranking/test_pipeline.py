@@ -90,5 +90,7 @@ def test_refuses(pipeline, data, first):
         trs.models.Pipeline(first, trs.models.WideAndDeep(other.items, dim=2, hidden=[2], buckets=10), n=5)
     with pytest.raises(InputError, match="ranker: must be a trs.models.WideAndDeep, not MarkovChain"):
         trs.models.Pipeline(first, first)
+    with pytest.raises(InputError, match="candidates='gru': must be one of markovchain"):
+        trs.models.Pipeline("gru", pipeline.ranker)
     with pytest.raises(InputError, match="n=0: must be a whole number"):
         trs.models.Pipeline(first, pipeline.ranker, n=0)

@@ -88,21 +88,30 @@ def test_equals_its_formula_in_numpy(ranker, data, first):
         numbers = {"popularity": popularity[item], "place": column + 1, "score.markov": of_member[column]}
         own |= {name: [quantile(edges[name], number)] for name, number in numbers.items()}
         own |= content_of("item", item)
+        exact = np.nan_to_num([-np.log(column + 1), of_member[column]])
         codes = query | own
         wide = np.concatenate([feature(own[name][0]) for name in ranker.wide_numbers]) @ ranker.number_weights.numpy()
+        wide += exact @ ranker.exact_weights.numpy()
         for number, cross in enumerate(ranker.crosses):
             combinations = [[]]
             for name in cross:
                 combinations = [[*before, code] for before in combinations for code in codes[name] if code]
             wide += sum(table[hashed(combination, number, 300)] for combination in combinations)
         hidden = np.concatenate([*inputs(query), history]) @ of_query[0] + of_query[1]
-        hidden = np.maximum(hidden + np.concatenate(inputs(own)) @ of_candidate[0], 0)
+        hidden = np.maximum(hidden + np.concatenate([*inputs(own), exact]) @ of_candidate[0], 0)
         hidden = np.maximum(hidden @ deep[0] + deep[1], 0)
         assert score == pytest.approx(float((wide + hidden @ last[0] + last[1])[0]), abs=1e-5)
 
 
+def test_begins_in_the_order_of_the_list(data, first):
+    ranker = trs.models.WideAndDeep(data.items, scores_of=[first], dim=4, hidden=[6, 5], buckets=300)
+    for candidates in (CANDIDATES, CANDIDATES[::-1]):
+        scores = ranker.rank([HISTORY], [candidates])[0]
+        np.testing.assert_allclose(scores, -np.log(1 + np.arange(len(candidates))), atol=1e-6)
+
+
 def test_learns(ranker):
-    assert ranker.history.history["loss"][-1] < 0.85 * ranker.history.history["loss"][0]
+    assert ranker.history.history["loss"][-1] < 0.9 * ranker.history.history["loss"][0]
     assert 0 < len(ranker.examples) <= ranker.examples.events
     crosses = ranker.wide_crosses.summary_of_crosses()
     assert [row["cross"] for row in crosses][:2] == ["item", "last*item"]
@@ -158,6 +167,42 @@ def test_refuses(data, first, ranker):
         ranker.fit(data.validation, shown="impressions")
     with pytest.raises(InputError, match="candidates: must be a list of items for each of the 1 histories"):
         ranker.rank([HISTORY], [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"crosses": 3}, "crosses=3: must be a list of crosses"),
+        ({"crosses": [3]}, "crosses=3: must be names of columns joined by"),
+        ({"crosses": [["item", ["seen"]]]}, r"crosses: \['seen'\] must be one of"),
+        ({"crosses": ["item*item"]}, "crosses: 'item[*]item' must name each column once"),
+        ({"listed": 3}, "listed=3: must be a list of names"),
+        ({"listed": [3]}, "listed=.* must be a list of names"),
+        ({"scores_of": 3}, "scores_of=3: must be fitted models"),
+        ({"scores_of": "gru4rec"}, "scores_of='gru4rec': must be fitted models"),
+        ({"vectors": "no"}, "vectors='no': must be one of False, True"),
+    ],
+)
+def test_refuses_arguments_of_other_types(data, arguments, message):
+    with pytest.raises(InputError, match=message):
+        trs.models.WideAndDeep(data.items, dim=2, hidden=[2], buckets=10, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"negatives": 0}, "negatives=0: must be a whole number, at least 1, or None"),
+        ({"events": -5}, "events=-5: must be a whole number"),
+        ({"epochs": 0}, "epochs=0: must be a whole number"),
+        ({"rows": 0}, "rows=0: must be a whole number"),
+        ({"n": 2.5}, "n=2.5: must be a whole number"),
+        ({"seed": "x"}, "seed='x': must be a whole number"),
+        ({"candidates": "markov"}, "candidates: must be one of trs.models, fitted, not str"),
+    ],
+)
+def test_fit_refuses_arguments_out_of_range(data, first, ranker, arguments, message):
+    with pytest.raises(InputError, match=message):
+        ranker.fit(data.validation, **{"candidates": first, **arguments})
 
 
 def test_a_log_without_columns_has_no_context():

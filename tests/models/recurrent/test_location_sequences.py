@@ -121,6 +121,7 @@ def test_places_are_those_of_the_train_split(data):
         np.testing.assert_array_equal(getattr(again.places, name), getattr(model.places, name))
 
 
+@pytest.mark.slow
 def test_a_saved_model_needs_no_log(traveller, data, tmp_path):
     traveller.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

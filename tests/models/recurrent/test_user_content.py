@@ -98,6 +98,7 @@ def test_the_vector_is_the_sum_of_id_and_features(trained, data):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_features_tell_the_taste_of_new_users(data):
     """Users whom training never saw are served better by their features than without."""
     found = {}
@@ -142,12 +143,50 @@ def test_saved_and_exported_models_need_no_table(trained, data, tmp_path):
     np.testing.assert_allclose(plain, answers[3], rtol=1e-4)
 
 
+def test_a_request_describes_its_user(trained, data, tmp_path):
+    """An unknown user with the features of a known one is answered as one of the table, in Python and in the export."""
+    content = {"user": data.users.ids.tolist(), **data.users.content.to_pydict()}
+    model = model_of(data, user_content=["kind", "age"], describe_users=True)
+    assert model.context.described == ("kind", "age") and model.reads.request == ("user",)
+    model.fit(data.train.batches(rows=8, steps=8), epochs=1, verbose=0)
+    new = next(user for user in data.test.column("user") if content["age"][content["user"].index(user)] is not None)
+    row, history = content["user"].index(new), list(data.items.ids[:2])
+    kind, age = content["kind"][row], content["age"][row]
+    expected = model.recommend([history], k=5, request={"user": [new]}).scores
+    unknown = model.recommend([history], k=5).scores
+    assert not np.allclose(expected, unknown)
+    described = {"kind": [kind, kind, None], "age": [age, age, None]}
+    found = model.recommend([history] * 3, k=5, request={"user": ["never", "", "never"], **described}).scores
+    np.testing.assert_allclose(found, [expected[0], expected[0], unknown[0]], rtol=1e-4)
+    other = next(kind for kind in content["kind"] if kind not in (None, content["kind"][row]))
+    moved = model.recommend([history], k=5, request={"user": [new], "kind": [other]}).scores
+    assert not np.allclose(moved, expected)  # a request knows better than the table
+    with pytest.raises(InputError, match="request: 'size' must be one that the model reads: user, kind, age"):
+        model.recommend([history], request={"size": [3]})
+    state = model.initial_state()
+    for item in history:
+        best, state = model.advance([item], state, k=5, request={"kind": [kind], "age": [age]})
+    np.testing.assert_allclose(best.scores, expected, rtol=1e-4)
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.reads == model.reads and loaded.context.described == ("kind", "age")
+    given = {"kind": [kind], "age": [age]}
+    np.testing.assert_allclose(loaded.recommend([history], k=5, request=given).scores, expected, rtol=1e-4)
+    signature = tf.saved_model.load(str(loaded.export(tmp_path / "export" / "1", k=5))).signatures
+    texts = {"request_user": ["never"], "request_kind": [kind], "request_age": [str(age)]}
+    texts = {name: tf.constant(text) for name, text in texts.items()}
+    answer = signature["recommend_in_context"](items=tf.constant([history]), **texts)
+    np.testing.assert_allclose(answer["scores"], expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"user_content": ["size"]}, "user_content='size': no such column; the users have: kind, age, tags, bio, face"),
         ({"user_content": ["age:words"]}, "user_content='age:words': its kind must be number, as it was prepared"),
         ({"user_id": False}, "user_id=False: must be True, or the users need features"),
+        ({"describe_users": True}, "describe_users=True: must be False without features"),
         ({"user_id": 2}, "user_id=2: must be one of False, True"),
     ],
 )

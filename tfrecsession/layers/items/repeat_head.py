@@ -125,10 +125,35 @@ class RepeatHead(keras.layers.Layer):
         _, gate, weights, items = self.split(joined)
         scores = tf.cast(scores, tf.float32)
         items = tf.where(items < tf.shape(scores)[1], items, 0)
-        total = tf.reduce_logsumexp(scores[:, 2:], axis=1) + tf.nn.softplus(gate)  # (n,)
+        total = self.log_total(scores, joined) + tf.nn.softplus(gate)  # (n,)
         fresh = scores - total[:, None]  # (n, size): log of (1 - g) softmax
-        both = log_of_sum(tf.gather(fresh, items, batch_dims=1), copied_shares(gate, weights, items))  # (n, ages)
+        copied = copied_shares(gate, weights, items, items)  # (n, ages)
+        both = log_of_sum(tf.gather(fresh, items, batch_dims=1), copied)  # (n, ages)
         return written(fresh, items, both)
+
+    def log_total(self, scores, joined):
+        """Returns the log of the softmax's sum: scores [n, size] of h alone, joined [n, ...] -> float32 [n]."""
+        return tf.reduce_logsumexp(scores[:, 2:], axis=1)
+
+    def mixed_among(self, ids, scores, total, joined):
+        """Returns log P of some items.
+
+        Args:
+            ids: int32 [n, m], no item twice in a row; values below 2 are no items.
+            scores: float32 [n, m], theirs by h alone.
+            total: float32 [n], as `log_total`, or an estimate of it.
+            joined: [n, width + 1 + 2 ages].
+
+        Returns:
+            float32 [n, m].
+        """
+        _, gate, weights, items = self.split(joined)
+        fresh = scores - (total + tf.nn.softplus(gate))[:, None]  # (n, m)
+        return log_of_sum(fresh, copied_shares(gate, weights, items, ids))
+
+    def is_in_softmax(self, ids, joined):
+        """Returns which items the softmax is over: int32 [n, m], joined [n, ...] -> bool [n, m]."""
+        return ids > 1
 
     def excluded(self, joined):
         """Returns the items that take no part in the softmax of each event, int32 [n, ages], or None."""
@@ -189,10 +214,10 @@ def by_age(array, ages: int):
     return tf.reshape(flat, [-1, steps, width - 1])[..., :ages]
 
 
-def copied_shares(gate, weights, items):
-    """Returns log(g sum_j a_j) of the item of every age: [n], [n, ages], [n, ages] -> [n, ages]."""
-    is_same = items[:, :, None] == items[:, None]  # (n, ages, ages)
-    shares = tf.reduce_logsumexp(tf.where(is_same, weights[:, None], HIDDEN), axis=-1)  # (n, ages)
+def copied_shares(gate, weights, items, ids):
+    """Returns log(g sum_j a_j) of `ids`, j: the events of this item: [n], [n, ages], [n, ages], [n, m] -> [n, m]."""
+    is_same = ids[:, :, None] == items[:, None]  # (n, m, ages)
+    shares = tf.reduce_logsumexp(tf.where(is_same, weights[:, None], HIDDEN), axis=-1)  # (n, m)
     return shares + tf.math.log_sigmoid(gate)[:, None]
 
 

@@ -42,9 +42,23 @@ class RepeatNetHead(RepeatHead):
         _, gate, weights, items = self.split(joined)
         scores = tf.cast(scores, tf.float32)
         items = tf.where(items < tf.shape(scores)[1], items, 0)
+        total = self.log_total(scores, joined) + tf.nn.softplus(gate)  # (n,)
+        return written(scores - total[:, None], items, copied_shares(gate, weights, items, items))
+
+    def log_total(self, scores, joined):
+        items = self.split(joined)[3]
+        items = tf.where(items < tf.shape(scores)[1], items, 0)
         others = written(scores, items, tf.fill(tf.shape(items), HIDDEN))  # (n, size)
-        total = tf.reduce_logsumexp(others[:, 2:], axis=1) + tf.nn.softplus(gate)  # (n,)
-        return written(others - total[:, None], items, copied_shares(gate, weights, items))
+        return tf.reduce_logsumexp(others[:, 2:], axis=1)
+
+    def mixed_among(self, ids, scores, total, joined):
+        _, gate, weights, items = self.split(joined)
+        fresh = scores - (total + tf.nn.softplus(gate))[:, None]  # (n, m)
+        return tf.where(self.is_in_softmax(ids, joined), fresh, copied_shares(gate, weights, items, ids))
+
+    def is_in_softmax(self, ids, joined):
+        items = self.split(joined)[3]
+        return (ids > 1) & ~tf.reduce_any(ids[:, :, None] == items[:, None], axis=-1)
 
     def excluded(self, joined):
         return self.split(joined)[3]

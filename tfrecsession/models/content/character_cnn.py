@@ -70,6 +70,7 @@ class CharacterCNN(SequenceModel):
     """
 
     # Declarations
+    can_be_taught = False  # its targets are not those of the batch
     learning = SequenceModel.learning.but(
         defaults={"rows": 32, "epochs": 10, "optimizer": "adam", "learning_rate": 0.001, "content_side": "input"},
         harmless=("dropout", "l2"),

@@ -175,8 +175,6 @@ class ContentToFactors(UsersOfTeacher, ReadsContent, Recommender):
             raise InputError("teacher: must be left out, this model has one; create a new model for another one")
         if sessions is not None:
             x = self.training_batches(sessions, {"rows": rows}, seed)
-        if not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
         return super().fit(x, *args, callbacks=[*as_list(callbacks), StopOnNaN()], **kwargs)
 
     def _checked_sessions(self, x) -> Sessions:

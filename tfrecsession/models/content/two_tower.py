@@ -73,7 +73,7 @@ class TwoTower(PairModel, TowerUsers, Recommender):
     """
 
     # Declarations
-    scores_by_products = True
+    searched_by_products = True
     content = Content(())  # the columns that the model reads
     search_space = {
         "dim": Int(16, 256, log=True),

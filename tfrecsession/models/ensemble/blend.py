@@ -95,7 +95,7 @@ class Blend(CountingModel):
 
         Args:
             x: `data.validation`.
-            *args, **kwargs: have no effect, as for other models that are not trained by gradient.
+            *args, **kwargs: as in `fit` of other models that are not trained by gradient.
             metric: "recall@k", "mrr@k" or "ndcg@k", which rewards both of the others.
             by_length: whether the weights may depend on the length of the history. They do where this is better on
                 sessions that the weights were not learned on, by two standard errors.
@@ -103,8 +103,9 @@ class Blend(CountingModel):
             seed: of the sample.
 
         Raises:
-            InputError: x is not a split or has no event to score, or an unknown metric.
+            InputError: x is not a split or has no event to score, an unknown metric, or weights.
         """
+        self.refuse_weights(kwargs)
         if not isinstance(x, Sessions):
             raise InputError(f"x: must be data.validation, which no member was fitted on, not {type(x).__name__}")
         self.check_vocabulary(x.items)

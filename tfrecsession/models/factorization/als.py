@@ -89,7 +89,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
 
     # Declarations
     weighs_events = True
-    scores_by_products = True
+    searched_by_products = True
     search_space = {
         "factors": Int(16, 512, log=True),
         "unobserved_weight": Float(0.001, 1.0, log=True),

@@ -68,7 +68,7 @@ class SessionAggregation(CountingModel):
 
     # Declarations
     weighs_events = True
-    scores_by_products = True
+    searched_by_products = True
     search_space = {
         "dim": Int(50, 800, log=True),
         "discount": Float(0.0, 1.0),

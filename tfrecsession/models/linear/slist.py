@@ -23,15 +23,21 @@ from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.search_space import Choice, Float
 
 BLOCK = 128  # rows of B per block
-LONG = 20.0  # mean events of a session from which `log_defaults` differ, chosen by benchmarks/defaults.py
+# of `log_defaults`, chosen by benchmarks/defaults.py
+LONG = 5.0  # mean events of a session from which sessions are long
+HISTORY = 20.0  # from which a session without times is a user's history
+SPARSE = 12.0  # mean events of an item up to which too few follow it to learn from the order alone
 
 
-def _where_order_says_less(value):
-    """Returns a rule for long sessions without times: events far apart count too."""
+def _by_log(history=None, sparse=None):
+    """Returns a rule: `history` where sessions are long and without times, `sparse` where items have few events."""
 
     def rule(log, given):
-        is_long = log.session_length >= LONG and log.days is None
-        return (value, f"{log.length_in_words}, and the log has no times") if is_long else None
+        if log.session_length >= HISTORY and log.days is None:
+            return None if history is None else (history, f"{log.length_in_words}, and the log has no times")
+        if log.session_length >= LONG and log.events_per_item <= SPARSE:
+            return None if sparse is None else (sparse, f"an item has {log.events_per_item:.1f} events on average")
+        return None
 
     return rule
 
@@ -94,10 +100,11 @@ class SLIST(CountingModel):
         "inference_decay": Float(0.1, 10.0, log=True),
     }
     log_defaults = {
-        "alpha": _where_order_says_less(0.4),
-        "regularization": _where_order_says_less(3.0),
-        "position_decay": _where_order_says_less(7.0),
-        "inference_decay": _where_order_says_less(8.0),
+        "alpha": _by_log(history=0.4, sparse=0.9),
+        "direction": _by_log(sparse="all"),
+        "regularization": _by_log(history=3.0, sparse=2.0),
+        "position_decay": _by_log(history=7.0, sparse=0.4),
+        "inference_decay": _by_log(history=8.0),
     }
 
     def __init__(

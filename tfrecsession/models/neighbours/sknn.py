@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from tfrecsession.models.neighbours.neighbour_defaults import newest_events
 from tfrecsession.models.neighbours.session_neighbours import NeighbourModel
 from tfrecsession.recommender.search_space import Choice, Int
 
@@ -34,6 +35,7 @@ class SKNN(NeighbourModel):
         "recent": Int(100, 10_000, log=True),
         "similarity": Choice("cosine", "jaccard"),
     }
+    log_defaults = {"window": newest_events}
 
     def __init__(self, items, neighbours=100, recent=1000, similarity="cosine", window=None, **kwargs):
         super().__init__(items, neighbours, recent, similarity, window, **kwargs)

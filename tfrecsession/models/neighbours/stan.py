@@ -48,9 +48,9 @@ class STAN(NeighbourModel):
     }
     log_defaults = {
         "neighbours": fewer_neighbours,
-        "position_decay": by_order(timed=0.2, untimed=10.0),
+        "position_decay": by_order(timed=0.2, untimed=10.0, history=4.0),
         "session_decay": session_decay,
-        "item_decay": by_order(timed=5.0, untimed=10.0),
+        "item_decay": by_order(timed=5.0, untimed=10.0, history=20.0),
     }
 
     def __init__(

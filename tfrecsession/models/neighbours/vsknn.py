@@ -66,9 +66,9 @@ class VSKNN(NeighbourModel):
     log_defaults = {
         "neighbours": by_length(500, short=500),
         "recent": by_length(2500, short=2500),
-        "weighting": by_length("linear"),
-        "score_weighting": by_length("div"),
-        "idf": by_length(5.0, short=5.0),
+        "weighting": by_length("linear", shuffled="same"),
+        "score_weighting": by_length("div", shuffled="log"),
+        "idf": by_length(5.0, short=5.0, shuffled=0.5),
     }
 
     def __init__(

@@ -12,6 +12,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.blocks import BLOCK_BYTES
 from tfrecsession.metrics import top_k
 from tfrecsession.models.ranking.lists import shown_lists
+from tfrecsession.models.ranking.members import check_same_data, check_session_model
 from tfrecsession.recommender.joint_context import joint_context
 
 
@@ -60,6 +61,9 @@ def make_examples(ranker, x, shown, candidates, n: int, negatives: int | None, e
         raise InputError(f"x: must be a split, such as data.train, not {type(x).__name__}")
     if (shown is None) == (candidates is None):
         raise InputError("shown, candidates: one of them must be given: a column of the log, or a fitted first stage")
+    if candidates is not None:
+        check_session_model("candidates", candidates)
+        check_same_data("candidates", candidates.items, "the ranker", ranker.items)
     ranker.check_vocabulary(x.items)
     models = [ranker] if candidates is None else [ranker, candidates]
     context = joint_context(models)

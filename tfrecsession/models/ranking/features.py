@@ -12,6 +12,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.item_content import ItemContent
 from tfrecsession.layers.quantiles import Quantiles
+from tfrecsession.recommender.arguments import refuse
 
 CODED = ("category", "list", "words")  # kinds of content with codes
 READABLE = (*CODED, "number")
@@ -77,10 +78,15 @@ class Features(keras.layers.Layer):
             InputError: a column that does not exist, or a cross without a column of the candidate.
         """
         found = []
+        example = 'such as ["last*item", ["seen", "place"]]'
+        if not isinstance(crosses, str | list | tuple):
+            refuse("crosses", crosses, f"a list of crosses, {example}")
         for cross in [crosses] if isinstance(crosses, str) else crosses:
+            if not isinstance(cross, str | list | tuple):
+                refuse("crosses", cross, f"names of columns joined by *, or in a list, {example}")
             names = tuple(name.strip() for name in cross.split("*")) if isinstance(cross, str) else tuple(cross)
             for name in names:
-                if name not in self.codes:
+                if not isinstance(name, str) or name not in self.codes:
                     near = difflib.get_close_matches(str(name), self.codes, 1)
                     hint = f"; did you mean {near[0]!r}?" if near else ""
                     raise InputError(f"crosses: {name!r} must be one of {', '.join(self.codes)}{hint}")
@@ -90,6 +96,8 @@ class Features(keras.layers.Layer):
                     f"crosses: {'*'.join(names)!r} must have a column of the candidate ({of_candidate}), or it moves "
                     "all candidates alike"
                 )
+            if len(set(names)) < len(names):
+                raise InputError(f"crosses: {'*'.join(names)!r} must name each column once")
             if names in found:
                 raise InputError(f"crosses: {'*'.join(names)!r} must stand there once")
             found.append(names)
@@ -147,6 +155,20 @@ class Features(keras.layers.Layer):
         for name in ("place", *self.scores, *self.listed):
             found[name] = self._quantile(name, lists.get(name, nothing))
         return found | self._content_codes("item", ids)
+
+    def exact(self, ids, lists):
+        """Returns the numbers whose order counts exactly: -log(place) and the scores, 0 where missing.
+
+        Args:
+            ids, lists: as in `candidate_codes`.
+
+        Returns:
+            float32 [n, m, 1 + scores].
+        """
+        nothing = tf.fill(tf.shape(ids), float("nan"))
+        place = -tf.math.log(lists.get("place", nothing))
+        values = tf.stack([place, *(lists.get(name, nothing) for name in self.scores)], axis=-1)
+        return tf.where(tf.math.is_finite(values), values, 0.0)
 
     def _quantile(self, name, values):
         return self.quantiles.codes_of(name, values)[..., None]

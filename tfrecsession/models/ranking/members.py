@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 
 from tfrecsession.errors import InputError
+from tfrecsession.recommender.arguments import refuse
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.recommender import Recommender
 
@@ -17,12 +18,16 @@ def checked_members(scores_of, items) -> tuple[list[str], list]:
     if isinstance(scores_of, Recommender):
         scores_of = [scores_of]
     if not isinstance(scores_of, Mapping):
+        if isinstance(scores_of, str) or not isinstance(scores_of, Iterable):
+            refuse("scores_of", scores_of, "fitted models in a list, or name -> model")
         named: dict = {}
         for member in scores_of:
             name = type(member).__name__.lower()
             named[name if name not in named else f"{name}_{len(named)}"] = member
         scores_of = named
     for name, member in scores_of.items():
+        if not isinstance(name, str) or not name or "*" in name:
+            refuse("scores_of", name, "a name without *, in front of each model")
         check_session_model(f"scores_of[{name!r}]", member)
         if any(items.ids):  # those of a saved model are read later
             check_same_data(f"scores_of[{name!r}]", member.items, "items", items)

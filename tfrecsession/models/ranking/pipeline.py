@@ -16,7 +16,7 @@ from tfrecsession.models.ranking.members import (
     without_optimizers,
 )
 from tfrecsession.models.ranking.wide_and_deep import WideAndDeep
-from tfrecsession.recommender.arguments import check_whole, refuse
+from tfrecsession.recommender.arguments import check_choice, check_whole, refuse
 from tfrecsession.recommender.joint_context import joint_context
 from tfrecsession.recommender.recommender import Recommender
 
@@ -55,6 +55,7 @@ class Pipeline(Recommender):
         if not isinstance(ranker, WideAndDeep):
             raise InputError(f"ranker: must be a trs.models.WideAndDeep, not {type(ranker).__name__}")
         if isinstance(candidates, str):  # of a saved model: one of the ranker's members
+            check_choice("candidates", candidates, ranker.names)
             candidates = ranker.members[ranker.names.index(candidates)]
         check_session_model("candidates", candidates)
         check_same_data("ranker", ranker.items, "candidates", candidates.items)

@@ -14,6 +14,7 @@ from tfrecsession.models.ranking.examples import make_examples, ranks_in_lists
 from tfrecsession.models.ranking.features import standardized
 from tfrecsession.models.ranking.lists import given_lists
 from tfrecsession.models.ranking.members import checked_members, without_compile, without_optimizers
+from tfrecsession.recommender.arguments import check_whole
 from tfrecsession.recommender.in_context import context_of
 from tfrecsession.recommender.joint_context import joint_context
 from tfrecsession.recommender.recommend import padded_rows
@@ -105,15 +106,19 @@ class Ranker(Recommender):
             shown: a column of the log, with the list that was shown before the event: items joined by "|".
             candidates: a fitted model; its n best items of each history are the list.
             n: see `candidates`; events whose item is not among them teach nothing.
-            negatives: sampled of a list in each example; the rest is not compared.
-            events: sessions are sampled until they have about so many events.
+            negatives: sampled of a list in each example, the rest is not compared; None: all are.
+            events: sampled of the split, at most so many; None: all.
             epochs, rows: passes over the examples, and examples of a step.
             seed: of the samples.
             **kwargs: as in Keras.
 
         Raises:
-            InputError: neither or both of `shown` and `candidates`, or no list with the item of its event.
+            InputError: neither or both of `shown` and `candidates`, no list with the item of its event, or another
+                argument out of its range.
         """
+        for name, value in (("n", n), ("negatives", negatives), ("events", events), ("epochs", epochs), ("rows", rows)):
+            check_whole(name, value, optional=name in ("negatives", "events"))
+        check_whole("seed", seed, 0)
         self.examples = found = make_examples(self, x, shown, candidates, n, negatives, events, seed)
         if not self.fitted:
             self.features.quantiles.learn(found.numbers(self))

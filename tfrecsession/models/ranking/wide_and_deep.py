@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from tfrecsession.layers.hashed_crosses import HashedCrosses
 from tfrecsession.models.ranking.features import READABLE, CodeVectors, Features
@@ -24,11 +25,13 @@ LOSSES = ("softmax", "logistic")
 class WideAndDeep(Ranker):
     """Linear model of hashed crosses and a network over embeddings, trained jointly (Cheng et al., arXiv 1606.07792).
 
-        score(candidate) = w_wide . [x, phi(x)] + w_deep . a_L + b
-        a_0 = [embeddings of the codes ; numbers],   a_l+1 = relu(W_l a_l + b_l)
+        score(candidate) = w_wide . [e, x, phi(x)] + w_deep . a_L + b
+        a_0 = [embeddings of the codes ; numbers ; e],   a_l+1 = relu(W_l a_l + b_l)
 
-    x are the numbers of the candidate, as quantiles of the log, phi the crosses of columns (`Features` names all of
-    them, `HashedCrosses` finds their weights). The wide part learns by FTRL with L1, the deep part by Adagrad.
+    e are -log(place in the list) and the scores of the models, x the numbers of the candidate, as quantiles of the log,
+    phi the crosses of columns (`Features` names all of them, `HashedCrosses` finds their weights). The wide part learns
+    by FTRL with L1, the deep part by Adagrad. Before training the order is that of the list: the weight of -log(place)
+    begins at 1, all others of the last step at 0.
 
     It ranks lists of candidates: those of a first stage, see `Pipeline`, or the lists that a log has shown.
 
@@ -88,12 +91,16 @@ class WideAndDeep(Ranker):
         check_choice("loss", loss, LOSSES)
         super().__init__(items, **kwargs)
         self.read_history(scores_of, context, request, window)
+        check_choice("vectors", vectors, (False, True))
         self.vectors = bool(vectors)
         self.content = content_columns(content, self.items)
         for column in self.content.columns if self.content else ():
             if column.kind not in READABLE:
                 refuse("content", column.name, f"of the kinds {', '.join(READABLE)}, it is {column.kind}")
-        self.listed = [listed] if isinstance(listed, str) else list(listed)
+        listed = [listed] if isinstance(listed, str) else listed
+        if not isinstance(listed, list | tuple) or not all(isinstance(name, str) for name in listed):
+            refuse("listed", listed, 'a list of names of columns, such as ["prices"]')
+        self.listed = list(listed)
         self.support = support
         self.dim = dim
         self.hidden = hidden
@@ -114,6 +121,10 @@ class WideAndDeep(Ranker):
         self.wide_numbers = [name for name in self.features.of_candidate if name in numbers]
         shape = (2 * len(self.wide_numbers), 1)
         self.number_weights = self.add_weight(name="number_weights", shape=shape, initializer="zeros")
+        first = np.eye(1 + len(self.names), 1)  # the order of the list
+        self.exact_weights = self.add_weight(
+            name="exact_weights", shape=first.shape, initializer=lambda shape, dtype=None: ops.cast(first, "float32")
+        )
         coded = {name: count for name, count in codes.items() if name not in numbers}
         shared = {name: name.replace("last", "item", 1) for name in coded if name.split(".")[0] == "last"}
         self.embeddings = CodeVectors(coded, dim, shared, name="embeddings")
@@ -123,7 +134,7 @@ class WideAndDeep(Ranker):
             keras.layers.Dense(width, activation="relu", name=f"hidden_{width}_{n}")
             for n, width in enumerate(hidden[1:])
         ]
-        self.last = keras.layers.Dense(1, name="output")
+        self.last = keras.layers.Dense(1, kernel_initializer="zeros", name="output")
         if learned:
             self.features.quantiles.edges.assign(np.array([learned[name] for name in numbers], np.float32))
         self.build()
@@ -140,7 +151,8 @@ class WideAndDeep(Ranker):
 
     def group_of(self, variable) -> str:
         """Returns the group of a variable, "wide" or "deep"."""
-        is_wide = variable is self.wide_crosses.table or variable is self.number_weights
+        wide = (self.wide_crosses.table, self.number_weights, self.exact_weights)
+        is_wide = any(variable is other for other in wide)
         return "wide" if is_wide else "deep"
 
     @staticmethod
@@ -181,9 +193,11 @@ class WideAndDeep(Ranker):
         numbers = self.features.quantiles.features
         wide = [numbers(codes[name][..., 0]) for name in self.wide_numbers]  # (n, m, 2) each
         linear = tf.matmul(tf.concat(wide, axis=-1), tf.convert_to_tensor(self.number_weights.value))[..., 0]  # (n, m)
+        exact = self.features.exact(ids, lists)  # (n, m, 1 + scores)
+        linear += tf.matmul(exact, tf.convert_to_tensor(self.exact_weights.value))[..., 0]
         rows = self.wide_crosses.rows(query_codes | codes)
         linear += self.wide_crosses.sums(rows)
-        of_query, of_candidate = self._vectors(query_codes), self._vectors(codes)
+        of_query, of_candidate = self._vectors(query_codes), [*self._vectors(codes), exact]
         history = self.features.history(query, self.item_counts.value)
         vectors = self.embeddings.vectors("last", history[..., None])  # (n, window, dim)
         known = tf.cast(query["window"] > 0, tf.float32)[..., None]

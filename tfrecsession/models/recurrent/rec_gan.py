@@ -163,6 +163,11 @@ class RecGAN(Streaming, SequenceModel):
         if self.discriminator is not None:
             self.optimizer.build(self.trainable_variables)  # a step sees those of one player
 
+    @property
+    def can_be_taught(self) -> bool:
+        """Whether `fit` takes a teacher: not where players take turns."""
+        return self.discriminator is None
+
     def player_of(self, variable) -> str:
         """Returns the player that a variable belongs to, one of PLAYERS."""
         own = () if self.discriminator is None else self.discriminator.weights

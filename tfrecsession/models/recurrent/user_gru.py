@@ -41,7 +41,8 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
     where no user is given. A step updates the vectors of its users alone, whatever their number.
 
     With `user_content`, v_u is the sum of that vector and of the encoded features of the user, or with user_id=False
-    the latter alone. Users of the table whom training never saw have features, too.
+    the latter alone. Users of the table whom training never saw have features, too. With `describe_users`, a request
+    may describe a user who is not in the table: `recommend(..., request={"age": [31], "country": ["fr"]})`.
 
     Ours are, besides that vector, that the item table scores too, and the training, which is that of `GRU4Rec`. On logs
     with few events for each user, vectors of users may do harm: compare with `GRU4Rec` on the same log.
@@ -61,6 +62,8 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
         user_content: features of the users that are read, such as ["age", "country"], see `prepare(users=...)`. In
             training they are hidden for a share `context_dropout` of the rows.
         user_id: whether each user has a vector of its own.
+        describe_users: whether requests may give the categories and numbers of `user_content`, instead of those of the
+            table; the export then has an input for each.
         negatives, score_dtype, joined, context, request, context_as, context_dropout, repeats, repeat_window: see
             `SequenceModel`; `request` gets the column `user`.
 
@@ -99,6 +102,7 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
         initializer=None,
         user_content=(),
         user_id=True,
+        describe_users=False,
         negatives="popularity",
         context=(),
         request=(),
@@ -113,6 +117,7 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
         check_number("embedding_dropout", embedding_dropout, 0, 1)
         check_number("dropout", dropout, 0, 1)
         check_choice("user_id", user_id, (False, True))
+        check_choice("describe_users", describe_users, (False, True))
         if not isinstance(context, Context | Mapping):
             names = checked_names("request", () if request is None else request)
             request = names if USER in names else [*names, USER]
@@ -124,8 +129,12 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
             refuse("user_id", user_id, "True, or the users need features: user_content=[...]")
         if self.user_features is not None and self.user_features.users is not None:
             self.context = self.context.with_users(self.user_features.users.ids)
-        if not self.reads.users:
-            self.reads = replace(self.reads, users="ids")
+        if describe_users and self.user_features is None:
+            refuse("describe_users", describe_users, "False without features: user_content=[...]")
+        if describe_users:
+            self.context = self.context.with_described(self.user_features.in_requests)
+        of_log = tuple(name for name in self.context.request if name not in self.context.described)
+        self.reads = replace(self.reads, users=self.reads.users or "ids", request=of_log)
         self.units = units
         self.cell = cell
         self.user_dim = user_dim
@@ -135,6 +144,7 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
         self.lanes = lanes
         self.initializer = initializer
         self.user_id = user_id
+        self.describe_users = describe_users
 
         # Layers
         dim = units[-1] if embedding == "tied" else units[0]
@@ -157,7 +167,7 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
         self.build()
 
     def input_columns(self, side):
-        return [column for column in super().input_columns(side) if column.name != USER]
+        return [column for column in super().input_columns(side) if column.name not in (USER, *self.context.described)]
 
     # Recommendations
 
@@ -165,7 +175,8 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
         starts = batch["position"] == 0  # (rows, steps)
         hidden = self.embedding_dropout(self.input_items(batch["items"]), training=training)  # (rows, steps, dim)
         hidden = self.with_context(hidden, batch, training)  # (rows, steps, dim + width of the context)
-        users = self.user_vectors(batch[f"request/{USER}"], training)  # (rows, steps, user_dim)
+        given = {name: batch[key] for name in self.context.described if (key := f"request/{name}") in batch}
+        users = self.user_vectors(batch[f"request/{USER}"], training, given)  # (rows, steps, user_dim)
         after = []
         for layer, before in zip(self.recurrent, self.states(state), strict=True):
             hidden, last = layer(
@@ -175,15 +186,19 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
             hidden = self.output_dropout(hidden, training=training)
         return hidden, ops.cast(ops.concatenate(after, axis=-1), "float32")  # (rows, state_width)
 
-    def user_vectors(self, codes, training: bool = False):
-        """Returns the vectors of users: int32 [rows, steps], 0 where none is given -> [rows, steps, user_dim]."""
+    def user_vectors(self, codes, training: bool = False, given=None):
+        """Returns the vectors of users: int32 [rows, steps], 0 where none is given -> [rows, steps, user_dim].
+
+        `given` are features of these users in a request, see `UserFeatures`.
+        """
         codes = tf.maximum(codes, UNKNOWN)
         parts = []
         if self.user_table is not None:
             ids = tf.where(codes < self.user_table.table.shape[0], codes, UNKNOWN)
             parts.append(self.user_table(self._hidden(ids, self.hide_users, training)))
         if self.user_content_layer is not None:
-            parts.append(self.user_content_layer(self._hidden(codes, self.hide_features, training)))
+            given = None if training else given  # a log gives none
+            parts.append(self.user_content_layer(self._hidden(codes, self.hide_features, training), given))
         return ops.cast(sum(parts[1:], parts[0]), self.compute_dtype)
 
     def _hidden(self, codes, dropout, training: bool):
@@ -212,4 +227,5 @@ class UserGRU(Streaming, ReadsUserContent, SequenceModel):
             "initializer": self.initializer,
             "user_content": self.user_content_config,
             "user_id": self.user_id,
+            "describe_users": self.describe_users,
         }

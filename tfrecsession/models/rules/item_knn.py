@@ -20,14 +20,14 @@ VERY_LONG = 50.0
 def _history(log, given):
     if log.session_length >= VERY_LONG:
         return "linear", log.length_in_words
-    if log.session_length >= LONG and log.days is None:
-        return "log", f"{log.length_in_words}, and the log has no times"
+    if log.session_length >= LONG:
+        return "log" if log.is_shuffled else "last", f"{log.length_in_words}, and {log.order_in_words}"
     return "quadratic", log.length_in_words
 
 
 def _window(log, given):
     kind, because = _history(log, given)
-    return None if kind == "log" else (10, because)
+    return (10, because) if kind in ("linear", "quadratic") else None
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -65,7 +65,7 @@ class ItemKNN(TableModel):
     }
     log_defaults = {
         "history": _history,
-        "alpha": lambda log, given: (0.1, log.length_in_words) if log.session_length >= VERY_LONG else None,
+        "alpha": lambda log, given: (0.2, log.length_in_words) if log.session_length >= VERY_LONG else None,
         "window": _window,
     }
 

@@ -30,10 +30,11 @@ async function ask(column) {
   let summary;
   try {
     const rules = await underRules(column.name, column.asking.signal);
-    const context = rules ? null : inContext(column.name); // rules are answered without context
+    const context = inContext(column.name);
     const explained = models.find(({ name }) => name === column.name)?.reasons > 0;
-    const choices = explained ? ["explain", "explain_in_context"] : [null, "recommend_in_context"];
-    const name = rules ? "recommend_with_rules" : choices[context ? 1 : 0];
+    const plain = explained ? ["explain", "explain_in_context"] : [null, "recommend_in_context"];
+    const choices = rules ? ["recommend_with_rules", "recommend_in_context_with_rules"] : plain;
+    const name = choices[context ? 1 : 0];
     const inputs = { items: [session.length ? session : [""]], ...context, ...rules };
     const body = { ...(name && { signature_name: name }), inputs };
     const path = `/v1/models/${encodeURIComponent(column.name)}:predict`;
