@@ -80,7 +80,7 @@ def main():
                     done[key] = measured(data, cell, part, options.epochs, seed)
                     kept.write_text(json.dumps(done, indent=1))
                 print(done[key], flush=True)
-    write_rows("rec_gan", list(done.values()))
+                write_rows("rec_gan", list(done.values()))
 
 
 if __name__ == "__main__":
