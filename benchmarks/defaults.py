@@ -158,6 +158,9 @@ def tuned(data, name: str, model: str, trials: int, out: Path) -> list[dict]:
     """Runs the trials that are missing and returns all of them, the first with the fixed defaults."""
     file = out / "trials" / f"{name}.{model}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
+    found = kept(file)
+    if len(found) >= trials:
+        return found
     fixed = FIXED.get(model, {})
     chosen = trs.training.log_defaults(model, data, fixed)
     unsearched = {key: choice["value"] for key, choice in chosen.items() if key in UNSEARCHED}
@@ -177,7 +180,12 @@ def tuned(data, name: str, model: str, trials: int, out: Path) -> list[dict]:
     with Study.open(out / "studies" / f"{name}.{model}", bound, patience=0) as study:
         while len(study.trials()) < trials:
             study.run(lambda suggest: walk(space, start, suggest), score, first)
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    return kept(file)
+
+
+def kept(file: Path) -> list[dict]:
+    """Returns the finished trials of a file."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def both(row: dict) -> float:
@@ -202,6 +210,7 @@ def main():
     parser.add_argument("--logs", default=",".join(LOGS), help="a,b")
     parser.add_argument("--models", default=MODELS, help="a,b")
     parser.add_argument("--trials", type=int, help="of every search; default: 20, of slow models 8")
+    parser.add_argument("--whole", action="store_true", help="slow models on whole samples too")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
@@ -209,7 +218,8 @@ def main():
     out = Path(options.out)
     rows = {(row["log"], row["model"]): row for row in kept_rows()}
     for model in options.models.split(","):
-        cut, count = (NEWEST if model in SLOW else None), options.trials or SLOW.get(model, 20)
+        cut = NEWEST if model in SLOW and not options.whole else None
+        count = options.trials or SLOW.get(model, 20)
         for name in options.logs.split(","):
             data = prepared(name, Path(folder), out, cut)
             label = name if cut is None else f"{name}.newest-{cut}"

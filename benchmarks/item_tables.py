@@ -5,8 +5,8 @@
     TFRECSESSION_DATA=... python benchmarks/item_tables.py --log yoochoose1_64 --epochs 5
     python benchmarks/item_tables.py --shop 20000 --sessions 200000 --epochs 5
 
-Every step has 64 x 16 events and 2,048 negatives. Quality is Recall@20 and MRR@20 of a GRU4Rec, on the synthetic shop,
-or on yoochoose1_64.
+A kind may have its `code_values`: `--kinds full,jpq,jpq/256`. Every step has 64 x 16 events and 2,048 negatives.
+Quality is Recall@20 and MRR@20 of a GRU4Rec, on the synthetic shop, or on yoochoose1_64.
 """
 
 import argparse
@@ -39,7 +39,8 @@ def size_and_time(kind: str, sessions: Sessions, dim: int, steps: int, base: dic
     """Returns megabytes of a model's tables, and milliseconds of a step and of answers, beside those of `base`."""
     items, row = sessions.items, {"items": len(sessions.items), "dim": dim, "items_as": kind}
     start = time.perf_counter()
-    chosen = kind if kind == "full" else make_codes(kind, items, *shape_of(kind, items, dim, None, None), sessions)
+    name, values = parsed(kind)
+    chosen = name if name == "full" else make_codes(name, items, *shape_of(name, items, dim, None, values), sessions)
     row["codes_s"] = round(time.perf_counter() - start, 1)
     keras.utils.set_random_seed(0)
     model = trs.models.GRU4Rec(items, units=[dim], items_as=chosen, negatives=trs.negatives.Popularity(2048))
@@ -68,7 +69,9 @@ def size_and_time(kind: str, sessions: Sessions, dim: int, steps: int, base: dic
 
 def quality(kind: str, data, dim: int, epochs: int, seed: int) -> dict:
     """Returns the scores of a GRU4Rec on the test split."""
-    settings = trs.training.settings_of("gru4rec", {"units": [dim], "items_as": kind, "epochs": epochs}, data=data)
+    name, values = parsed(kind)
+    chosen = {"units": [dim], "items_as": name, "code_values": values, "epochs": epochs}
+    settings = trs.training.settings_of("gru4rec", chosen, data=data)
     keras.utils.set_random_seed(seed)
     model = trs.training.build("gru4rec", data.items, settings)
     start = time.perf_counter()
@@ -81,6 +84,12 @@ def quality(kind: str, data, dim: int, epochs: int, seed: int) -> dict:
         model.save(f"{folder}/model.keras")
         row["file_MB"] = round(Path(f"{folder}/model.keras").stat().st_size / MB, 2)
     return row
+
+
+def parsed(kind: str) -> tuple[str, int | None]:
+    """Returns the kind of a table, and its `code_values` if they are given."""
+    name, _, values = kind.partition("/")
+    return name, int(values) if values else None
 
 
 def nbytes(variable) -> int:

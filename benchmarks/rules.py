@@ -1,7 +1,7 @@
 """Cost of rules at a million items, and the trade between diversity within lists and Recall.
 
     python benchmarks/rules.py cost                          # quiet machine, one minute, 2 GB
-    python benchmarks/rules.py trade RUN ... --out FOLDER    # runs of `tfrecsession train`, on any log
+    python benchmarks/rules.py trade RUN ... --out FOLDER [--methods mean mmr]   # runs of `tfrecsession train`
 
 `cost` asks an export of a GRU4Rec of width 100 for 20 of a million items, in turn with and without four rules: a
 category, a price range, a quota per brand and diversity. `more_cpu_ms` is the time on all cores together.

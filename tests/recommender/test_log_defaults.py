@@ -142,10 +142,25 @@ def test_vstan_follows_the_order_of_long_sessions_with_times():
 
 
 def test_networks_read_long_sessions_whole():
-    assert chosen("gru4rec", "long") == {"steps": 128, "rows": 8}  # 63 events
-    assert chosen("gru4rec", "long", {"rows": 32}) == {"steps": 128}
-    assert chosen("gru4rec", "long", {"lanes": 8}) == chosen("gru4rec", "short") == chosen("hrnn", "long") == {}
+    assert chosen("narm", "long") == {"steps": 128, "rows": 8}  # 63 events
+    assert chosen("narm", "long", {"rows": 32}) == {"steps": 128}
+    assert chosen("narm", "long", {"lanes": 8}) == chosen("gru4rec", "short") == chosen("hrnn", "long") == {}
     assert chosen("sasrec", "long", {"steps": 16}) == {}
+
+
+def test_gru4rec_mixes_in_the_items_of_the_session_where_sessions_repeat_them():
+    assert chosen("gru4rec", "repeats") == {"repeats": True}  # 3 of 4 later events
+    for given in ({"repeats": False}, {"loss": "bpr_max"}, {"label_smoothing": 0.1}):  # the mixture has one loss
+        assert chosen("gru4rec", "repeats", given) == {}
+    assert "repeats" not in chosen("gru4rec", "ordered") and "repeats" not in chosen("narm", "repeats")
+
+
+def test_gru4rec_counts_recent_events_where_items_go_stale():
+    events = sum(map(len, LOGS["news"]))
+    hours = [event / 24 for event in range(events)]
+    assert chosen("gru4rec", "news", times=hours) == {"trend": [0.04, 0.25, 1, 7]}
+    assert chosen("gru4rec", "news", {"trend": []}, times=hours) == chosen("gru4rec", "news", times=range(events)) == {}
+    assert chosen("gru4rec", "news", timed=False) == chosen("gru4rec", "ordered", {"rows": 8, "steps": 64}) == {}
 
 
 def test_votes_of_old_sessions_decay_as_items_go_stale():

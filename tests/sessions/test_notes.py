@@ -49,7 +49,7 @@ def test_many_unknown_items(tmp_path):
     dropped = before["events"] - info["splits"]["test"]["events"]
     assert found.startswith(f"test: {dropped:,} of {before['events']:,} events (6")
     assert "on items that training does not have" in found and "unknown_items='keep'" in found
-    assert "a higher min_item_support= than 5" in found and "a shorter test_span than 1d" in found
+    assert "a higher min_item_support= than 5" in found and "a shorter test_span= than 1d" in found
     kept = prepare(table, tmp_path / "kept", unknown_items="keep")
     assert note(kept, "were dropped") is None and kept["splits"]["test"]["events"] == before["events"]
     assert note(prepare(log(400), tmp_path / "plain"), "were dropped") is None
@@ -99,6 +99,8 @@ def test_tiny_splits(tmp_path):
     found = note(prepare(log(2_000), tmp_path / "out"), "fewer than 100")
     assert found.startswith("test has 20 sessions and validation has 20 sessions: with fewer than 100")
     assert "give test_span='10%' and validation_span='10%', a share of the 2,000 sessions" in found
+    few = note(prepare(log(500), tmp_path / "few", test_span="10%", validation_span="0d"), "fewer than 100")
+    assert few == "test has 50 sessions: with fewer than 100, scores have wide intervals", "10% are given already"
     wide = prepare(log(2_000), tmp_path / "wide", test_span="10%", validation_span="10%")
     assert note(wide, "fewer than 100") is None
 

@@ -48,11 +48,28 @@ def test_the_command_makes_a_run_with_the_models_of_the_runs(data, made):
     assert 0 < said["pipeline"]["examples"] <= said["pipeline"]["events"]
     assert [row["cross"] for row in said["pipeline"]["crosses"]] == ["last*item", "context.device*item"]
     pipeline = training.open_run(path).model()
+    assert pipeline.ranker.item_counts.numpy()[2:].tolist() == data.items.counts.tolist()
     whole = trs.models.MarkovChain(data.items)
     whole.fit(data.train)  # the first stage of the pipeline has seen all of train
     history = [data.items.decode(data.train[len(data.train) - 1]).tolist()]
     expected = whole.recommend(history, k=10).items.tolist()
     assert pipeline.candidates.recommend(history, k=10).items.tolist() == expected
+
+
+def test_the_ranker_is_fitted_with_the_counts_of_the_older_part(data, run, tmp_path, monkeypatch):
+    """Counts of all of train know which items were clicked in the part that the ranker learns to predict."""
+    seen = []
+
+    def fit(ranker, split, **_):
+        seen.append((ranker.item_counts.numpy(), split))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trs.models.WideAndDeep, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        training.pipeline(data, [run], tmp_path / "run", n=10, k=(5,), settings={"dim": 4, "hidden": [8]})
+    ((counts, split),) = seen
+    of_newest = np.bincount(split.values, minlength=len(data.items) + 2)
+    assert counts[2:].tolist() == (data.items.counts - of_newest[2:]).tolist()
 
 
 @pytest.mark.slow

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 from rich.table import Table
 
 from tfrecsession.cli.output import console, write_json
 from tfrecsession.errors import InputError
+
+# The begin of errors of `export.ask`: "context: 'hour' must be one that ..." and "context_hour: must hold ..."
+COLUMN = re.compile(r"^(context|request)(?:: '|_)(.+?)(?:'(?= must)|:) ")
 
 
 def recommend_command(commands, common):
@@ -52,7 +56,10 @@ def recommend(options) -> None:
     from tfrecsession import export as exporting  # TensorFlow, after all checks
 
     with warnings.catch_warnings(action="ignore"):  # notes are printed
-        items, scores, *more = exporting.ask(version, [options.items], **given, rules=rules)
+        try:
+            items, scores, *more = exporting.ask(version, [options.items], **given, rules=rules)
+        except InputError as error:
+            raise InputError(COLUMN.sub(r"--\1 \2: ", str(error))) from None
     answer = [(item, float(score)) for item, score in zip(items[0], scores[0], strict=True) if item]
     if options.k is not None and not 1 <= options.k <= items.shape[1]:
         raise InputError(_too_many(options.k, items.shape[1]))

@@ -134,7 +134,7 @@ class ContextInputs(tf.Module):
         text = tf.stack([texts[key] for key in numeric])  # (columns, n) or (columns, n, events)
         axes, known = list(range(1, text.shape.rank)), text != ""
         readable = tf.reduce_all(tf.strings.regex_full_match(text, NUMBER) | ~known, axis=axes)
-        with tf.control_dependencies([self._check(readable, numeric, 'must hold numbers, "" where they are missing')]):
+        with tf.control_dependencies([self._check(readable, numeric, "must hold numbers, or empty texts")]):
             number = tf.strings.to_number(tf.where(known, text, "0"), tf.float64)
         ranges = [
             (-LATEST, LATEST) if kinds[key] == "time" else VALUES.get(kinds[key], (-math.inf, math.inf))

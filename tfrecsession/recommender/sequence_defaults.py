@@ -5,6 +5,11 @@ from __future__ import annotations
 STEPS = 16  # the fixed default
 MOST = 200
 CELLS = 1024  # rows * steps of the fixed defaults
+REPEATS = 0.3  # share of repeats from which a mixture with the items of the session pays
+STALE = 0.3  # turnover from which items live shorter than the log is long, as news do
+DAYS = 30.0  # longest log in which stale items live for days, not for seasons
+TREND = [0.04, 0.25, 1, 7]  # half-lives in days
+LARGEST = 2**24  # ids that this mixture holds
 
 
 def steps(log, given):
@@ -19,3 +24,19 @@ def rows(log, given):
     """Chooses fewer rows where `steps` are more, so that an epoch has as many updates."""
     longer = None if "steps" in given else steps(log, given)
     return None if longer is None else (max(CELLS // longer[0], 4), f"rows of {longer[0]} events need fewer of them")
+
+
+def repeats(log, given):
+    """Chooses the mixture with the items of the session where many events repeat one, and the loss can learn it."""
+    if log.repeats < REPEATS or log.items + 2 > LARGEST:
+        return None
+    if given.get("loss", "cross_entropy") != "cross_entropy" or given.get("label_smoothing"):
+        return None
+    return True, f"sessions repeat an item in {log.repeats:.0%} of their later events"
+
+
+def trend(log, given):
+    """Chooses counts of each item's recent events where items go stale."""
+    if log.days is None or log.days > DAYS or log.turnover < STALE:
+        return None
+    return TREND, f"the older half of the log lacks the items of {log.turnover:.0%} of the newest events"

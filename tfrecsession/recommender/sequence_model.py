@@ -76,8 +76,9 @@ class SequenceModel(Trending, Distilling, ReadsContent, CompressedItems, Recomme
             "chars", the characters of the id; or an `ItemCodes`, `data.item_codes("jpq")`.
         codes: codes of an item; None: 8 to 4 of jpq, the most that divide the width; 3 of bloom; the bytes of the
             longest id, at most 32, of chars.
-        code_values: values of a code, rows of a small table; None: 256 of jpq, the square root of the items of qr, a
-            twentieth of the items of hashed and bloom.
+        code_values: values of a code, rows of a small table; None: of jpq one for every fourth item, from 256 to
+            10,240, most of them for the most frequent items alone; the square root of the items of qr, a twentieth of
+            the items of hashed and bloom.
     """
 
     log_defaults = {"steps": steps, "rows": rows}

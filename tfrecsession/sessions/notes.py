@@ -85,7 +85,7 @@ def dropped_events(steps: Iterable[dict], options: Options) -> list[str]:
             continue
         short = f", then {known - after:,} in sessions that became too short" if known > after else ""
         by_span = options.test_input is None and options.hold_out is None
-        shorter = by_span and f", a shorter {split}_span than {getattr(options, f'{split}_span')}"
+        shorter = by_span and f", a shorter {split}_span= than {getattr(options, f'{split}_span')}"
         notes.append(
             f"{split}: {before - after:,} of {before:,} events ({(before - after) / before:.0%}) were dropped: "
             f"{before - known:,} on items that training does not have{short}. What helps: a higher min_item_support= "
@@ -113,7 +113,8 @@ def tiny_splits(counts: dict[str, dict], options: Options) -> list[str]:
     by_span = options.test_input is None and options.hold_out is None
     words = " and ".join(f"{name} has {count:,} session{'s' * (count > 1)}" for name, count in few.items())
     total = sum(split["sessions"] for split in counts.values())
-    wider = [f"{name}_span='{SHARE}'" for name in few if total // 10 > few[name] and by_span]
+    given = {name: getattr(options, f"{name}_span") for name in few}
+    wider = [f"{name}_span='{SHARE}'" for name in few if total // 10 > few[name] and by_span and given[name] != SHARE]
     advice = f": give {' and '.join(wider)}, a share of the {total:,} sessions" if wider else ""
     return [f"{words}: with fewer than {FEW}, scores have wide intervals{advice}"]
 

@@ -83,7 +83,10 @@ def pipeline(
         keras.utils.set_random_seed(seed)
         ranker = WideAndDeep(data.items, dict(zip(names_of(opened), older, strict=True)), **of_ranker)
         ranker.compile(ranker.joint_optimizer(**of_optimizer))
+        counts = ranker.item_counts.numpy()
+        ranker.item_counts.assign(counts_of(part.train, ranker.size))  # those of train know what was clicked later
         history = ranker.fit(part.validation, candidates=older[0], n=n, seed=seed, **of_fit).history
+        ranker.item_counts.assign(counts)
         learned = {"events": ranker.examples.events, "examples": len(ranker.examples)}
         models = older if ranker.vectors else [run.model() for run in opened]
         made = Pipeline(models[0], ranker.of(models), n)
@@ -103,6 +106,11 @@ def pipeline(
         }
         write_files(folder, data, info, measured, history)
     return made
+
+
+def counts_of(sessions, size: int) -> np.ndarray:
+    """Returns the events of each id in a split, int64 [size]."""
+    return np.bincount(sessions.values, minlength=size) * (np.arange(size) > 1)
 
 
 def checked_runs(data: Data, runs) -> list[Run]:

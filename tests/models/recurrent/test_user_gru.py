@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfrecsession as trs
-from tfrecsession import InputError, evaluation, training
+from tfrecsession import InputError, evaluation
 
 SHOP = {"items": 40, "sessions": 300, "users": 30, "loyal": 0.6, "follow": 0.2, "taste": 0.1, "seed": 2}
 
@@ -148,18 +148,3 @@ def test_the_context_needs_users(data):
         model_of(data, context=data.context(["hour"]))
     model = model_of(data, context=data.context(["hour"], request=["user", "hour"]))
     assert model.reads.request == ("user", "hour")
-
-
-@pytest.mark.slow
-def test_users_with_a_taste_are_known_by_it():
-    """On a shop whose law knows each user's taste, every cell beats the GRU that does not know the user."""
-    shop = trs.synthetic_sessions(items=100, sessions=6000, users=60, loyal=0.6, follow=0.2, taste=0.1, seed=4)
-    found = {}
-    cells = ("linear", "rectified", "attentional")
-    for name, own in (("gru4rec", {}), *(("user_gru", {"cell": cell}) for cell in cells)):
-        keras.utils.set_random_seed(0)
-        settings = training.settings_of(name, {"epochs": 8, "rows": 32, "negatives": 64, "dropout": 0.1, **own})
-        model = training.build(name, shop.items, settings)
-        training.fit(model, shop, settings, seed=0)
-        found[own.get("cell", name)] = evaluation.evaluate(model, shop.test).metrics["recall@20"]
-    assert min(found[cell] for cell in cells) > found["gru4rec"] + 0.02

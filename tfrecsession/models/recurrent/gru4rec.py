@@ -16,6 +16,7 @@ from tfrecsession.layers import (
 )
 from tfrecsession.recommender.arguments import check_choice, check_number, checked_widths, refuse
 from tfrecsession.recommender.search_space import Choice, Float
+from tfrecsession.recommender.sequence_defaults import repeats, trend
 from tfrecsession.recommender.sequence_model import SequenceModel
 from tfrecsession.recommender.streaming import Streaming
 
@@ -66,6 +67,7 @@ class GRU4Rec(Streaming, SequenceModel):
 
     # Declarations
     learning = SequenceModel.learning.but(harmless=("embedding_dropout", "dropout", "lanes"))
+    log_defaults = {**SequenceModel.log_defaults, "repeats": repeats, "trend": trend}
     search_space = {
         "units": Choice([100], [200], [400]),
         "embedding_dropout": Float(0.0, 0.5, when={"embedding": ("tied", "separate")}),

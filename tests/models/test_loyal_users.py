@@ -1,0 +1,60 @@
+"""Models of users on shops whose law knows each user's taste, which the first item of a session does not reveal."""
+
+import keras
+import numpy as np
+import pytest
+
+import tfrecsession as trs
+from tfrecsession import evaluation, training
+from tfrecsession.batches import Sessions
+from tfrecsession.sessions.store import SessionArrays
+
+LOYAL = {"loyal": 0.6, "follow": 0.2, "taste": 0.1, "seed": 4}
+MODELS = {
+    "GRU4Rec": ("gru4rec", {}),
+    "linear": ("user_gru", {"cell": "linear"}),
+    "rectified": ("user_gru", {"cell": "rectified"}),
+    "attentional": ("user_gru", {"cell": "attentional"}),
+    "HRNN": ("hrnn", {}),
+    "SHAN": ("long_short_term", {"encoder": "shan"}),
+    "SDM": ("long_short_term", {"encoder": "gru4rec"}),
+}
+
+
+def of_new_users(sessions):
+    """Returns the same sessions, each that of a new user."""
+    arrays = sessions.arrays
+    columns = {name: np.asarray(sessions.column(name)) for name in arrays.columns}
+    columns["user"] = np.array([f"new-{number}" for number in range(len(sessions))], object)
+    arrays = SessionArrays(arrays.items, arrays.values, arrays.offsets, columns)
+    return Sessions(arrays, sessions.role, sessions.timed, sessions.earlier)
+
+
+def recalls(shop, name, given):
+    """Returns Recall@20 on test, and on the same sessions of new users."""
+    model, own = MODELS[name]
+    keras.utils.set_random_seed(0)
+    settings = training.settings_of(model, {"negatives": 64, **given}, own)
+    if "lanes" in settings and settings["lanes"]:
+        settings |= {"lanes": 16}
+    built = training.build(model, shop.items, settings)
+    training.fit(built, shop, settings, seed=0, verbose=0)
+    parts = (shop.test, of_new_users(shop.test))
+    return [evaluation.evaluate(built, part, slices=False, draws=0).metrics["recall@20"] for part in parts]
+
+
+@pytest.mark.slow
+def test_every_model_of_users_knows_their_taste_and_serves_new_ones_as_well():
+    shop = trs.synthetic_sessions(items=200, sessions=6000, users=200, **LOYAL)
+    found = {name: recalls(shop, name, {"epochs": 8, "rows": 32}) for name in MODELS}
+    alone, _ = found.pop("GRU4Rec")
+    found = {name: (round(known - alone, 4), round(new - alone, 4)) for name, (known, new) in found.items()}
+    assert min(known for known, _ in found.values()) > 0.02, found
+    assert min(new for _, new in found.values()) > -0.02, found
+
+
+def test_vectors_of_users_know_a_taste():
+    shop = trs.synthetic_sessions(items=60, sessions=500, users=10, **LOYAL | {"loyal": 0.9, "follow": 0, "taste": 0})
+    given = {"epochs": 5, "rows": 16, "steps": 8, "units": [12]}
+    (alone, _), (known, new) = recalls(shop, "GRU4Rec", given), recalls(shop, "linear", given)
+    assert known > alone + 0.05 and new > alone - 0.05, (alone, known, new)
