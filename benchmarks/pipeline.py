@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -24,7 +25,6 @@ from tuned import GLOBO
 
 import tfrecsession as trs
 
-COLUMNS = ["click_deviceGroup", "click_os", "click_region", "click_referrer_type"]
 FIRST = {"neighbours": 72, "shrinkage": 47.9, "alpha": 0.913, "history": "div", "window": 35}
 RUNS = {
     "item_knn": ("item_knn", FIRST),
@@ -34,16 +34,13 @@ RUNS = {
     "sequential_rules": ("sequential_rules", {"steps": 27, "neighbours": 316, "history": "mean", "window": 2}),
 }
 RECENT, OTHERS = ["recent", "last_day"], ["slist", "sequential_rules"]
-CONTEXT = {"context": COLUMNS, "request": ["hour", "gap"], "crosses": ["seen", "seen*context.click_deviceGroup"]}
 VARIANTS = {
     "its score and place": ([], {}),
     "and recent clicks": (RECENT, {}),
     "and other models' scores": (RECENT + OTHERS, {}),
-    "and context": (RECENT + OTHERS, CONTEXT),
-    "and the ids of items": (RECENT + OTHERS, {"support": 20, "crosses": ["seen", "item", "last*item"]}),
 }
 # without the ids of items (support), which go stale within a day
-SETTINGS = {"events": 30_000, "negatives": 40, "epochs": 2, "rows": 128, "support": 10**6, "crosses": ["seen"]}
+SETTINGS = {"events": 15_000, "negatives": 40, "epochs": 2, "rows": 128, "support": 10**6, "crosses": ["seen"]}
 SETTINGS |= {"dim": 8, "hidden": [32, 16]}
 N, SHARE = 100, 0.25
 
@@ -57,7 +54,7 @@ def prepared(out: Path, stage: str, every: int):
         source = str(Path(folder) / "globo" / "clicks.parquet")
         span = {"tuning": "1d", "final": "0d"}[stage]
         where = f"user_id % {every} = 0"
-        trs.prepare(source, out / stage, validation_span=span, context=COLUMNS, where=where, **GLOBO)
+        trs.prepare(source, out / stage, validation_span=span, where=where, **GLOBO)
     return trs.load(out / stage)
 
 
@@ -77,7 +74,8 @@ def ranked(data, folder: Path, variant: str, seed: int):
     path = folder / f"{variant}.{seed}"
     members = runs(data, folder, ["item_knn", *others])
     if not (path / "run.json").exists():
-        trs.training.pipeline(data, members, path, n=N, share=SHARE, settings=SETTINGS | more, seed=seed)
+        unscored = replace(data, validation=data.validation.only(np.zeros(len(data.validation), bool)))
+        trs.training.pipeline(unscored, members, path, n=N, share=SHARE, settings=SETTINGS | more, seed=seed)
     run = trs.training.open_run(path)
     return run.model(), run.info["seconds"]
 

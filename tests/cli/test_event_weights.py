@@ -23,17 +23,19 @@ def settings(**more):
 def test_train_and_evaluate(place, tmp_path, capsys):
     small = settings(units="[8]", negatives=16) + ["--epochs", "1"]
     weighted = settings(event_weights="purchase=5,cart=2", session_decay=2, target_events="[purchase,cart]")
+    options = ["--event-weights", "purchase=5,cart=2", "--target-events", "purchase,cart", *settings(session_decay=2)]
     trainings = {
         "gru": ["--model", "gru4rec", *small, *weighted],
         "streamed": ["--model", "gru4rec", *small, *settings(event_weights="{purchase: 5}"), "--data-memory", "100MB"],
         "knn": ["--model", "item_knn", *weighted],
+        "options": ["--model", "item_knn", *options],
         "plain": ["--model", "item_knn"],
         "vsknn": ["--model", "vsknn", *settings(session_decay=2)],
     }
     for name, words in trainings.items():
         assert main(["train", f"{place}/data", "--out", f"{tmp_path}/{name}", *words]) == 0
     validated = {name: json.loads((tmp_path / name / "metrics.json").read_text())["metrics"] for name in trainings}
-    assert validated["knn"] != validated["plain"] and 0 < validated["gru"]["recall@20"] <= 1
+    assert validated["knn"] == validated["options"] != validated["plain"] and 0 < validated["gru"]["recall@20"] <= 1
 
     found = {}
     for words in ([], ["--events", "purchase"], ["--events", "purchase,cart", "--split", "validation", "--k", "20"]):
@@ -48,10 +50,20 @@ def test_train_and_evaluate(place, tmp_path, capsys):
     assert found[6]["metrics"]["recall@20"] == pytest.approx(validated["knn"]["recall@20"])
 
 
+def test_options_are_settings(place, tmp_path):
+    words = ["--event-weights", "purchase=5,cart=2", "--target-events", "purchase,cart"]
+    assert main(["train", f"{place}/data", "--model", "popularity", "--out", f"{tmp_path}/run", *words]) == 0
+    found = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert (found["event_weights"], found["target_events"]) == ("purchase=5,cart=2", ["purchase", "cart"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (settings(target_events="[buy]"), "target_events='buy': must be an event type of the train split, one of "),
+        (settings(target_events="[buy]"), "--target-events buy: must be an event type of the train split, one of "),
+        (["--target-events", "purchase,buy"], "--target-events buy: must be an event type of the train split, one of "),
+        (["--event-weights", "purchase=much"], "the weight of 'purchase' must be a number of at least 0, not 'much'"),
+        (["--event-weights", "purchase=2", *settings(event_weights="cart=2")], "--event-weights: must be left out"),
         (settings(event_weights="purchase=-1"), "the weight of 'purchase' must be a number of at least 0, not '-1'"),
         (settings(weight="dwell"), "to keep it, prepare the log with --context dwell"),
         (settings(session_decay=0), "session_decay=0: must be a number of days above 0"),

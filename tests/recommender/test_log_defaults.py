@@ -138,7 +138,8 @@ def test_slist_learns_rare_items_from_whole_sessions():
 def test_vstan_follows_the_order_of_long_sessions_with_times():
     timed = chosen("vstan", "ordered", times=range(300))
     assert timed == {"similarity": "vec", "position_decay": 1.0, "item_decay": 5.0, "match_decay": 0.5, **timed}
-    assert chosen("vstan", "ordered", timed=False) == {"position_decay": 10.0, "item_decay": 10.0, "match_decay": 2.0}
+    history = {"neighbours": 100, "position_decay": 4.0, "item_decay": 20.0, "match_decay": 2.0}
+    assert chosen("vstan", "ordered", timed=False) == history
 
 
 def test_networks_read_long_sessions_whole():

@@ -99,8 +99,8 @@ def test_tiny_splits(tmp_path):
     found = note(prepare(log(2_000), tmp_path / "out"), "fewer than 100")
     assert found.startswith("test has 20 sessions and validation has 20 sessions: with fewer than 100")
     assert "give test_span='10%' and validation_span='10%', a share of the 2,000 sessions" in found
-    few = note(prepare(log(500), tmp_path / "few", test_span="10%", validation_span="0d"), "fewer than 100")
-    assert few == "test has 50 sessions: with fewer than 100, scores have wide intervals", "10% are given already"
+    few = note(prepare(log(500), tmp_path / "few", test_span="12%", validation_span="0d"), "fewer than 100")
+    assert few == "test has 60 sessions: with fewer than 100, scores have wide intervals", "a share is given already"
     wide = prepare(log(2_000), tmp_path / "wide", test_span="10%", validation_span="10%")
     assert note(wide, "fewer than 100") is None
 

@@ -18,7 +18,7 @@ from tfrecsession.cli.output import (
     write_json,
 )
 from tfrecsession.cli.progress import lines_where_piped
-from tfrecsession.cli.values import lengths, opened, result_of, settings
+from tfrecsession.cli.values import add_weight_options, lengths, opened, result_of, settings, weight_settings
 from tfrecsession.errors import InputError
 from tfrecsession.staging import check_folder, check_parents
 
@@ -52,6 +52,7 @@ def train_command(commands, common):
         metavar="KEY=VALUE",
         help="a setting, e.g. units=[100]; repeatable; `tfrecsession models MODEL` lists all",
     )
+    add_weight_options(model)
     model.add_argument("--epochs", type=int, metavar="N", help="training epochs of models trained by gradient")
     model.add_argument(
         "--seed",
@@ -221,7 +222,8 @@ def _checked_training(options, grown: dict):
         grown["grow_from"] = options.earlier
     declared_models.declared(options.model)
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
-    given = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
+    given = settings(options.set)
+    given |= weight_settings(options, given) | ({} if options.epochs is None else {"epochs": options.epochs})
     chosen = declared_models.settings_of(options.model, earlier_settings, preset, given)
     data = batches.load(options.data)
     if options.earlier is None and options.preset is None:  # others are complete

@@ -10,7 +10,7 @@ from rich.table import Table
 from tfrecsession.cli import declared_models
 from tfrecsession.cli.output import console, print_choices, write_json
 from tfrecsession.cli.progress import lines_where_piped
-from tfrecsession.cli.values import settings
+from tfrecsession.cli.values import add_weight_options, settings, weight_settings
 
 SHOWN = 10  # best trials shown in the table; --json has all of them
 
@@ -42,6 +42,7 @@ def tune_command(commands, common):
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting to fix in every trial; repeatable"
     )
+    add_weight_options(command)
     command.add_argument("--epochs", type=int, metavar="N", help="training epochs of every trial")
     command.add_argument(
         "--seed", type=int, default=0, metavar="N", help="random seed of the search and of every training (default: 0)"
@@ -57,7 +58,8 @@ def tune(options) -> None:
 
     declared_models.declared(options.model)
     logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of retraced graphs, but every trial has a new model
-    fixed = settings(options.set) | ({} if options.epochs is None else {"epochs": options.epochs})
+    fixed = settings(options.set)
+    fixed |= weight_settings(options, fixed) | ({} if options.epochs is None else {"epochs": options.epochs})
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else None
     timeout = parse_duration(options.timeout, "timeout") / 1e6 if options.timeout else None
     out = options.out or f"tuned/{options.model}"

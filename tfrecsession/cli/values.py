@@ -90,3 +90,29 @@ def vars_of(scored) -> dict:
         "intervals": scored.intervals,
         "slices": scored.slices,
     }
+
+
+def add_weight_options(command) -> None:
+    """Adds the options of a command that weigh the events of training by their type."""
+    command.add_argument(
+        "--event-weights", metavar="TYPE=X,TYPE=X", help="how often events count in training, e.g. purchase=5,cart=2"
+    )
+    command.add_argument(
+        "--target-events", metavar="A,B", help="train on targets of these event types alone; all events stay inputs"
+    )
+
+
+def weight_settings(options, given: dict) -> dict:
+    """Returns the settings of these options.
+
+    Raises:
+        InputError: one of them is among the `given` settings, too.
+    """
+    found = {}
+    for name in ("event_weights", "target_events"):
+        value = getattr(options, name)
+        if value is not None and name in given:
+            raise InputError(f"--{name.replace('_', '-')}: must be left out beside --set {name}")
+        if value is not None:
+            found[name] = value if name == "event_weights" else value.split(",")
+    return found

@@ -23,6 +23,10 @@ LATEST = 253_402_300_799  # seconds since 1970, the end of the year 9999
 NOT_CONTEXT = ("session", "user", "start", "times", "items")  # columns of prepared sessions
 KINDS = ("category", "number")
 USER = "user"  # the column of the user of a session: a category without a limit
+NEVER_KNOWN = (
+    "request=['event']: must be columns that are known when a recommendation is requested; the type of the event to be "
+    "predicted is not: use it as context"
+)
 NO_USERS = "'user': the log names no users: prepare it with user=COLUMN, or leave it out"
 
 
@@ -100,10 +104,7 @@ class Context:
         self.itemless = bool(itemless) and bool(self.context)
         self.described = tuple(described)
         if "event" in self.request:
-            raise InputError(
-                "request=['event']: must be columns that are known when a recommendation is requested; the type of the "
-                "event to be predicted is not: use it as context"
-            )
+            raise InputError(NEVER_KNOWN)
         self.zone = zone_table(time_zone)
         self._known = {}
 
@@ -342,19 +343,23 @@ class ContextLog:
 
     def _column(self, argument: str, given: str) -> Column:
         available = [name for name in self._read.arrays.columns if name not in NOT_CONTEXT]
+        known = [*available, *(name for name in SIZES if name not in available)]
+        if argument == "request":
+            known = [name for name in known if name != "event"]  # it is never known
         name, kind = given, None
         if given == USER:
             return _user_column(self.sessions, argument)
         if given not in available and given.rpartition(":")[2] in KINDS:
             name, _, kind = given.rpartition(":")
         if name not in available:
+            if name == "event" and argument == "request":
+                raise InputError(NEVER_KNOWN)
             if name in SIZES and kind is None:
                 if name in TIMED and not self._read.timed:
                     raise InputError(
                         f"{argument}: {name!r} needs the times of the events: prepare the log with time=NAME"
                     )
                 return Column(name, name)
-            known = [*available, *(name for name in SIZES if name not in available)]
             near = difflib.get_close_matches(name, known, 1)
             keep = "event=COLUMN" if name == "event" else f"context={name!r}"
             hint = f"; did you mean {near[0]!r}?" if near else f"; to keep it, prepare the log with {keep}"

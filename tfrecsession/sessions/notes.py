@@ -114,7 +114,9 @@ def tiny_splits(counts: dict[str, dict], options: Options) -> list[str]:
     words = " and ".join(f"{name} has {count:,} session{'s' * (count > 1)}" for name, count in few.items())
     total = sum(split["sessions"] for split in counts.values())
     given = {name: getattr(options, f"{name}_span") for name in few}
-    wider = [f"{name}_span='{SHARE}'" for name in few if total // 10 > few[name] and by_span and given[name] != SHARE]
+    wider = [
+        f"{name}_span='{SHARE}'" for name in few if total // 10 > few[name] and by_span and "%" not in str(given[name])
+    ]
     advice = f": give {' and '.join(wider)}, a share of the {total:,} sessions" if wider else ""
     return [f"{words}: with fewer than {FEW}, scores have wide intervals{advice}"]
 

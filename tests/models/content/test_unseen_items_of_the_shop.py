@@ -43,7 +43,7 @@ def test_unseen_items_of_a_log_without_a_table():
 @pytest.mark.slow
 def test_items_that_training_never_saw_are_found():
     data = trs.synthetic_sessions(
-        items=400, sessions=4000, seed=1, late=0.3, described=True, unseen_items="add", follow=0.7, taste=0.2
+        items=600, sessions=6000, seed=1, late=0.3, described=True, unseen_items="add", follow=0.7, taste=0.2
     )
     unseen = data.items.counts == 0
     assert unseen.sum() > 20
@@ -56,7 +56,7 @@ def test_items_that_training_never_saw_are_found():
         keras.utils.set_random_seed(1)
         model = trs.models.GRU4Rec(data.items, content=content, id_dropout=0.5, units=[64])
         model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0), [trs.metrics.Recall(20)])
-        model.fit(data.train.batches(rows=32, steps=16), epochs=6, verbose=0)
+        model.fit(data.train.batches(rows=32, steps=16), epochs=4, verbose=0)
         return model
 
     columns = ["title", "goes_with", "category", "price"]
@@ -69,8 +69,9 @@ def test_items_that_training_never_saw_are_found():
     student.fit(data.train, epochs=50, verbose=0)
     models = trained(columns), student, teacher
     read, taught, without = (trs.evaluation.evaluate(model, data.test) for model in models)
-    assert recall(ceiling, True) > 0.9 and recall(reachable, True) > 0.6  # chance is 20 of 400
+    assert recall(ceiling, True) > recall(reachable, True) > 0.7  # chance is 20 of 600
+    assert recall(read, True) > 0.85 * recall(ceiling, True)
     assert recall(read, True) > 0.95 * recall(reachable, True)  # what content tells, without how popular items will be
-    assert recall(taught, True) > 0.8 * recall(reachable, True)
+    assert recall(taught, True) > 0.6 * recall(ceiling, True)
     assert recall(without, True) < 0.05
     assert recall(read, False) > recall(without, False)  # content costs nothing on known items

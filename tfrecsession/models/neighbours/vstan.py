@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from tfrecsession.models.neighbours.neighbour_defaults import by_order, session_decay
+from tfrecsession.models.neighbours.neighbour_defaults import by_order, fewer_neighbours, session_decay
 from tfrecsession.models.neighbours.session_neighbours import NeighbourModel
 from tfrecsession.recommender.arguments import check_number
 from tfrecsession.recommender.search_space import Choice, Float, Int
@@ -52,10 +52,11 @@ class VSTAN(NeighbourModel):
         "idf": Float(0.0, 10.0),
     }
     log_defaults = {
+        "neighbours": fewer_neighbours,
         "similarity": by_order(timed="vec"),
-        "position_decay": by_order(timed=1.0, untimed=10.0),
+        "position_decay": by_order(timed=1.0, untimed=10.0, history=4.0),
         "session_decay": session_decay,
-        "item_decay": by_order(timed=5.0, untimed=10.0),
+        "item_decay": by_order(timed=5.0, untimed=10.0, history=20.0),
         "match_decay": by_order(timed=0.5, untimed=2.0),
     }
 
