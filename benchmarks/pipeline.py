@@ -4,7 +4,7 @@
 
 Globo, one in four users: test is the last day, validation the day before. ItemKNN, tuned on validation
 (results/tuned_globo.csv), finds 100 candidates, Wide & Deep ranks them. The ranker is fitted on the newest quarter of
-the days before, with models that were fitted on the rest. What it reads is chosen on validation (`VARIANTS`), by the
+the days before, with models that were fitted on the rest. Its features are chosen on validation (`VARIANTS`), by the
 geometric mean of Recall@20 and MRR@20. The best variant and its first stage are then fitted to all days but the last,
 and scored on the last. Intervals are 95% bootstraps. `answer_ms` is the median time of one recommendation, called from
 Python, the models in turn. The same command resumes.

@@ -57,7 +57,7 @@ def blend(trained, shop):
 
 @pytest.fixture(scope="module")
 def given(blend, shop, ceiling_of, tensorflow_alone, tmp_path_factory):
-    """What a promise may ask for -> its value for the blend."""
+    """Settings that a promise may ask for -> their values for the blend."""
 
     @functools.cache
     def exported(name, exclude_seen=False):

@@ -67,7 +67,7 @@ def test_the_loss(data, markov, kind, repeats, monkeypatch):
 
 
 def test_a_student_learns_its_teacher(data, markov):
-    """Of the teacher alone, it comes to order the items as the teacher does; without one, training is as before."""
+    """A student of the teacher alone orders the items as the teacher does; without one, training is as before."""
     models = {}
     for name, teacher in (("taught", markov), ("alone", None)):
         models[name] = student(data)
@@ -118,7 +118,7 @@ def test_teachers_that_cannot_teach(data, markov):
 
 @pytest.mark.slow
 def test_a_small_student_is_not_worse_with_a_teacher():
-    """Of a larger network, on the shop, whose best attainable scores are known."""
+    """The teacher is a larger network, on the shop, whose best attainable scores are known."""
     data = trs.synthetic_sessions(items=200, sessions=4000, seed=1)
     common = {"rows": 32, "epochs": 4, "negatives": 256}
     keras.utils.set_random_seed(0)

@@ -149,5 +149,5 @@ def _codes_of(texts, columns: Columns):
 
 
 def hash_of(texts):
-    """Returns the hashes of texts, int64 from 0. Of a million texts two are alike once in 20 million catalogues."""
+    """Returns the hashes of texts, int64 from 0. Two of a million texts share one in 1 of 20 million catalogues."""
     return tf.strings.to_hash_bucket_fast(texts, 2**63 - 1)
