@@ -84,7 +84,7 @@ def main():
     }
     rows.append({**row, "weights": json.dumps(blend.weights_by_length.round(2).tolist())})
     print(rows[-1], flush=True)
-    write_rows("blends_yoochoose1_64", rows)
+    write_rows("blends_yoochoose1_64" + ("_anew" if options.refit == "anew" else ""), rows)
 
 
 if __name__ == "__main__":
