@@ -9,7 +9,8 @@ import tfrecsession as trs
 from tests.training.test_workers import run_all
 from tfrecsession import InputError, cli, training
 from tfrecsession.sessions import write
-from tfrecsession.sessions.store import StoredSessions
+from tfrecsession.sessions.statistics import Statistics
+from tfrecsession.sessions.store import SessionArrays, StoredSessions
 
 SETTINGS = {"units": [8], "rows": 16, "steps": 8, "negatives": 32, "epochs": 2}
 
@@ -55,6 +56,16 @@ def test_the_command_line_option_sets_the_bound(folder, tmp_path, no_loading):
     command = ["train", str(folder), "--model", "gru4rec", "--out", str(tmp_path / "run"), "--data-memory", "300KB"]
     assert cli.main([*command, *words, "--seed", "1"]) in (0, None)
     assert json.loads((tmp_path / "run/run.json").read_text())["data_memory"] == 300_000
+
+
+def test_the_statistics_of_defaults_are_counted_piece_by_piece(folder, no_loading, monkeypatch):
+    counted = trs.load(folder).statistics
+    found = {name: getattr(counted, name) for name in ("repeats", "turnover", "density", "days")}
+    monkeypatch.undo()
+    whole = trs.load(folder).train.arrays
+    whole = SessionArrays(whole.items, whole.values, whole.offsets, {"times": whole.column("times")})
+    assert len(list(trs.load(folder).train.arrays.pieces())) > 5
+    assert found == {name: getattr(Statistics(whole), name) for name in found} and found["repeats"] > 0
 
 
 @pytest.mark.slow

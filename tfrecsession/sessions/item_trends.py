@@ -115,20 +115,17 @@ class TrendLog:
 
 def chunks_of(arrays) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields items and times of sessions: (int32 [events], int64 [events]), shard by shard where they are in files."""
-    if "values" in vars(arrays) or not hasattr(arrays, "read_shard"):
-        yield arrays.values, np.asarray(arrays.column("times"), np.int64)
-        return
-    for shard in arrays.shards:
-        yield arrays.read_shard(*shard)[0], np.asarray(arrays.read_column(*shard, "times"), np.int64)
+    for values, _, times in arrays.pieces("times"):
+        yield values, np.asarray(times, np.int64)
 
 
 def end_of(arrays) -> int:
     """Returns the time right after the start of the last session, in microseconds since 1970; 0 without events."""
-    if "values" in vars(arrays) or not hasattr(arrays, "read_shard"):
-        parts = [(arrays.offsets, arrays.column("times"))]
-    else:
-        parts = ((arrays.read_shard(*shard)[1], arrays.read_column(*shard, "times")) for shard in arrays.shards)
-    latest = (int(times[offsets[:-1][np.diff(offsets) > 0]].max()) + 1 for offsets, times in parts if len(times))
+    latest = (
+        int(times[offsets[:-1][np.diff(offsets) > 0]].max()) + 1
+        for _, offsets, times in arrays.pieces("times")
+        if len(times)
+    )
     return max(latest, default=0)
 
 

@@ -66,12 +66,16 @@ class Statistics:
 
         Near 0 where the catalogue stays; high where items live shorter than the log is long, as news do.
         """
-        values = self._arrays.values
-        newest = values[len(values) - -(-len(values) // 10) :]  # a tenth, rounded up
-        newest = newest[newest > 1]
+        old, newest = self.events // 2, self.events - -(-self.events // 10)  # a tenth, rounded up
         is_old = np.zeros(self.items + 2, bool)
-        is_old[values[: len(values) // 2]] = True
-        return float((~is_old[newest]).mean()) if len(newest) else 0.0
+        first = known = fresh = 0
+        for values, *_ in self._arrays.pieces():
+            is_old[values[: max(old - first, 0)]] = True
+            late = values[max(newest - first, 0) :]
+            late = late[late > 1]
+            known, fresh = known + len(late), fresh + np.count_nonzero(~is_old[late])
+            first += len(values)
+        return fresh / max(known, 1)
 
     @cached_property
     def order(self) -> float:
@@ -114,8 +118,8 @@ class Statistics:
         """Days from the first to the last event; None for a log without times."""
         if not self._timed or not self.events or "times" not in self._arrays.columns:
             return None
-        times = self._arrays.column("times")
-        return float(times.max() - times.min()) / DAY
+        ends = [(times.min(), times.max()) for *_, times in self._arrays.pieces("times") if len(times)]
+        return float(max(last for _, last in ends) - min(first for first, _ in ends)) / DAY
 
     def as_dict(self) -> dict:
         """Returns all statistics by name, shares and means rounded to four digits."""
@@ -127,10 +131,13 @@ class Statistics:
     @cached_property
     def _counts(self) -> tuple[int, int, int]:
         """Returns the known events, the distinct (session, item) pairs, and the sessions with a known event."""
-        values, offsets = self._arrays.values, self._arrays.offsets
-        session = np.repeat(np.arange(self.sessions, dtype=np.int64), np.diff(offsets))[values > 1]  # [known events]
-        pairs = np.unique(session * (self.items + 2) + values[values > 1])
-        return len(session), len(pairs), len(np.unique(session))
+        known = pairs = beginnings = 0
+        for values, offsets in self._arrays.pieces():
+            session = np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets))[values > 1]
+            known += len(session)
+            pairs += len(np.unique(session * (self.items + 2) + values[values > 1]))
+            beginnings += len(np.unique(session))
+        return known, pairs, beginnings
 
     @property
     def _known(self) -> int:

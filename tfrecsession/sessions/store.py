@@ -76,6 +76,14 @@ class SessionArrays:
             raise InputError(f"prepared sessions have no column {name!r}; they have {', '.join(self.columns)}")
         return self._columns[name]
 
+    def pieces(self, *columns: str) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yields `values`, `offsets` and columns of consecutive sessions, shard by shard where they are in files."""
+        if {"values", "_lists"} & vars(self).keys() or not hasattr(self, "read_shard"):  # they are in memory
+            yield self.values, self.offsets, *(self.column(name) for name in columns)
+            return
+        for shard in self.shards:
+            yield *self.read_shard(*shard), *(self.read_column(*shard, name) for name in columns)
+
 
 class StoredSessions(SessionArrays):
     """The sessions in the Parquet parts of a folder; each array is read once, on first use.
