@@ -1,11 +1,13 @@
 """The best single network and its blend with counted models, on yoochoose1_64.
 
     TFRECSESSION_DATA=... python benchmarks/blends.py --out DIR [--networks gru4rec,sasrec] [--seeds 0,1,2]
+        [--refit whole]
 
 All models are fitted to train without its last tenth, on which they are compared and the weights of the blends are
-learned. Then each member is fitted again on both parts and the original test split is scored once; targets that are not
-among the items of the first part are misses. Networks continue on the newest sessions, or with `--refit anew` start
-again on all of them. The same command resumes.
+learned. Then each member is fitted again on both parts and the original test split is scored once. With `--refit whole`
+all are new models of the original train split and its items. Otherwise they keep the items of the first part, and other
+targets are misses: networks continue on the newest sessions, or with `--refit anew` start again on all of them. The
+same command resumes.
 """
 
 import argparse
@@ -50,41 +52,44 @@ def main():
     parser.add_argument("--out", required=True, help="folder of prepared data and runs")
     parser.add_argument("--networks", default="gru4rec", help="a,b")
     parser.add_argument("--seeds", default="0", help="of each network")
-    parser.add_argument("--refit", choices=["newest", "anew"], default="newest", help="of the networks")
+    parser.add_argument("--refit", choices=["newest", "anew", "whole"], default="newest", help="of the networks")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
     if not folder:
         raise SystemExit("TFRECSESSION_DATA is not set: this benchmark needs yoochoose1_64")
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    data, _ = prepared("yoochoose1_64", Path(folder), out)
+    data, final = prepared("yoochoose1_64", Path(folder), out)
     networks = [(name, int(seed)) for name in options.networks.split(",") for seed in options.seeds.split(",")]
     members = [*networks, *((name, 0) for name in COUNTED)]
     runs = [run_of(data, out / "runs", *member) for member in members]
     continues = range(len(networks)) if options.refit == "newest" else ()
-    blend = trs.training.blend(
-        data, runs, out / f"blend-{options.refit}", refit=True, continues=continues, overwrite=True, progress=print
-    )
+    folder, again = out / f"blend-{options.refit}", options.refit != "whole"
+    blend = trs.training.blend(data, runs, folder, refit=again, continues=continues, overwrite=True, progress=print)
+    if not again:
+        fitted = [trs.training.open_run(run_of(final, out / "whole", *member)).model() for member in members]
+        blend = trs.models.Blend(fitted, blend.weights_by_length, blend.lengths, blend.scales)
+    test = data.test if again else final.test
     rows = []
     for index, (name, seed) in enumerate(members):
         validation = json.loads((runs[index] / "metrics.json").read_text())["metrics"]
         chosen = {f"validation_{metric}": round(validation[metric], 4) for metric in METRICS}
         model = blend.members[index]  # one without a weight is not fitted again
-        fitted = options.refit if index < len(networks) else "anew"
-        refit = {"refit": fitted if index in blend.used else "none"}
-        rows.append({"model": name, "seed": seed, **scored(model, data.test), **chosen, **refit})
+        how = options.refit if index < len(networks) or not again else "anew"
+        refit = {"refit": how if index in blend.used or not again else "none"}
+        rows.append({"model": name, "seed": seed, **scored(model, test), **chosen, **refit})
         print(rows[-1], flush=True)
-    about = json.loads((out / f"blend-{options.refit}" / "metrics.json").read_text())["metrics"]
+    about = json.loads((folder / "metrics.json").read_text())["metrics"]
     chosen = {f"validation_{metric}": round(about[metric], 4) for metric in METRICS}
     row = {
         "model": " + ".join(name for name, _ in members),
         "seed": options.seeds,
-        **scored(blend, data.test),
+        **scored(blend, test),
         **chosen,
     }
     rows.append({**row, "weights": json.dumps(blend.weights_by_length.round(2).tolist())})
     print(rows[-1], flush=True)
-    write_rows("blends_yoochoose1_64" + ("_anew" if options.refit == "anew" else ""), rows)
+    write_rows("blends_yoochoose1_64" + ("" if options.refit == "newest" else f"_{options.refit}"), rows)
 
 
 if __name__ == "__main__":
