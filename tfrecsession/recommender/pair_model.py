@@ -94,8 +94,6 @@ class PairModel:
         rows, named = self.user_table.table.shape[0], interactions.users[interactions.named]
         if len(interactions) != rows or (len(self.users) and self.users[: len(named)].tolist() != named.tolist()):
             raise InputError("x: must have the users of the earlier fit; create a new model for other users")
-        if not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
         if self.seen_items is not None:
             self.seen_items.take(interactions)
         if self.rating is not None:

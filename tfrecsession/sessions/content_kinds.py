@@ -15,7 +15,7 @@ import numpy as np
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.images import looks_like_a_path
 from tfrecsession.sessions.sounds import LARGEST, looks_like_a_sound
-from tfrecsession.sessions.table_words import ITEMS, TableWords
+from tfrecsession.sessions.table_words import ITEMS, TableWords, shown
 
 KINDS = ("category", "list", "words", "number", "vector", "characters", "image", "audio")
 NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
@@ -96,7 +96,7 @@ def interpreted(
             why = f" ({error})" if str(error) else ""
             other = f"or give another kind, as in {words.content}='{name}:category'"
             raise InputError(
-                f"{source}: {words.noun} {item!r}: {name}={_short(value)} is no {kind}{why}; correct it, "
+                f"{source}: {words.noun} {item!r}: {name}={shown(value)} is no {kind}{why}; correct it, "
                 + (f"as the model was trained on a column of kind {kind}" if trained else other)
             ) from None
     if kind == "vector":
@@ -148,8 +148,8 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
     if len(types) > 1:
         (item, value), (other, odd) = known[0], next(pair for pair in known if _type(pair[1]) != _type(known[0][1]))
         raise InputError(
-            f"{source}: column {name} holds values of several kinds: {_short(value)} of {words.noun} {item!r} is "
-            f"a {_type(value)}, {_short(odd)} of {words.noun} {other!r} a {_type(odd)}; give one kind, as in "
+            f"{source}: column {name} holds values of several kinds: {shown(value)} of {words.noun} {item!r} is "
+            f"a {_type(value)}, {shown(odd)} of {words.noun} {other!r} a {_type(odd)}; give one kind, as in "
             f"{words.content}='{name}:category'"
         )
     (found,) = types
@@ -158,7 +158,7 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
     if found == "object":
         item, value = known[0]
         raise InputError(
-            f"{source}: column {name} holds objects, such as {_short(value)} of {words.noun} {item!r}; make columns of "
+            f"{source}: column {name} holds objects, such as {shown(value)} of {words.noun} {item!r}; make columns of "
             "their parts"
         )
     if found in ("number", "image", "audio"):
@@ -173,7 +173,7 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
         if numbers >= NEARLY * len(texts):
             item, odd = next((item, value) for item, value in known if not _is_number(value))
             raise InputError(
-                f"{source}: column {name} holds numbers, but {_short(odd)} for {words.noun} {item!r}; correct it, or "
+                f"{source}: column {name} holds numbers, but {shown(odd)} for {words.noun} {item!r}; correct it, or "
                 f"give a kind, as in {words.content}='{name}:category'"
             )
         if all(value.startswith("[") and value.endswith("]") for value in texts):
@@ -185,7 +185,7 @@ def _found(source: str, name: str, values: list, items: list[str], text: bool, f
         if all(map(looks, texts)):
             if not any((folder / path).exists() for path in texts[:FILES]):
                 raise InputError(
-                    f"{source}: {name} holds paths, such as {_short(texts[0])}, but there are no such files in "
+                    f"{source}: {name} holds paths, such as {shown(texts[0])}, but there are no such files in "
                     f"{folder}; correct the paths, or give a kind, as in {words.content}='{name}:category'"
                 )
             return kind
@@ -315,11 +315,6 @@ def _sound(value: Any) -> Any:
     if not (np.abs(frames) <= LARGEST).all():
         raise ValueError(f"its frames must be numbers up to {LARGEST:,.0f}, without NaN; take their logarithms")
     return frames
-
-
-def _short(value: Any) -> str:
-    text = repr(value[:1000] if isinstance(value, str | bytes) else value)
-    return text if len(text) <= 40 else f"{text[:36]}...{text[-1]}"
 
 
 _CONVERT = {

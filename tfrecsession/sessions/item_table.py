@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from tfrecsession.errors import InputError
 from tfrecsession.events.formats.compression import inner_name, open_text
 from tfrecsession.events.id_texts import text_of
-from tfrecsession.sessions.table_words import ITEMS, TableWords
+from tfrecsession.sessions.table_words import ITEMS, TableWords, shown
 
 MISSING = frozenset(  # texts that stand for no value, as `events.null_values` has them for ids
     ["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "Null", "null", "(null)", "NaN", "nan", "NaT", "None", "\\N"]
@@ -281,7 +281,7 @@ def _id(value: Any, text: bool, label: str) -> str | None:
     try:
         return text_of(value, label)
     except InputError:
-        raise InputError(f"{label} holds {_short(value)}, which is no id; ids are texts or numbers") from None
+        raise InputError(f"{label} holds {shown(value)}, which is no id; ids are texts or numbers") from None
 
 
 def _value(value: Any, text: bool) -> Any:
@@ -316,13 +316,8 @@ def _grouped(label, ids, columns, kinds, text, folder, words) -> ItemTable:
                 collect = f", or collect them with {words.content}='{name}:list'" if kinds.get(name) is None else ""
                 raise InputError(
                     f"{label}: {words.noun} {ids[number]!r} has several rows with different values of {name}: "
-                    f"{_short(cells[row])} and {_short(value)}; keep one row per {words.noun}{collect}"
+                    f"{shown(cells[row])} and {shown(value)}; keep one row per {words.noun}{collect}"
                 )
         joined[name] = cells
     repeated = sum(count > 1 for count in Counter(ids).values())
     return ItemTable(label, list(index), joined, text, folder, tuple(collects), repeated, words)
-
-
-def _short(value: Any) -> str:
-    text = repr(value[:1000] if isinstance(value, str | bytes) else value)
-    return text if len(text) <= 40 else f"{text[:36]}...{text[-1]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfrecsession.events.schema import USUAL_NAMES
 
@@ -46,3 +46,9 @@ class TableWords(NamedTuple):
 
 ITEMS = TableWords("item", "items", "content")
 USERS = TableWords("user", "users", "user_content")
+
+
+def shown(value: Any) -> str:
+    """Returns a value of a table as messages show it, in about 40 characters."""
+    text = repr(value[:1000] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= 40 else f"{text[:36]}...{text[-1]}"

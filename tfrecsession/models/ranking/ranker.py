@@ -124,7 +124,6 @@ class Ranker(Recommender):
             self.features.quantiles.learn(found.numbers(self))
         if not self.compiled:
             self.compile()
-        self.optimizer.build(self.trainable_variables)  # within a step it would be traced twice
         history = super().fit(found.batches(rows, seed), epochs=epochs, **{"verbose": 0, **kwargs})
         self._answer_graphs, self._rank_graphs = {}, {}
         return history
