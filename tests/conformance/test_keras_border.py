@@ -205,6 +205,16 @@ def test_exclude_and_only_answer_as_the_export_does(name, fitted, exported, data
 # Models learned on packed rows ---------------------------------------------------------------------------------------
 
 
+def test_a_step_is_traced_once(shop, monkeypatch):
+    """The optimizer's variables exist before the first step: TensorFlow traces a step again that has created some."""
+    model = trs.models.GRU4Rec(shop.items, units=[4])
+    model.compile(keras.optimizers.Adam(), trs.losses.CrossEntropy())
+    step, traces = type(model).train_step, []
+    monkeypatch.setattr(type(model), "train_step", lambda *args: traces.append(1) or step(*args))
+    model.fit(shop.train.batches(rows=16, steps=8), steps_per_epoch=3, verbose=0)
+    assert len(traces) == 1
+
+
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{type(loss).__name__}-{loss.logq:g}")
 def test_weight_0_moves_nothing_and_weight_2_is_the_event_twice(shop, loss):
     batch, targets = next(iter(shop.train.batches(rows=8, steps=5, seed=1)))
