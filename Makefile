@@ -5,6 +5,8 @@ VENV   ?= .venv$(if $(PYTHON),-$(shell program=$$(tools/find_python "$(PYTHON)" 
 	"$$program" -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 VENV   := $(VENV)
 BIN    := $(VENV)/bin
+# A container may forbid compiled files: then each of the hundreds of processes of the tests would compile TensorFlow, 9 s.
+unexport PYTHONDONTWRITEBYTECODE
 # one test process per core; idle processes take tests from busy ones
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 

@@ -26,6 +26,7 @@ case "$1 $2" in
         echo "{version} $*" >> "{folder}/installed" ;;
     "-m pytest")
         echo "tests on {version} $TFRECSESSION_CONFORMANCE"
+        [ -z "$PYTHONDONTWRITEBYTECODE" ] || echo compiled files are forbidden
         [ "$TFRECSESSION_CONFORMANCE" != few ] || [ {version} != "$FAILS" ] ;;
 esac
 """
@@ -62,8 +63,9 @@ class Machine:
         file.write_text(text)
         file.chmod(0o755)
 
-    def make(self, *words, checkout=None):
+    def make(self, *words, checkout=None, **variables):
         environment = {"PATH": str(self.programs), "HOME": str(self.folder), "PYENV_ROOT": str(self.programs / "pyenv")}
+        environment |= variables
         command = ["make", "--no-print-directory", "-s", *words]
         place = checkout or self.checkout
         return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
@@ -81,6 +83,13 @@ def test_make_takes_the_newest_supported_python(machine):
     machine.add("python3", "3.14")
     assert "tests on 3.12" in machine.make("test").stdout
     assert (machine.checkout / ".venv").is_dir() and machine.installed() == ["3.12"]
+
+
+def test_the_tests_keep_compiled_files_where_the_machine_forbids_them(machine):
+    machine.add("python3.12", "3.12")
+    done = machine.make("test", PYTHONDONTWRITEBYTECODE="1")
+    assert done.returncode == 0 and "tests on 3.12" in done.stdout
+    assert "compiled files are forbidden" not in done.stdout
 
 
 def test_a_python_that_cannot_start_is_passed_over(machine):
