@@ -5,9 +5,9 @@
 
 All models are fitted to train without its last tenth, on which they are compared and the weights of the blends are
 learned. Then each member is fitted again on both parts and the original test split is scored once. With `--refit whole`
-all are new models of the original train split and its items. Otherwise they keep the items of the first part, and other
-targets are misses: networks continue on the newest sessions, or with `--refit anew` start again on all of them. The
-same command resumes.
+all are new models of the original train split. Otherwise they are those of `blend(..., refit=True)`, which know the
+same items: networks continue on the newest sessions, or with `--refit anew` start again on all of them. The same
+command resumes.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main():
     if not again:
         fitted = [trs.training.open_run(run_of(final, out / "whole", *member)).model() for member in members]
         blend = trs.models.Blend(fitted, blend.weights_by_length, blend.lengths, blend.scales)
-    test = data.test if again else final.test
+    test = data.coded_for(blend.items).test if again else final.test
     rows = []
     for index, (name, seed) in enumerate(members):
         validation = json.loads((runs[index] / "metrics.json").read_text())["metrics"]

@@ -25,7 +25,7 @@ from tfrecsession.models import by_name
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("best") / "data"
-    trs.prepare("synthetic:items=30,sessions=300,seed=1", folder)
+    trs.prepare("synthetic:items=80,sessions=300,seed=1", folder, min_item_support=1)
     return trs.load(folder)
 
 
@@ -291,7 +291,9 @@ def test_the_whole_way_and_after_a_kill(data, tmp_path, one_round, capsys, model
     assert {row["model"] for row in found["leaderboard"]} == {"popularity", *models}
     assert found["model"] in (*models, "blend") and found["refit"] and found["split"] == "test"
     run = training.open_run(out / "run")
-    scored = evaluation.evaluate(run.model(), data.test, (20,), slices=False)
+    known = data.coded_for(run.model().items)
+    assert len(known.items) - len(data.items) == run.info["refit"]["new_items"] > 0
+    scored = evaluation.evaluate(run.model(), known.test, (20,), slices=False)
     assert scored.metrics["ndcg@20"] == pytest.approx(found["metrics"]["ndcg@20"])
     assert found["intervals"]["mrr@20"] == scored.intervals["mrr@20"] and run.info["refit"]["splits"]
     histories = data.test.beginnings(3)

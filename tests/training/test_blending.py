@@ -40,9 +40,9 @@ def test_the_command_makes_a_run_that_is_used_like_any_other(data, runs, tmp_pat
     assert said["model"] == "blend" and said["blend"]["members"] == ["markov", "item_knn"]
     assert said["metrics"]["mrr@20"] > 0 and said["refit"]["splits"] == ["train", "validation"]
     assert "weights" in capsys.readouterr().out
-    both = training.refit.with_validation(data)[0].train
-    learned, again = training.open_run(out).model(), trs.models.MarkovChain(data.items)
-    again.fit(both)
+    both = training.refit.with_validation(data)[0]
+    learned, again = training.open_run(out).model(), trs.models.MarkovChain(both.items)
+    again.fit(both.train)
     used = learned.used.index(0) if 0 in learned.used else None
     if used is not None:  # the member with weight has seen validation
         history = [data.items.decode(data.validation[0]).tolist()]

@@ -44,8 +44,11 @@ def test_train_and_validation_together():
     assert lists(both.train) == [[2, 3], [4, 5, 6], [3, 4, 2]] and both.train.role == "train"
     assert both.train.column("user").tolist() == ["a", "b", "c"]
     assert "".join(both.train.column("event")) == "vwxyzuvw"
-    assert len(both.validation) == 0 and both.items is data.items
-    assert described == {"splits": ["train", "validation"], "sessions": 3, "events": 8, "unknown": 0}
+    assert len(both.validation) == 0 and both.items.ids is data.items.ids
+    assert both.items.counts.tolist() == [2, 2, 2, 1, 1, 0, 0] == both.train.items.counts.tolist()
+    assert (described.pop("splits"), described.pop("why")[:12]) == (["train", "validation"], "the data set")
+    counts = {"sessions": 3, "events": 8, "unknown": 0, "new_items": 0}
+    assert described == {**counts, "vocabulary": "train"}
 
 
 def test_unknown_items_of_validation_are_left_out():

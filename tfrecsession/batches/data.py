@@ -6,7 +6,7 @@ import copy
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
 from inspect import signature
@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from tfrecsession.batches.event_weights import Weighing, Weights
+from tfrecsession.batches.joint_vocabulary import JointVocabulary
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.context import Context, ContextLog
 from tfrecsession.sessions.item_codes import ItemCodes, make_codes, shape_of
 from tfrecsession.sessions.statistics import Statistics
-from tfrecsession.sessions.store import ItemEvents, SessionArrays, read_prepared
+from tfrecsession.sessions.store import JOINT, ItemEvents, SessionArrays, read_joint, read_prepared
 from tfrecsession.sessions.users import Users
 from tfrecsession.sessions.vocabulary import Items, shorten
 
@@ -323,6 +324,8 @@ class Data:
         train, validation, test: the splits; a missing one has no sessions.
         info: the content of `dataset.json`.
         path: its folder; None: in memory.
+        joint: the vocabulary of train and validation together, for a refit; None: it is not known, as the data set has
+            no validation split, or was prepared before `prepare` kept it.
     """
 
     items: Items
@@ -331,6 +334,7 @@ class Data:
     test: Sessions
     info: dict
     path: str | None = None
+    joint: JointVocabulary | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -340,6 +344,23 @@ class Data:
     def users(self) -> Users | None:
         """The users with their features; None: the data set was prepared without a table of users."""
         return self.items.users
+
+    def coded_for(self, items: Items) -> Data:
+        """Returns the data with the vocabulary of a model, to score it on: `data.coded_for(model.items).test`.
+
+        A model that was fitted again knows items that occur in validation alone. Its test split has them too: it is the
+        one that `prepare` makes without a validation split. For every other model this is the data itself.
+        """
+        further = 0 if self.joint is None else self.joint.further
+        is_longer = further and len(items) >= len(self.items) + further and items.holds(self.joint.items)
+        return self.jointly_coded() if is_longer else self
+
+    def jointly_coded(self) -> Data:
+        """Returns the data with the vocabulary of train and validation together, where `joint` has further items."""
+        if self.joint is None or not self.joint.further:
+            return self
+        items, validation, test = self.joint.items, self.joint.validation, self.joint.test
+        return replace(self, items=items, validation=validation, test=test, joint=None)
 
     def context(self, context=(), request=(), time_zone: str | None = None) -> Context:
         """Learns context columns from the train split, for `model(data.items, context=...)`, see `Context`.
@@ -400,14 +421,23 @@ def load(path: str | Path) -> Data:
         InputError: the folder holds no data set, or an incomplete one.
     """
     prepared = read_prepared(path)
-    timed = prepared.info["timed"]
+    items, info = prepared.items, prepared.info
     splits = {}
     for role in ("train", "validation", "test"):
-        splits[role] = Sessions(getattr(prepared, role), role, timed, earlier=tuple(splits.values()))
-    time_zone = prepared.info["options"].get("time_zone")
-    prepared.items.context_log = ContextLog(splits["train"], prepared.info["schema"], time_zone)
-    prepared.items.users = prepared.users
-    return Data(items=prepared.items, info=prepared.info, path=str(path), **splits)
+        splits[role] = Sessions(getattr(prepared, role), role, info["timed"], earlier=tuple(splits.values()))
+    items.context_log = ContextLog(splits["train"], info["schema"], info["options"].get("time_zone"))
+    items.users = prepared.users
+
+    def read() -> tuple[Items, Sessions, Sessions]:
+        both, coded = read_joint(path, items, info)
+        earlier = (splits["train"],)
+        validation = Sessions(coded["validation"], "validation", info["timed"], earlier)
+        return both, validation, Sessions(coded["test"], "test", info["timed"], (*earlier, validation))
+
+    joint = None
+    if (known := info.get(JOINT)) is not None:
+        joint = JointVocabulary(splits["validation"], splits["test"], known["items"], read if known["items"] else None)
+    return Data(items=items, info=info, path=str(path), joint=joint, **splits)
 
 
 def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0, days: int = 8, **options) -> Data:
@@ -445,7 +475,8 @@ def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0,
         out = Path(folder) / "shop"
         prepare(shop.spec, out, **options)
         data = load(out)
-        for split in (data.train, data.validation, data.test):
+        later = (data.joint.validation, data.joint.test) if data.joint and data.joint.further else ()
+        for split in (data.train, data.validation, data.test, *later):
             columns = {name: split.column(name) for name in split.arrays.columns}  # read before the files are gone
             split.arrays = SessionArrays(split.items, split.values, split.offsets, columns)
-        return Data(data.items, data.train, data.validation, data.test, data.info)
+        return replace(data, path=None)

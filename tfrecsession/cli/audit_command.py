@@ -53,7 +53,9 @@ def audit(options) -> int:
     screen = console(options.json)
     sizes = {"k": min(k, len(data.items)), "histories": options.histories, "seed": options.seed}
     with lines_where_piped(screen, f"auditing {options.scorer}"):
-        found = evaluation.audit(load(), getattr(data, options.split), **sizes, **more)
+        scorer = load()
+        data = data.coded_for(scorer.items) if kind == "run" else data
+        found = evaluation.audit(scorer, getattr(data, options.split), **sizes, **more)
     for check in found.checks:
         mark = {True: "ok", False: "FAIL", None: "-"}[check.passed]
         screen.print(f"{mark:5}{check.line}", markup=False, soft_wrap=True)
@@ -89,6 +91,8 @@ def _export(options):
 
     data, version = _data(options), newest_version(options.scorer)
     card = read_card(version)
+    if data.joint is not None and card.get("vocabulary") == data.joint.items.fingerprint:
+        data = data.jointly_coded()
     if card.get("vocabulary", data.items.fingerprint) != data.items.fingerprint:
         raise InputError(f"--data {options.data}: must be the data set of {version}, whose items are others")
     most = card.get("k", 20)

@@ -12,6 +12,7 @@ from rich.table import Table
 from tfrecsession.cli import declared_models
 from tfrecsession.cli.output import console, metrics_table, write_json
 from tfrecsession.cli.progress import lines_where_piped
+from tfrecsession.cli.run_commands import refit_line
 from tfrecsession.cli.values import lengths
 from tfrecsession.errors import InputError
 
@@ -85,6 +86,8 @@ def blend(options) -> None:
         row = {"model": "blend", "metrics": metrics, "events": events, "train_seconds": run["seconds"]}
         where = "on the validation split" + ("" if weights else ", where the weights were learned")
         screen.print(metrics_table([row], where))
+    if refit := run.get("refit"):
+        screen.print(refit_line(refit))
     screen.print(f"{options.out}: blend of {len(options.runs)} runs, in {run['seconds']:.1f} s")
     write_json({**run, "data": data.fingerprint, "metrics": metrics, "run": str(options.out)}, options.json)
 

@@ -102,7 +102,7 @@ def export(options) -> None:
     histories = None
     with contextlib.suppress(InputError):  # titles are in the run's data set; without it the export has none
         data = run.data()
-        model.items.content = data.items.content_of(model.items)
+        model.items.content = data.coded_for(model.items).items.content_of(model.items)
         if options.index != "exact":
             split = next(split for split in (data.test, data.validation, data.train) if len(split))
             histories = split.beginnings(1000)

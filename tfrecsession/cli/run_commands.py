@@ -191,10 +191,12 @@ def train(options) -> int | None:
 def refit_line(refit: dict) -> str:
     """Returns the line that says on what a model was fitted again."""
     line = f"fitted again on train and validation: {refit['sessions']:,} sessions, {refit['events']:,} events"
+    if refit.get("new_items"):
+        line += f", {refit['new_items']:,} items that validation alone has"
     if "epochs" in refit:
         before, now = (1000 * refit["updates_per_event"][name] for name in ("before", "refit"))
         line += f", {refit['epochs']} epochs, {now:.2f} updates per 1,000 events ({before:.2f} before)"
-    return line
+    return f"{line}\nnote: with the items of train alone, {refit['why']}" if "why" in refit else line
 
 
 def _checked_training(options, grown: dict):
@@ -300,11 +302,13 @@ def evaluate(options) -> None:
     from tfrecsession.sessions.leaks import split_and_leaks
 
     before = {"train": (), "validation": ("train",), "test": ("train", "validation")}[options.split]
+    model, prepared = run.model(), data
+    data = data.coded_for(model.items)
     screen = console(options.json)
     step = f"evaluating {run.info['model']}"
     with lines_where_piped(screen, step) as tell:
         scored = evaluation.evaluate(
-            run.model(),
+            model,
             getattr(data, options.split),
             k,
             progress=True if screen.is_terminal else partial(tell, step),
@@ -321,6 +325,12 @@ def evaluate(options) -> None:
     if split := split_and_leaks(data.info):
         screen.print(f"Split by {split['by']}. {split['leaks']}", markup=False)
     screen.print(evaluation_table(scored))
+    if data is not prepared and options.split != "train":
+        further, as_prepared = len(data.items) - len(prepared.items), getattr(prepared, options.split).scored_events
+        screen.print(
+            f"note: this run knows {further:,} items that validation alone has, and is scored on them, too; the split "
+            f"as prepared scores {as_prepared:,} events"
+        )
     if options.split == "validation" and "refit" in run.info:
         screen.print("note: this run was fitted again with validation included; its metrics.json is from before")
     if scored.slices:

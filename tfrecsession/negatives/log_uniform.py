@@ -12,9 +12,9 @@ from tfrecsession.negatives.negatives import Negatives
 class LogUniform(Negatives):
     """P(rank) = log((rank + 1) / rank) / log(items + 1), with replacement; rank 1 is the most popular item.
 
-    Ids are sorted by falling count, so that an item's rank is its id minus one and no table is needed. The distribution
-    is that of TensorFlow's `log_uniform_candidate_sampler`: close to popularity where the k-th item has 1 / k of the
-    first item's events.
+    Ids are sorted by falling count, so that an item's rank is its id minus one and no table is needed. Items that a
+    refit adds stand behind the others. The distribution is that of TensorFlow's `log_uniform_candidate_sampler`: close
+    to popularity where the k-th item has 1 / k of the first item's events.
 
     Args:
         count, mask_hits, seed: as in `Negatives`.

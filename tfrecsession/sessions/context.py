@@ -312,10 +312,13 @@ class ContextLog:
         sessions: the split, `Sessions`.
         schema: name of a column -> its type, as in `dataset.json`.
         time_zone: of the data set.
+        codes: the log that the codes of context are learned from; None: this one.
     """
 
-    def __init__(self, sessions, schema: Mapping[str, str], time_zone: str | None = None):
-        self.sessions, self.schema, self.time_zone = sessions, schema, time_zone
+    def __init__(
+        self, sessions, schema: Mapping[str, str], time_zone: str | None = None, codes: ContextLog | None = None
+    ):
+        self.sessions, self.schema, self.time_zone, self.codes = sessions, schema, time_zone, codes
         self._read = sessions.whole or sessions  # with events that have no item, whose context is learned too
 
     def learn(self, context=(), request=(), time_zone: str | None = None) -> Context:
@@ -329,6 +332,8 @@ class ContextLog:
         Raises:
             InputError: a column that the log does not have, or one that cannot be read.
         """
+        if self.codes is not None:
+            return self.codes.learn(context, request, time_zone)
         chosen: dict[str, Column] = {}
         sides = []
         for argument, names in (("context", context), ("request", request)):

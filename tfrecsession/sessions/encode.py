@@ -1,4 +1,4 @@
-"""Encoding of each split's events with the item ids of training."""
+"""Encoding of each split's events with the item ids of training, or of training and validation together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ import ibis.expr.types as ir
 
 from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.split import Split, session_table
+from tfrecsession.sessions.step_counts import StepCounts
 from tfrecsession.sessions.vocabulary import PADDING, encode_events
+
+
+def with_own_events(split: Split, db: ScratchDatabase) -> Split:
+    """Returns a split whose events are those of its sessions alone, stored, to be encoded more than once."""
+    split.step_counts.begin(f"items unknown in training: {split.name}")
+    return replace(split, events=db.store(split.events.semi_join(split.sessions, "session")))
+
+
+def encode_again(split: Split, vocabulary: ir.Table, unknown: str, length: int, db: ScratchDatabase) -> Split:
+    """Returns the split encoded with another vocabulary, as `encode_split`; its steps are not those of the data set."""
+    split = replace(split, step_counts=StepCounts(split.step_counts.begin, source=split.log.source))
+    return encode_split(split, vocabulary, unknown, length, db)
 
 
 def encode_split(split: Split, vocabulary: ir.Table, unknown: str, length: int, db: ScratchDatabase) -> Split:
@@ -17,6 +30,7 @@ def encode_split(split: Split, vocabulary: ir.Table, unknown: str, length: int, 
 
     Sessions of such a log have a column `itemless`, their number of events without an item, beside `events`.
 
+    split: train, or a later one `with_own_events`.
     unknown: in validation and test, "drop" events of items that are not in training, and then sessions of fewer than
     `length` events; or "keep" all.
     """
@@ -29,8 +43,7 @@ def _encoded(split: Split, vocabulary: ir.Table, unknown: str, length: int, db: 
         _record(split, db.count(vocabulary.filter(vocabulary["count"] > 0)), db)
         return replace(split, events=encode_events(split.log.events, names, vocabulary, "drop"))
 
-    step_counts.begin(f"items unknown in training: {split.name}")
-    events = db.store(split.events.semi_join(split.sessions, "session"))
+    events = split.events
     if not step_counts.steps:
         _record(split, db.numbers(events, items=events.item.nunique())["items"], db)
     known = db.store(encode_events(events, names, vocabulary, unknown))

@@ -173,6 +173,11 @@ class Tensor:
         values = self.values[np.maximum(rows, 0)]
         return Tensor(self.kind, np.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, 0), present)
 
+    def followed_by(self, other: Tensor) -> Tensor:
+        """Returns the tensors of this catalogue and, behind them, those of another one of the same columns."""
+        values, present = ([getattr(tensor, name) for tensor in (self, other)] for name in ("values", "present"))
+        return Tensor(self.kind, np.concatenate(values), np.concatenate(present))
+
 
 def write_tensors(contents: ItemContents, rows: list[int], folder: Path, part: str = FOLDER) -> dict[str, dict]:
     """Writes the tensors of the catalogue to `folder`/`part`; returns their entries in `dataset.json`."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tfrecsession.events.shop.shop import Shop
 from tfrecsession.sessions.options import Options
 from tfrecsession.sessions.spans import iso
-from tfrecsession.sessions.store import FORMAT
+from tfrecsession.sessions.store import FORMAT, JOINT
 from tfrecsession.sessions.write import DatasetWriter
 from tfrecsession.version import __version__
 
@@ -26,6 +26,7 @@ def manifest(
     splits: dict[str, dict],
     steps: list[dict],
     notes: list[str],
+    joint: dict | None = None,
 ) -> dict:
     """Returns the content of `dataset.json`; README and CONTRIBUTING promise its keys."""
     schema = {field.name: _kind(field.type) for field in writer.schema}
@@ -47,12 +48,26 @@ def manifest(
         **({"user_tensors": writer.user_tensors} if writer.user_tensors else {}),
         "items": items,
         "splits": {name: _described(split, timed) for name, split in splits.items()},
+        **({JOINT: joint} if joint is not None else {}),
         "steps": steps,
         "notes": notes,
     }
     if source.startswith("synthetic:"):
         info["shop"] = Shop.from_spec(source).spec
     return info
+
+
+def described_joint(items: int, splits: dict[str, dict], writer: DatasetWriter, timed: bool) -> dict:
+    """Returns the entry of the items that validation has and train lacks, and of the later splits with them.
+
+    It has a fingerprint of its own: that of the data set stays the one of its splits and its vocabulary.
+    """
+    return {
+        "items": items,
+        "fingerprint": writer.digest.hexdigest()[:16],
+        "splits": {name: _described(split, timed) for name, split in splits.items()},
+        **({"tensors": writer.tensors} if writer.tensors else {}),
+    }
 
 
 def _fingerprint(options: Options, schema: dict[str, str], content: str) -> str:

@@ -20,7 +20,7 @@ from tfrecsession.events.spark.spark_context import SparkSettings, check_spark
 from tfrecsession.sessions import notes
 from tfrecsession.sessions.coded_log import Log, code
 from tfrecsession.sessions.content_kinds import checked_content
-from tfrecsession.sessions.encode import encode_split
+from tfrecsession.sessions.encode import encode_again, encode_split, with_own_events
 from tfrecsession.sessions.filters import (
     drop_duplicates,
     drop_repeats,
@@ -31,16 +31,16 @@ from tfrecsession.sessions.filters import (
 from tfrecsession.sessions.hold_out import STEP, hold_out
 from tfrecsession.sessions.item_columns import ItemContents, content_notes
 from tfrecsession.sessions.item_table import read_item_table
-from tfrecsession.sessions.manifest import manifest
+from tfrecsession.sessions.manifest import described_joint, manifest
 from tfrecsession.sessions.options import Options
 from tfrecsession.sessions.scratch_db import ScratchDatabase
 from tfrecsession.sessions.sessionize import gap_for, session_names, sessionize
 from tfrecsession.sessions.split import Split, has_dates_alone, session_table, split_sessions
 from tfrecsession.sessions.step_counts import PrepareProgress, StepCounts
-from tfrecsession.sessions.store import MARK, SPLITS
+from tfrecsession.sessions.store import JOINT, MARK, SPLITS
 from tfrecsession.sessions.table_words import ITEMS, USERS, TableWords
 from tfrecsession.sessions.users import check_features
-from tfrecsession.sessions.vocabulary import make_vocabulary, with_unseen
+from tfrecsession.sessions.vocabulary import items_beyond, make_vocabulary, with_unseen
 from tfrecsession.sessions.write import DatasetWriter
 from tfrecsession.staging import staged
 
@@ -125,7 +125,8 @@ def prepare(
             three and more, or nothing with validation_span="0d". Sessions without a user are in training.
             `tfrecsession describe` says what each split leaks.
         unknown_items: "drop" items that training does not have from validation and test, and then sessions that became
-            too short, or "keep" them as id 1. Default: drop; keep with test_input.
+            too short, or "keep" them as id 1. Default: drop; keep with test_input. Those of validation are kept apart,
+            for a refit, see `Data.coded_for`.
         itemless: events without an item, such as searches and filters: "keep" them as steps that only models with
             context read, and that are no targets, or "drop" them, counted in the steps. They count for no filter.
             Default: they are bad rows, see drop_bad_rows.
@@ -279,10 +280,9 @@ class _Preparation:
             contents = _contents_of_log(table)
         if self.options.unseen_items == "add":
             vocabulary = self.db.store(with_unseen(vocabulary, contents.items))
-        splits = {
-            name: encode_split(split, vocabulary, self.options.unknown_items, self.options.min_session_length, self.db)
-            for name, split in splits.items()
-        }
+        cut = {name: split if name == "train" else with_own_events(split, self.db) for name, split in splits.items()}
+        encoding = {"unknown": self.options.unknown_items, "length": self.options.min_session_length, "db": self.db}
+        splits = {name: encode_split(split, vocabulary, **encoding) for name, split in cut.items()}
         step_counts.begin("writing items")
         writer = self.writer(self.folder, log, self.db)
         items = writer.write_items(vocabulary, table.content, contents)
@@ -294,6 +294,7 @@ class _Preparation:
         counts = {name: writer.write_split(split) for name, split in splits.items()}
         for name, split in splits.items():
             counts[name]["items"] = split.step_counts.steps[-1]["items"]
+        joint = self._joint(cut, vocabulary, items, encoding, log, table.content, contents)
         self.notes += notes.silent_steps(log, counts)
         steps = [*step_counts.steps, *(step for split in splits.values() for step in split.step_counts.steps)]
         self.notes += notes.dropped_events(steps, self.options) + notes.tiny_splits(counts, self.options)
@@ -306,7 +307,33 @@ class _Preparation:
             splits=counts,
             steps=steps,
             notes=list(dict.fromkeys(self.notes)),
+            joint=joint,
         )
+
+    def _joint(self, cut: dict[str, Split], vocabulary, size: int, encoding: dict, log: Log, content, contents):
+        """Writes the items that validation has and train lacks, and the later splits with them, for a refit.
+
+        size: of the vocabulary. content, contents: as in `write_items`.
+
+        Returns the entry of `dataset.json`; None: there is no validation split.
+        """
+        db, validation = self.db, cut["validation"]
+        if not db.count(validation.sessions):
+            return None
+        further = db.store(items_beyond(vocabulary, size, validation.events, log.names["item"]))
+        if not db.count(further):
+            return {"items": 0}
+        (self.folder / JOINT).mkdir()
+        writer = self.writer(self.folder / JOINT, log, db)
+        if contents is not None:
+            contents = replace(contents, unreadable={})  # what cannot be read is noted for the items of train
+        items = writer.write_items(further, content, contents, may_lack=True)
+        both = db.store(vocabulary.union(further))
+        counts = {}
+        for name in SPLITS[1:]:
+            split = encode_again(cut[name], both, **encoding)
+            counts[name] = writer.write_split(split) | {"items": split.step_counts.steps[-1]["items"]}
+        return described_joint(items, counts, writer, log.timed)
 
     def _contents(self, words: TableWords) -> ItemContents | None:
         """Reads the table of items or of users, before the log: a mistake in it is found in seconds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 from tfrecsession.errors import InputError
 from tfrecsession.sessions.item_columns import read_tensors
 from tfrecsession.sessions.users import Users, read_users
-from tfrecsession.sessions.vocabulary import PADDING, Items
+from tfrecsession.sessions.vocabulary import FIRST, PADDING, Items
 
 MARK = "dataset.json"  # a folder that holds one is a prepared data set
 FORMAT = 1  # format of the folder that this version writes and reads
 SPLITS = ("train", "validation", "test")
+JOINT = "joint"  # folder and entry of the items that validation has and train lacks, and of later splits with them
 OF_SESSIONS = ("session", "user", "start")  # columns with a value per session
 
 
@@ -287,17 +288,43 @@ def read_prepared(path: str | os.PathLike) -> PreparedSessions:
     """
     path = Path(path).expanduser()
     info = read_info(path)
+    items = _read_items(path, info["items"], info.get("content", ()), info.get("tensors", {}))
+    splits = _read_splits(path, items, info["splits"], info)
+    return PreparedSessions(items=items, **splits, info=info, path=path, users=read_users(path, info))
+
+
+def read_joint(path: str | os.PathLike, items: Items, info: dict) -> tuple[Items, dict[str, SessionArrays]]:
+    """Opens validation and test with the vocabulary of train and validation together, as `prepare` wrote them.
+
+    items, info: the catalogue and the content of `dataset.json` of the data set at `path`, with an entry JOINT that has
+    items. Its items follow those of the catalogue; the counts are events in train and validation.
+    """
+    path, entry = Path(path).expanduser() / JOINT, info[JOINT]
+    further = _read_items(path, entry["items"], info.get("content", ()), entry.get("tensors", {}))
+    counts = np.concatenate([items.counts, np.zeros(len(further), np.int64)])
+    content = None if items.content is None else pa.concat_tables([items.content, further.content])
+    tensors = {name: tensor.followed_by(further.tensors[name]) for name, tensor in items.tensors.items()}
+    both = Items(np.concatenate([items.ids, further.ids]), counts, content, tensors)
+    both.context_log, both.users = items.context_log, items.users
+    splits = _read_splits(path, both, entry["splits"], info)
+    both.counts = counts + np.bincount(splits["validation"].values, minlength=both.size)[FIRST:]
+    return both, splits
+
+
+def _read_items(path: Path, expected: int, content: Iterable[str], tensors: Mapping[str, dict]) -> Items:
     with _opened(path / "items.parquet") as file:
-        table = file.read(columns=["item", "count", *info.get("content", ())])
-    if len(table) != info["items"]:
-        raise InputError(f"{path}: {len(table):,} items instead of {info['items']:,}: prepare the data set again")
-    content = table.drop_columns(["item", "count"]) if info.get("content") else None
-    tensors = read_tensors(path, info.get("tensors", {}))
-    items = Items(_flat(table["item"].combine_chunks()), table["count"].to_numpy(), content, tensors)
-    splits = {name: StoredSessions(items, path / name, info["splits"][name]) for name in SPLITS}
+        table = file.read(columns=["item", "count", *content])
+    if len(table) != expected:
+        raise InputError(f"{path}: {len(table):,} items instead of {expected:,}: prepare the data set again")
+    ids, counts = _flat(table["item"].combine_chunks()), table["count"].to_numpy()
+    return Items(ids, counts, table.drop_columns(["item", "count"]) if content else None, read_tensors(path, tensors))
+
+
+def _read_splits(path: Path, items: Items, counts: Mapping[str, dict], info: dict) -> dict[str, SessionArrays]:
+    splits = {name: StoredSessions(items, path / name, of_split) for name, of_split in counts.items()}
     if any(info["splits"][name].get("itemless_events") for name in SPLITS):
         splits = {name: ItemEvents(split) for name, split in splits.items()}
-    return PreparedSessions(items=items, **splits, info=info, path=path, users=read_users(path, info))
+    return splits
 
 
 def read_info(path: str | os.PathLike) -> dict:

@@ -25,7 +25,7 @@ class Items:
 
     Args:
         ids: N ids, as `encode` takes them.
-        counts: int64 [N], events in training, falling.
+        counts: int64 [N], events in training, falling; further items of a refit or a newer log stand behind.
         content: the content columns of a prepared data set, a row per item (pyarrow), or None.
         tensors: the vectors, images and sounds of a prepared data set by column, see `sessions.item_columns.Tensor`, or
             None.
@@ -152,6 +152,20 @@ def make_vocabulary(train: ir.Table, names: ir.Table) -> ir.Table:
     items = counts.inner_join(names, "code")
     rank = row_number().over(order_by=[items["count"].desc(), items.name])
     return items.select(item=items.name, count=items["count"], id=(rank + FIRST).cast("int32"))
+
+
+def items_beyond(vocabulary: ir.Table, size: int, events: ir.Table, names: ir.Table) -> ir.Table:
+    """Returns the items of coded events that a vocabulary lacks: `item`, `count` int64 in these events, `id` int32.
+
+    The ids follow those of the vocabulary of `size` items, by falling count; equal counts are ordered by item.
+    """
+    from ibis import row_number
+
+    counts = events.group_by(code=events.item).agg(count=events.count())
+    items = counts.inner_join(names, "code").select("name", "count")
+    items = items.anti_join(vocabulary.select(name="item"), "name")
+    rank = row_number().over(order_by=[items["count"].desc(), items.name])
+    return items.select(item=items.name, count=items["count"], id=(rank + size + FIRST).cast("int32"))
 
 
 def with_unseen(vocabulary: ir.Table, items: Iterable[str]) -> ir.Table:

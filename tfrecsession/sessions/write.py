@@ -44,16 +44,23 @@ class DatasetWriter:
         self.user_columns: dict[str, dict] = {}
         self.digest = Digest()
 
-    def write_items(self, vocabulary: ir.Table, content: pa.Table | None, contents: ItemContents | None = None) -> int:
+    def write_items(
+        self,
+        vocabulary: ir.Table,
+        content: pa.Table | None,
+        contents: ItemContents | None = None,
+        may_lack: bool = False,
+    ) -> int:
         """Writes a row per item, by id: `id` int32, `item`, `count` int64 (events in training), content columns.
 
         content: columns of items that came with the log. contents: those of an item table, which replace them.
+        may_lack: whether the item table may have none of the items.
 
         Returns the number of items.
         """
         items = vocabulary.order_by("id").select("id", "item", "count").to_pyarrow()
         if contents is not None:
-            items = self._with_contents(items, contents)
+            items = self._with_contents(items, contents, may_lack)
         elif content is not None:
             content = content.take(pc.index_in(items["item"], content["item"])).drop_columns("item")
             self.content = content.schema
@@ -62,9 +69,9 @@ class DatasetWriter:
         self._write(items, "items", self.folder / "items.parquet")
         return len(items)
 
-    def _with_contents(self, items: pa.Table, contents: ItemContents) -> pa.Table:
+    def _with_contents(self, items: pa.Table, contents: ItemContents, may_lack: bool) -> pa.Table:
         rows = contents.rows(items["item"].to_pylist())
-        if contents.items and max(rows, default=-1) < 0:
+        if not may_lack and contents.items and max(rows, default=-1) < 0:
             raise InputError(
                 f"{contents.source}: none of its items ({contents.items[0]!r}, ...) is in the log "
                 f"({items['item'][0].as_py()!r}, ...); are the ids written differently, or is another column the key "

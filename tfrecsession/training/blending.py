@@ -17,7 +17,7 @@ from tfrecsession.training.composed_run import opened_runs, scored, write_files
 from tfrecsession.training.held_out import with_held_out
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.refit import check_refit, with_validation
-from tfrecsession.training.refitting import continued, fitted_again
+from tfrecsession.training.refitting import continued, fitted_again, grows, kept
 from tfrecsession.training.run_folder import Run, check_other_run
 
 
@@ -53,7 +53,8 @@ def blend(
         lengths, scales: beside `weights`, as in `Blend`.
         metric, by_length: see `Blend.fit`.
         refit: whether to fit the members with a weight again, on train and validation together, once the weights are
-            known.
+            known. The blend then knows the items of both, see `with_validation`; members without a weight grow to
+            them untrained, or are fitted again where they cannot.
         continues: with `refit`, the numbers of the runs whose models continue from their weights on the newest
             sessions, as in `refit_run`.
         seed: of the sample that the weights are learned on.
@@ -90,14 +91,18 @@ def blend(
         refitted = {}
         if refit:
             progress("fitting again on train and validation")
-            both, refitted = with_validation(data)
-            again, limits = list(members), _limits(opened, blended.used, seconds)
-            for index in blended.used:
-                if index in continues:
-                    again[index], newest = continued(opened[index], data, both, limits[index])
-                    refitted.setdefault("continued", {})[opened[index].info["model"]] = newest
+            anew = not continues and len(blended.used) == len(opened)  # others keep the codes of context that they have
+            both, refitted = with_validation(data, all(grows(opened[index]) for index in continues), learns=anew)
+            again, limits = [], _limits(opened, blended.used, seconds)
+            for index, run in enumerate(opened):
+                if index not in blended.used:
+                    again.append(kept(run, both, None if seconds is None else 0.0))  # all members have one vocabulary
+                elif index in continues:
+                    model, newest = continued(run, data, both, limits[index])
+                    again.append(model)
+                    refitted.setdefault("continued", {})[run.info["model"]] = newest
                 else:
-                    again[index] = fitted_again(opened[index], both, limits[index])
+                    again.append(fitted_again(run, both, limits[index]))
             blended = blended.of(again)
         blended.save(folder / "model.keras")
         info = {
@@ -147,6 +152,13 @@ def checked_runs(data: Data, runs, learned: bool = True, refit: bool = False) ->
             raise InputError(f"{run.path}: continues an earlier run, and cannot be fitted again: leave out refit=True")
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError(f"runs={[str(path) for path in paths]!r}: must be different runs")
+    further = [run.info.get("refit", {}).get("new_items", 0) for run in opened]
+    if any(further) and not all(further):
+        longer, shorter = (opened[index].path for index in (further.index(max(further)), further.index(0)))
+        raise InputError(
+            f"{longer}: was fitted again and knows {max(further):,} items that {shorter} does not: fit all runs again "
+            "with refit=True, or none"
+        )
     if refit:
         check_refit(data)
     return opened

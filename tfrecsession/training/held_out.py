@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tfrecsession.batches.data import Data, Sessions
+from tfrecsession.batches.joint_vocabulary import JointVocabulary
 from tfrecsession.errors import InputError
 
 SHARE = 0.1  # of the sessions of train
@@ -38,4 +39,5 @@ def with_held_out(data: Data, share: float = SHARE) -> tuple[Data, int]:
     is_first = np.arange(len(train)) < first
     kept, newest = train.only(is_first), train.only(~is_first)
     held_out = Sessions(newest.arrays, "validation", train.timed, (kept,))
-    return replace(data, train=kept, validation=held_out), len(held_out)
+    joint = JointVocabulary(held_out, data.test, read=lambda: (data.items, held_out, data.test))  # train counts it
+    return replace(data, train=kept, validation=held_out, joint=joint), len(held_out)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 
 from tfrecsession.batches.data import Data, Sessions
 from tfrecsession.errors import InputError
+from tfrecsession.sessions.context import ContextLog
 from tfrecsession.sessions.store import ItemEvents, SessionArrays
-from tfrecsession.sessions.vocabulary import PADDING, UNKNOWN
+from tfrecsession.sessions.vocabulary import FIRST, PADDING, UNKNOWN, Items
 
 
 def check_refit(data: Data, data_memory=None) -> None:
@@ -23,22 +25,48 @@ def check_refit(data: Data, data_memory=None) -> None:
         raise InputError("refit=True: needs all training data at once; leave data_memory out")
 
 
-def with_validation(data: Data) -> tuple[Data, dict]:
-    """Returns the data with the validation split in its train split, and the counts of this split.
+def with_validation(data: Data, grows: bool = True, learns: bool = True) -> tuple[Data, dict]:
+    """Returns the data with the validation split in its train split, and a description of this split.
 
-    The vocabulary stays that of train. Validation is encoded with it; where `prepare` has kept events on unknown items
-    there, they are left out, and then the sessions that became shorter than the shortest of the data set.
+    The vocabulary is that of both: items that validation alone has follow those of train, and counts are events in
+    both. Models learn context from both. Test is coded with this vocabulary. It is the data set that `prepare` makes of
+    the log without a validation split, but for the order of the items.
+
+    A data set that was prepared before `prepare` kept these items has the vocabulary of train alone. Validation is
+    encoded with it; where `prepare` has kept events on unknown items there, they are left out, and then the sessions
+    that became shorter than the shortest of the data set.
+
+    Args:
+        data: a data set with a validation split.
+        grows: False: with the vocabulary of train, for models that cannot take further items.
+        learns: False: with the codes of context that train has, for models beside others that keep theirs.
+
+    Returns:
+        The data, and for run.json: `splits`, the counts `sessions` and `events`, `unknown` (events left out),
+        `vocabulary` ("train and validation" or "train"), `new_items` (those that validation alone has), and with the
+        vocabulary of train the reason, `why`.
 
     Raises:
         InputError: no session of validation is left.
     """
-    known, unknown = _known(data.validation, data.info.get("options", {}).get("min_session_length") or 1)
+    joint = data.joint if data.joint is not None and data.joint.of is data.validation else None
+    why = "a member continues that cannot take further items" if joint and joint.further and not grows else None
+    if joint is None:
+        why = "the data set does not have the items of validation, prepare the log again"
+    validation, test = (joint.validation, joint.test) if not why else (data.validation, data.test)
+    known, unknown = _known(validation, data.info.get("options", {}).get("min_session_length") or 1)
     if not len(known):
         raise InputError("refit=True: no session of validation has items that training knows: leave it out")
-    joined = _joined(data.train, known)
-    counts = {"splits": ["train", "validation"], "sessions": len(joined), "events": joined.events}
-    nothing = data.validation.only(np.zeros(len(data.validation), bool))
-    return replace(data, train=joined, validation=nothing), {**counts, "unknown": unknown}
+    items = copy.copy(data.items if why else joint.items)
+    joined = _joined(data.train, known, items)
+    items.counts = np.bincount(joined.values, minlength=items.size)[FIRST:]
+    if isinstance(log := items.context_log, ContextLog):
+        items.context_log = ContextLog(joined, log.schema, log.time_zone, None if learns else log)
+    described = {"splits": ["train", "validation"], "sessions": len(joined), "events": joined.events}
+    described |= {"unknown": unknown, "vocabulary": "train" if why else "train and validation"}
+    described |= {"new_items": len(items) - len(data.items), **({"why": why} if why else {})}
+    nothing = validation.only(np.zeros(len(validation), bool))
+    return replace(data, items=items, train=joined, validation=nothing, test=test, joint=None), described
 
 
 def _known(sessions: Sessions, shortest: int) -> tuple[Sessions, int]:
@@ -63,8 +91,8 @@ def _known(sessions: Sessions, shortest: int) -> tuple[Sessions, int]:
     return Sessions(arrays, every.role, every.timed, every.earlier).only(kept), int((~known).sum())
 
 
-def _joined(train: Sessions, later: Sessions) -> Sessions:
-    """Returns a train split of the sessions of both, in the order of their start."""
+def _joined(train: Sessions, later: Sessions, items: Items) -> Sessions:
+    """Returns a train split of the sessions of both, in the order of their start, with their vocabulary."""
     itemless = train.whole is not None and later.whole is not None
     if itemless:
         train, later = train.whole, later.whole
@@ -82,5 +110,5 @@ def _joined(train: Sessions, later: Sessions) -> Sessions:
     values = np.concatenate([train.values, later.values])[event]
     columns = {name: column[event if len(column) == len(event) else order] for name, column in columns.items()}
     offsets = np.concatenate([[0], ends])
-    arrays = SessionArrays(train.items, values, offsets, columns)
+    arrays = SessionArrays(items, values, offsets, columns)
     return Sessions(ItemEvents(arrays) if itemless else arrays, "train", train.timed)

@@ -12,10 +12,11 @@ import numpy as np
 
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
-from tfrecsession.models import Recommender
+from tfrecsession.models import Recommender, by_name
 from tfrecsession.recommender.settings import weights_of
 from tfrecsession.staging import staged
 from tfrecsession.training.decay import LinearDecay, rate_of
+from tfrecsession.training.growing import grow
 from tfrecsession.training.recipe import build
 from tfrecsession.training.refit import check_refit, with_validation
 from tfrecsession.training.run import fit
@@ -48,8 +49,8 @@ def fitted_again(run: Run, data: Data, seconds: float | None = None) -> Recommen
 def continued(run: Run, data: Data, both: Data, seconds: float | None = None) -> tuple[Recommender, dict]:
     """Returns the model of a run after further epochs on the newest sessions, and describes them.
 
-    It starts from the weights and the optimizer state that the run ended with. The newest sessions are those of
-    validation and twice as many before them.
+    It starts from the weights and the optimizer state that the run ended with. Where `both` has further items, it
+    grows to them first, see `grow`. The newest sessions are those of validation and twice as many before them.
 
     Args:
         run: a run that was trained by gradient on `data.train`.
@@ -64,8 +65,10 @@ def continued(run: Run, data: Data, both: Data, seconds: float | None = None) ->
     built, settings = run.model(), run.info["settings"]
     if built.learning is None or "epochs" not in settings:
         raise InputError(f"{run.path}: {run.info['model']} is fitted as a whole: it cannot continue, fit it again")
+    if not built.items.holds(both.items):
+        built = grow(built, both)
     train = both.train.weighted(**weights_of(type(built), settings))
-    sessions = min(AGAIN * len(data.validation), len(train))
+    sessions = min(AGAIN * (len(train) - len(data.train)), len(train))
     is_newest = np.arange(len(train)) >= len(train) - sessions
     rate = rate_of(built.optimizer)
     built.optimizer.learning_rate = RATE * rate
@@ -75,6 +78,20 @@ def continued(run: Run, data: Data, both: Data, seconds: float | None = None) ->
     finally:
         built.optimizer.learning_rate = rate
     return built, {"sessions": sessions, "epochs": EPOCHS, "rate": RATE * rate}
+
+
+def grows(run: Run) -> bool:
+    """Returns whether the model of a run could take further items and continue."""
+    learning = by_name(run.info["model"]).learning
+    return learning is None or learning.grows  # a counted one is refused by `continued`
+
+
+def kept(run: Run, both: Data, seconds: float | None = None) -> Recommender:
+    """Returns the model of a run with the vocabulary of `both`, without further training where it can grow."""
+    model = run.model()
+    if model.items.holds(both.items):
+        return model
+    return grow(model, both) if model.learning and model.learning.grows else fitted_again(run, both, seconds)
 
 
 def _limits(settings: dict, seconds: float | None) -> list[TimeLimit]:
@@ -94,7 +111,7 @@ def refit_run(
 ) -> Recommender:
     """Fits the model of a finished run again on train and validation together, and writes a run to `out`.
 
-    The metrics of the run stay those on validation before.
+    The model knows the items of both, see `with_validation`. The metrics of the run stay those on validation before.
 
     Args:
         data: its data set.
@@ -113,7 +130,7 @@ def refit_run(
     check_refit(data)
     if known := next((name for name in ("refit", "from") if name in opened.info), None):
         raise InputError(f"{run}: has {known!r} in run.json, so that it cannot be fitted again: train it anew")
-    both, described = with_validation(data)
+    both, described = with_validation(data, grows=not continues or grows(opened))
     began = time.perf_counter()
     with staged(out, marker="run.json", overwrite=overwrite) as folder:
         if continues:

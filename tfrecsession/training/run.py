@@ -105,7 +105,7 @@ def train(
             others are scored there after each epoch.
         refit: whether to fit a new model, with the same settings and seed, on train and validation together once the
             metrics on validation are known; the run then holds this model. It is trained for as many epochs as the
-            first, so that an event gets as many updates. The vocabulary stays that of train.
+            first, so that an event gets as many updates. Its vocabulary is that of both, see `with_validation`.
         whole_validation: whether to rank all of a large validation split, or a fixed sample that takes about a tenth
             of an epoch, see `training.validation`.
 
@@ -124,6 +124,8 @@ def train(
     if refit:
         check_refit(data, data_memory)
     teacher = check_teacher(settings, data, MODELS, refit)
+    if teacher and "new_items" in teacher:
+        data = data.jointly_coded()  # a student has the items of its teacher
     agreed_settings = {"model": model, "data": data.fingerprint, "seed": seed, "k": list(k), "data_memory": data_memory}
     if whole_validation:
         agreed_settings["whole_validation"] = True
@@ -148,16 +150,17 @@ def train(
         if saved and (saved.epoch or saved.batch) and verbose and chief:
             print(f"{out}: going on after {saved.epoch} epochs and {saved.batch} batches")
         with PeakMemory() as memory:
-            growth = earlier and growing.Growth.of(trained := earlier.model(), data, start, gone)
+            trained = earlier and earlier.model()
 
-            def new_model() -> Recommender:
+            def new_model(data: Data) -> tuple[Recommender, growing.Growth | None]:
+                growth = trained and growing.Growth.of(trained, data, start, gone)
                 with together.scope():
                     built = build(model, growth.items if growth else data.items, settings, k)
                 if growth:
                     growth.carry(trained, built)
-                return built
+                return built, growth
 
-            built, began = new_model(), time.perf_counter()
+            (built, growth), began = new_model(data), time.perf_counter()
             earlier_updates = _updates(built)
             logs = [CSVLog(folder / "log.csv"), *([TensorBoard(tensorboard)] if tensorboard else [])] if chief else []
             more = {"checkpoint": saved, "data_memory": data_memory, "whole_validation": whole_validation}
@@ -176,12 +179,13 @@ def train(
                 if verbose and chief:
                     print("fitting again on train and validation")
                 keras.utils.set_random_seed(seed)
-                built = new_model()
+                both, refitted = with_validation(data)
+                built, growth = new_model(both)
                 if saved:
                     saved = Checkpoint(folder / REFIT, checkpoint, {**about, "refit": True}, together)
                 shown = [call for call in callbacks if isinstance(call, Progress)]
                 shown += [CSVLog(folder / REFIT / "log.csv")] if chief else []
-                refitted = _refit(built, data, settings, seed, history, shown, saved, verbose if chief else 0)
+                refitted |= _refit(built, both, settings, seed, history, shown, saved, verbose if chief else 0)
                 if "epochs" in settings:
                     per_event = [updates / events, (_updates(built) - earlier_updates) / refitted["seen"]]
                     refitted["updates_per_event"] = dict(zip(("before", "refit"), per_event, strict=True))
@@ -288,14 +292,13 @@ def fit(
     return {name: [float(value) for value in values] for name, values in history.items()}
 
 
-def _refit(built, data: Data, settings: dict, seed: int, history: dict, callbacks, saved, verbose) -> dict:
-    """Fits a new model on train and validation together, and describes it for run.json.
+def _refit(built, both: Data, settings: dict, seed: int, history: dict, callbacks, saved, verbose) -> dict:
+    """Fits a new model on `both`, train and validation together, and describes the fit for run.json.
 
     It trains for as many epochs as the first model did, which callbacks may have stopped early. An epoch of the larger
     data has more updates, and an event is in as many of them. The newest part is that of train and validation.
     """
-    both, described = with_validation(data)
-    newest = check_finetuning(settings, both)
+    described, newest = {}, check_finetuning(settings, both)
     if "epochs" in settings:
         further = settings["finetune_epochs"] if newest else 0
         epochs = min(settings["epochs"], max(len(next(iter(history.values()), ())) - further, 1))

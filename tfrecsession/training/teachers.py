@@ -36,7 +36,8 @@ def check_teacher(settings: dict, data, models: Iterable[str], refit: bool = Fal
         refit: whether the training ends with a fit on train and validation.
 
     Returns:
-        For run.json: the model of the run, its path, whether it was fitted on validation too. None: there is no run.
+        For run.json: the model of the run, its path, whether it was fitted on validation too, and the items that it
+        knows from there alone, if any. None: there is no run.
 
     Raises:
         InputError: there is no such run, it is of other data, or `refit`.
@@ -58,4 +59,5 @@ def check_teacher(settings: dict, data, models: Iterable[str], refit: bool = Fal
         raise InputError(
             f"refit=True: must be left out with teacher={name!r}, which was trained already: train the teacher with it"
         )
-    return {"model": run.info["model"], "run": name, "refit": "refit" in run.info}
+    further = {"new_items": new} if (new := run.info.get("refit", {}).get("new_items")) else {}
+    return {"model": run.info["model"], "run": name, "refit": "refit" in run.info, **further}

@@ -177,7 +177,8 @@ def _ended(data, part, held_out, out, given: Arguments, halving, ledger, chosen,
     def test() -> dict:
         progress("scoring test")
         model = training.open_run(run).model()
-        split, where = (data.test, "test") if data.test.scored_events else (part.validation, "validation")
+        known = data.coded_for(model.items)
+        split, where = (known.test, "test") if data.test.scored_events else (part.validation, "validation")
         scored = evaluate(model, split, sorted({given.k, min(20, len(data.items))}), slices=False)
         timed = cost.latency(model, split, given.k, histories=100, seed=seed)
         return {
@@ -194,7 +195,7 @@ def _ended(data, part, held_out, out, given: Arguments, halving, ledger, chosen,
     def export() -> dict:
         progress("exporting")
         model = training.open_run(run).model()
-        model.items.content = data.items.content_of(model.items)
+        model.items.content = data.coded_for(model.items).items.content_of(model.items)
         about = {"data": data.fingerprint, "settings": training.open_run(run).info["settings"]}
         model.export(saved / "1", k=min(20, len(data.items)), overwrite=True, about=about)
         return {}

@@ -198,18 +198,32 @@ class SLIST(CountingModel):
             session_regression.check_memory(needed, what, "dense_items", self.dense_items, expected)
 
     def _rows(self, gram, cross, dense):
-        """Yields B in blocks [rows, size], from the first row to the last: the `dense` first ids, then the rest."""
-        inverse = session_regression.inverse(gram[:dense, :dense], self.regularization)  # (dense, dense)
-        transposed = cross[:dense].T.tocsr()  # (size, dense)
-        for first in range(0, dense, BLOCK):
-            # symmetric: its columns are its rows
-            columns = np.ascontiguousarray(inverse[:, first : first + BLOCK])  # (dense, rows)
-            yield np.ascontiguousarray((transposed @ columns).T)  # (rows, size)
-        diagonal = gram.diagonal()[dense:] + self.regularization  # (size - dense,)
-        for first in range(dense, self.size, BLOCK):
-            rows = slice(first, min(first + BLOCK, self.size))
-            scale = sparse.diags((1 / diagonal[first - dense :][:BLOCK]).astype(np.float32))  # (rows, rows)
-            yield scale @ cross[rows]  # (rows, size)
+        """Yields B in blocks [rows, size], from the first row to the last; `dense` ids take part in the inverse."""
+        # those of a vocabulary are ordered by count, but for items that a refit has put behind those of train
+        by_count = np.argsort(-self.items.counts, kind="stable")[: dense - 2]
+        ids = np.sort(np.concatenate([[0, 1], by_count + 2]))  # (dense,)
+        place = np.full(self.size, -1)
+        place[ids] = np.arange(dense)
+        inverse = session_regression.inverse(gram[ids][:, ids], self.regularization)  # (dense, dense)
+        transposed = cross[ids].T.tocsr()  # (size, dense)
+        diagonal = gram.diagonal() + self.regularization  # (size,)
+        for first in [*range(0, dense, BLOCK), *range(dense, self.size, BLOCK)]:
+            rows = slice(first, min(first + BLOCK, dense if first < dense else self.size))
+            column = place[rows]
+            is_dense = column >= 0  # (rows,)
+            block = None
+            if not is_dense.all():
+                scale = sparse.diags((1 / diagonal[rows]).astype(np.float32))  # (rows, rows)
+                block = scale @ cross[rows]  # (rows, size)
+            if is_dense.any():
+                # symmetric: its columns are its rows
+                own = (transposed @ np.ascontiguousarray(inverse[:, column[is_dense]])).T  # (dense rows, size)
+                if block is None:
+                    block = np.ascontiguousarray(own)
+                else:
+                    block = block.toarray()
+                    block[is_dense] = own
+            yield block
 
     # Recommendations
 
