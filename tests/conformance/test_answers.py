@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.conformance.descriptors import packed, reads_both_ends
 from tfrecsession import InputError, evaluation
@@ -29,9 +30,12 @@ def scores(model, batch):
 
 
 def step_scores(model, batch):
-    encoded = np.asarray(model.encode(batch))
-    flat = encoded.reshape(-1, encoded.shape[-1])
-    return np.asarray(model.score_all(flat)).reshape(*encoded.shape[:2], -1)[..., 2:]
+    encoded, shape = model.encode(batch), batch["items"].shape
+    if isinstance(encoded, tuple | dict):  # of several models: encoded event by event, as evaluation does
+        flat = model.encoder(tf.nest.map_structure(tf.constant, batch))(np.argwhere(batch["items"] >= 0))
+    else:
+        flat = np.asarray(encoded).reshape(-1, encoded.shape[-1])
+    return np.asarray(model.score_all(flat)).reshape(*shape, -1)[..., 2:]
 
 
 A, B = [5, 9, 12, 9], [3, 17, 40]

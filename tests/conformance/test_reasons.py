@@ -31,3 +31,27 @@ def test_an_item_loses_most_without_its_reason(name, fitted, data):
     others = (lost.sum(axis=2) - named) / (len(events) - 1)
     assert (np.sort(found.events, axis=2) == events).all() and (np.diff(found.weights, axis=2) <= 0).all()
     assert named.mean() > others.mean() or not lost.any()  # popularity reads no history
+
+
+@pytest.mark.shared
+def test_content_is_what_a_score_loses_without_it(name, fitted, data):
+    """An item whose column is emptied has the score without the part of the column."""
+    model, ids = fitted(name), histories_of(data, 4)
+    columns = getattr(model, "content", None) and model.explained_content
+    if not columns or model.item_content is None:
+        return  # tests/recommender/test_content_reasons.py has those that hold content otherwise
+    item = np.setdiff1d(np.arange(2, model.size), ids)[5]
+    histories = [data.items.decode(row) for row in ids]
+    found = model.explain(histories, [[data.items.ids[item - 2]]] * len(ids))
+    for column in columns:
+        weights = {key: model.item_content.stored[key] for key in column.tensors()}
+        before = {key: weight.numpy() for key, weight in weights.items()}
+        for key, weight in weights.items():
+            weight.assign(np.where((np.arange(model.size) == item)[:, None], 0, before[key]))
+        model.settle(force=True)
+        left = np.asarray(model.scores_after(ids))[:, item]
+        for key, weight in weights.items():
+            weight.assign(before[key])
+        lost = found.scores[:, 0] - left
+        np.testing.assert_allclose(found.features[f"item/{column.name}"][:, 0], lost, rtol=1e-3, atol=1e-4)
+    model.settle(force=True)

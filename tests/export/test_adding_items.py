@@ -44,7 +44,7 @@ def table(model):
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved") / "gru4rec"
-    model.export(folder / "1", k=10, exclude_seen=True, about={"note": "kept"})
+    model.export(folder / "1", k=10, exclude_seen=True, about={"note": "kept"}, reasons=2)
     return folder
 
 
@@ -68,6 +68,8 @@ def test_in_python(model, table):
     np.testing.assert_allclose(vectors[-1], unknown + encoder(content)[0], rtol=1e-5, atol=1e-6)
     before, after = model.recommend(HISTORIES, k=10), larger.recommend(HISTORIES, k=10)
     assert not np.array_equal(larger.recommend([["new-1"]], k=5).scores, larger.recommend([["new-2"]], k=5).scores)
+    reasons = larger.explain([["item-1"]], [["new-1", "new-2", "item-3"]]).features
+    assert (reasons["item/price"][0] != 0).tolist() == [True, False, True]  # new-2 has none
     old = [row for row in range(12) if not set(after.items[row]) & {"new-1", "new-2"}]
     assert old
     assert (before.items[old] == after.items[old]).all()
@@ -85,6 +87,7 @@ def test_the_next_version(exported, added):
     answer = trs.export.ask(exported, [["new-1"], ["new-2"], ["nowhere"]])  # the newest version
     assert not np.array_equal(answer[1][0], answer[1][1])
     assert "new-1" not in answer[0][0]  # exclude_seen
+    assert list(trs.export.explain(exported, [["new-1"]]).features) == ["item/title", "item/price"]
 
 
 def len_of(exported):

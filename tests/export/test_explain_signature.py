@@ -9,6 +9,8 @@ import tensorflow as tf
 import tfrecsession as trs
 from tests.logs import sessions_of
 from tfrecsession import InputError
+from tfrecsession.cli import main
+from tfrecsession.sessions.item_columns import Tensor
 
 LOG = [[2, 3, 4, 2], [3, 4, 4, 5], [5, 6, 7, 2], [8, 3, 2], [2, 8, 5], [4, 5, 3]] * 3
 HISTORIES = [["", "i3", "unknown", "i4", "i8"], ["i5", "", "", "", ""], ["", "", "", "", ""]]
@@ -60,7 +62,7 @@ def test_the_client_and_the_page_know_reasons(models, folder):
             client = trs.serving.Client(url)
             found = client.explain("deleted", HISTORIES, k=3)
             assert found.items.tolist() == expected.items.tolist()
-            assert found.because.tolist() == expected.because.tolist() and found.features is None
+            assert found.because.tolist() == expected.because.tolist() and found.features == {}
             np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-4, atol=1e-6)
             assert client.explain("deleted", [], k=3).because.shape == (0, 3, 2)
             with pytest.raises(InputError, match="model='plain': must be an export with reasons"):
@@ -87,6 +89,41 @@ def test_context_is_a_reason_in_an_export(tmp_path):
     columns = [expected.features[name] for name in ("context/device", "request/device")]
     np.testing.assert_allclose(answer["features"][..., :2], np.stack(columns, axis=-1), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(answer["weights"], expected.weights, rtol=1e-3, atol=1e-5)
+
+
+def test_content_is_a_reason_in_an_export(tmp_path):
+    data = trs.synthetic_sessions(items=30, sessions=100, seed=1, described=True)
+    vectors = np.random.default_rng(0).normal(size=(len(data.items), 3)).astype(np.float32)
+    data.items.tensors = {"photo": Tensor("vector", vectors, np.ones(len(vectors), bool))}
+    model = trs.models.GRU4Rec(data.items, units=[6], content=["price", "category", "photo"])
+    model.fitted = True
+    for variable in model.trainable_variables:
+        variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    path, histories = model.export(tmp_path / "gru" / "1", k=4, reasons=2), [["item-1", "item-5"], ["no such item"]]
+    expected, found = model.explain(histories, k=4, reasons=2), trs.export.explain(path, histories)
+    assert set(expected.features) == {"item/price", "item/category", "item/photo"}
+    assert list(found.features) == ["item/price", "item/category"]  # an export holds no vectors, images or sounds
+    for name, parts in found.features.items():
+        np.testing.assert_allclose(parts, expected.features[name], rtol=1e-4, atol=1e-5)
+        assert parts[0].any() and not parts[1].any()
+    assert found.items.tolist() == expected.items.tolist() and found.because.tolist() == expected.because.tolist()
+    assert found.strongest()[1].tolist() == [["", ""]] * 4
+
+
+def test_the_command_line_shows_reasons(models, folder, capsys, tmp_path):
+    found = trs.export.explain(folder / "deleted", [["i3", "i4"]])
+    assert main(["recommend", str(folder / "deleted"), "i3", "i4", "--reasons", "--json", str(tmp_path / "a")]) == 0
+    shown, answer = capsys.readouterr().out, json.loads((tmp_path / "a").read_text())
+    assert answer["items"] == found.items[0].tolist() and "because of" in shown
+    for reason, because, weights in zip(answer["reasons"], found.because[0], found.weights[0], strict=True):
+        assert reason["events"] == pytest.approx(dict(zip(because, weights.tolist(), strict=True)))
+        assert reason["features"] == {}
+    assert main(["recommend", str(folder / "plain"), "i3", "--reasons"]) == 2
+    assert "was exported without reasons; export again with --reasons 3" in capsys.readouterr().err
+    assert main(["recommend", str(folder / "deleted"), "i3", "--reasons", "--rules", "{}"]) == 2
+    assert "--reasons: must be left out with --rules" in capsys.readouterr().err
+    with pytest.raises(InputError, match="plain/1: was exported without reasons"):
+        trs.export.explain(folder / "plain", [["i3"]])
 
 
 def test_bad_input(models, tmp_path):

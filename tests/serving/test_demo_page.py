@@ -319,15 +319,21 @@ def test_context_changes_the_answers(visit, tmp_path):
 
 
 def test_reasons_stand_below_the_items_of_an_export_that_has_them(visit, shop, tmp_path):
-    model = trs.models.SessionPopularity(shop.items)
-    model.fit(shop.train)
+    model = trs.models.GRU4Rec(shop.items, units=[8], content=["price", "category"])
+    for number, weight in enumerate(model.trainable_variables):
+        weight.assign(np.random.default_rng(number).normal(size=weight.shape))
+    model.fitted = True
     model.export(tmp_path / "models" / "explained" / "1", k=3, reasons=2)
     first, second = shop.items.ids[4], shop.items.ids[7]
     with trs.serving.Server(tmp_path / "models", rest_port=0, grpc_port=0, poll_seconds=0.1) as server:
         page = visit(server.url)
         choose(page, first)
         choose(page, second)
-        because = model.explain([[first, second]], k=3, reasons=2).because[0].tolist()
+        found = model.explain([[first, second]], k=3, reasons=2)
         titles = dict(zip(shop.items.ids, shop.items.content["title"].to_pylist(), strict=True))
-        expected = [f"because of {', '.join(titles[event] for event in events if event)}" for events in because]
+        causes = [[titles[event] for event in events if event] for events in found.because[0]]
+        for cause, (name, *_) in zip(causes, found.strongest()[0], strict=True):
+            cause += [name.replace("item/", "its ")] if name else []
+        expected = [f"because of {', '.join(cause)}" for cause in causes]
+        assert any(text.endswith(("its price", "its category")) for text in expected)
         expect(column(page, "explained").locator(".because")).to_have_text(expected)

@@ -100,7 +100,7 @@ def _export(options):
         raise InputError(f"--k {options.k}: must be at most {most}, the items of an answer")
 
     def load():
-        from tfrecsession.export.saved_model import answering
+        from tfrecsession.export.asking import answering
 
         return answering(version)
 

@@ -39,6 +39,11 @@ def recommend_command(commands, common):
         help='filters, boosts, quotas, diversity and pinned items of the list, or a file with them: \'{"filter": '
         '{"category": ["shoes"], "price": {"between": [10, 50]}}, "at_most": {"brand": 2}, "diversity": 0.3}\'',
     )
+    command.add_argument(
+        "--reasons",
+        action="store_true",
+        help="also show which events, and which features, carried each item; for exports with --reasons N",
+    )
     command.set_defaults(run=recommend)
 
 
@@ -50,6 +55,10 @@ def recommend(options) -> None:
     most = card.get("k")
     if options.k is not None and (options.k < 1 or (most and options.k > most)):
         raise InputError(_too_many(options.k, most))
+    if options.reasons and options.rules is not None:
+        raise InputError("--reasons: must be left out with --rules, whose lists follow from more than scores")
+    if options.reasons and not card.get("reasons"):
+        raise InputError(f"--reasons: {version} was exported without reasons; export again with --reasons 3")
     given = in_context(options, card.get("context", []))
     rules = None if options.rules is None else _rules(options.rules, card)
 
@@ -57,7 +66,8 @@ def recommend(options) -> None:
 
     with warnings.catch_warnings(action="ignore"):  # notes are printed
         try:
-            items, scores, *more = exporting.ask(version, [options.items], **given, rules=rules)
+            found = exporting.explain(version, [options.items], **given) if options.reasons else None
+            items, scores, *more = found[:2] if found else exporting.ask(version, [options.items], **given, rules=rules)
         except InputError as error:
             raise InputError(COLUMN.sub(r"--\1 \2: ", str(error))) from None
     answer = [(item, float(score)) for item, score in zip(items[0], scores[0], strict=True) if item]
@@ -67,8 +77,12 @@ def recommend(options) -> None:
     table = Table(title=f"after {' '.join(options.items) or 'an empty session'}", title_justify="left")
     table.add_column("item")
     table.add_column("score", justify="right")
-    for item, score in answer:
-        table.add_row(item, f"{score:.4f}")
+    reasons = _reasons(found, len(answer)) if found else []
+    if found:
+        table.add_column("because of")
+    for place, (item, score) in enumerate(answer):
+        because = [", ".join([*reasons[place]["events"], *list(reasons[place]["features"])[:1]])] if found else []
+        table.add_row(item, f"{score:.4f}", *because)
     screen = console(options.json)
     screen.print(table)
     result = {"history": options.items, "items": [item for item, _ in answer], "scores": [score for _, score in answer]}
@@ -79,7 +93,25 @@ def recommend(options) -> None:
         if note:
             screen.print(note, markup=False)
         result |= {"removed": removed, "note": note}
+    if found:
+        result["reasons"] = reasons
     write_json(result, options.json)
+
+
+def _reasons(found, items: int) -> list[dict]:
+    """Returns for each item of the answer the events and the features that carried it, name -> part, strongest first.
+
+    An item that two events have carries the sum of their parts.
+    """
+    reasons = []
+    for place, names in enumerate(found.strongest()[0][:items]):
+        events: dict[str, float] = {}
+        for event, weight in zip(found.because[0, place], found.weights[0, place], strict=True):
+            if event:
+                events[event] = events.get(event, 0.0) + float(weight)
+        features = {name: float(found.features[name][0, place]) for name in names if name}
+        reasons.append({"events": events, "features": features})
+    return reasons
 
 
 def _rules(text: str, card: dict) -> dict:

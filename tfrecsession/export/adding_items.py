@@ -20,7 +20,7 @@ from tfrecsession.training.adding_items import add_items as add_to_model
 OWN = (
     "model items vocabulary k exclude_seen longest index recall recall_measured_on index_settings state_width versions"
 )
-WRITTEN = (*OWN.split(), "user_width", "context")  # entries of the card that every export writes anew
+WRITTEN = (*OWN.split(), "user_width", "context", "reasons")  # entries of the card that every export writes anew
 
 
 def add_items(path, items, *, key=None, columns=None, encoding=None, version: int | None = None, overwrite=False):
@@ -69,6 +69,7 @@ def add_items(path, items, *, key=None, columns=None, encoding=None, version: in
             index=card["index"],
             target_recall=card.get("index_settings", {}).get("target_recall", 0.98),
             overwrite=overwrite,
+            reasons=card.get("reasons", 0),
             about={name: value for name, value in card.items() if name not in WRITTEN},
             content=shown,
         )

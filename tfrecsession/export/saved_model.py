@@ -1,42 +1,27 @@
-"""Writing a model as a SavedModel for TensorFlow Serving, and calling it from Python."""
+"""Writing a model as a SavedModel for TensorFlow Serving."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 from tfrecsession.errors import InputError
-from tfrecsession.events.id_texts import text_lists
 from tfrecsession.export.item_table import FILE as ITEM_TABLE
 from tfrecsession.export.item_table import write_item_table
 from tfrecsession.export.make_index import make_index
 from tfrecsession.export.readme import readme
-from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.export.signatures import ServedModel
 from tfrecsession.export.trend_counts import card_of as trend_card
-from tfrecsession.export.versions import newest_version, read_card
 from tfrecsession.export.warm_up import write_warm_up
 from tfrecsession.recommender.arguments import check_whole
-from tfrecsession.rules.answer import padded_texts, ruled
-from tfrecsession.rules.rules import rule_texts
-from tfrecsession.sessions.context_texts import context_texts
 from tfrecsession.staging import NO_ROOM, staged
 from tfrecsession.version import __version__
-
-ANSWERS = {  # (whether context is given, whether rules are) -> the signature
-    (False, False): "serving_default",
-    (False, True): "recommend_with_rules",
-    (True, False): "recommend_in_context",
-    (True, True): "recommend_in_context_with_rules",
-}
 
 
 def write_saved_model(
@@ -92,9 +77,11 @@ def write_saved_model(
     Signatures of an export with `reasons`:
 
     - `explain`: `items` -> answer, and for each item `because` string [n, k, reasons], the items of the events that
-      carried it, and `weights` float32 [n, k, reasons], the parts of the score that they carried.
-    - `explain_in_context`, models that read context: the inputs of `recommend_in_context` -> also `features` float32
-      [n, k, features], what the score owes to each part of the context.
+      carried it, and `weights` float32 [n, k, reasons], the parts of the score that they carried. Of models that read
+      content also `features` float32 [n, k, features], what the score owes to each column, and `feature_names` string
+      [n, features]. Vectors, images and sounds are left out: an export does not hold them.
+    - `explain_in_context`, models that read context: the inputs of `recommend_in_context` -> the outputs of `explain`,
+      with features of the context, too.
 
     Signatures of models with user states (HRNN). A `user_state` is float32 [n, user_width], zeros for a new user. Its
     width is in `assets.extra/tfrecsession.json` as `user_width`:
@@ -218,86 +205,3 @@ def _save(served: ServedModel, folder: Path) -> None:
             if os.strerror(code) in str(error):
                 raise OSError(code, os.strerror(code)) from None
         raise
-
-
-def ask(path: str | Path, histories, context=None, request=None, rules=None):
-    """Loads a SavedModel and calls its `serving_default`; for many requests use `tfrecsession.serving`.
-
-    With `context` or `request` it calls `recommend_in_context`, with `rules` `recommend_with_rules`, with both
-    `recommend_in_context_with_rules`.
-
-    Args:
-        path: a SavedModel, or a folder of versions, of which the highest is used.
-        histories: lists of item ids, oldest first, in any form that `recommend` takes; with context, None is an
-            event without an item.
-        context: column -> for each history a list with a value for each event.
-        request: column -> a value for each history.
-        rules: as in `model.recommend`.
-
-    Returns:
-        items object [histories, k] of str, scores float32 [histories, k]; with rules `RuledRecommendations`.
-
-    Raises:
-        InputError: there is no SavedModel, its ScaNN index cannot be loaded here, a value is not an id, or context that
-            the model does not read.
-    """
-    return answering(path)(histories, context, request, rules)
-
-
-def answering(path: str | Path):
-    """Loads a SavedModel once and returns `ask` without its path, a function of its other arguments."""
-    path = newest_version(path)
-    load_ops_of(saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()), path)
-    loaded = tf.saved_model.load(str(path))
-
-    def answer(histories, context=None, request=None, rules=None):
-        texts = None if rules is None else _rule_texts(path, rules, len(histories))
-        histories = text_lists(histories, "histories", missing=bool(context or request))
-        histories = [["" if item is None else item for item in history] for history in histories]
-        longest = max(map(len, histories), default=0)
-        padded = [[*history, *[""] * (longest - len(history))] for history in histories]
-        rows = tf.reshape(tf.constant(padded, tf.string), (len(histories), longest))
-        inputs, starts = {"items": rows}, ()
-        if texts is not None:
-            nothing = tf.fill((len(histories), 1), "")
-            inputs |= {"rules": tf.constant(padded_texts(texts), tf.string), "exclude": nothing, "only": nothing}
-            starts = ("rules:",)
-        if context or request:
-            given = _given(loaded, context, request, list(map(len, histories)))
-            inputs, starts = inputs | given, (*starts, *given)
-        name = ANSWERS[bool(context or request), texts is not None]
-        if name not in loaded.signatures:
-            raise InputError(f"{path}: was exported without {name}; export again")
-        found = _called(loaded.signatures[name], inputs, starts)
-        items = np.array([[item.decode() for item in row] for row in found["items"].numpy()], dtype=object)
-        best = items, found["scores"].numpy()
-        return best if texts is None else ruled(*best, found["removed"].numpy(), found["note"].numpy(), texts)
-
-    return answer
-
-
-def _rule_texts(path: Path, rules, rows: int) -> list[list[str]]:
-    card = read_card(path)
-    if "rules" not in card:
-        raise InputError(f"rules: must be left out: {path} was exported without them; export again")
-    return rule_texts(rules, rows, card["rules"], card["k"])
-
-
-def _given(loaded, context, request, lengths: list[int]) -> dict:
-    """Returns the inputs of the context that is given."""
-    signature = loaded.signatures.get("recommend_in_context")
-    if signature is None:
-        raise InputError("context: must be left out: this model was exported without context")
-    inputs = context_texts(context, request, lengths, signature.structured_input_signature[1])
-    return {name: tf.constant(texts, tf.string) for name, texts in inputs.items()}
-
-
-def _called(signature, inputs: dict, starts: tuple[str, ...]) -> dict:
-    """Calls a signature; an error of the graph becomes one line, from one of `starts` on."""
-    if not starts:
-        return signature(**inputs)
-    try:
-        return signature(**inputs)
-    except tf.errors.InvalidArgumentError as error:
-        found = re.search(rf"\b({'|'.join(map(re.escape, starts))}).*", str(error))
-        raise InputError(found[0].removesuffix("]") if found else str(error)) from None

@@ -19,6 +19,8 @@ from tfrecsession.export.trend_counts import TrendCounts
 from tfrecsession.export.user_signatures import user_signatures
 from tfrecsession.export.vocabulary_tables import EXCLUDE, ONLY, VocabularyTables, lookup_tables
 from tfrecsession.layers.items.trend_head import served_trend
+from tfrecsession.recommender.explain import names_of_features
+from tfrecsession.sessions.item_columns import TENSORS
 
 ITEM = tf.TensorSpec((None,), tf.string, name="items")
 HISTORY = tf.TensorSpec((None, None), tf.string, name="items")
@@ -211,36 +213,40 @@ def recommending_in_context(model, served: ServedModel, options: Options) -> dic
 def explaining(model, served: ServedModel, options: Options) -> dict:
     """Returns the signatures that give reasons, for an export that asks for them."""
     tables, inputs, k = served.tables, served.context_inputs, options.k
+    content = [column for column in model.explained_content if column.kind not in TENSORS]  # what an export holds
 
     def explained(ids, given=None) -> dict:
         best, scores = model.answer(ids, k, options.exclude_seen, given=given)
-        _, events, weights, features, _ = model.reasons(ids, best, options.reasons, given)
+        _, events, weights, features, _ = model.reasons(ids, best, options.reasons, given, content)
         is_event = (events >= 0) & (best > 1)[..., None]  # (n, k, reasons)
         flat = tf.reshape(tf.maximum(events, 0), [tf.shape(events)[0], -1])
         because = tf.reshape(tf.gather(tf.pad(ids, [[0, 0], [0, 1]]), flat, batch_dims=1), tf.shape(events))
         because = tf.where(is_event, tf.maximum(because, 0), 0)
         found = {"because": tables.answer(because, scores)["items"], "weights": tf.where(is_event, weights, 0.0)}
-        return tables.answer(best, scores) | found, features
+        if names := names_of_features(given or {}, content):
+            found["features"] = tf.where(best[..., None] > 1, features, 0.0)
+            found["feature_names"] = tf.repeat([names], tf.shape(ids)[0], axis=0)
+        return tables.answer(best, scores) | found
 
     @tf.function(input_signature=[HISTORY], autograph=False)
     def explain(items):
         """Recommends like `serving_default` and gives the reasons. `because` holds the items of the events that carried
         each item, the strongest first, `""` where there are no more, and `weights` the part of the score that each
         carried. Models whose score is no sum over events answer once more without each of the newest 50 events, so this
-        costs up to 50 times as much as `serving_default`."""
-        return explained(tables.history(items))[0]
+        costs up to 50 times as much as `serving_default`. If the score of an item follows from its content, `features`
+        holds what it owes to each column, in the order of `feature_names`, the same in every row."""
+        return explained(tables.history(items))
 
     if inputs is None:
         return {"explain": explain}
 
     @tf.function(input_signature=[HISTORY, *inputs.specs()], autograph=False)
     def explain_in_context(items, *texts):
-        """Gives reasons like `explain`, in context, see `recommend_in_context`. `features` holds what each item's score
-        owes to each part of the context: the columns in the order of the inputs `context_...` and `request_...` without
-        the times, and then all that follows from the times."""
+        """Gives reasons like `explain`, in context, see `recommend_in_context`. `features` also holds what each item's
+        score owes to each part of the context: `context/NAME` and `request/NAME`, and `time`, all that follows from the
+        times."""
         ids, given = inputs.history(tables, items, texts)
-        found, features = explained(ids, given)
-        return found | {"features": features}
+        return explained(ids, given)
 
     return {"explain": explain, "explain_in_context": explain_in_context}
 

@@ -1,4 +1,4 @@
-"""Reasons: which events of a history, and which context, carried a recommendation."""
+"""Reasons: which events of a history, and which context and content, carried a recommendation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists
 from tfrecsession.layers.blocks import BLOCK_BYTES
 from tfrecsession.recommender.arguments import check_whole
+from tfrecsession.recommender.content_reasons import ExplainingContent
 from tfrecsession.recommender.in_context import speaking
 from tfrecsession.recommender.recommend import STEP_CELLS, padded_rows
+from tfrecsession.recommender.served_reasons import strongest_features
 
 DELETED = 50  # newest events of a history that are left out one by one
 
@@ -29,8 +31,9 @@ class Explanations(NamedTuple):
             none.
         events: int32 [histories, k, reasons], the index of each in its history; -1 where there is none.
         weights: float32 [histories, k, reasons], the part of the score that each carried.
-        features: column of the given context -> float32 [histories, k], the part of the score that it carried. A key is
-            "context/NAME", "request/NAME", or "time", with all that follows from the times.
+        features: column -> float32 [histories, k], the part of the score that it carried. A key is "context/NAME" or
+            "request/NAME" of the given context, "time", with all that follows from the times, or "item/NAME", content
+            of the explained item.
         copied: float32 [histories, k, reasons], of models with `repeats`: the share of an item's probability that
             repeats each event, exactly; None: the model has no such head.
     """
@@ -43,17 +46,25 @@ class Explanations(NamedTuple):
     features: dict
     copied: np.ndarray | None = None
 
+    def strongest(self) -> np.ndarray:
+        """Returns the names of the features that carried each item, the strongest first.
+
+        Returns:
+            object (str) [histories, k, features]; "" in place of those that added nothing, or took from the score.
+        """
+        return strongest_features(self.features, self.items.shape)
+
     def __repr__(self) -> str:
         lines = []
-        for items, because in zip(self.items[:4], self.because[:4], strict=True):
+        for items, because, features in zip(self.items[:4], self.because[:4], self.strongest()[:4], strict=True):
             lines += [
-                f"  {item}, because of {', '.join(filter(None, events)) or 'popularity'}"
-                for item, events in zip(items[:2], because[:2], strict=True)
+                f"  {item}, because of {', '.join(filter(None, [*events, *names[:1]])) or 'popularity'}"
+                for item, events, names in zip(items[:2], because[:2], features[:2], strict=True)
             ]
         return "\n".join([f"<Explanations [{'x'.join(map(str, self.because.shape))}]", *lines]) + ">"
 
 
-class Explaining:
+class Explaining(ExplainingContent):
     """Reasons of recommendations, and scores of chosen items. Mixed into `Recommender` beside `Recommending`.
 
     A model whose score is a sum over the events of a history defines `parts_of_events`. All others leave out one event
@@ -91,18 +102,19 @@ class Explaining:
             return self.or_popular(self.score_all(encoded), length > 0)
         return self._candidates_or_popular(items, self.score_items(encoded, items), length > 0)
 
-    def reasons(self, ids, items, count: int, given=None):
-        """Returns the events, and the given context, that carried the scores of items.
+    def reasons(self, ids, items, count: int, given=None, content=()):
+        """Returns the events, the given context and the content that carried the scores of items.
 
         Args:
             ids, given: as in `answer`.
             items: int32 [histories, m].
             count: how many events of each.
+            content: some of `explained_content`.
 
         Returns:
             scores, float32 [histories, m]; events, int32 [histories, m, count], columns of `ids`, -1 where there are no
-            more; their parts, float32 [histories, m, count]; those of the `features_of(given)`, float32 [histories, m,
-            features]; `copied` of `Explanations`, or None.
+            more; their parts, float32 [histories, m, count]; those of the `names_of_features(given, content)`, float32
+            [histories, m, features]; `copied` of `Explanations`, or None.
         """
         given = given or {}
         known = (ids > 1) | speaking(self.context, given, ids == NO_ITEM)  # (n, events)
@@ -115,6 +127,10 @@ class Explaining:
             scores, parts, features = self._without_each(ids, items, column, total, given)
         else:
             scores, _, features = self._without_each(ids, items, column[:, :0], total, given)
+        if content:
+            encoded, _, length = self._encode_histories(ids, given)
+            lost = self.parts_of_content(encoded, items, content)  # (n, m, columns)
+            features = tf.concat([features, tf.where((length > 0)[:, None, None], lost, 0.0)], axis=-1)
         exists = tf.range(tf.shape(column)[1]) < total[:, None]  # (n, events or deleted)
         least = parts.dtype.min
         parts = tf.pad(tf.where(exists[:, None], parts, least), [[0, 0], [0, 0], [0, count]], constant_values=least)
@@ -172,9 +188,12 @@ class Explaining:
         context: Mapping | None = None,
         request: Mapping | None = None,
     ) -> Explanations:
-        """Returns which events of a history carried its recommendations, and which of the given context.
+        """Returns which events of a history carried its recommendations, and which features.
 
             model.explain([["item-17", "item-4", "item-9"]], k=5).because[0]
+
+        Features are columns of the given context, and of the content of the recommended item where its score follows
+        from it; the part of each is what the score loses where the column is missing.
 
         Parts of models whose scores are sums over events (`als`, rules, `item_knn`, `slist`, `session_aggregation`) add
         up to the score, but for biases. All other models score the history again without each of its newest 50 events,
@@ -199,12 +218,12 @@ class Explaining:
             chosen = self.items.encode(best.ravel()).reshape(best.shape)
         else:
             chosen = padded_rows(self._explained(items, len(encoded)))
-        shape = (*chosen.shape, reasons)
+        shape, content = (*chosen.shape, reasons), self.explained_content
         scores, parts = np.zeros(shape[:2], np.float32), np.zeros(shape, np.float32)
         events = np.full(shape, -1, np.int32)
-        features = {name: np.zeros(shape[:2], np.float32) for name in features_of(given)}
+        features = {name: np.zeros(shape[:2], np.float32) for name in names_of_features(given, content)}
         copied = None
-        explained = self._traced_reasons(reasons, given)
+        explained = self._traced_reasons(reasons, given, content)
         longest = max(map(len, encoded), default=0)
         cells = (1 + min(longest, DELETED) + len(features)) * max(self.size, (longest + 1) * STEP_CELLS)
         block_rows = max(1, BLOCK_BYTES // 4 // cells)
@@ -246,9 +265,9 @@ class Explaining:
                 raise InputError(f"items[{row}]: {unknown!r} must be in the catalogue")
         return encoded
 
-    def _traced_reasons(self, count: int, given: dict):
+    def _traced_reasons(self, count: int, given: dict, content):
         """Returns `reasons` as one graph for all shapes, over the arrays of ids, items and the given context."""
-        key = ("reasons", count, tuple(given))
+        key = ("reasons", count, tuple(given), tuple(column.name for column in content))
         if key not in self._answer_graphs:
             specs = [tf.TensorSpec((None, None), tf.int32)] * 2
             for name in given:
@@ -256,7 +275,7 @@ class Explaining:
                 specs.append(tf.TensorSpec((None,) if of_request else (None, None), self.missing_in(name).dtype))
 
             def of_any_shape(ids, items, *arrays):
-                return self.reasons(ids, items, count, dict(zip(given, arrays, strict=True)))
+                return self.reasons(ids, items, count, dict(zip(given, arrays, strict=True)), content)
 
             graph = tf.function(of_any_shape, input_signature=specs, autograph=False)
             self._answer_graphs[key] = graph.get_concrete_function()
@@ -268,3 +287,8 @@ def features_of(given: Mapping) -> dict[str, tuple[str, ...]]:
     times = tuple(key for key in given if key.endswith("/time"))
     found = {key: (key,) for key in given if key not in times}
     return found | ({"time": times} if times else {})
+
+
+def names_of_features(given: Mapping, content) -> list[str]:
+    """Returns the names of `Explanations.features`: those of the given context, and of columns of content."""
+    return [*features_of(given), *(f"item/{column.name}" for column in content)]

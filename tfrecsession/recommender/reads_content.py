@@ -155,6 +155,10 @@ class ReadsContent:
         self.settle()
         return super().recommend_ids(*args, **kwargs)
 
+    def explain(self, *args, **kwargs):
+        self.settle()
+        return super().explain(*args, **kwargs)
+
     def similar_items(self, *args, **kwargs):
         self.settle()
         return super().similar_items(*args, **kwargs)

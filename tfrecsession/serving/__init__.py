@@ -9,7 +9,7 @@ from tfrecsession.errors import InputError
 
 _NAMES = {
     "Client": "tfrecsession.serving.client",
-    "Explanations": "tfrecsession.serving.client",
+    "Explanations": "tfrecsession.recommender.served_reasons",
     "Recommendations": "tfrecsession.serving.client",
     "Server": "tfrecsession.serving.server",
 }

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists
+from tfrecsession.recommender.served_reasons import Explanations, explanations_of
 from tfrecsession.rules.answer import padded_texts, ruled
 from tfrecsession.rules.rules import rule_texts
 from tfrecsession.sessions.context_texts import context_texts
@@ -42,26 +43,6 @@ class Recommendations(NamedTuple):
 
     items: np.ndarray
     scores: np.ndarray
-
-
-class Explanations(NamedTuple):
-    """The top items of each history with their reasons, of an export with `reasons`.
-
-    Attributes:
-        items, scores: as in `Recommendations`.
-        because: object (str) [histories, k, reasons], the items of the events that carried each item, the strongest
-            first; "" where there are no more.
-        weights: float32 [histories, k, reasons], the parts of the score that they carried.
-        features: float32 [histories, k, features], what the score owes to each column of the context, in the order of
-            the signature's inputs `context_...` and `request_...` without times, and then to the times; None without
-            context.
-    """
-
-    items: np.ndarray
-    scores: np.ndarray
-    because: np.ndarray
-    weights: np.ndarray
-    features: np.ndarray | None = None
 
 
 class Client:
@@ -178,9 +159,9 @@ class Client:
         rows = histories or [[]]  # of none, the shapes are those of one
         given = (context, request) if histories else ({}, {})
         answer = self._answer(model, rows, k, *given, signature, version, {})
-        found = [answer[name][: len(histories)] for name in ("items", "scores", "because", "weights")]
-        features = answer["features"][: len(histories)] if "features" in answer else None
-        return Explanations(*found, features)
+        found = explanations_of(answer)
+        features = {name: parts[: len(histories)] for name, parts in found.features.items()}
+        return Explanations(*(array[: len(histories)] for array in found[:4]), features)
 
     def _answer(self, model, histories, k, context, request, signature, version, inputs) -> dict[str, np.ndarray]:
         """Calls a signature of histories and cuts its outputs to k items."""
@@ -198,7 +179,7 @@ class Client:
         largest = answer["items"].shape[1]
         if k is not None and k > largest:
             raise InputError(f"k={k}: must be 1 to {largest}, the k of this export; or export again with a larger k")
-        whole = ("removed", "note")  # of the rules, not of the items
+        whole = ("removed", "note", "feature_names")  # not of the items
         return {name: values if name in whole or values.ndim < 2 else values[:, :k] for name, values in answer.items()}
 
     def predict(

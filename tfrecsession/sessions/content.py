@@ -128,6 +128,13 @@ class Content:
             first += len(column.values)
         return np.concatenate(codes, axis=1), np.concatenate(numbers, axis=1)
 
+    def all_but(self, column: Column) -> tuple[np.ndarray, np.ndarray]:
+        """Returns which entries of `encode` are not of a column: int32 [sum of widths], float32 [numbers], 0 or 1."""
+        coded = [other for other in self.columns if other.kind != "number"]
+        codes = [np.full(other.width, other is not column, np.int32) for other in coded]
+        numbers = [other is not column for other in self.columns if other.kind == "number"]
+        return np.concatenate([np.zeros(0, np.int32), *codes]), np.array(numbers, np.float32)
+
     @property
     def shape(self) -> dict:
         """Everything that determines the sizes of a model's tables."""

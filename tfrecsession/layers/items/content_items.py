@@ -109,6 +109,18 @@ class ContentItems(ItemScores):
         if self.settled_biases is not None:
             self.settled_biases.assign(tf.gather(self.items.biases.value, self.own_row.value))
 
+    # Without a column
+
+    @property
+    def content_columns(self) -> tuple:
+        return tuple(column for column in self.encoder.columns if self.content.has(column))
+
+    def part_of_column(self, column, ids):
+        added = self.encoder.added_by(column, self.content.of_column(column, ids))  # (n, at most dim)
+        added = tf.pad(added, [[0, 0], [self.dim - self.encoder.dim, 0]])  # (n, dim)
+        whole = gather_rows(self.settled.value, ids)  # (n, dim)
+        return self.items._unit(whole) - self.items._unit(whole - added)
+
     # As inputs
 
     def call(self, ids):

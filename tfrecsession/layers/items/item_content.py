@@ -68,18 +68,24 @@ class ItemContent(keras.layers.Layer):
     @property
     def is_complete(self) -> bool:
         """Whether all columns can be read, those of vectors, images and sounds included."""
-        return all(column.name in self.arrays for column in self.columns if column.kind in TENSORS)
+        return all(map(self.has, self.columns))
 
     def call(self, ids):
         """Returns the content of items: int32 [n] -> key -> [n, ...], zeros for padding and the unknown item.
 
         The key of a column is its name; NAME/weight are weights of words, NAME/present tells missing tensors.
         """
-        found = {key: gather_rows(weight.value, ids) for key, weight in self.stored.items()}
-        for column in self.columns:
-            if column.kind in TENSORS:
-                found[column.name], found[f"{column.name}/present"] = self._read(column, ids)
-        return found
+        return {key: rows for column in self.columns for key, rows in self.of_column(column, ids).items()}
+
+    def of_column(self, column, ids) -> dict:
+        """Returns the content of one column alone, see `call`."""
+        if column.kind in TENSORS:
+            return dict(zip((column.name, f"{column.name}/present"), self._read(column, ids), strict=True))
+        return {key: gather_rows(self.stored[key].value, ids) for key in column.tensors()}
+
+    def has(self, column) -> bool:
+        """Whether a column can be read: those of vectors, images and sounds are not in a model's file."""
+        return column.kind not in TENSORS or column.name in self.arrays
 
     def _read(self, column, ids):
         if column.name not in self.arrays:
@@ -125,6 +131,11 @@ class ContentEncoder(keras.layers.Layer):
     def call(self, content):
         """Encodes what `ItemContent` returns: key -> [n, ...] -> float32 [n, dim]."""
         return sum(part(content) for part in self.parts)
+
+    def added_by(self, column, content):
+        """Returns what a value adds beyond a missing one: a column, what `of_column` returns -> float32 [n, dim]."""
+        part = self.parts[self.columns.index(column)]
+        return part(content) - part.missing.value
 
     def get_config(self):
         return super().get_config() | {"columns": list(self.columns), "dim": self.dim}

@@ -16,10 +16,12 @@ class ItemScores(keras.layers.Layer):
         size: ids that it scores: the items + 2 (padding, unknown).
         by_products: whether scores are dot products with `vectors`.
         factored: whether `products`, `squares` and `rows` read less than a vector of every item.
+        content_columns: the columns of content that the vectors follow from, see `part_of_column`.
     """
 
     by_products = False
     factored = False
+    content_columns: tuple = ()
 
     def query(self, hidden):
         """Returns the vectors whose dot products with `vectors` are the scores: [..., dim] -> [..., dim]."""
@@ -76,6 +78,10 @@ class ItemScores(keras.layers.Layer):
     def all_vectors(self):
         """Returns float32 [size, dim], the vector of every id, and float32 [size], the biases, or None."""
         raise InputError(f"{type(self).__name__} does not score by a dot product, so it has no vectors of items")
+
+    def part_of_column(self, column, ids):
+        """Returns what the vectors lose where a column of content is missing: int [n] -> float32 [n, dim or width]."""
+        raise NotImplementedError(f"{type(self).__name__} does not define part_of_column")
 
     def item_variables(self) -> list:
         """Returns the variables that have a row for every id."""

@@ -95,10 +95,18 @@ class ItemTower(keras.layers.Layer):
             if weight is not None:
                 weight.assign(tf.pad(content, [[2, 0], [0, 0]]))  # (items + 2, ...)
 
-    def call(self, ids, training=False):
-        """Returns the vectors of items: int32 [n] -> float32 [n, dim]."""
+    def call(self, ids, training=False, read=None):
+        """Returns the vectors of items: int32 [n] -> float32 [n, dim].
+
+        `read`: int32 [sum of widths] and float32 [numbers], 0 for the content that is taken as missing; None: all is
+        read.
+        """
         codes = tf.gather(self.codes.value, ids) if self.widths else None  # (n, sum of widths)
         numbers = tf.gather(self.standardized.value, ids) if self.numbers else None  # (n, numbers)
+        if read is not None:
+            of_codes, of_numbers = read
+            codes = codes * of_codes if self.widths else None
+            numbers = numbers * of_numbers if self.numbers else None
         if training and self.dropout and self.reads_content:
             chance = keras.random.uniform(ops.shape(ids), seed=self.seed_generator)
             ids = tf.where(chance < self.dropout, tf.ones_like(ids), ids)

@@ -135,6 +135,17 @@ class TaughtItems(ItemScores):
         unseen = (ids > 1) & (gather_rows(self.is_taught.value, tf.maximum(ids, 0)) == 0)
         return tf.where(unseen, 1, ids)
 
+    @property
+    def content_columns(self) -> tuple:
+        return tuple(self.content.columns) if self.content.is_complete else ()
+
+    def part_of_column(self, column, ids):
+        content = self.content(ids)
+        missing = {key: tf.zeros_like(content[key]) for key in self.content.of_column(column, ids)}
+        part = self.scale.value * (self.network(content) - self.network({**content, **missing}))  # (n, width)
+        is_taught = gather_rows(self.is_taught.value, ids)[:, None] > 0
+        return tf.where(is_taught, 0.0, part) if self.replace == "unseen" else part
+
     # As outputs
 
     def query(self, hidden):

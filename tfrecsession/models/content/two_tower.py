@@ -16,6 +16,7 @@ from tfrecsession.layers.items.gather import gather_rows
 from tfrecsession.layers.items.matmul import products
 from tfrecsession.losses import Evaluated, RankingLoss, sampled_losses
 from tfrecsession.models.content.history_means import list_means, running_means
+from tfrecsession.models.content.tower_reasons import TowerReasons
 from tfrecsession.models.content.tower_users import TowerUsers
 from tfrecsession.negatives import InBatch, Mixture, Popularity
 from tfrecsession.recommender.arguments import check_number, check_whole, checked_widths, refuse
@@ -29,7 +30,7 @@ BLOCK = 8192  # items or users that pass through their tower at once
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
-class TwoTower(PairModel, TowerUsers, Recommender):
+class TwoTower(PairModel, TowerUsers, TowerReasons, Recommender):
     """Two-tower retrieval with item content (Yi et al., RecSys 2019, sampling-bias-corrected). score(u, i) = x_u . v_i.
 
         v_i = item tower (e_i, embeddings of the item's categories and words, its numbers)

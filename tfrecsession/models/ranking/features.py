@@ -134,7 +134,7 @@ class Features(keras.layers.Layer):
                 found[name] = self._quantile(name, values) if name in self.context_numbers else values[..., None]
         return found | self._content_codes("last", last)
 
-    def candidate_codes(self, query, ids, lists, counts) -> dict:
+    def candidate_codes(self, query, ids, lists, counts, hidden=None) -> dict:
         """Returns name -> int32 [n, m, values].
 
         Args:
@@ -143,6 +143,7 @@ class Features(keras.layers.Layer):
             lists: "place", "score.NAME", "listed.NAME" -> float [n, m], NaN where missing; columns may be left out.
                 "count" replaces the counts of the candidates.
             counts: int64 [size], of the items.
+            hidden: a column of the candidates' content that is taken as missing.
         """
         back = tf.equal(query["window"][:, None, :], ids[:, :, None])  # (n, m, window)
         first = tf.argmax(tf.cast(back, tf.int32), axis=-1, output_type=tf.int32)  # (n, m)
@@ -154,7 +155,7 @@ class Features(keras.layers.Layer):
         nothing = tf.fill(tf.shape(ids), float("nan"))
         for name in ("place", *self.scores, *self.listed):
             found[name] = self._quantile(name, lists.get(name, nothing))
-        return found | self._content_codes("item", ids)
+        return found | self._content_codes("item", ids, hidden)
 
     def exact(self, ids, lists):
         """Returns the numbers whose order counts exactly: -log(place) and the scores, 0 where missing.
@@ -173,13 +174,13 @@ class Features(keras.layers.Layer):
     def _quantile(self, name, values):
         return self.quantiles.codes_of(name, values)[..., None]
 
-    def _content_codes(self, side: str, ids) -> dict:
+    def _content_codes(self, side: str, ids, hidden=None) -> dict:
         read, found = self.content(ids), {}
         for column in self.content.columns:
             name, values = f"{side}.{column.name}", read[column.name]
             if column.kind == "number":
                 values = self._quantile(name, tf.where(values[..., 2] > 0, values[..., 0], float("nan")))
-            found[name] = values
+            found[name] = tf.zeros_like(values) if column.name == hidden else values
         return found
 
     def numbers_of(self, query, ids, lists, counts) -> dict:

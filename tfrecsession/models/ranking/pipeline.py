@@ -155,14 +155,8 @@ class Pipeline(Recommender):
         Returns:
             float32 [n, size].
         """
-        least = tf.float32.min
-        open_to = first if allowed is None else tf.where(allowed, first, least)
-        values, ids = top_k(tf.ensure_shape(open_to, (None, self.size)), min(self.n, self.size - 2))
-        ids = tf.where(values > least, ids, 0)  # (n, candidates)
-        place = tf.cast(tf.range(1, tf.shape(ids)[1] + 1), tf.float32)[None] + tf.zeros_like(values)
-        ranked = self.ranker.score_lists(
-            query, ids, {"place": place, **self.ranker.lists_of(query["members"], ids, known)}
-        )
+        ids, lists = self._candidates(query, first, known, allowed)  # (n, candidates)
+        ranked = self.ranker.score_lists(query, ids, lists)
         lowest = tf.reduce_min(tf.where(ids > 1, ranked, tf.float32.max), axis=1, keepdims=True)  # (n, 1)
         lowest = tf.where(lowest < tf.float32.max, lowest, 0.0)
 
@@ -172,6 +166,30 @@ class Pipeline(Recommender):
         rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
         cells = tf.stack([rows, ids], axis=-1)  # (n, candidates, 2); padding writes column 0, which is ignored
         return tf.tensor_scatter_nd_update(others, cells, ranked)
+
+    def _candidates(self, query, first, known, allowed=None):
+        """Returns the candidates, int32 [n, candidates], 0 where there are no more, and their columns, see `merged`."""
+        least = tf.float32.min
+        open_to = first if allowed is None else tf.where(allowed, first, least)
+        values, ids = top_k(tf.ensure_shape(open_to, (None, self.size)), min(self.n, self.size - 2))
+        ids = tf.where(values > least, ids, 0)
+        place = tf.cast(tf.range(1, tf.shape(ids)[1] + 1), tf.float32)[None] + tf.zeros_like(values)
+        return ids, {"place": place, **self.ranker.lists_of(query["members"], ids, known)}
+
+    @property
+    def explained_content(self) -> tuple:
+        return self.ranker.explained_content
+
+    def parts_of_content(self, encoded, items, columns):
+        """Returns what the ranker's scores lose, see `Recommender.parts_of_content`; 0 for items that it does not rank.
+
+        The first stage keeps the content, so that the candidates stay.
+        """
+        query, (first, known) = encoded[0], self.scores_of_stages()(encoded)
+        ids, lists = self._candidates(query, first, known)
+        parts = self.ranker.parts_in_lists(query, ids, lists, columns)  # (n, candidates, columns)
+        is_item = tf.cast((items[..., None] == ids[:, None]) & (items > 1)[..., None], tf.float32)
+        return tf.matmul(is_item, parts)  # (n, m, columns)
 
     def scan(self, encoded, known, k: int, out=None, allowed=None):
         """Does the work of `find`: the candidates are chosen among the items that may be recommended."""

@@ -49,13 +49,14 @@ class Ranker(Recommender):
 
     # Defined by a ranker ---------------------------------------------------------------------------------------------
 
-    def score_lists(self, query, ids, lists):
+    def score_lists(self, query, ids, lists, hidden=None):
         """Scores lists of candidates.
 
         Args:
             query: what `encoder` returns, for n histories.
             ids: int32 [n, m], 1 for unknown items, 0 as padding, whose score means nothing.
             lists: "place", from 1, "score.NAME", "listed.NAME" -> float32 [n, m], NaN where missing.
+            hidden: a column of the candidates' content that is taken as missing; None: all is read.
 
         Returns:
             float32 [n, m].
@@ -119,6 +120,7 @@ class Ranker(Recommender):
         for name, value in (("n", n), ("negatives", negatives), ("events", events), ("epochs", epochs), ("rows", rows)):
             check_whole(name, value, optional=name in ("negatives", "events"))
         check_whole("seed", seed, 0)
+        self._check_weights(x, kwargs.get("sample_weight"), kwargs.get("class_weight"))
         self.examples = found = make_examples(self, x, shown, candidates, n, negatives, events, seed)
         if not self.fitted:
             self.features.quantiles.learn(found.numbers(self))
@@ -176,20 +178,46 @@ class Ranker(Recommender):
         return of_members + self.size * self.cells_of_a_candidate
 
     def scorer(self):
+        lists = self._lists_of_all()
+        return lambda query: self.score_lists(query, *lists(query))
+
+    def _lists_of_all(self):
+        """Returns a function from encodings to the ids of the whole catalogue, [n, size], and their columns."""
         scorers = [member.scorer() for member in self.members]
 
-        def score(query):
+        def lists(query):
             n = tf.shape(query["window"])[0]
             ids = tf.tile(tf.range(self.size)[None], [n, 1])  # (n, size)
             known = {
                 index: scorer(part) for index, (scorer, part) in enumerate(zip(scorers, query["members"], strict=True))
             }
-            return self.score_lists(query, ids, self.lists_of(query["members"], ids, known))
+            return ids, self.lists_of(query["members"], ids, known)
 
-        return score
+        return lists
 
     def score_all(self, encoded):
         return self.scorer()(encoded)
+
+    @property
+    def explained_content(self) -> tuple:
+        return tuple(self.features.content.columns)
+
+    def parts_of_content(self, encoded, items, columns):
+        _, lists = self._lists_of_all()(encoded)
+        lists = {name: tf.gather(values, items, batch_dims=1) for name, values in lists.items()}  # (n, m) each
+        return self.parts_in_lists(encoded, items, lists, columns)
+
+    def parts_in_lists(self, query, ids, lists, columns):
+        """Returns what the scores of lists lose where a column of the candidate is missing: float32 [n, m, columns].
+
+        The other candidates keep it, and so do the scores of the members.
+
+        Args:
+            query, ids, lists: as in `score_lists`.
+            columns: some of `explained_content`.
+        """
+        whole = self.score_lists(query, ids, lists)
+        return tf.stack([whole - self.score_lists(query, ids, lists, column.name) for column in columns], axis=-1)
 
     def lists_of(self, encoded, ids, known=None) -> dict:
         """Returns the columns of lists that the members score: name -> float32 [n, m].

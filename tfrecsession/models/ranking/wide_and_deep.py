@@ -184,12 +184,12 @@ class WideAndDeep(Ranker):
         """How many numbers are held to score a candidate."""
         return sum(self.hidden) + self.dim * (2 + len(self.features.of_candidate))
 
-    def score_lists(self, query, ids, lists):
-        return self._scores_and_rows(query, ids, lists)[0]
+    def score_lists(self, query, ids, lists, hidden=None):
+        return self._scores_and_rows(query, ids, lists, hidden)[0]
 
-    def _scores_and_rows(self, query, ids, lists):
+    def _scores_and_rows(self, query, ids, lists, hidden=None):
         query_codes = self.features.query_codes(query, self.item_counts.value)
-        codes = self.features.candidate_codes(query, ids, lists, self.item_counts.value)
+        codes = self.features.candidate_codes(query, ids, lists, self.item_counts.value, hidden)
         numbers = self.features.quantiles.features
         wide = [numbers(codes[name][..., 0]) for name in self.wide_numbers]  # (n, m, 2) each
         linear = tf.matmul(tf.concat(wide, axis=-1), tf.convert_to_tensor(self.number_weights.value))[..., 0]  # (n, m)

@@ -41,10 +41,11 @@ async function ask(column) {
     const { content, server } = await call(path, { body, signal: column.asking.signal });
     const took = performance.now() - started;
     const { items: [items] = [], scores: [scores] = [], because: [because] = [] } = content.outputs ?? {};
+    const { features: [features] = [], feature_names: [names] = [] } = content.outputs ?? {};
     if (!Array.isArray(items) || !Array.isArray(scores)) throw new Error("The answer has no items and scores.");
     await Promise.race([learn(items.filter((id) => id !== "")), sleep(200)]); // so that titles appear at once
     if (turn !== column.turn) return null;
-    const answer = items.map((id, index) => [id, scores[index], because?.[index] ?? []]);
+    const answer = items.map((id, index) => [id, scores[index], because?.[index] ?? [], best(names, features?.[index])]);
     summary = show(column, answer.filter(([id]) => id !== ""));
     const inside = server === null ? "" : `, server ${server.toFixed(1)} ms`;
     column.times.textContent = `round trip ${took.toFixed(1)} ms${inside}`;
@@ -62,11 +63,18 @@ async function ask(column) {
   return summary;
 }
 
+// The feature that carried an item: "item/price" is its price, "context/device" and "request/device" the device.
+function best(names = [], parts = []) {
+  const most = Math.max(0, ...parts);
+  const [side, name = side] = most > 0 ? names[parts.indexOf(most)].split(/\/(.*)/) : [""];
+  return side === "item" ? `its ${name}` : name;
+}
+
 function show(column, answer) {
   const focused = [...column.list.querySelectorAll("button")].indexOf(document.activeElement);
   const before = column.items;
   const count = { new: 0, up: 0, down: 0 };
-  const rows = answer.map(([id, score, because], index) => {
+  const rows = answer.map(([id, score, because, feature], index) => {
     const was = before ? before.indexOf(text(id)) : index;
     const kind = was < 0 ? "new" : was > index ? "up" : was < index ? "down" : "";
     const places = Math.abs(was - index);
@@ -87,8 +95,8 @@ function show(column, answer) {
         make("span", { class: `move ${kind}`, "aria-hidden": "true" }, make("span", {}, shown)),
       ),
     );
-    const events = because.filter((event) => event !== "").map(title);
-    const reason = events.length ? [make("small", { class: "because quiet" }, `because of ${events.join(", ")}`)] : [];
+    const causes = [...because.filter((event) => event !== "").map(title), feature].filter((cause) => cause !== "");
+    const reason = causes.length ? [make("small", { class: "because quiet" }, `because of ${causes.join(", ")}`)] : [];
     return make("li", {}, button, ...reason);
   });
   column.list.replaceChildren(...rows);
