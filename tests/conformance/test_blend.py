@@ -1,10 +1,9 @@
 """A blend keeps the promises that are made of every model.
 
-It has no row in descriptors.py, as it is made from fitted models and not from settings. The promises about `encode`
-alone do not apply: it returns what each member encodes, a tuple, so that packed rows are covered by `evaluate`, which
-must agree with `recommend` (test_blend.py of the model), and by the audit. Answers under
-rules and filters are left out: two items may have probabilities that differ in their last bits, and the graph of an
-export may order them otherwise.
+It has no row in descriptors.py, as it is made from fitted models and not from settings. `encode` returns what each
+member encodes, a tuple, so that promises about packed rows ask event by event, as evaluation does. Answers under rules
+and filters are left out: two items may have probabilities that differ in their last bits, and the graph of an export
+may order them otherwise.
 """
 
 import functools
@@ -21,6 +20,10 @@ from tests.conformance import test_saving as saving
 from tfrecsession import evaluation
 
 PROMISES = [
+    answers.test_sessions_of_a_row_do_not_mix,
+    answers.test_rows_do_not_mix,
+    answers.test_the_future_does_not_leak,
+    answers.test_what_evaluation_asks_follows_from_the_scores,
     answers.test_alone_in_a_batch_and_with_unknown_items_is_the_same,
     answers.test_nothing_known_gives_the_popular_items,
     answers.test_seen_items_and_candidates,

@@ -18,7 +18,7 @@ from tfrecsession.models.ensemble.members import (
     checked_scales,
     checked_weights,
 )
-from tfrecsession.models.ensemble.scales import comparable, range_of
+from tfrecsession.models.ensemble.scales import comparable, comparable_without, lost_of_logits, range_of
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.joint_context import joint_context
 
@@ -158,19 +158,47 @@ class Blend(CountingModel):
 
     def scorer(self):
         score = self.member_probabilities()
-        weights = self.weights_by_length[:, self.used]
 
         def mixed(encoded):
             members, length = encoded
-            if len(weights) == 1:
-                parts = zip(weights[0].tolist(), score(members), strict=True)
-            else:
-                of_row = tf.gather(tf.constant(weights), range_of(length, self.lengths))  # (n, used)
-                parts = zip(tf.split(of_row, len(self.used), axis=1), score(members), strict=True)
+            parts = zip(self._weights_after(length), score(members), strict=True)
             total = tf.add_n([weight * probability for weight, probability in parts])  # (n, size - 2)
             return tf.pad(total, [[0, 0], [2, 0]])  # (n, size)
 
         return mixed
+
+    def _weights_after(self, length) -> list:
+        """Returns the weights of the `used` members after histories, int32 [n]: a number, or float32 [n, 1], each."""
+        weights = self.weights_by_length[:, self.used]
+        if len(weights) == 1:
+            return weights[0].tolist()
+        of_row = tf.gather(tf.constant(weights), range_of(length, self.lengths))  # (n, used)
+        return tf.split(of_row, len(self.used), axis=1)
+
+    @property
+    def explained_content(self) -> tuple:
+        found: dict = {}
+        for index in self.used:
+            for column in self.members[index].explained_content:
+                found.setdefault(column.name, column)
+        return tuple(found.values())
+
+    def parts_of_content(self, encoded, items, columns):
+        members, length = encoded
+        names, total = [column.name for column in columns], 0.0
+        weights, scores = self._weights_after(length), self.member_scores()(members)
+        for index, weight, of_member, own in zip(self.used, weights, members, scores, strict=True):
+            read = [column for column in self.members[index].explained_content if column.name in names]
+            if not read:
+                continue
+            lost = self.members[index].parts_of_content(of_member, items, read)  # (n, m, read)
+            places = tf.maximum(items - 2, 0)
+            if self.members[index].repeat_head is not None:
+                lost = lost_of_logits(own, places, lost)
+            lost = comparable_without(own, places, lost, *self.scales[index])
+            placed = tf.one_hot([names.index(column.name) for column in read], len(names))  # (read, columns)
+            total += tf.reshape(weight, [-1, 1, 1]) * tf.einsum("nmr,rc->nmc", lost, placed)
+        return total
 
     def member_scores(self):
         """Returns a function from the members' encodings to their scores: an iterator of float32 [n, size - 2]."""
