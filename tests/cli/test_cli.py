@@ -68,6 +68,7 @@ def test_recommend_from_the_export(place, tmp_path):
     assert not {"item-1", "item-2"} & set(answer["items"])
 
 
+@pytest.mark.slow
 def test_a_second_version_is_written_beside_the_first(place, tmp_path, capsys):
     export = ["export", f"{place}/run", "--out", f"{tmp_path}/gru4rec"]
     assert main([*export, "--json", f"{tmp_path}/one.json"]) == 0

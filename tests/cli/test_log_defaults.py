@@ -54,6 +54,7 @@ def test_given_settings_win(data, tmp_path, capsys):
     assert info_of(tmp_path / "gru")["settings"]["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_a_preset_is_complete(data, tmp_path):
     preset = tmp_path / "preset.json"
     preset.write_text(json.dumps({"model": "item_knn", "settings": {"shrinkage": 3.0}}))

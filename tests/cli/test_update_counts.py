@@ -25,6 +25,7 @@ def read(path):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_evaluate_live(place, tmp_path, capsys):
     words = ["evaluate", f"{place}/run", "--no-slices", "--json"]
     assert main([*words, f"{tmp_path}/frozen.json"]) == 0

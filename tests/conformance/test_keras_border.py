@@ -180,6 +180,7 @@ def test_ways_of_execution(neural, built, data, options):
     assert np.isfinite(found["loss"]).all() and 0 <= found["val_recall@20"][0] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_exclude_and_only_answer_as_the_export_does(name, fitted, exported, data):
     model, ids = fitted(name), data.items.ids.tolist()
@@ -334,6 +335,7 @@ def test_an_own_model_of_keras_layers_saves_and_loads(shop, tmp_path):
     assert [metric.name for metric in loaded.metrics] == ["loss", "recall@20", "mrr@5"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "optimizer", [trs.optimizers.LazyAdagrad(0.1), trs.optimizers.LazyAdam(0.01), "sgd"], ids=["adagrad", "adam", "sgd"]
 )

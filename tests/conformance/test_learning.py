@@ -14,6 +14,7 @@ def test_every_event_is_scored(name, scored, data):
     assert ours.ranks.min() >= 1 and ours.ranks.max() <= len(data.items)
 
 
+@pytest.mark.shared
 def test_keras_evaluate_agrees_with_ours(name, fitted, scored, data):
     theirs = fitted(name).evaluate(data.test, verbose=0, return_dict=True)
     for metric, value in scored(name).metrics.items():
@@ -52,6 +53,7 @@ def test_stays_at_chance_on_noise(neural, data_of, trained):
     assert abs(scored.metrics["recall@20"] - chance) < 5 * error
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_the_same_seed_gives_the_same_model(neural, data, trained):
     answers = []

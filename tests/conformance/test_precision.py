@@ -15,6 +15,7 @@ def bfloat16():
     keras.config.set_dtype_policy(before)
 
 
+@pytest.mark.slow
 @pytest.mark.notyet(
     "character_cnn", "character_cnn-rest", reason="spelled ids are learned slowly: 0.46 of the ceiling in 4 epochs"
 )

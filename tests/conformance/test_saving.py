@@ -61,6 +61,7 @@ def test_training_goes_on_after_loading(neural, fitted, data, tmp_path):
     loaded.fit(batches, epochs=1, verbose=0)
 
 
+@pytest.mark.shared
 @pytest.mark.parametrize("exclude_seen", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_export_answers_as_the_model_does_in_tensorflow_alone(
     name, fitted, exported, tensorflow_alone, data, exclude_seen
@@ -89,6 +90,7 @@ def test_the_export_answers_under_rules_as_the_model_does(name, fitted, exported
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.shared
 def test_the_export_holds_core_ops_only(name, exported):
     path = exported(name)
     proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0]
@@ -131,6 +133,7 @@ def ops_of(proto, signature) -> set[str]:
     return ops
 
 
+@pytest.mark.shared
 def test_an_export_of_no_history_at_all(name, exported, data):
     ask = tf.saved_model.load(str(exported(name))).signatures["serving_default"]
     for rows in (0, 2):

@@ -148,6 +148,7 @@ def test_the_export_names_a_bad_state(recurrent, fitted, exported, data):
         assert advance(items=items[:expected], state=state[:expected])["state"].shape == (expected, state.shape[1])
 
 
+@pytest.mark.shared
 def test_only_recurrent_models_stream(name, fitted, exported):
     """A model that cannot go on from a state says so, and its export has no such signature."""
     model = fitted(name)

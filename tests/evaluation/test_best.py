@@ -133,6 +133,7 @@ def test_the_leading_network_is_fitted_on_all_of_train_before_other_networks(dat
     assert {member["network"] for member in search.for_a_blend()} == {True, False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pace", [0.5, 2.0, 5.0, 20.0])
 @pytest.mark.parametrize("budget", [60.0, 300.0, 1800.0])
 def test_the_budget_pays_for_a_blend_with_a_network_and_its_last_fit(data, tmp_path, pace, budget):

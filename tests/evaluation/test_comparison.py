@@ -157,6 +157,7 @@ def test_only_what_is_new_is_done(data, tmp_path, done):
     assert done == {"fitted": [], "scored": MODELS}  # the models are as they were
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "differs"),
     [

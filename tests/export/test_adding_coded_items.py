@@ -9,6 +9,7 @@ from tfrecsession import InputError
 from tfrecsession.export import add_items
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*never been fitted")
 def test_new_items_have_the_vectors_of_their_ids(shop, tmp_path):
     model = trs.models.GRU4Rec(shop.items, units=[8], items_as="bloom", negatives=trs.negatives.Popularity(16))

@@ -66,6 +66,7 @@ def test_a_compact_table_is_near_its_matrix(kind, most):
         np.testing.assert_allclose(scores, queries[:, :width] @ stored.T, rtol=tolerance, atol=20 * tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, kind",
     [
@@ -104,6 +105,7 @@ def test_a_compact_export_answers_nearly_like_the_model(fitted, shop, tmp_path, 
     assert f"Recall@{K} against the exact float32 answer: {card['recall']:.4f}" in " ".join(page.split())
 
 
+@pytest.mark.slow
 def test_filters_of_a_compact_export(fitted, shop, tmp_path):
     model = fitted("gru4rec")
     loaded = tf.saved_model.load(str(model.export(tmp_path / "1", k=K, exclude_seen=True, index="exact-int8")))

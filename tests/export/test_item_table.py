@@ -93,6 +93,7 @@ def test_invalid_item_files(name, text, message, tmp_path):
         read_item_table(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_on_the_command_line(tmp_path):
     data, run, saved = (str(tmp_path / name) for name in ("data", "run", "saved"))
     assert main(["prepare", "synthetic:items=50,sessions=400,seed=1", "--out", data, "--min-item-support", "1"]) == 0

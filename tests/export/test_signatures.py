@@ -127,6 +127,7 @@ def products_are_scores(signatures, shop):
         np.testing.assert_allclose(scores, answer["scores"][row], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["als", "matrix_factorization"])
 def test_products_of_the_vectors_are_the_ratings(shop, tmp_path, name):
     """Item biases, user bias and mean rating are all nonzero."""

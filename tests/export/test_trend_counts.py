@@ -63,6 +63,7 @@ def table_of(columns):
 COLUMNS = Columns(item="item", time="time", session="session")
 
 
+@pytest.mark.slow
 def test_an_export_answers_as_the_model(fitted, export, shop):
     expected = fitted.recommend(histories_of(shop), k=K)
     items, scores = answer(export, shop)

@@ -46,6 +46,7 @@ def some_states(model, shop, rows):
     return model.advance_user(tf.constant(ids, tf.int32), tf.zeros((rows, model.user_width)))
 
 
+@pytest.mark.slow
 def test_session_by_session_equals_the_history_at_once(served, shop):
     model, signatures = served
     rng = np.random.default_rng(2)

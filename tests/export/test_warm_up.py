@@ -36,6 +36,7 @@ def shapes(answer):
     return {name: tuple(tensor.shape) for name, tensor in answer.items()}
 
 
+@pytest.mark.slow
 def test_every_signature_has_valid_warm_up_requests(exported):
     path, signatures = exported
     records = tf.data.TFRecordDataset(str(path / "assets.extra" / "tf_serving_warmup_requests"))

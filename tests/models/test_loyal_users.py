@@ -67,6 +67,7 @@ def test_shan_knows_a_taste_and_serves_new_users_as_well_where_order_says_nothin
     assert known > alone + 0.02 and new > alone - 0.02, (known, new, alone)
 
 
+@pytest.mark.slow
 def test_vectors_of_users_know_a_taste():
     shop = trs.synthetic_sessions(items=60, sessions=500, users=10, **LOYAL | {"loyal": 0.9, "follow": 0, "taste": 0})
     given = {"epochs": 5, "rows": 16, "steps": 8, "units": [12]}

@@ -3,6 +3,7 @@
 import pytest
 
 
+@pytest.mark.slow
 def test_gru4rec_lies_between_the_baselines_and_the_ceiling(run, tmp_path):
     notebook = run("01_quickstart", ITEMS=150, SESSIONS=2000, EPOCHS=3)
     recall = {name: metrics["recall@20"] for name, metrics in notebook.scores.items()}

@@ -247,6 +247,7 @@ def test_no_op_of_a_training_step_makes_a_tensor_as_large_as_the_table(make, ext
     assert not large
 
 
+@pytest.mark.slow
 @every_optimizer
 def test_learns_in_plain_fit(make):
     keras.utils.set_random_seed(0)
@@ -272,6 +273,7 @@ def test_a_saved_model_resumes_exactly(make, tmp_path):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+@pytest.mark.slow
 @every_optimizer
 def test_half_precision_with_loss_scaling(make):
     keras.utils.set_random_seed(0)

@@ -66,6 +66,7 @@ def test_the_loss(data, markov, kind, repeats, monkeypatch):
     assert float(found) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_student_learns_its_teacher(data, markov):
     """A student of the teacher alone orders the items as the teacher does; without one, training is as before."""
     models = {}
@@ -86,6 +87,7 @@ def test_a_student_learns_its_teacher(data, markov):
     np.testing.assert_array_equal(plain.recommend(histories, 5).scores, models["alone"].recommend(histories, 5).scores)
 
 
+@pytest.mark.slow
 def test_a_run_teaches_by_its_name(data, tmp_path):
     trs.prepare("synthetic:items=40,sessions=300,seed=1", tmp_path / "data", test_span="10%", validation_span="10%")
     data = trs.load(tmp_path / "data")

@@ -318,6 +318,7 @@ def test_logs_without_times_and_models_without_trend():
         evaluation.evaluate(trs.models.Popularity(sessions.items), later_log(), (3,), live=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(epoch, shop, tmp_path):
     """Among all sessions, and in the fine-tuning, which begins in a new process without the epochs before it."""
@@ -354,6 +355,7 @@ def stale_log(days=6, sessions=150, seed=0):
     return log, times
 
 
+@pytest.mark.slow
 def test_fresh_items_are_learned_to_be_likely():
     """A network with a trend predicts the items of the last days where items change day by day; without, it cannot."""
     log, times = stale_log()

@@ -161,6 +161,7 @@ def test_the_command_line_reads_the_same_rules(model, folder, capsys, tmp_path):
     assert "did you mean 'filter'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_rules_in_context_give_one_answer(tmp_path):
     data = trs.synthetic_sessions(items=30, sessions=60, seed=1, context=True, described=True)
     model = trs.models.GRU4Rec(data.items, units=[4], context=["device"], request=["hour"])

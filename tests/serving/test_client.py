@@ -88,6 +88,7 @@ def test_refusals_are_not_retried(url):
         trs.serving.Client("localhost:8501")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["http", pytest.param("grpc", marks=pytest.mark.slow)])
 def test_the_client_retries_up_to_its_deadline(kind, exports, shop, tmp_path):
     (tmp_path / "popularity").symlink_to(exports / "popularity")

@@ -36,6 +36,7 @@ def client(request, server):
     return trs.serving.Client(server.url if request.param == "rest" else f"grpc://{server.grpc_address}")
 
 
+@pytest.mark.slow
 def test_answers_with_without_and_with_partly_missing_context(client, folder, shop):
     ids = shop.items.ids.tolist()
     histories = [ids[:3], [], [ids[9], "no-such-item"]]

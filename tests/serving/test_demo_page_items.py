@@ -81,6 +81,7 @@ def odd(shop, tmp_path_factory):
         yield running
 
 
+@pytest.mark.slow
 def test_models_are_listed_with_their_errors(odd, server):
     listed = {model["name"]: model for model in requests.get(f"{odd.url}/page/models").json()["models"]}
     assert list(listed) == ["broken", "failing", "shop"]

@@ -174,6 +174,7 @@ def test_unknown_paths_and_methods(server, method, path, code):
     assert (answer.status_code, list(answer.json())) == (code, ["error"])
 
 
+@pytest.mark.slow
 def test_versions_are_added_and_removed(exports, tmp_path):
     """A partial copy is not used. A complete new version answers; once it is removed, the earlier one does again."""
     shutil.copytree(exports / "gru4rec" / "1", tmp_path / "m" / "1")

@@ -155,6 +155,7 @@ def test_pairs_of_the_newest_sessions(data):
 SLOW = [name for name in TRAININGS if name != "packed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["packed", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
 def test_a_resumed_fine_tuning_ends_as_an_uninterrupted_one(name, data, tmp_path):
     model, settings = settings_of(name, **NEWEST)

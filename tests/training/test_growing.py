@@ -300,6 +300,7 @@ def test_models_without_gradients_do_not_grow(folder, older, newer, tmp_path, ca
     assert "item_knn: it does not grow" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes(folder, newer, tmp_path):
     settings = training.settings_of("gru4rec", training.open_run(folder / "run").info["settings"], {"epochs": 2})
     options = {"grow_from": folder / "run", "seed": 4, "checkpoint": 2}

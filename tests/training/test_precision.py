@@ -24,6 +24,7 @@ def data():
     return trs.synthetic_sessions(items=100, sessions=1200, seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in TRAININGS])
 def test_a_model_trained_in_float16_is_saved_and_exported(name, data, tmp_path):
     model, own = TRAININGS[name]

@@ -230,6 +230,7 @@ def plain_model(data, units=4):
     return model, data.train.batches(rows=16, steps=8, seed=2)
 
 
+@pytest.mark.slow
 def test_checkpoints_in_plain_fit(data, tmp_path):
     whole, batches = plain_model(data)
     whole.fit(batches, epochs=2, verbose=0)

@@ -97,6 +97,7 @@ def test_ceilings_by_hand():
     assert oracle.top_mass(full, full, days, 1, belief=cart) == pytest.approx(0.6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shop", [SHOPS[0], *(pytest.param(shop, marks=pytest.mark.slow) for shop in SHOPS[1:])])
 def test_beliefs_are_the_sum_over_all_paths(shop):
     rng = np.random.default_rng(1)

@@ -102,6 +102,7 @@ def test_a_saved_model_answers_the_same_without_images(model, data, tmp_path):
     assert (loaded.recommend(HISTORIES, k=8).scores != expected.scores).any()
 
 
+@pytest.mark.slow
 def test_exports_hold_vectors_alone(model, tmp_path):
     expected = model.recommend(HISTORIES, k=8)
     model.export(tmp_path / "1", k=8)

@@ -146,6 +146,7 @@ def test_every_teacher_with_item_vectors(data, tmp_path, name):
     assert teacher.learning is None or teacher.optimizer is not None  # the file has none
 
 
+@pytest.mark.slow
 def test_new_items_in_an_export(data, model, tmp_path):
     model.export(tmp_path / "1", k=20, index="exact-bf16")
     row = ids_of(data, True)[0] - 2
@@ -163,6 +164,7 @@ def test_new_items_in_an_export(data, model, tmp_path):
     assert larger.recommend([["new", *history[0]]], k=5).items.tolist() == larger.recommend(history, k=5).items.tolist()
 
 
+@pytest.mark.slow
 def test_users_of_the_teacher_get_new_items(data, als, model, tmp_path):
     user, size = als.users[3], len(data.items)
     assert als.users.tolist() == model.users.tolist()

@@ -65,6 +65,7 @@ def test_evaluation_ranks_in_the_order_of_recommend(blend, data):
         assert rank == (answer.scores[0] >= score).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_saved_and_exported_blends_answer_alike(blend, tmp_path):
     blend.save(tmp_path / "blend.keras")

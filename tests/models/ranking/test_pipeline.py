@@ -65,6 +65,7 @@ def test_evaluation_ranks_in_the_order_of_recommend(pipeline, data):
         assert rank == items.index(target) + 1 if target in items else rank > N
 
 
+@pytest.mark.slow
 def test_saved_and_exported_pipelines_answer_alike(pipeline, tmp_path):
     pipeline.save(tmp_path / "pipeline.keras")
     loaded = keras.models.load_model(tmp_path / "pipeline.keras")

@@ -123,6 +123,7 @@ def test_features_alone(data):
     np.testing.assert_allclose(scores[3], model.recommend([history], k=5).scores[0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_saved_and_exported_models_need_no_table(trained, data, tmp_path):
     trained.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
