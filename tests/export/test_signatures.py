@@ -44,7 +44,7 @@ def exported(shop, tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("exclude_seen", [False, True])
+@pytest.mark.parametrize("exclude_seen", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["gru4rec", "vsknn", "als"])
 def test_recommend_filtered_equals_recommend_with_candidates(exported, shop, name, exclude_seen):
     model, signatures = exported(name, exclude_seen)
