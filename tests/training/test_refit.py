@@ -78,7 +78,7 @@ def test_a_refitted_network_is_that_of_both_splits(data, tmp_path):
     refitted = training.train(data, model, tmp_path / "refit", settings, seed=3, checkpoint=None, refit=True)
     training.train(data, model, tmp_path / "alone", settings, seed=3, checkpoint=None)
     both, _ = with_validation(data)
-    assert both.train.events == data.train.events + data.validation.events
+    assert both.train.events == data.train.events + data.joint.validation.events
     assert_same(refitted, training.train(both, model, tmp_path / "both", settings, seed=3, checkpoint=None))
     for file in ("history.json", "metrics.json"):  # of the first training
         assert (tmp_path / "refit" / file).read_text() == (tmp_path / "alone" / file).read_text()
@@ -97,7 +97,8 @@ def test_a_refitted_network_is_that_of_both_splits(data, tmp_path):
     assert info["events"] == training.open_run(tmp_path / "alone").info["events"] + seen
     assert 0 < refit["seconds"] < info["seconds"]
     assert len((tmp_path / "refit" / "refit_log.csv").read_text().splitlines()) == 1 + 4
-    assert trs.evaluation.evaluate(loaded, data.test).events == data.test.scored_events
+    test = data.coded_for(loaded.items).test
+    assert trs.evaluation.evaluate(loaded, test).events == test.scored_events == both.test.scored_events
 
 
 @pytest.mark.slow
@@ -106,7 +107,8 @@ def test_a_model_continues_on_the_newest_sessions_where_a_new_fit_takes_too_long
     before = training.train(data, model, tmp_path / "run", settings, seed=3)
     training.train(data, "markov", tmp_path / "markov", training.settings_of("markov"))
     made = training.refit_run(data, tmp_path / "run", tmp_path / "continued", continues=True)
-    both, newest = with_validation(data)[0].train, 3 * len(data.validation)
+    whole = with_validation(data)[0]
+    both, newest = whole.train, 3 * len(data.joint.validation)
     info = training.open_run(tmp_path / "continued").info
     assert newest < len(both) and info["refit"]["continued"]["sessions"] == newest
     assert (info["refit"]["continued"]["epochs"], info["refit"]["splits"]) == (2, ["train", "validation"])
@@ -124,7 +126,7 @@ def test_a_model_continues_on_the_newest_sessions_where_a_new_fit_takes_too_long
     assert_same(blended.members[0], made)
     refit = training.open_run(tmp_path / "blend").info["refit"]
     assert refit["continued"] == {model: info["refit"]["continued"]}
-    markov = trs.models.MarkovChain(data.items)
+    markov = trs.models.MarkovChain(whole.items)
     markov.fit(both)
     histories = [[data.items.ids[i]] for i in range(20)]
     scores = [found.recommend(histories, k=20).scores for found in (markov, blended.members[1])]
