@@ -5,14 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from tfrecsession.sessions.vocabulary import FIRST, Items
-
-if TYPE_CHECKING:
-    from tfrecsession.batches.data import Sessions
 
 
 class JointVocabulary:
@@ -21,7 +18,7 @@ class JointVocabulary:
     The ids of train stay: items that validation alone has follow those of train, by their falling count.
 
     Args:
-        validation, test: the splits as they are coded with the vocabulary of train.
+        validation, test: the splits, `Sessions`, as they are coded with the vocabulary of train.
         further: the number of items that validation has and train lacks.
         read: returns the items and both splits coded with them. None: there are no further items.
 
@@ -32,10 +29,10 @@ class JointVocabulary:
 
     def __init__(
         self,
-        validation: Sessions,
-        test: Sessions,
+        validation: Any,
+        test: Any,
         further: int = 0,
-        read: Callable[[], tuple[Items, Sessions, Sessions]] | None = None,
+        read: Callable[[], tuple[Items, Any, Any]] | None = None,
     ):
         self.of, self._test, self.further, self._read = validation, test, further, read
 
@@ -45,17 +42,17 @@ class JointVocabulary:
         return self._coded[0]
 
     @property
-    def validation(self) -> Sessions:
+    def validation(self) -> Any:
         """All events of validation."""
         return self._coded[1]
 
     @property
-    def test(self) -> Sessions:
+    def test(self) -> Any:
         """Test as `prepare` makes it where training knows these items, see `unknown_items`."""
         return self._coded[2]
 
     @cached_property
-    def _coded(self) -> tuple[Items, Sessions, Sessions]:
+    def _coded(self) -> tuple[Items, Any, Any]:
         if self._read is not None:
             return self._read()
         items = copy.copy(self.of.items)
