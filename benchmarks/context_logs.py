@@ -2,7 +2,7 @@
 
     TFRECSESSION_DATA=... python benchmarks/context_logs.py --out DIR [--logs globo,trivago] [--seeds 0,1]
 
-Globo: the last day is the test split, the newest `--sessions` sessions before it are the training. GRU4Rec, GRU4Rec in
+Globo: the last day is the test split, the newest `--sessions` that end before it are the training. GRU4Rec, GRU4Rec in
 context, and ContextualGRU with one more place of context in each row. Trivago: the newest 35% of the sessions are the
 test split. Every action is an event, searches and filters are events without an item, and hotels need two actions.
 Networks have the same width, loss, negatives and epochs. The learning rate of each, and whether context has the hour,
@@ -40,6 +40,7 @@ FIELDS = {
 }
 PLACE = ["environment", "device", "os", "country", "region"]
 DAYS = {"tuning": "2017-10-07", "final": "2017-10-08"}  # the day that is scored
+DAY = 86_400_000  # milliseconds
 
 CLICK_OUT = "clickout item"
 EVENTS = {
@@ -82,7 +83,8 @@ def globo(folder: Path, out: Path, options) -> list[dict]:
 
     columns = {"no hour": read(["gap"], ["gap"]), "hour": read(["gap", "hour"], ["gap", "hour"])}
     data = {stage: newest_clicks(folder, out / stage, day, options.sessions) for stage, day in DAYS.items()}
-    common = COMMON | {"epochs": options.epochs}
+    # without `trend` and `repeats`, which GRU4Rec alone would choose by the log: context alone differs
+    common = COMMON | {"epochs": options.epochs, "trend": [], "repeats": False}
     tried = {name: common | reads for name, reads in columns.items()}
     clock = best(data["tuning"], "contextual_gru", tried, out / "hour")
     context = columns[clock]
@@ -107,25 +109,29 @@ def globo(folder: Path, out: Path, options) -> list[dict]:
 
 
 def newest_clicks(folder: Path, out: Path, day: str, sessions: int):
-    """Returns the sessions that start on a day as the scored split, after the newest sessions before it."""
+    """Returns the sessions of a day, up to its end, as the scored split, after the newest that have ended before it."""
     if not out.exists():
         clicks = duckdb.sql(f"from '{folder / 'globo' / 'clicks.parquet'}'")  # noqa: F841, read by the next query
         renamed = ", ".join(f"{column} as {name}" for column, name in FIELDS.items())
+        begin = f"epoch_ms(timestamp '{day}')"
         table = duckdb.sql(f"""
-            with starts as (select distinct session_id, session_start from clicks),
-            before as (
-                select session_id from starts where session_start < epoch_ms(timestamp '{day}')
-                order by session_start desc, session_id limit {sessions}
+            with spans as (
+                select session_id, min(click_timestamp) as first, max(click_timestamp) as last from clicks group by all
             ),
-            scored as (
-                select session_id from starts where epoch_ms(session_start)::date = date '{day}'
-            )
+            before as (
+                select session_id from spans where last < {begin} order by first desc, session_id limit {sessions}
+            ),
+            scored as (select session_id from spans where first >= {begin} and first < {begin} + {DAY})
             select session_id as session, click_article_id as item, click_timestamp as time, {renamed}
             from clicks where session_id in (from before) or session_id in (from scored)
+                and click_timestamp < {begin} + {DAY}
         """).df()
-        spans = {"test_span": "1d", "validation_span": "0d"}
+        begin = int(np.datetime64(day, "ms").astype(np.int64))
+        # the newest split, counted back from the last click: exactly the sessions of the day
+        span = f"{-(-(int(table.time.max()) - begin) // 1000)}s"
+        spans = {"test_span": span, "validation_span": "0d"}
         if out.name == "tuning":
-            spans = {"test_span": "0d", "validation_span": "1d"}
+            spans = {"test_span": "0d", "validation_span": span}
         trs.prepare(table, out, item="item", time="time", session="session", context=[*FIELDS.values()], **spans)
     return trs.load(out)
 

@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfrecsession import InputError
 from tfrecsession.layers import EventInput
+from tfrecsession.optimizers import LazyAdagrad
 
 COLUMNS = [("device", 4, 1), ("price", 0, 0), ("hour", 26, 0)]
 RNG = np.random.default_rng(0)
@@ -62,6 +64,19 @@ def test_at_first_the_vectors_pass(join):
     assert not table[[0, 1, 4, 5]].any() and table[[2, 3, 6]].all()
 
 
+@pytest.mark.parametrize("columns", [COLUMNS, COLUMNS[:1]], ids=len)
+def test_context_moves_as_far_in_a_step_as_one_vector(columns):
+    layer = EventInput(columns)
+    batch = {key: values[:1, :1] for key, values in BATCH.items()} | {"context/price": np.full((1, 1), np.nan, "f")}
+    before = layer(X[:1, :1], batch)[..., 6:].numpy()
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(layer(X[:1, :1], batch))
+    weights = layer.trainable_variables
+    gradients = tape.gradient(total, [weight.value for weight in weights])
+    LazyAdagrad(0.1).apply(gradients, weights)  # its first step is the rate for every number that has a gradient
+    np.testing.assert_allclose(layer(X[:1, :1], batch)[..., 6:], before - 0.1, atol=1e-5)
+
+
 def test_dropout_hides_rows_and_columns():
     keras.utils.set_random_seed(0)
     layer = filled(join="concatenate", dropout=0.5)
@@ -89,8 +104,6 @@ def test_a_batch_without_the_columns_is_named():
 
 @pytest.mark.parametrize("codes", [300, 9000])
 def test_gradients_of_small_and_large_tables(codes):
-    import tensorflow as tf
-
     layer = EventInput([("city", codes, 1)], join="latent_cross")
     batch = {"context/city": RNG.integers(0, codes, (3, 5)).astype(np.int32)}
     layer(X, batch)

@@ -166,6 +166,20 @@ def test_a_schedule_sets_the_rate(make):
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-6)
 
 
+@every_optimizer
+def test_a_weight_has_a_share_of_the_rate(make):
+    slow, whole = make(), make()
+    slow.learning_rate = 2 * float(whole.learning_rate)
+    slow_tables, whole_tables = [table(), table(seed=1)], [table(), table(seed=1)]
+    for variable in slow_tables:
+        variable.rate_factor = 0.5
+    for gradient in sparse_gradients():
+        slow.apply([gradient, tf.convert_to_tensor(gradient)], slow_tables)
+        whole.apply([gradient, tf.convert_to_tensor(gradient)], whole_tables)
+    for one, other in zip(slow_tables, whole_tables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
 @pytest.mark.parametrize("argument", [{"use_ema": True}, {"loss_scale_factor": 8.0}])
 @every_optimizer
 def test_refuses_what_would_cost_the_whole_table(make, argument):

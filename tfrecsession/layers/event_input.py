@@ -27,8 +27,12 @@ class EventInput(keras.layers.Layer):
 
     "concatenate", "multiply" and "both" are those of Smirnova and Vasile (arXiv 1706.07684), where the product is
     x * C c, which starts near zero; "latent_cross" is that of Beutel et al. (WSDM 2018). C and A begin with zeros and
-    latent_cross with small values, so that at first x passes unchanged. The vectors of codes 0 (missing) and 1
-    (unknown) begin with zeros.
+    T, v and m with small values, so that at first x passes unchanged, and a value that training never had stays near
+    nothing. The vectors of codes 0 (missing) and 1 (unknown) begin with zeros.
+
+    Every event moves a vector of each column, and c is their sum. The lazy optimizers take 1/columns of the learning
+    rate for T, v and m, so that c moves as far in a step as the vector of a single item, however many columns there
+    are. Adam and Adagrad step as far whatever the gradient: without this, columns that hardly tell anything outgrow x.
 
     Args:
         columns: (name, codes, hidden) of each column: the count of its codes, 0 for a number, and the code of a value
@@ -39,10 +43,19 @@ class EventInput(keras.layers.Layer):
             hidden in a row.
         width: of c; None: follows the number of codes.
         keep_width: whether the output is as wide as x.
+        rate: share of the learning rate for T, v and m; None: 1 / columns.
     """
 
     def __init__(
-        self, columns, side="context", join="concatenate", dropout=0.0, width=None, keep_width=False, **kwargs
+        self,
+        columns,
+        side="context",
+        join="concatenate",
+        dropout=0.0,
+        width=None,
+        keep_width=False,
+        rate=None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.columns = [(str(name), int(codes), int(hidden)) for name, codes, hidden in columns]
@@ -51,6 +64,7 @@ class EventInput(keras.layers.Layer):
         self.dropout = dropout
         self.width = width
         self.keep_width = keep_width
+        self.rate = rate
         self.coded = [(f"{side}/{name}", codes) for name, codes, _ in self.columns if codes]
         self.numbers = [f"{side}/{name}" for name, codes, _ in self.columns if not codes]
         self.seed_generator = keras.random.SeedGenerator()
@@ -65,7 +79,8 @@ class EventInput(keras.layers.Layer):
         dim = int(vectors_shape[-1])
         cross = self.join == "latent_cross"
         width = dim if cross else self.vector_width
-        normal = keras.initializers.RandomNormal(stddev=0.01 if cross else 0.1)
+        rate = 1 / len(self.columns) if self.rate is None else self.rate
+        normal = keras.initializers.RandomNormal(stddev=0.01)
         neutral = [row for row in self._firsts() for row in (row, row + 1)]
 
         def initial(shape, dtype=None):
@@ -77,9 +92,11 @@ class EventInput(keras.layers.Layer):
         codes = sum(codes for _, codes in self.coded)
         if codes:
             self.table = self.add_weight(name="table", shape=(codes, width), initializer=initial)
+            self.table.rate_factor = rate  # read by `LazyOptimizer`
         if self.numbers:
             shape = (2 * len(self.numbers), width)
             self.number_kernel = self.add_weight(name="number_kernel", shape=shape, initializer=normal)
+            self.number_kernel.rate_factor = rate
         if self.join in ("multiply", "both"):
             self.factor = self.add_weight(name="factor", shape=(width, dim), initializer="zeros")  # C
         if self.keep_width and self.join in ("concatenate", "both"):
@@ -177,4 +194,5 @@ class EventInput(keras.layers.Layer):
             "dropout": self.dropout,
             "width": self.width,
             "keep_width": self.keep_width,
+            "rate": self.rate,
         }

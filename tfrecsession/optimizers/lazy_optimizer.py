@@ -23,6 +23,8 @@ class LazyOptimizer(keras.optimizers.Optimizer):
 
     A new optimizer is one file: a subclass with `slots`, `change` and `get_config`.
 
+    A layer may give a weight a `rate_factor`, a float above 0: the learning rate of this weight is multiplied by it.
+
     Args:
         learning_rate: float, `keras.optimizers.schedules.LearningRateSchedule` or callable.
         gradient_accumulation_steps: how many batches make one step, with the mean of their gradients: the same step as
@@ -73,6 +75,7 @@ class LazyOptimizer(keras.optimizers.Optimizer):
         if steps and self._distribution_strategy.num_replicas_in_sync > 1:
             raise InputError(f"gradient_accumulation_steps={steps}: needs a single worker; put more rows into a batch")
         self._sums = [GradientSum(variable) for variable in variables] if steps else []
+        self._rate_factors = [getattr(variable, "rate_factor", 1.0) for variable in variables]
         initial = self.slots()
         slot_variables = self.add_optimizer_variables(
             variables, list(initial), [keras.initializers.Constant(value) for value in initial.values()]
@@ -95,8 +98,8 @@ class LazyOptimizer(keras.optimizers.Optimizer):
             self._iterations.assign(self.iterations * self.gradient_accumulation_steps)
 
     def update_step(self, gradient, variable, learning_rate):
-        learning_rate = tf.cast(learning_rate, variable.dtype)
         index = self._get_variable_index(variable)
+        learning_rate = tf.cast(learning_rate, variable.dtype) * self._rate_factors[index]
         slots = {name: variables[index].value for name, variables in self._slots.items()}
         if isinstance(gradient, tf.IndexedSlices):
             self._update_rows(gradient, variable, slots, learning_rate)

@@ -56,6 +56,8 @@ class SequenceModel(Trending, Distilling, ReadsContent, CompressedItems, Recomme
             "both" or "latent_cross".
         context_dropout: share of the rows of training that hide all their context, and of the columns that hide their
             values, so that answers without context, or with a part of it, are good ones.
+        context_rate: share of the learning rate by which the vectors of context learn; None: 1 / columns, see
+            `EventInput`.
         content: columns of the item table that are read, such as ["title", "price"] or ["title:characters"], see
             `prepare`; or a `ContentColumns`. An item's vector is then that of its id plus that of its content; an item
             without an event in training has the latter alone.
@@ -182,6 +184,7 @@ class SequenceModel(Trending, Distilling, ReadsContent, CompressedItems, Recomme
         request=(),
         context_as: str = "concatenate",
         context_dropout: float = 0.1,
+        context_rate: float | None = None,
         content=(),
         content_side: str = "both",
         id_dropout: float = 0.1,
@@ -200,6 +203,8 @@ class SequenceModel(Trending, Distilling, ReadsContent, CompressedItems, Recomme
         check_whole("repeat_window", repeat_window)
         check_choice("context_as", context_as, self.joins)
         check_number("context_dropout", context_dropout, 0, 1)
+        if context_rate is not None:
+            check_number("context_rate", context_rate, 0, 1)
         super().__init__(items, **kwargs)
         if joined and self.reads.users:
             raise InputError(f"joined={joined}: must be False, {type(self).__name__} tells a user's sessions apart")
@@ -224,6 +229,7 @@ class SequenceModel(Trending, Distilling, ReadsContent, CompressedItems, Recomme
         self.set_trend(trend, trend_every)
         self.context_as = context_as
         self.context_dropout = context_dropout
+        self.context_rate = context_rate
         self.context = context_of(context, request, self.items)
         if self.context:
             self.reads = replace(self.reads, context=self.context.context, request=self.context.request)
@@ -259,7 +265,8 @@ class SequenceModel(Trending, Distilling, ReadsContent, CompressedItems, Recomme
         name = {"context": "event_input", "request": "request_input"}[side]
         keep_width = side == "request" or self.keeps_input_width
         join = self.context_join(side)
-        return EventInput(columns, side, join, self.context_dropout, keep_width=keep_width, name=name)
+        settings = {"keep_width": keep_width, "rate": self.context_rate, "name": name}
+        return EventInput(columns, side, join, self.context_dropout, **settings)
 
     def input_columns(self, side: str) -> list:
         """Returns the columns of "context" or "request" that join vectors, see `EventInput`."""
@@ -485,6 +492,7 @@ class SequenceModel(Trending, Distilling, ReadsContent, CompressedItems, Recomme
 
     @classmethod
     def from_config(cls, config):
+        config = {"context_rate": 1.0, **config}  # files from before this setting learn on as they did
         model = super().from_config(config)
         if not model.built:
             model.build()
@@ -500,6 +508,7 @@ class SequenceModel(Trending, Distilling, ReadsContent, CompressedItems, Recomme
             "context": self.context.get_config() if self.context else (),
             "context_as": self.context_as,
             "context_dropout": self.context_dropout,
+            "context_rate": self.context_rate,
             **self.scoring,
             "repeats": self.repeats,
             "repeat_window": self.repeat_window,

@@ -95,6 +95,14 @@ def test_without_context_it_is_gru4rec(data):
     np.testing.assert_allclose(ours.encode(batch), theirs.encode(batch), rtol=1e-5, atol=1e-6)
 
 
+def test_files_of_earlier_versions_learn_context_at_the_whole_rate(data):
+    model = model_of(data, False)
+    earlier = {name: value for name, value in model.get_config().items() if name != "context_rate"}
+    again, older = (type(model).from_config(config) for config in (model.get_config(), earlier))
+    shares = [built.event_input.table.rate_factor for built in (model, again, older)]
+    assert shares == [1 / 2, 1 / 2, 1.0]  # of two columns
+
+
 def test_every_layer_of_a_stack_reads_context(data):
     model = model_of(data, units=[5, 4], context_as=None, embedding="separate")
     batch = batch_of(data, model)
