@@ -3,6 +3,7 @@
 import io
 import threading
 
+import pytest
 from rich.console import Console
 
 from tfrecsession.cli import main
@@ -49,6 +50,7 @@ def test_lines_are_for_pipes_alone(monkeypatch, capsys):
     assert len(entered) == 1
 
 
+@pytest.mark.slow
 def test_every_long_command_tells_its_steps_where_the_output_is_piped(tmp_path, monkeypatch, capsys):
     steps = []
     monkeypatch.setattr(ProgressLines, "update", lambda lines, step, done=None: steps.append((step, done)))

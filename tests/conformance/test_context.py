@@ -100,7 +100,14 @@ def test_a_saved_model_answers_alike(contextual, fitted, data, tmp_path):
     assert loaded.reads == model.reads
 
 
-@pytest.mark.parametrize("missing", [(), ("time",), ("hour", "weekday")], ids=["whole", "no times", "times alone"])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        pytest.param((), id="whole"),
+        pytest.param(("time",), id="no times", marks=pytest.mark.slow),
+        pytest.param(("hour", "weekday"), id="times alone", marks=pytest.mark.slow),
+    ],
+)
 def test_the_export_answers_as_the_model_does(contextual, fitted, exported, tensorflow_alone, data, missing):
     model, path = fitted(contextual), exported(contextual)
     histories, context, request = asked(data, missing)

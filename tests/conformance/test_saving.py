@@ -33,6 +33,7 @@ def test_keras_file_round_trip(name, fitted, data, tmp_path):
     assert loaded.get_compile_config() == model.get_compile_config()
 
 
+@pytest.mark.shared
 def test_preset_round_trip(name, fitted, data, tmp_path):
     model = fitted(name)
     loaded = type(model).from_preset(model.save_to_preset(tmp_path / "preset"))
@@ -42,7 +43,13 @@ def test_preset_round_trip(name, fitted, data, tmp_path):
     assert loaded.items.fingerprint == data.items.fingerprint and loaded.get_config() == model.get_config()
 
 
-@pytest.mark.parametrize("first", ["import keras, tfrecsession", "import tfrecsession as trs, keras; trs.models"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import keras, tfrecsession",
+        pytest.param("import tfrecsession as trs, keras; trs.models", marks=pytest.mark.slow),
+    ],
+)
 def test_a_process_that_only_loads(first, fitted, data, tmp_path):
     fitted("gru4rec").save(tmp_path / "model.keras")
     code = (
@@ -74,6 +81,7 @@ def test_the_export_answers_as_the_model_does_in_tensorflow_alone(
     np.testing.assert_allclose(scores, expected.scores, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_the_export_answers_under_rules_as_the_model_does(name, fitted, exported, tensorflow_alone, data):
     model, histories = fitted(name), histories_of(data)

@@ -275,6 +275,7 @@ def test_a_run_that_was_trained_again_is_scored_again(data, tmp_path, done):
     assert done["scored"] == ["run", "run"]
 
 
+@pytest.mark.slow
 def test_one_model_in_several_rows(data, tmp_path, done):
     results = evaluation.compare(
         data, ["item_knn", "last5=item_knn"], tmp_path / "out", settings={"last5": {"history": "mean", "window": 5}}

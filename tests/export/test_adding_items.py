@@ -53,6 +53,7 @@ def added(exported, table):
     return trs.export.add_items(exported, table)
 
 
+@pytest.mark.slow
 def test_in_python(model, table):
     larger = trs.training.add_items(model, table)
     assert larger.items.ids.tolist() == [*model.items.ids, "new-1", "new-2"]

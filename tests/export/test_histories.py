@@ -42,6 +42,7 @@ def exported(shop, tmp_path_factory):
     return model, [tf.saved_model.load(str(path)).signatures for path in paths]
 
 
+@pytest.mark.slow
 def test_longer_histories_are_answered_like_their_newest_items(exported, shop):
     model, (limited, unlimited) = exported
     history = np.random.default_rng(0).choice(shop.items.ids, 30).tolist()

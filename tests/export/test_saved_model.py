@@ -80,6 +80,7 @@ def test_invalid_exports(tmp_path):
         model.export(tmp_path / "gru4rec", k=5, overwrite=True)  # the model's folder, not a version's
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "most", [pytest.param(1000, id="vocabulary", marks=pytest.mark.slow), pytest.param(200_000, id="variables")]
 )

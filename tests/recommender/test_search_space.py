@@ -63,6 +63,7 @@ def test_every_preset_can_start_a_search(name):
     assert drawn and all(drawn.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [name for name, cls in MODELS.items() if issubclass(cls, SequenceModel)])
 def test_every_drawn_model_can_be_built(shop, model):
     """Corners and random points of the space, with small values of costly settings."""

@@ -124,7 +124,9 @@ def parts(folder, suffix=".csv", header=NAMES, delimiter=","):
     (folder / "schema.json").write_text("{}")
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.zst", ".tsv"])
+@pytest.mark.parametrize(
+    "suffix", [".csv.zst", *(pytest.param(suffix, marks=pytest.mark.slow) for suffix in (".csv", ".csv.gz", ".tsv"))]
+)
 def test_folders_and_patterns_of_parts(suffix, tmp_path, out, plain):
     folder = tmp_path / "it's [all] of 2019"
     parts(folder, suffix, delimiter="\t" if suffix == ".tsv" else ",")
@@ -364,7 +366,7 @@ def test_where_keeps_the_rows_of_the_condition_and_the_steps_count_them(tmp_path
     ],
 )
 @pytest.mark.parametrize(
-    "kind", ["csv", "parquet", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("jsonl", "arrow", "pandas"))]
+    "kind", ["csv", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("parquet", "jsonl", "arrow", "pandas"))]
 )
 def test_where_on_every_source(kind, condition, keep, tmp_path, out):
     (tmp_path / "kept.csv").write_text(text([event for event in EVENTS if keep(event[4])]))

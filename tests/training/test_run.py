@@ -49,6 +49,7 @@ def test_a_failed_training_leaves_no_files(on_disk, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{"lanes": 16, "steps": 1}, {"sampler": "in_batch+popularity"}, {"sampler": "full"}])
 def test_session_parallel_and_samplers_by_their_settings(on_disk, tmp_path, more):
     settings = training.settings_of("gru4rec", {**QUICK, "epochs": 2, **more})

@@ -130,6 +130,7 @@ def test_weights_by_length_need_a_gain_on_other_sessions():
     assert lengths == (1,) and chosen.tolist() == [np.argmax(noise.mean(axis=1))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"trend": [1]}])
 def test_networks_with_a_repeat_head_are_blended(data, monkeypatch, settings):
     """The width of what they encode follows the length of the sessions of a batch."""

@@ -86,6 +86,7 @@ def test_a_step_updates_its_users_alone(data):
     assert isinstance(tape.gradient(loss, model.user_table.table.value), tf.IndexedSlices)
 
 
+@pytest.mark.slow
 def test_the_export_answers_for_users(trained, data, tmp_path):
     path = trained.export(tmp_path / "model" / "1", k=5)
     loaded = tf.saved_model.load(str(path))
