@@ -2,13 +2,13 @@
 
     TFRECSESSION_DATA=... python benchmarks/context_logs.py --out DIR [--logs globo,trivago] [--seeds 0,1]
 
-Globo: the last day is the test split, the newest `--sessions` that end before it are the training. GRU4Rec, GRU4Rec in
-context, and ContextualGRU with one more place of context in each row. Trivago: the newest 35% of the sessions are the
-test split. Every action is an event, searches and filters are events without an item, and hotels need two actions.
-Networks have the same width, loss, negatives and epochs. The learning rate of each, and whether context has the hour,
-maximises Recall@20 x MRR@20 on a validation split: the day before the test day, or the newest quarter of trivago's
-training. Then each is trained again up to the test split and scored once per seed. `gain` is the difference to the
-first network of the same seed, paired by session; for click-outs after a click-out, to the network that reads
+Globo: the last day, or `--day`, is the test split, the newest `--sessions` that end before it are the training.
+GRU4Rec, GRU4Rec in context, and ContextualGRU with one more place of context in each row. Trivago: the newest 35% of
+the sessions are the test split. Every action is an event, searches and filters are events without an item, and hotels
+need two actions. Networks have the same width, loss, negatives and epochs. The learning rate of each, and whether context
+has the hour, maximises Recall@20 x MRR@20 on a validation split: the day before the test day, or the newest quarter of
+trivago's training. Then each is trained again up to the test split and scored once per seed. `gain` is the difference
+to the first network of the same seed, paired by session; for click-outs after a click-out, to the network that reads
 click-outs alone. The same command resumes.
 """
 
@@ -39,7 +39,6 @@ FIELDS = {
     "click_referrer_type": "referrer",
 }
 PLACE = ["environment", "device", "os", "country", "region"]
-DAYS = {"tuning": "2017-10-07", "final": "2017-10-08"}  # the day that is scored
 DAY = 86_400_000  # milliseconds
 
 CLICK_OUT = "clickout item"
@@ -63,6 +62,8 @@ def main():
     parser.add_argument("--logs", default="globo,trivago")
     parser.add_argument("--seeds", default="0,1", help="of the models that are scored on test")
     parser.add_argument("--sessions", type=int, default=60_000, help="of Globo's training")
+    parser.add_argument("--day", default="2017-10-08", help="of Globo's test; the day before it is for validation")
+    parser.add_argument("--name", help="name of the file in results/, with a single log (default: context_LOG)")
     parser.add_argument("--rates", default="0.05,0.1,0.2", help="learning rates that are tried on validation")
     parser.add_argument("--epochs", type=int, default=4, help="on trivago three times as many")
     options = parser.parse_args()
@@ -74,7 +75,8 @@ def main():
     for log in options.logs.split(","):
         out = Path(options.out) / log
         out.mkdir(parents=True, exist_ok=True)
-        write_rows(f"context_{log}", {"globo": globo, "trivago": trivago}[log](Path(folder), out, options))
+        rows = {"globo": globo, "trivago": trivago}[log](Path(folder), out, options)
+        write_rows(options.name or f"context_{log}", rows)
 
 
 def globo(folder: Path, out: Path, options) -> list[dict]:
@@ -82,7 +84,9 @@ def globo(folder: Path, out: Path, options) -> list[dict]:
         return {"context": [*PLACE, "referrer", *context], "request": [*PLACE, *request]}
 
     columns = {"no hour": read(["gap"], ["gap"]), "hour": read(["gap", "hour"], ["gap", "hour"])}
-    data = {stage: newest_clicks(folder, out / stage, day, options.sessions) for stage, day in DAYS.items()}
+    day = np.datetime64(options.day)
+    days = {"tuning": str(day - 1), "final": str(day)}  # the day that is scored
+    data = {stage: newest_clicks(folder, out / stage, day, options.sessions) for stage, day in days.items()}
     # without `trend` and `repeats`, which GRU4Rec alone would choose by the log: context alone differs
     common = COMMON | {"epochs": options.epochs, "trend": [], "repeats": False}
     tried = {name: common | reads for name, reads in columns.items()}
