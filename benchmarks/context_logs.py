@@ -5,11 +5,11 @@
 Globo: the last day, or `--day`, is the test split, the newest `--sessions` that end before it are the training.
 GRU4Rec, GRU4Rec in context, and ContextualGRU with one more place of context in each row. Trivago: the newest 35% of
 the sessions are the test split. Every action is an event, searches and filters are events without an item, and hotels
-need two actions. Networks have the same width, loss, negatives and epochs. The learning rate of each, and whether context
-has the hour, maximises Recall@20 x MRR@20 on a validation split: the day before the test day, or the newest quarter of
-trivago's training. Then each is trained again up to the test split and scored once per seed. `gain` is the difference
-to the first network of the same seed, paired by session; for click-outs after a click-out, to the network that reads
-click-outs alone. The same command resumes.
+need two actions. Networks have the same width, loss, negatives and epochs. The learning rate of each, and whether
+context has the hour, maximises Recall@20 x MRR@20 on a validation split: the day before the test day, or the newest
+quarter of trivago's training. Then each is trained again up to the test split and scored once per seed. `gain` is the
+difference to the first network of the same seed, paired by session; for click-outs after a click-out, to the network
+that reads click-outs alone. The same command resumes.
 """
 
 import argparse
