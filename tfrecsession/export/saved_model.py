@@ -77,8 +77,8 @@ def write_saved_model(
     Signatures of an export with `reasons`:
 
     - `explain`: `items` -> answer, and for each item `because` string [n, k, reasons], the items of the events that
-      carried it, and `weights` float32 [n, k, reasons], the parts of the score that they carried. Of models that read
-      content also `features` float32 [n, k, features], what the score owes to each column, and `feature_names` string
+      carried it, and `weights` float32 [n, k, reasons], the parts of the score that they carried. Models that read
+      content add `features` float32 [n, k, features], what the score owes to each column, and `feature_names` string
       [n, features]. Vectors, images and sounds are left out: an export does not hold them.
     - `explain_in_context`, models that read context: the inputs of `recommend_in_context` -> the outputs of `explain`,
       with features of the context, too.
