@@ -23,7 +23,7 @@ class LazyOptimizer(keras.optimizers.Optimizer):
 
     A new optimizer is one file: a subclass with `slots`, `change` and `get_config`.
 
-    A layer may give a weight a `rate_factor`, a float above 0: the learning rate of this weight is multiplied by it.
+    A layer may give a weight a `rate_factor`, a float from 0: the learning rate of this weight is multiplied by it.
 
     Args:
         learning_rate: float, `keras.optimizers.schedules.LearningRateSchedule` or callable.

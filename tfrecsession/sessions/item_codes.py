@@ -133,7 +133,7 @@ def make_codes(kind: str, items: Items, count: int, values: int, sessions=None) 
             raise InputError(
                 "items_as='jpq': must be learned from a log: use the items of trs.load(...), or data.item_codes('jpq')"
             )
-        codes = learned_codes(sessions.arrays, items.size, count, values)
+        codes = learned_codes(sessions.arrays, items, count, values)
     elif kind == "qr":
         codes = np.stack(np.divmod(np.arange(len(items)), values), axis=1)  # one divisor for both, so no pair repeats
     else:
@@ -180,7 +180,7 @@ def codes_of_ids(kind: str, ids, count: int, values: int) -> np.ndarray:
 # Codes from the sessions ---------------------------------------------------------------------------------------------
 
 
-def learned_codes(arrays, size: int, count: int, values: int, seed: int = 0) -> np.ndarray:
+def learned_codes(arrays, items: Items, count: int, values: int, seed: int = 0) -> np.ndarray:
     """Returns the codes of RecJPQ (arXiv 2312.06165): quantiles of the items' factors, int64 [items, count].
 
     The factors are the first `count` right singular vectors of the binary matrix of sessions and items. Each is scaled
@@ -188,14 +188,17 @@ def learned_codes(arrays, size: int, count: int, values: int, seed: int = 0) -> 
     of their own in every code, which is a vector of their own; the others share the values that are left.
     """
     random = np.random.default_rng(seed)
-    own = min(own_values(values), size - FIRST)
-    found = factors(lambda: _chunks(arrays), size, count, random)[FIRST + own :]  # (items that share, count)
+    frequent, others = np.split(items.by_count(), [min(own_values(values), len(items))])
+    own, others = len(frequent), np.sort(others)
+    found = factors(lambda: _chunks(arrays), items.size, count, random)[FIRST + others]  # (items that share, count)
     codes = np.zeros(found.shape, np.int64)
     for index, factor in enumerate(found.T):
         spread = float(np.ptp(factor)) if len(factor) else 0.0
         scaled = (factor - factor.min(initial=0.0)) / (spread or 1.0) + random.normal(0.0, 1e-5, len(factor))
         codes[np.argsort(scaled, kind="stable"), index] = np.arange(len(factor)) * (values - own) // max(len(factor), 1)
-    return np.concatenate([np.repeat(np.arange(own)[:, None], count, axis=1), own + codes])
+    every = np.empty((len(items), count), np.int64)
+    every[frequent], every[others] = np.arange(own)[:, None], own + codes
+    return every
 
 
 def own_values(values: int) -> int:

@@ -65,6 +65,10 @@ class Items:
         """The rows of a table with a row for every id: N + 2."""
         return len(self) + FIRST
 
+    def by_count(self) -> np.ndarray:
+        """Returns the rows of the items by falling count, int64 [N]; ids alone tell it only as `prepare` made them."""
+        return np.argsort(-self.counts, kind="stable")
+
     def encode(self, items: Iterable) -> np.ndarray:
         """Converts items to int32 ids: 0 for "", 1 for unknown items.
 

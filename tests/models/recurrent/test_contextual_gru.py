@@ -101,6 +101,8 @@ def test_files_of_earlier_versions_learn_context_at_the_whole_rate(data):
     again, older = (type(model).from_config(config) for config in (model.get_config(), earlier))
     shares = [built.event_input.table.rate_factor for built in (model, again, older)]
     assert shares == [1 / 2, 1 / 2, 1.0]  # of two columns
+    with pytest.raises(InputError, match="context_rate=2"):
+        model_of(data, False, context_rate=2)
 
 
 def test_every_layer_of_a_stack_reads_context(data):

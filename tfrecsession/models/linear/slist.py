@@ -199,9 +199,7 @@ class SLIST(CountingModel):
 
     def _rows(self, gram, cross, dense):
         """Yields B in blocks [rows, size], from the first row to the last; `dense` ids take part in the inverse."""
-        # those of a vocabulary are ordered by count, but for items that a refit has put behind those of train
-        by_count = np.argsort(-self.items.counts, kind="stable")[: dense - 2]
-        ids = np.sort(np.concatenate([[0, 1], by_count + 2]))  # (dense,)
+        ids = np.sort(np.concatenate([[0, 1], self.items.by_count()[: dense - 2] + 2]))  # (dense,)
         place = np.full(self.size, -1)
         place[ids] = np.arange(dense)
         inverse = session_regression.inverse(gram[ids][:, ids], self.regularization)  # (dense, dense)
