@@ -13,13 +13,15 @@ one epoch) and VSKNN on a synthetic shop of about 50 thousand items. Requests ar
 
 `rates --export` serves exports that are given, such as those of `index.py` at a million items, each alone, under the
 name of its folder; `--histories` is a JSON list of lists of ids. `server_mb` is the memory of all processes together,
-shared pages counted once.
+shared pages counted once. `model_alone_per_s` are the answers/s of the export in a process without a server, on the
+same cores: the limit of any server, if the requests came joined and cost nothing to read.
 """
 
 import argparse
 import contextlib
 import itertools
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -36,7 +38,7 @@ import keras
 import numpy as np
 from load import undisturbed
 from reporting import write_rows
-from served import Serving, load, same
+from served import Serving, alone, load, same
 
 import tfrecsession as trs
 
@@ -70,8 +72,12 @@ def prepare(folder: Path, items: int, sessions: int) -> list[list[str]]:
 
 def rates(options, histories) -> list[dict]:
     """Finds the highest rate that keeps `--most`, by default p99 within 20 ms, by bisection, to 12%."""
-    rows = []
+    rows, limits = [], {}
     exports = {path.name: path.resolve() for path in options.export} or {name: name for name in options.models}
+    for model, export in exports.items():
+        path = options.folder / export if isinstance(export, str) else next(export.glob("[0-9]*"))
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            limits[model] = process.apply(alone, (str(path), histories, float(options.most.partition("=")[2])))
     for model, batching, count in itertools.product(exports, options.batching, options.processes):
         settings = ("--max-batch", BATCHES[batching], "--processes", str(count))
         with Serving(options.folder, {model: exports[model]}, *settings) as serving:
@@ -79,6 +85,7 @@ def rates(options, histories) -> list[dict]:
                 load(serving, api, model, histories, 30, 4)  # warms up
                 best = search(options, serving, api, model, histories)
                 row = {"model": model, "api": api, "requests_are": batching, "processes": count, **best}
+                row |= {"model_alone_per_s": limits[model]}
                 rows.append(row | {"server_mb": serving.megabytes("Pss")})
                 print(rows[-1], flush=True)
     return rows

@@ -5,13 +5,16 @@
 
 yoochoose1_64: validation is the last 10% of train; the winners are fitted to the whole train and scored on the original
 test split (targets not seen in train are misses). Globo: test is the last day, validation the day before; the winners
-are fitted to all days but the last. Models without a search space are fitted with their defaults. The same command
-resumes. DIR/DATA/report/report.html is the comparison with intervals, slices and significance.
+are fitted to all days but the last. Models without a search space are fitted with their defaults. Winners that depend
+on a seed are fitted with each of --seeds: their rows hold the means of the metrics and of the bounds, and `by_seed` the
+metrics of each. The same command resumes. DIR/DATA/report/report.html is the comparison with intervals, slices and
+significance, of the first seed.
 """
 
 import argparse
 import json
 import os
+import statistics
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -28,10 +31,15 @@ GLOBO = {
     "test_span": "1d",
 }
 # Fixed for every trial and the winner, so that a search ends in a reasonable time.
-FIXED = {"gru4rec": {"epochs": 5, "units": [100]}, "slist": {"dense_items": 2000}}
+FIXED = {
+    "gru4rec": {"epochs": 5, "units": [100]},
+    "sasrec": {"epochs": 5, "dim": 100},
+    "slist": {"dense_items": 2000},
+}
+SEEDED = ("session_aggregation", "gru4rec", "sasrec")  # depend on a seed
 MODELS = (
     "random,popularity,session_popularity,association_rules,markov,sequential_rules,item_knn,session_aggregation,"
-    "sknn,vsknn,stan,vstan,slist,gru4rec"
+    "sknn,vsknn,stan,vstan,slist,gru4rec,sasrec"
 )
 
 
@@ -49,11 +57,16 @@ def prepared(name: str, folder: Path, out: Path) -> tuple:
     return trs.load(out / "tuning"), trs.load(out / "final")
 
 
+def mean(values) -> float:
+    return round(statistics.mean(values), 4)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=["yoochoose1_64", "globo"], default="yoochoose1_64")
     parser.add_argument("--out", required=True, help="folder of prepared data, searches and the comparison")
     parser.add_argument("--models", default=MODELS, help="a,b")
+    parser.add_argument("--seeds", default="0,1,2", help="of the winners' fits")
     parser.add_argument("--trials", type=int, default=8, help="number of trials of every model with a search space")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
@@ -71,14 +84,20 @@ def main():
             chosen[name] = found.best["settings"]
             searched[name] = round(found.best["measured"]["mrr@20"], 4)
         print(name, searched.get(name, "nothing to search"), chosen[name], flush=True)
-    results = trs.evaluation.compare(final, list(chosen), out / "report", settings=chosen, k=(20,))
+    found = {name: [] for name in chosen}
+    for number, seed in enumerate(map(int, options.seeds.split(","))):
+        names = [name for name in chosen if number == 0 or name in SEEDED]
+        report = out / ("report" if number == 0 else f"report-{seed}")
+        settings = {name: chosen[name] for name in names}
+        for row in trs.evaluation.compare(final, names, report, settings=settings, k=(20,), seed=seed)["models"]:
+            found[row["model"]].append(row)
     rows = []
-    for row in results["models"]:
-        scores = {}
+    for fits in found.values():
+        row, scores = fits[0], {}
         for metric in ("recall@20", "mrr@20"):
-            low, high = row["intervals"][metric]
-            scores |= {metric: round(row["metrics"][metric], 4), f"{metric}_low": round(low, 4)}
-            scores[f"{metric}_high"] = round(high, 4)
+            scores[metric] = mean(fit["metrics"][metric] for fit in fits)
+            for side, name in enumerate(("low", "high")):
+                scores[f"{metric}_{name}"] = mean(fit["intervals"][metric][side] for fit in fits)
         defaults = trs.training.settings_of(row["model"])
         changed = {name: value for name, value in row["settings"].items() if value != defaults[name]}
         rows.append(
@@ -90,6 +109,9 @@ def main():
                 "train_s": round(row["train_seconds"], 1),
                 "validation_mrr@20": searched.get(row["model"], ""),
                 "trials": options.trials if row["model"] in searched else 0,
+                "by_seed": " ".join(
+                    f"{fit['metrics']['recall@20']:.4f}/{fit['metrics']['mrr@20']:.4f}" for fit in fits if len(fits) > 1
+                ),
                 "settings": json.dumps(changed),
             }
         )
