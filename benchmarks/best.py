@@ -44,6 +44,7 @@ def main():
         raise SystemExit("TFRECSESSION_DATA is not set: this benchmark needs its logs")
     options.out.mkdir(parents=True, exist_ok=True)
     data = prepared(options.log, Path(folder), options.out / "data")
+    searched = not (options.out / "best" / "best.json").exists()
     found = trs.evaluation.best(data, options.budget, options.out / "best", seed=options.seed, progress=print)
     names = {row["key"]: row["model"] for row in found["leaderboard"]}
     row = {"model": found["model"], "members": " + ".join(names[key] for key in found["chosen"])}
@@ -52,7 +53,8 @@ def main():
     if (found["blend"] or {}).get("accepted"):
         row |= {"weights": json.dumps(found["blend"]["weights"]), "gain": round(found["blend"]["difference"], 4)}
     row |= {"answer_ms": round(found["latency_ms"], 1), "continued": " ".join(found["continued"])}
-    row["peak_GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
+    if searched:  # else another process had the memory
+        row["peak_GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
     rows = [row]
     for number, trial in enumerate(found["leaderboard"]):
         if trial["model"] not in {above["model"] for above in found["leaderboard"][:number]}:

@@ -4,7 +4,7 @@
 
 Sessions of the synthetic shop, rows of 20 steps, sampled cross-entropy with 2,048 negatives. `ratio` is the median over
 rounds of the model's events/s divided by GRU4Rec's of the same width in the same round, so that a disturbed machine
-matters less. Blocks of `min_gru` and `lru` have a feed-forward part, which a GRU has not; `recurrence alone` is without.
+matters less. Blocks of `min_gru` and `lru` have a feed-forward part, unlike a GRU; `recurrence alone` has none.
 """
 
 import argparse
