@@ -226,6 +226,7 @@ def main():
     parser.add_argument("--width", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--models", help="names, a,b; default: all")
+    parser.add_argument("--name", default="living_rivals", help="name of the file in results/")
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -247,7 +248,7 @@ def main():
                 continue
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(rows[-1], flush=True)
-    write_rows("living_rivals", rows)
+    write_rows(options.name, rows)
 
 
 if __name__ == "__main__":
