@@ -70,7 +70,7 @@ def test_the_first_trial_has_the_defaults_and_all_are_in_the_space(data, in_one_
     found = in_one_go
     defaults, space = training.settings_of("item_knn", data=data), training.space_of("item_knn")
     assert found.trials[0]["settings"] == {name: defaults[name] for name in found.trials[0]["settings"]}
-    assert set(found.trials[0]["settings"]) == {"neighbours", "shrinkage", "alpha", "history", "window"}
+    assert set(found.trials[0]["settings"]) == {"neighbours", "shrinkage", "alpha", "itself", "history", "window"}
     assert [trial["trial"] for trial in found.trials] == list(range(1, 13))
     for trial in found.trials:
         assert all(space[name].holds(value) for name, value in trial["settings"].items())
@@ -215,7 +215,13 @@ def test_gru4rec_reports_its_epochs_and_train_repeats_the_best(data, tmp_path):
 def test_the_search_starts_at_the_preset(data, tmp_path, hill):
     start = {"shrinkage": 300.0, "history": "mean", "window": 3}
     found = tune(data, "item_knn", tmp_path / "s", trials=1, preset=start, settings={"alpha": 0.3})
-    expected = {"neighbours": 100, "shrinkage": 300.0, "history": "mean", "window": 3}  # outside the range of the model
+    expected = {  # 300: beyond
+        "neighbours": 100,
+        "shrinkage": 300.0,
+        "itself": 0.0,
+        "history": "mean",
+        "window": 3,
+    }
     assert found.trials[0]["settings"] == expected
     expected |= dict.fromkeys(("event_weights", "weight", "session_decay", "target_events"))
     assert found.best["settings"] == {**expected, "alpha": 0.3}
@@ -313,7 +319,7 @@ def test_a_folder_without_a_study_is_refused_and_unchanged(data, tmp_path):
         ({"settings": {"history": "first"}}, "history='first': must be one of last, mean, same"),
         ({"preset": {"alpha": None}}, "alpha=None: .*fix it with settings={'alpha': None}"),
         (
-            {"settings": {"neighbours": 10, "shrinkage": 1.0, "alpha": 0.5, "history": "last"}},
+            {"settings": {"neighbours": 10, "shrinkage": 1.0, "alpha": 0.5, "itself": 0.0, "history": "last"}},
             "item_knn has no setting to search that is not fixed",
         ),
     ],

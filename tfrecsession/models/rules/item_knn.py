@@ -15,6 +15,7 @@ from tfrecsession.recommender.search_space import Float
 # mean events of a session from which `log_defaults` differ, chosen by benchmarks/defaults.py
 LONG = 20.0
 VERY_LONG = 50.0
+REPEATS = 0.1  # share of later events that repeat an item, from which an item is similar to itself by default
 
 
 def _history(log, given):
@@ -23,6 +24,11 @@ def _history(log, given):
     if log.session_length >= LONG:
         return "log" if log.is_shuffled else "last", f"{log.length_in_words}, and {log.order_in_words}"
     return "quadratic", log.length_in_words
+
+
+def _itself(log, given):
+    if log.repeats >= REPEATS:
+        return 1.0, f"sessions repeat an item in {log.repeats:.0%} of their later events"
 
 
 def _window(log, given):
@@ -34,17 +40,19 @@ def _window(log, given):
 class ItemKNN(TableModel):
     """Item-to-item nearest neighbours by co-occurrence in sessions (arXiv 1511.06939, section 4).
 
-        sim(i, j) = cooc_ij / ((support_i + shrinkage)^alpha (support_j + shrinkage)^(1 - alpha)),  sim(i, i) = 0
+        sim(i, j) = cooc_ij / ((support_i + shrinkage)^alpha (support_j + shrinkage)^(1 - alpha))
+        sim(i, i) = itself * support_i / (support_i + shrinkage)
         score(j)  = sum over the items i of the history of share(i) * sim(i, j)
 
     `cooc_ij` counts pairs of events of one session, supports count events. With alpha=0.5 and shrinkage=0, sim is the
-    cosine. Item-kNN is the baseline of the GRU4Rec papers.
+    cosine. Item-kNN is the baseline of the GRU4Rec papers, where `itself` is 0.
 
     Args:
         items: the vocabulary.
         neighbours: see `TableModel`.
         shrinkage: weakens similarities that rest on few events; at least 0.
         alpha: how the penalty of popularity is shared between the two items.
+        itself: how much an item is similar to itself, at least 0: above 0, items of the session are recommended again.
         history, window: see `TableModel`.
 
     Raises:
@@ -61,21 +69,27 @@ class ItemKNN(TableModel):
     search_space = {
         "shrinkage": Float(0.0, 100.0),
         "alpha": Float(0.0, 1.0),
+        "itself": Float(0.0, 1.0),
         **TableModel.table_space,
     }
     log_defaults = {
         "history": _history,
         "alpha": lambda log, given: (0.2, log.length_in_words) if log.session_length >= VERY_LONG else None,
+        "itself": _itself,
         "window": _window,
     }
 
-    def __init__(self, items, neighbours=100, shrinkage=20.0, alpha=0.5, history="last", window=20, **kwargs):
+    def __init__(
+        self, items, neighbours=100, shrinkage=20.0, alpha=0.5, itself=0.0, history="last", window=20, **kwargs
+    ):
         # Arguments
         check_number("shrinkage", shrinkage, 0)
         check_number("alpha", alpha)
+        check_number("itself", itself, 0)
         super().__init__(items, neighbours, history, window, **kwargs)
         self.shrinkage = shrinkage
         self.alpha = alpha
+        self.itself = itself
 
     # Training
 
@@ -91,7 +105,8 @@ class ItemKNN(TableModel):
         for first in range(0, self.size, BLOCK):
             block = (by_item[first : first + BLOCK] @ by_session).tocoo()  # (rows, size)
             row, column = block.row + first, block.col  # (pairs,)
-            similar = np.where(row == column, 0, block.data * row_norm[row] * column_norm[column])  # (pairs,)
+            events = np.where(row == column, self.itself * (support[row] - self.shrinkage), block.data)  # (pairs,)
+            similar = events * row_norm[row] * column_norm[column]  # (pairs,)
             yield sparse.csr_matrix((similar, (block.row, column)), block.shape)  # (rows, size)
 
     # Recommendations
@@ -106,4 +121,4 @@ class ItemKNN(TableModel):
     # Configuration
 
     def get_config(self):
-        return {**super().get_config(), "shrinkage": self.shrinkage, "alpha": self.alpha}
+        return {**super().get_config(), "shrinkage": self.shrinkage, "alpha": self.alpha, "itself": self.itself}
