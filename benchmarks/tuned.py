@@ -87,6 +87,8 @@ def main():
     found = {name: [] for name in chosen}
     for number, seed in enumerate(map(int, options.seeds.split(","))):
         names = [name for name in chosen if number == 0 or name in SEEDED]
+        if not names:
+            break
         report = out / ("report" if number == 0 else f"report-{seed}")
         settings = {name: chosen[name] for name in names}
         for row in trs.evaluation.compare(final, names, report, settings=settings, k=(20,), seed=seed)["models"]:
