@@ -103,6 +103,17 @@ LINES = [
     ("models grru4rec", "no model is called 'grru4rec'"),
     ("describe nofolder", "nofolder: no such folder"),
     ("prepare nolog.csv --out x", "nolog.csv"),
+    ("describe file", "file: is a file: name a folder made by `tfrecsession prepare LOG --out FOLDER`"),
+    ("prepare log.csv --event-type kind --out x", "prepare: has no option --event-type: is --event meant?"),
+    (
+        "train data --model gru4rec --context=gap --out x",
+        "--context, it is one of prepare, recommend, audit; a setting",
+    ),
+    (
+        "train data --model gru4rec --units 9 --out x",
+        "has no option --units; a setting of a model is --set units=VALUE",
+    ),
+    ("describe data other", "describe: no argument 'other' is expected; see `tfrecsession describe --help`"),
     ("demo --out data", "is neither empty nor a demo"),
 ]
 LIGHT = ["models", "models gru4rec", "describe data"]
