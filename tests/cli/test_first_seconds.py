@@ -52,6 +52,7 @@ def place(tmp_path_factory):
 LINES = [
     ("recommend NO_SUCH_FOLDER item-1", "NO_SUCH_FOLDER: has no SavedModel"),
     ("recommend run item-1", "it is a run: export it with `tfrecsession export run --out saved_models/run`"),
+    ("recommend saved/knn/1/saved_model.pb item-1", "it is a file: name the folder of the model"),
     ("recommend compared item-1", "tfrecsession export compared/runs/item_knn --out saved_models/item_knn"),
     ("recommend saved item-1", "name one of the models in it: saved/knn"),
     ("recommend saved/knn item-1 --k 8", "--k 8: must be 1 to 7"),
