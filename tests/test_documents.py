@@ -272,3 +272,9 @@ def test_the_site_builds_without_warnings_and_loads_nothing_from_other_hosts(tmp
                         r"[^>]+href=[\"']?(?:https?:)?//|url\([\"']?(?:https?:)?//")  # fmt: skip
     for file in [*tmp_path.rglob("*.html"), *tmp_path.rglob("*.css")]:
         assert not loaded.search(file.read_text()), file
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "guide").glob("*.md")), ids=lambda page: page.stem)
+def test_the_prose_of_the_guide_has_120_columns(page):
+    prose = re.sub(r"^( *)```.*?^ *```", "", page.read_text(), flags=re.S | re.M).splitlines()
+    assert [line for line in prose if len(line) > 120 and not line.startswith(("|", "    "))] == []

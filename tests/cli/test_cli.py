@@ -126,6 +126,20 @@ def test_an_interrupted_compare_says_how_to_continue(place, tmp_path, capsys, mo
     assert {path.name for path in (tmp_path / "report").iterdir()} <= {"comparison.json", "runs", "scores"}
 
 
+def test_an_interrupted_training_says_what_is_kept(place, tmp_path, capsys, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trs.training, "train", interrupted)
+    words = ["train", f"{place}/data", "--model", "gru4rec", "--out", f"{tmp_path}/run"]
+    assert main(words) == 130
+    assert capsys.readouterr().err.endswith("interrupted; no partial output was kept\n")
+    (tmp_path / "run.unfinished").mkdir()
+    assert main(words) == 130
+    said = f"interrupted; checkpoints are kept in {tmp_path}/run.unfinished, run the same command again to continue"
+    assert said in capsys.readouterr().err
+
+
 def test_tune_and_train_with_the_best_settings(place, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["tune", f"{place}/data", "--model", "item_knn", "--metric", "recall@10", "--set", "history=last"]

@@ -52,6 +52,7 @@ def place(tmp_path_factory):
 LINES = [
     ("recommend NO_SUCH_FOLDER item-1", "NO_SUCH_FOLDER: has no SavedModel"),
     ("recommend run item-1", "it is a run: export it with `tfrecsession export run --out saved_models/run`"),
+    ("recommend saved/knn/1/saved_model.pb item-1", "it is a file: name the folder of the model"),
     ("recommend compared item-1", "tfrecsession export compared/runs/item_knn --out saved_models/item_knn"),
     ("recommend saved item-1", "name one of the models in it: saved/knn"),
     ("recommend saved/knn item-1 --k 8", "--k 8: must be 1 to 7"),
@@ -103,6 +104,17 @@ LINES = [
     ("models grru4rec", "no model is called 'grru4rec'"),
     ("describe nofolder", "nofolder: no such folder"),
     ("prepare nolog.csv --out x", "nolog.csv"),
+    ("describe file", "file: is a file: name a folder made by `tfrecsession prepare LOG --out FOLDER`"),
+    ("prepare log.csv --event-type kind --out x", "prepare: has no option --event-type: is --event meant?"),
+    (
+        "train data --model gru4rec --context=gap --out x",
+        "--context, it is one of prepare, recommend, audit; a setting",
+    ),
+    (
+        "train data --model gru4rec --units 9 --out x",
+        "has no option --units; a setting of a model is --set units=VALUE",
+    ),
+    ("describe data other", "describe: no argument 'other' is expected; see `tfrecsession describe --help`"),
     ("demo --out data", "is neither empty nor a demo"),
 ]
 LIGHT = ["models", "models gru4rec", "describe data"]

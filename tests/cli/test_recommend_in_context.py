@@ -33,6 +33,15 @@ def test_values_reach_the_model(saved, capsys):
     assert (np.abs(expected.scores - model.recommend([items], k=5).scores) > 1e-3).any()
 
 
+def test_unknown_items_are_named(saved, capsys):
+    items, folder, _ = saved
+    assert main(["recommend", folder, items[0], "nothing", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["unknown"] == ["nothing"]
+    assert main(["recommend", folder, "nothing"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "and skipped: nothing: the answer to a history without a known item is the popular ones" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -41,6 +50,7 @@ def test_values_reach_the_model(saved, capsys):
         (["--request", "hour=24"], "error: --request hour: is out of range: times are seconds since 1970"),
         (["--context", "gap=-5"], "error: --context gap: is out of range"),
         (["--context", "device=phone"], "error: --context device: must be one that the model reads: gap, hour, time"),
+        (["--request", "gap=5"], "error: --request gap: must be one that the model reads: hour, time"),
         (["--request", "hour"], "error: --request hour: must be COLUMN=VALUE, e.g. --request device=phone"),
     ],
 )

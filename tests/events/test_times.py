@@ -67,6 +67,13 @@ def test_a_given_unit_is_not_detected():
     assert read(log([10**12]), time_unit="us") == [10**12]
 
 
+def test_a_given_unit_that_does_not_fit_is_said():
+    error = message(log([START * 1000, START * 1000 + 60_000]), time_unit="s", drop_bad_rows=True)
+    assert "time_unit='s': the numbers in column 'time' look like milliseconds (time_unit='ms')" in error
+    events = read_events(log([START * 1000]), time_unit="us")
+    assert events.notes[0].endswith("look like milliseconds (time_unit='ms'), and are read as microseconds since 1970")
+
+
 def test_a_wrong_unit_names_the_choices():
     assert message(log([START]), time_unit="min") == "time_unit='min': choose one of s, ms, us, ns"
 

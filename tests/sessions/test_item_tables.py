@@ -123,6 +123,11 @@ def test_long_tables_are_collected(tmp_path):
     assert found.kinds == {"title": "words", "genres": "list"}
 
 
+def test_a_csv_of_another_delimiter_is_read_by_it(tmp_path):
+    (tmp_path / "items.csv").write_text('item|title|price\na|red, shoe|1.5\nb|"blue ""shoe"""|2\n')
+    assert read(tmp_path / "items.csv").values["title"] == ["red, shoe", 'blue "shoe"']
+
+
 def test_vectors_and_images_lie_beside_the_table(prepared, tmp_path):
     Image.new("RGB", (90, 40), (250, 10, 0)).save(tmp_path / "a.png")
     Image.new("L", (4, 4), 128).save(tmp_path / "b.jpg")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code. Invalid input prints one line to stderr and returns 2."""
     options, rest = parser().parse_known_args(arguments)
     if rest and not getattr(options, "takes_the_rest", False):
-        parser().error(f"unrecognized arguments: {' '.join(rest)}")
+        print(f"error: {_refusal(options.command, rest[0])}", file=sys.stderr)
+        return BAD_INPUT
     options.rest = rest  # `demo` passes them to `prepare`
     options.run_command = main  # `demo` runs the other commands
     options.in_options = with_options  # `prepare` and `describe` print notes
@@ -48,8 +50,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {where}{said(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; no partial output was kept", file=sys.stderr)
+        kept = options.kept(options) if hasattr(options, "kept") else None
+        kept = f"{kept}, run the same command again to continue" if kept else "no partial output was kept"
+        print(f"interrupted; {kept}", file=sys.stderr)
         return 130
+
+
+def _refusal(command: str, word: str) -> str:
+    """Returns the line that refuses an argument which a command does not have, and names what may be meant."""
+    commands = _commands()
+    option, line = word.partition("=")[0], f"{command}: has no option {word.partition('=')[0]}"
+    if not option.startswith("-"):
+        return f"{command}: no argument {word!r} is expected; see `tfrecsession {command} --help`"
+    options = {name: list(each._option_string_actions) for name, each in commands.items()}
+    near = difflib.get_close_matches(option, options[command], 1, cutoff=0.7)
+    others = [name for name in commands if option in options[name]]
+    if near:
+        return f"{line}: is {near[0]} meant?"
+    setting = f"--set {option.lstrip('-').replace('-', '_')}=VALUE"
+    hint = f"; a setting of a model is {setting}" if "--set" in options[command] else ""
+    others = f", it is one of {', '.join(others)}" if others else ""
+    return f"{line}{others}{hint}; see `tfrecsession {command} --help`"
 
 
 def command_line_text(error: InputError, command: str) -> str:
@@ -59,8 +80,13 @@ def command_line_text(error: InputError, command: str) -> str:
 
 def with_options(text: str, command: str) -> str:
     """Returns a message with the options of a command in place of Python's arguments."""
+    commands = _commands()
+    return in_options(text, commands[command], commands["prepare"])
+
+
+def _commands() -> dict[str, argparse.ArgumentParser]:
     (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return in_options(text, commands.choices[command], commands.choices["prepare"])
+    return commands.choices
 
 
 def parser() -> argparse.ArgumentParser:

@@ -85,7 +85,13 @@ def recommend(options) -> None:
         table.add_row(item, f"{score:.4f}", *because)
     screen = console(options.json)
     screen.print(table)
+    unknown = _unknown(version, options.items)
+    if unknown:
+        all_of_them = len(unknown) == len([item for item in options.items if item])
+        popular = ": the answer to a history without a known item is the popular ones" if all_of_them else ""
+        screen.print(f"note: not in the model's catalogue, and skipped: {', '.join(unknown)}{popular}", markup=False)
     result = {"history": options.items, "items": [item for item, _ in answer], "scores": [score for _, score in answer]}
+    result |= {"unknown": unknown} if unknown else {}
     if more:
         (removed,), (note,) = more
         for rule, count in removed.items():
@@ -112,6 +118,17 @@ def _reasons(found, items: int) -> list[dict]:
         features = {name: float(found.features[name][0, place]) for name in names if name}
         reasons.append({"events": events, "features": features})
     return reasons
+
+
+def _unknown(version, items: list[str]) -> list[str]:
+    """Returns the items of the session that an export of this package does not know, each once."""
+    from tfrecsession.export.versions import VOCABULARY
+
+    try:
+        known = set((version / VOCABULARY).read_text(encoding="utf-8").split("\n"))
+    except OSError:  # another SavedModel, or one with ids that no line can hold
+        return []
+    return [item for item in dict.fromkeys(items) if item and item not in known]
 
 
 def _rules(text: str, card: dict) -> dict:
@@ -143,6 +160,10 @@ def in_context(options, known: list[dict]) -> dict:
                 found["context"][name] = [every or [text] * count]
             if side == "request" or (name in reads["request"] and not every and name != "time"):
                 found["request"][name] = [text]
+            read = name in reads[side] or (side == "context" and name in found["request"])
+            if known and not read:
+                names = ", ".join(sorted(reads[side])) or "none"
+                raise InputError(f"--{side} {name}: must be one that the model reads: {names}")
     return {side: columns for side, columns in found.items() if columns}
 
 

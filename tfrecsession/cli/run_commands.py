@@ -117,7 +117,7 @@ def train_command(commands, common):
         choices=["keep", "drop"],
         help="items that DIR no longer has: keep them, or make them unknown (default: keep)",
     )
-    command.set_defaults(run=train)
+    command.set_defaults(run=train, kept=_kept)
 
 
 def train(options) -> int | None:
@@ -186,6 +186,14 @@ def train(options) -> int | None:
     screen.print(f"{options.out}: {options.model}, trained in {run['seconds']:.1f} s")
     write_json(result, options.json)
     return None
+
+
+def _kept(options) -> str | None:
+    """Returns what is left of an interrupted training, for the next one; None if it has no checkpoint."""
+    from tfrecsession.training.unfinished_run import folder_of
+
+    folder = folder_of(options.out)
+    return f"checkpoints are kept in {folder}" if folder.exists() else None
 
 
 def refit_line(refit: dict) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -48,7 +49,7 @@ def tune_command(commands, common):
         "--seed", type=int, default=0, metavar="N", help="random seed of the search and of every training (default: 0)"
     )
     command.add_argument("--timeout", metavar="DURATION", help="start no new trial after this time, e.g. 2h")
-    command.set_defaults(run=tune)
+    command.set_defaults(run=tune, kept=_kept)
 
 
 def tune(options) -> None:
@@ -114,6 +115,11 @@ def tune(options) -> None:
     )
     result = {"model": options.model, "metric": options.metric, "split": "validation", "out": out, "best": found.best}
     write_json({**result, "trials": found.trials}, options.json)
+
+
+def _kept(options) -> str | None:
+    out = options.out or f"tuned/{options.model}"
+    return f"finished trials are kept in {out}" if Path(out).exists() else None
 
 
 def line(trial: dict, metric: str) -> str:

@@ -207,6 +207,13 @@ def _time(
     if unit is None and facts["lowest_positive"] is not None:
         unit = detect_unit(log, column, times.number, facts["lowest_positive"], facts["highest_number"])
         notes.append(f"column {column!r} is read as {clock.UNITS[unit]} since 1970 (time_unit={unit!r})")
+    elif unit is not None and (other := clock.likelier_unit(facts, unit)):
+        looks = (
+            f"time_unit={unit!r}: the numbers in column {column!r} look like {clock.UNITS[other]} (time_unit={other!r})"
+        )
+        if not clock.all_in_range(facts, unit, clock.latest_time()):
+            raise InputError(f"{log.source}: {looks}: name that unit, or leave it out")
+        notes.append(f"{looks}, and are read as {clock.UNITS[unit]} since 1970")
     if 0 < facts["zoned"] < facts["stamps"]:
         notes.append(f"column {column!r} has times with and without a zone: those without are read as UTC")
     latest = clock.latest_time()

@@ -7,6 +7,7 @@ or a datetime. Texts and datetimes without a zone are UTC.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -151,6 +152,14 @@ def _column(value: ir.Value, times: TimeColumn) -> ir.Column:
 def unit_like(number: float) -> str:
     """Returns the unit in which `number`, counted from 1970, is nearest to the present."""
     return next((unit for unit, largest in LARGEST.items() if number < largest), "ns")
+
+
+def likelier_unit(facts: Mapping, unit: str) -> str | None:
+    """Returns the unit that both ends of a column of numbers look like, unless it is `unit` or cannot be told."""
+    lowest, highest = facts["lowest_positive"], facts["highest_number"]
+    if lowest is None or lowest < SMALLEST or unit_like(lowest) != unit_like(highest):
+        return None
+    return None if unit_like(lowest) == unit else unit_like(lowest)
 
 
 def check_unit(unit: str | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tfrecsession.errors import InputError
 
 CARD = Path("assets.extra") / "tfrecsession.json"  # what an export of this package says of itself
+VOCABULARY = Path("assets") / "vocabulary.txt"  # its items, one a line
 
 
 def newest_version(path: str | Path) -> Path:
@@ -45,6 +46,8 @@ def card_of(path: str | Path) -> dict:
 def _how_to_make(path: Path) -> str:
     """Says how to get a SavedModel, from what there is at `path`."""
     name = path.resolve().name
+    if path.is_file():
+        return "it is a file: name the folder of the model, which holds its versions, or that of a version"
     if (path / "run.json").is_file():
         return f"it is a run: export it with `tfrecsession export {path} --out saved_models/{name}`"
     if runs := sorted(run.parent.name for run in path.glob("runs/*/run.json")):

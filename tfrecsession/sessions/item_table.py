@@ -227,7 +227,8 @@ def _delimited(path: Path, file, delimiter: str | None, names, words: TableWords
     first = file.readline()
     if not first.strip():
         raise InputError(f"{path}: is empty")
-    if delimiter is None or (delimiter == "," and "," not in first and ("\t" in first or ";" in first)):
+    is_csv = delimiter == ","
+    if delimiter is None or (is_csv and "," not in first and any(mark in first for mark in "\t;|")):
         delimiter = next((mark for mark in ("\t", "::", ";", ",", "|", " ") if mark in first), ",")
     csv.field_size_limit(1 << 30)
 
@@ -238,7 +239,7 @@ def _delimited(path: Path, file, delimiter: str | None, names, words: TableWords
     if len(delimiter) > 1:
         rows = (line.rstrip("\r\n").split(delimiter) for line in lines())
     else:
-        quoted = {} if delimiter in ",;" else {"quoting": csv.QUOTE_NONE}
+        quoted = {} if delimiter in ",;" or (is_csv and delimiter == "|") else {"quoting": csv.QUOTE_NONE}
         rows = csv.reader(lines(), delimiter=delimiter, **quoted)
     header = [name.strip() for name in names] if names is not None else [name.strip() for name in next(rows)]
     if len(set(header)) < len(header):

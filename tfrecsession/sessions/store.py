@@ -330,6 +330,11 @@ def _read_splits(path: Path, items: Items, counts: Mapping[str, dict], info: dic
 def read_info(path: str | os.PathLike) -> dict:
     """Returns the content of `dataset.json`; raises InputError if it is missing or has another format."""
     path = Path(path).expanduser()
+    if path.is_file():
+        raise InputError(
+            f"{path}: is a file: name a folder made by prepare(LOG, FOLDER)",
+            command_line=f"{path}: is a file: name a folder made by `tfrecsession prepare LOG --out FOLDER`",
+        )
     if not path.is_dir():
         raise InputError(
             f"{path}: no such folder: make it with prepare(LOG, {str(path)!r})",
