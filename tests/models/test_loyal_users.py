@@ -73,3 +73,38 @@ def test_vectors_of_users_know_a_taste():
     given = {"epochs": 5, "rows": 16, "steps": 8, "units": [12]}
     (alone, _), (known, new) = recalls(shop, "GRU4Rec", given), recalls(shop, "linear", given)
     assert known > alone + 0.05 and new > alone - 0.05, (alone, known, new)
+
+
+@pytest.mark.slow
+def test_models_of_users_beat_a_network_without_users_and_grow_with_the_history():
+    """All learn from the same batches, with one loss and optimizer; Recall@20 by the number of past sessions."""
+    law = LOYAL | {"loyal": 0.8, "follow": 0.15, "taste": 0.05}
+    shop = trs.synthetic_sessions(items=200, sessions=6000, users=900, days=20, test_span="4d", **law)
+    negatives = trs.negatives.Popularity(128)
+    shared = {"lanes": 16, "negatives": negatives}
+    models = {
+        "GRU4Rec": lambda: trs.models.GRU4Rec(shop.items, units=[64], **shared),
+        "UserGRU": lambda: trs.models.UserGRU(shop.items, units=[64], **shared),
+        "HRNN": lambda: trs.models.HRNN(shop.items, units=[64], user_units=[64], **shared),
+        "SHAN": lambda: trs.models.LongShortTerm(shop.items, dim=64, encoder="shan", **shared),
+        "SDM": lambda: trs.models.LongShortTerm(shop.items, dim=64, encoder="gru4rec", **shared),
+    }
+
+    def recalls(made):
+        """Returns Recall@20 of all events, and of those of users with up to 2 past sessions and with 5 and more."""
+        keras.utils.set_random_seed(0)
+        model = made()
+        model.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.CrossEntropy(logq=1.0))
+        batches = shop.train.batches(rows=16, steps=20, by_user=True, carry=True, context=model.context, seed=0)
+        model.fit(batches.map(lambda *both: both), epochs=4, verbose=0)  # a plain dataset: any model reads it
+        found = evaluation.evaluate(model, shop.test, draws=0)
+        past = {name: (part["recall@20"], part["events"]) for name, part in found.slices["past_sessions"].items()}
+        few, many = (np.array([past[name] for name in names]) for names in (("0", "1", "2"), ("5-9", "10+")))
+        return np.array(
+            [found.metrics["recall@20"], *((part[:, 0] @ part[:, 1]) / part[:, 1].sum() for part in (few, many))]
+        )
+
+    found = {name: recalls(made) for name, made in models.items()}
+    alone = found.pop("GRU4Rec")
+    for name, known in found.items():
+        assert known[0] > alone[0] + 0.01 and known[2] > known[1], (name, alone, known)

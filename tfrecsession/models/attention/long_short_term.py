@@ -38,7 +38,8 @@ class LongShortTerm(UserStates, Streaming, SequenceModel):
 
     Users without earlier sessions are answered by the session alone. The user state is the list L, newest first: a
     shop keeps `past` numbers beside the user's record. Ours are, beside the biases, the training of `GRU4Rec`, that
-    SHAN's query is one for all users, and that SDM's is the state of the session: new users need no vector.
+    SHAN's query is one for all users, and that SDM's is the state of the session: new users need no vector. On small
+    logs SHAN needs larger steps than the default: LazyAdagrad(0.1).
 
     Args:
         items: the vocabulary, `data.items`.

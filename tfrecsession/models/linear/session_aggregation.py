@@ -26,6 +26,8 @@ from tfrecsession.recommender.arguments import check_number, check_whole
 from tfrecsession.recommender.counting_model import CountingModel
 from tfrecsession.recommender.search_space import Float, Int
 
+EXACT = 1 << 24  # numbers of a table of vectors up to which sums are in float64, 128 MB
+
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
 class SessionAggregation(CountingModel):
@@ -46,7 +48,7 @@ class SessionAggregation(CountingModel):
     to export and answers `similar_items`.
 
     In a log of weighted events A(s, i) is multiplied by the root of the largest weight of the events of i in s, and
-    support_i is the sum of the weights.
+    support_i is the sum of the weights. So a session of weight 2 is the session twice.
 
     Args:
         items: the vocabulary.
@@ -108,10 +110,12 @@ class SessionAggregation(CountingModel):
         row_norm, column_norm = (
             sparse.diags(np.where(degree > 0, degree, 1.0) ** -0.5) for degree in (lengths, support)
         )
-        a = (row_norm @ counts @ column_norm).astype(np.float32).tocsr()  # (sessions, size)
+        # float32 would round the sums of a weighted log and those of the log with repeated sessions differently
+        precision = np.float64 if self.size * self.dim <= EXACT else np.float32
+        a = (row_norm @ counts @ column_norm).astype(precision).tocsr()  # (sessions, size)
         transposed = a.T.tocsr()  # (size, sessions)
         # a fixed seed: the same log gives the same vectors
-        vectors = np.random.default_rng(0).standard_normal((self.size, self.dim), np.float32)
+        vectors = np.random.default_rng(0).standard_normal((self.size, self.dim), np.float32).astype(precision)
         for _ in range(self.hops):
             vectors = transposed @ (a @ vectors)  # (size, dim)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)  # (size, 1)

@@ -76,7 +76,8 @@ class SLIST(CountingModel):
         position_decay: in events; None: all weigh 1.
         inference_decay: in events; None: all weigh 1.
         session_decay: in days; None: all weigh 1. A log of weighted events also weighs rows: those of S and T by the
-            next event, those of X and Y by the mean of the session; T and Y hold target events alone.
+            next event, those of X and Y by the mean of the session; T and Y hold target events alone. So a session of
+            weight 2 is the session twice. One event of weight 2 is not the event twice: X is a set, and steps differ.
         neighbours: numbers kept of each row of B, the largest; None: all of them, 4 * items^2 bytes.
         dense_items: how many of the most popular items take part in the inverse; None: all.
         window: newest events of a history that score; None: all.

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfrecsession.batches.batch import Reads
-from tfrecsession.batches.co_occurrence import counted_events
+from tfrecsession.batches.co_occurrence import counted_events, supports
 from tfrecsession.layers.ragged import spread
 from tfrecsession.layers.session_window import history_length, last_items, newest_items, newest_items_at
 from tfrecsession.models.neighbours.session_index import SessionIndex
@@ -29,7 +29,10 @@ class NeighbourModel(CountingModel):
     Candidates are the `recent` newest sessions that share an item with the history; the `neighbours` most similar of
     them vote. Of equally similar sessions the newest vote. An item that is repeated in a session counts at its last
     position. In a log of weighted events, a vote counts as much as the item's event in n, and events of weight 0
-    are not in n. `w` is the `position_weight` of the history's items; `sim` is, over the items in both,
+    are not in n. A session counts as many sessions in `idf` as its events weigh on average. So a session of weight 2 is
+    the session twice, except that it takes one place among `recent` and `neighbours`. Sessions are compared as sets:
+    one event of weight 2 changes its item's vote, not `sim`. `w` is the `position_weight` of the history's items; `sim`
+    is, over the items in both,
 
         cosine   sum w / (sqrt(sum w^2 over the history) sqrt(|n|))
         vec      sum w / |history|
@@ -85,14 +88,18 @@ class NeighbourModel(CountingModel):
 
     def count(self, sessions):
         values, offsets, times, weight = counted_events(sessions, times=True)
-        self._set_index(SessionIndex.of(values, offsets, times, self.size, weight))
+        self._set_index(SessionIndex.of(values, offsets, times, self.size, weight), _supports(sessions, self.size))
 
-    def _set_index(self, index: SessionIndex) -> None:
-        """Keeps the index twice: as arrays for `target_ranks`, as variables for graphs and exports."""
-        self.index = index
-        item_sessions = np.bincount(index.members, minlength=self.size)  # (size,)
-        item_events = np.maximum(np.asarray(self.item_counts), 1)  # (size,)
-        idf = np.where(item_sessions > 0, np.log(max(len(index.ends), 1) / item_events), 0.0)
+    def _set_index(self, index: SessionIndex, supports=None) -> None:
+        """Keeps the index twice: as arrays for `target_ranks`, as variables for graphs and exports.
+
+        supports: float64 [size], of a weighted log: the weights of the events of each item; at 0, of all sessions.
+        """
+        self.index, self.supports = index, supports
+        counts = np.maximum(np.asarray(self.item_counts), 1) if supports is None else supports  # (size,)
+        count = (len(index.ends) if supports is None else supports[0]) or 1
+        known = (np.bincount(index.members, minlength=self.size) > 0) & (counts > 0)  # (size,)
+        idf = np.log(count / np.where(known, counts, count))  # (size,)
         self.item_weights = np.maximum(1.0 + self.idf * idf, 0.0).astype(np.float32)
         self.freshness = index.freshness(self.session_decay)
         arrays = {**index._asdict(), "item_weights": self.item_weights, "freshness": self.freshness}
@@ -109,6 +116,8 @@ class NeighbourModel(CountingModel):
         super().save_own_variables(store)
         for name, array in self.index._asdict().items():
             store[f"index_{name}"] = array
+        if self.supports is not None:
+            store["supports"] = self.supports
 
     def load_own_variables(self, store):
         stored = {name: np.asarray(store[f"index_{name}"]) for name in SessionIndex._fields[:-1]}
@@ -116,7 +125,8 @@ class NeighbourModel(CountingModel):
         stored["member_weights"] = np.asarray(store["index_member_weights"]) if weighted else np.zeros(0, np.float32)
         counts = {"0": store["0"]}  # item_counts, the only weight that Keras tracks
         super().load_own_variables(counts)
-        self._set_index(SessionIndex(**stored))
+        supports = np.asarray(store["supports"]) if "supports" in set(store.keys()) else None
+        self._set_index(SessionIndex(**stored), supports)
 
     # Recommendations
 
@@ -283,3 +293,17 @@ class NeighbourModel(CountingModel):
             "session_decay": self.session_decay,
             "idf": self.idf,
         }
+
+
+def _supports(sessions, size: int):
+    """Returns the weights that `idf` counts, see `NeighbourModel._set_index`; None of a log without weights."""
+    if sessions.weights is None:
+        return None
+    found = supports(sessions, size)
+    weight = sessions.weights.event * sessions.weights.session
+    counted = (weight > 0) & (sessions.values > 1)
+    session = np.repeat(np.arange(len(sessions)), np.diff(sessions.offsets))[counted]
+    lengths = np.bincount(session, minlength=len(sessions))  # (sessions,)
+    totals = np.bincount(session, weight[counted], minlength=len(sessions))
+    found[0] = (totals / np.maximum(lengths, 1)).sum()
+    return found
