@@ -480,3 +480,10 @@ def synthetic_sessions(items: int = 1000, sessions: int = 10_000, seed: int = 0,
             columns = {name: split.column(name) for name in split.arrays.columns}  # read before the files are gone
             split.arrays = SessionArrays(split.items, split.values, split.offsets, columns)
         return replace(data, path=None)
+
+
+def check_data(data) -> None:
+    """Raises InputError unless `data` is a prepared data set: a path, or what `prepare` returns, is named."""
+    if not isinstance(data, Data):
+        path = repr(str(data)) if isinstance(data, str | Path) else "FOLDER"
+        raise InputError(f"data: must be a data set, trs.load({path}), not {type(data).__name__}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfrecsession.batches.data import check_data
 from tfrecsession.errors import InputError
 from tfrecsession.file_lock import locked_folder
 from tfrecsession.recommender.search_space import Choice, Float, Int
@@ -152,6 +153,7 @@ def check_search(data: Data, metric: str, trials: int, out: str | Path) -> int:
         InputError: Optuna is missing, the data has no validation split, the metric is unknown, `trials` is below 1, or
             `out` cannot hold a study.
     """
+    check_data(data)
     if not data.validation.scored_events:
         raise InputError(
             f"{data.path or 'the data'} has no validation split to tune on: prepare it again with "

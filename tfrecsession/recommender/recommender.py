@@ -50,6 +50,8 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
         super().__init__(**kwargs)
         if isinstance(items, int):
             items = Items(np.full(items, ""), np.zeros(items, np.int64))
+        if not hasattr(items, "counts"):
+            raise InputError(f"items: must be data.items, of trs.load(FOLDER), not {type(items).__name__}")
         self.items, self.size = items, len(items.counts) + 2
         counts = np.concatenate([[0, 0], items.counts])
         self.item_counts = self.add_weight(

@@ -160,6 +160,8 @@ def prepare(
     Raises:
         InputError: an invalid option or log; nothing is left behind.
     """
+    if not isinstance(out, str | os.PathLike):
+        raise InputError(f"out: must be the folder to create, prepare(LOG, FOLDER), not {type(out).__name__}")
     options = Options(
         item=item,
         time=time,

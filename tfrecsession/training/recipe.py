@@ -7,6 +7,7 @@ import inspect
 import keras
 
 from tfrecsession import losses, metrics, negatives, optimizers
+from tfrecsession.batches.data import check_data
 from tfrecsession.errors import InputError
 from tfrecsession.models import MODELS, by_name
 from tfrecsession.recommender.log_defaults import following
@@ -58,6 +59,8 @@ def settings_of(model: str, *given: dict, data=None) -> dict:
     Raises:
         InputError: a setting that neither the model nor its training has.
     """
+    if data is not None:
+        check_data(data)
     log = None if data is None else data.statistics
     return settings_of_class(model, by_name(model), *given, log=log)[0]
 

@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecsession.batches import Data
+from tfrecsession.batches.data import check_data
 from tfrecsession.batches.epochs import starting_at
 from tfrecsession.errors import InputError
 from tfrecsession.models import MODELS, Recommender, by_name
@@ -113,6 +114,7 @@ def train(
         InputError: among others, the workers have different settings, or only one worker can train this model.
         WorkerLost: another worker has gone.
     """
+    check_data(data)
     earlier = None if grow_from is None else growing.earlier_run(open_run(grow_from), model, settings)
     together = workers.suited(strategy, model, settings, grows=earlier is not None)
     if data_memory is not None:

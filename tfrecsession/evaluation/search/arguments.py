@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfrecsession.batches.data import Data
+from tfrecsession.batches.data import Data, check_data
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.search.ledger import check_place
 from tfrecsession.sessions.options import bytes_of
@@ -51,6 +51,9 @@ def checked(
     Raises:
         InputError: one of them is invalid.
     """
+    check_data(data)
+    if isinstance(models, str):
+        raise InputError(f"models={models!r}: must be a list of names, such as [{models!r}]")
     check_place(out)
     seconds = _number(budget, lambda text: parse_duration(text, "budget") / 1e6)
     if seconds is None:
