@@ -188,6 +188,15 @@ def test_numbers_far_beyond_a_given_unit_do_not_overflow():
     assert read(log([START, 2**63 - 1, -(2**63)]), time_unit="s", drop_bad_rows=True) == [MICROSECOND]
 
 
+def test_a_given_unit_that_the_numbers_do_not_look_like_is_named():
+    error = message(log([START * 1000]), time_unit="s")
+    assert "as time_unit='s' says, but its numbers look like milliseconds" in error
+    assert error.endswith("leave time_unit= out to have it detected")
+    (note,) = read_events(log([START, START + 60]), time_unit="ms").notes
+    assert "read as milliseconds since 1970, as time_unit='ms' says, but its numbers look like seconds" in note
+    assert read_events(log([START]), time_unit="s").notes == []
+
+
 def test_mixed_units_are_reported_with_both_values():
     error = message(log([START, START * 1000, START]))
     assert f"mixes units: '{START}' (row 1) looks like s, '{START}000' (row 2) like ms" in error

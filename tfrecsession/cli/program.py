@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code. Invalid input prints one line to stderr and returns 2."""
     options, rest = parser().parse_known_args(arguments)
     if rest and not getattr(options, "takes_the_rest", False):
-        parser().error(f"unrecognized arguments: {' '.join(rest)}")
+        print(f"error: {unknown_words(rest, options.command)}", file=sys.stderr)
+        return BAD_INPUT
     options.rest = rest  # `demo` passes them to `prepare`
     options.run_command = main  # `demo` runs the other commands
     options.in_options = with_options  # `prepare` and `describe` print notes
@@ -59,8 +61,30 @@ def command_line_text(error: InputError, command: str) -> str:
 
 def with_options(text: str, command: str) -> str:
     """Returns a message with the options of a command in place of Python's arguments."""
+    commands = _commands()
+    return in_options(text, commands[command], commands["prepare"])
+
+
+def unknown_words(words: Sequence[str], command: str) -> str:
+    """Returns the message for words of a command line that its command does not take."""
+    option = next((word.partition("=")[0] for word in words if word.startswith("--")), None)
+    if option is None:
+        return f"{command}: {' '.join(words)} is too much; see `tfrecsession {command} --help`"
+    commands = _commands()
+    near = difflib.get_close_matches(option, commands[command]._option_string_actions, n=2, cutoff=0.7)
+    others = [name for name, each in commands.items() if option in each._option_string_actions]
+    if near:
+        what = f"did you mean {' or '.join(near)}?"
+    elif others:
+        what = f"it is one of {', '.join(others)}"
+    else:
+        what = f"see `tfrecsession {command} --help`"
+    return f"{command} has no option {option}: {what}"
+
+
+def _commands() -> dict[str, argparse.ArgumentParser]:
     (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return in_options(text, commands.choices[command], commands.choices["prepare"])
+    return commands.choices
 
 
 def parser() -> argparse.ArgumentParser:

@@ -207,6 +207,13 @@ def _time(
     if unit is None and facts["lowest_positive"] is not None:
         unit = detect_unit(log, column, times.number, facts["lowest_positive"], facts["highest_number"])
         notes.append(f"column {column!r} is read as {clock.UNITS[unit]} since 1970 (time_unit={unit!r})")
+    elif facts["lowest_positive"] is not None and facts["lowest_positive"] >= clock.SMALLEST:
+        likely = {clock.unit_like(facts[end]) for end in ("lowest_positive", "highest_number")}
+        if unit not in likely and len(likely) == 1:
+            notes.append(
+                f"column {column!r} is read as {clock.UNITS[unit]} since 1970, as time_unit={unit!r} says, but its "
+                f"numbers look like {clock.UNITS[likely.pop()]}"
+            )
     if 0 < facts["zoned"] < facts["stamps"]:
         notes.append(f"column {column!r} has times with and without a zone: those without are read as UTC")
     latest = clock.latest_time()
@@ -222,6 +229,9 @@ def _without_bad_rows(log: RawLog, table: ir.Table, failed: list[Check], notes: 
     findings = [check.findings(log) for check in (failed if drop else failed[:1])]
     if not drop:
         form = "give the form of the times with time_format=, " if "ISO 8601" in findings[0] else ""
+        wrong = next((note for note in notes if "look like" in note), None) if failed[0].part == "time" else None
+        if wrong is not None:
+            raise InputError(f"{log.source}: {wrong}: {findings[0]}; leave time_unit= out to have it detected")
         keep = "; if they are searches and the like, keep them with itemless='keep'" if failed[0].part == "item" else ""
         raise InputError(
             f"{log.source}: {findings[0]}; fix them, {form}or leave them out with drop_bad_rows=True{keep}"

@@ -227,7 +227,8 @@ def _delimited(path: Path, file, delimiter: str | None, names, words: TableWords
     first = file.readline()
     if not first.strip():
         raise InputError(f"{path}: is empty")
-    if delimiter is None or (delimiter == "," and "," not in first and ("\t" in first or ";" in first)):
+    quoted = delimiter == ","  # files of programs that write CSV, whatever stands between their fields
+    if delimiter is None or (delimiter not in first and any(mark in first for mark in "\t;,|")):
         delimiter = next((mark for mark in ("\t", "::", ";", ",", "|", " ") if mark in first), ",")
     csv.field_size_limit(1 << 30)
 
@@ -238,8 +239,8 @@ def _delimited(path: Path, file, delimiter: str | None, names, words: TableWords
     if len(delimiter) > 1:
         rows = (line.rstrip("\r\n").split(delimiter) for line in lines())
     else:
-        quoted = {} if delimiter in ",;" else {"quoting": csv.QUOTE_NONE}
-        rows = csv.reader(lines(), delimiter=delimiter, **quoted)
+        quoting = csv.QUOTE_MINIMAL if quoted or delimiter in ",;" else csv.QUOTE_NONE
+        rows = csv.reader(lines(), delimiter=delimiter, quoting=quoting)
     header = [name.strip() for name in names] if names is not None else [name.strip() for name in next(rows)]
     if len(set(header)) < len(header):
         raise InputError(f"{path}: two columns have one name; its header is {', '.join(header)}")

@@ -330,6 +330,14 @@ def _read_splits(path: Path, items: Items, counts: Mapping[str, dict], info: dic
 def read_info(path: str | os.PathLike) -> dict:
     """Returns the content of `dataset.json`; raises InputError if it is missing or has another format."""
     path = Path(path).expanduser()
+    if path.exists() and not (path / MARK).exists() and (path.parent / MARK).is_file():
+        raise InputError(f"{path}: is a part of a prepared data set: name its folder, {path.parent}")
+    if path.is_file():
+        raise InputError(
+            f"{path}: is a file, not the folder of a prepared data set: make one with prepare({str(path)!r}, FOLDER)",
+            command_line=f"{path}: is a file, not the folder of a prepared data set: make one with "
+            f"`tfrecsession prepare {path} --out FOLDER`",
+        )
     if not path.is_dir():
         raise InputError(
             f"{path}: no such folder: make it with prepare(LOG, {str(path)!r})",
