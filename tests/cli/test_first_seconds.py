@@ -103,6 +103,11 @@ LINES = [
     ("models grru4rec", "no model is called 'grru4rec'"),
     ("describe nofolder", "nofolder: no such folder"),
     ("describe file", "is a file, not the folder of a prepared data set: make one with `tfrecsession prepare file"),
+    ("describe run", "run: not a prepared data set, it has no dataset.json: it is a run"),
+    (
+        "prepare log.csv --items kind --out x",
+        "--items must be the path of a table of items, and the",
+    ),
     ("describe data/dataset.json", "is a part of a prepared data set: name its folder, data"),
     ("train data/train --model item_knn --out x", "is a part of a prepared data set: name its folder, data"),
     ("prepare log.csv --out x --event-type kind", "prepare has no option --event-type: did you mean --event"),
