@@ -40,6 +40,9 @@ def place(tmp_path_factory):
         (place / folder / "run.json").write_text(json.dumps(run))
         (place / folder / "model.keras").write_text("none")
     (place / "compared/comparison.json").write_text(json.dumps({"data": data.fingerprint}))
+    (place / "other").mkdir()
+    (place / "other/run.json").write_text(json.dumps(run | {"data": {**run["data"], "fingerprint": "f0"}}))
+    (place / "other/model.keras").write_text("none")
     (place / "incomplete").mkdir()
     (place / "incomplete/run.json").write_text(json.dumps(run))
     (place / "saved/knn/1/assets.extra").mkdir(parents=True)
@@ -103,6 +106,8 @@ LINES = [
     ("models grru4rec", "no model is called 'grru4rec'"),
     ("describe nofolder", "nofolder: no such folder"),
     ("describe file", "is a file, not the folder of a prepared data set: make one with `tfrecsession prepare file"),
+    ("blend run other --out x", "other: was made from data f0, but"),
+    ("pipeline run other --out x", "other: was made from data f0, but"),
     ("describe run", "run: not a prepared data set, it has no dataset.json: it is a run"),
     (
         "prepare log.csv --items kind --out x",
