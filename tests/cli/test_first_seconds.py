@@ -40,6 +40,9 @@ def place(tmp_path_factory):
         (place / folder / "run.json").write_text(json.dumps(run))
         (place / folder / "model.keras").write_text("none")
     (place / "compared/comparison.json").write_text(json.dumps({"data": data.fingerprint}))
+    (place / "other").mkdir()
+    (place / "other/run.json").write_text(json.dumps(run | {"data": {**run["data"], "fingerprint": "f0"}}))
+    (place / "other/model.keras").write_text("none")
     (place / "incomplete").mkdir()
     (place / "incomplete/run.json").write_text(json.dumps(run))
     (place / "saved/knn/1/assets.extra").mkdir(parents=True)
@@ -103,6 +106,19 @@ LINES = [
     ("report nofolder", "nofolder: no results.json"),
     ("models grru4rec", "no model is called 'grru4rec'"),
     ("describe nofolder", "nofolder: no such folder"),
+    ("blend run other --out x", "other: was made from data f0, but"),
+    ("pipeline run other --out x", "other: was made from data f0, but"),
+    ("describe run", "run: not a prepared data set, it has no dataset.json: it is a run"),
+    (
+        "prepare log.csv --items kind --out x",
+        "--items must be the path of a table of items, and the",
+    ),
+    ("describe data/dataset.json", "is a part of a prepared data set: name its folder, data"),
+    ("train data/train --model item_knn --out x", "is a part of a prepared data set: name its folder, data"),
+    ("evaluate run --overwrite", "evaluate: has no option --overwrite, it is one of prepare, train"),
+    ("evaluate run other", "evaluate: no argument 'other' is expected; see `tfrecsession evaluate --help`"),
+    ("train data --model item_knn --epochs 3 --out x", "--epochs 3: item_knn does not train in epochs"),
+    ("tune data --model item_knn --epochs 3 --out x", "--epochs 3: item_knn does not train in epochs"),
     ("prepare nolog.csv --out x", "nolog.csv"),
     ("describe file", "file: is a file: name a folder made by `tfrecsession prepare LOG --out FOLDER`"),
     ("prepare log.csv --event-type kind --out x", "prepare: has no option --event-type: is --event meant?"),

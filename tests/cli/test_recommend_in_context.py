@@ -1,6 +1,8 @@
 """`recommend --context COLUMN=VALUE --request COLUMN=VALUE`: values reach the model, bad ones are one line."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,3 +60,19 @@ def test_bad_values_are_one_line(saved, capsys, words, message):
     items, folder, _ = saved
     assert main(["recommend", folder, items[0], *words]) == 2
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--request", "hours=20"], "--request hours: must be one that the model reads: hour, time"),
+        (["--request", "hour=late"], "--request hour: must hold numbers, or empty texts"),
+        (["--context", "gap=5,x"], "--context gap: must hold numbers, or empty texts"),
+    ],
+)
+def test_bad_words_need_no_model(saved, tmp_path, capsys, words, message):
+    items, folder, _ = saved
+    shutil.copytree(Path(folder, "1/assets.extra"), tmp_path / "1/assets.extra")
+    (tmp_path / "1/saved_model.pb").write_text("none")
+    assert main(["recommend", str(tmp_path), *items, *words]) == 2
+    assert capsys.readouterr().err.strip() == f"error: {message}"

@@ -102,3 +102,10 @@ def test_what_is_no_id(data, tmp_path):
 def test_a_catalogue_of_numbers():
     items = trs.sessions.vocabulary.Items(np.array([17850.0, 3.0]), [2, 1])
     assert items.ids.tolist() == ["17850", "3"] and items.encode(["3", 17850]).tolist() == [3, 2]
+
+
+@pytest.mark.parametrize("model", ["gru4rec", "item_knn", "parallel_rnn"])
+def test_the_data_set_in_place_of_its_items_is_named(model, data):
+    for wrong in (data, data.train, data.items.ids.tolist()):
+        with pytest.raises(InputError, match=r"^items: must be the vocabulary of a data set, data\.items, not"):
+            trs.models.MODELS[model](wrong)

@@ -28,7 +28,7 @@ def log(sessions=10, **columns):
         ({"gap": "0m"}, "gap='0m': must be longer than 0"),
         ({"gap": "9e9d"}, "gap='9e9d': must be a number"),
         ({"gap": "99999999999w"}, "longer than any log"),
-        ({"test_span": "a week"}, "test_span='a week': must be a number and a unit"),
+        ({"test_span": "a week"}, "a number and a unit, such as 30s, 30m, 1h, 2d or 1w .or a share such as 10%."),
         ({"test_span": "ten%"}, "test_span='ten%': must be a share such as 10% or 2.5%"),
         ({"validation_span": "100%"}, "validation_span='100%': must be less than 100%"),
         ({"split_by": "middle"}, "split_by='middle': choose start or end"),

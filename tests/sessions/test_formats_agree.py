@@ -390,7 +390,7 @@ def test_where_on_every_source(kind, condition, keep, tmp_path, out):
         ("pric > 0", "there is no column 'pric' (where='pric > 0')"),
         ('event = "cart"', "texts are written in single quotes, as 'cart'"),
         ("price", "must be true or false for a row"),
-        ("price >", "is not SQL"),
+        ("price >", "is not SQL: a part is missing. Line 1, Col: 7;"),
         ("price > 0; DROP TABLE x", "must be one condition"),
         ("item IN (SELECT 1)", "must be one condition"),
         ("sum(price) > 0", "without aggregates and windows"),

@@ -59,12 +59,12 @@ WIDE = {
 }
 
 
-@pytest.mark.parametrize("form", ["csv", "csv.gz", "tsv", "jsonl", "parquet", "pandas", "arrow", "dict"])
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "piped.csv", "tsv", "jsonl", "parquet", "pandas", "arrow", "dict"])
 def test_every_form_of_a_table_reads_the_same(form, tmp_path):
     texts = {**WIDE, "genres": ["x|y", "y", None, None, "x"]}
     path = tmp_path / f"items.{form}"
-    if form in ("csv", "csv.gz", "tsv"):
-        frame = pd.DataFrame(texts).to_csv(index=False, sep="\t" if form == "tsv" else ",")
+    if form in ("csv", "csv.gz", "piped.csv", "tsv"):
+        frame = pd.DataFrame(texts).to_csv(index=False, sep={"tsv": "\t", "piped.csv": "|"}.get(form, ","))
         path.write_bytes(gzip.compress(frame.encode()) if form == "csv.gz" else frame.encode())
     elif form == "jsonl":
         rows = [dict(zip(WIDE, row, strict=True)) for row in zip(*WIDE.values(), strict=True)]

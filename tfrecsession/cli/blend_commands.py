@@ -47,7 +47,7 @@ def blend_command(commands, common):
 
 
 def blend(options) -> None:
-    from tfrecsession.training.run_folder import open_run
+    from tfrecsession.training.run_folder import open_run, opened_runs
 
     k, weights = lengths(options.k), None
     if options.weights is not None:
@@ -59,6 +59,7 @@ def blend(options) -> None:
             count = len(options.runs)
             raise InputError(f"--weights {options.weights}: must be {count} numbers, one per run, e.g. 0.7,0.3")
     data = open_run(options.runs[0]).data(options.data)
+    opened_runs(data, options.runs, "blend")
 
     from tfrecsession import training  # TensorFlow, after all checks
 

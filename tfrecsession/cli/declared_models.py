@@ -51,6 +51,13 @@ def chosen_settings(model: str, given: dict, data) -> tuple[dict, dict]:
     return settings_of_class(model, declared(model), given, log=data.statistics)
 
 
+def epochs_setting(model: str, epochs: int | None) -> dict:
+    """Returns the setting of `--epochs`; InputError for a model that does not train in epochs."""
+    if epochs is not None and "epochs" not in settings_of(model):
+        raise InputError(f"--epochs {epochs}: {model} does not train in epochs: leave it out")
+    return {} if epochs is None else {"epochs": epochs}
+
+
 def defaults_of(model: str) -> dict:
     """Returns what `tfrecsession.training.recipe.defaults_of` returns."""
     return defaults_of_class(declared(model))

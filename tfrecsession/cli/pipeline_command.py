@@ -41,10 +41,11 @@ def pipeline_command(commands, common):
 
 
 def pipeline(options) -> None:
-    from tfrecsession.training.run_folder import open_run
+    from tfrecsession.training.run_folder import open_run, opened_runs
 
     k, given = lengths(options.k), settings(options.set)
     data = open_run(options.runs[0]).data(options.data)
+    opened_runs(data, options.runs, "pipeline")
 
     from tfrecsession import training  # TensorFlow, after all checks
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 
+import numpy as np
 from rich.table import Table
 
 from tfrecsession.cli.output import console, write_json
@@ -12,6 +13,7 @@ from tfrecsession.errors import InputError
 
 # The begin of errors of `export.ask`: "context: 'hour' must be one that ..." and "context_hour: must hold ..."
 COLUMN = re.compile(r"^(context|request)(?:: '|_)(.+?)(?:'(?= must)|:) ")
+NUMBERS = ("number", "gap", "hour", "weekday", "month")  # kinds of columns
 
 
 def recommend_command(commands, common):
@@ -60,6 +62,7 @@ def recommend(options) -> None:
     if options.reasons and not card.get("reasons"):
         raise InputError(f"--reasons: {version} was exported without reasons; export again with --reasons 3")
     given = in_context(options, card.get("context", []))
+    check_columns(given, card.get("context", []), len(options.items))
     rules = None if options.rules is None else _rules(options.rules, card)
 
     from tfrecsession import export as exporting  # TensorFlow, after all checks
@@ -160,11 +163,36 @@ def in_context(options, known: list[dict]) -> dict:
                 found["context"][name] = [every or [text] * count]
             if side == "request" or (name in reads["request"] and not every and name != "time"):
                 found["request"][name] = [text]
-            read = name in reads[side] or (side == "context" and name in found["request"])
-            if known and not read:
-                names = ", ".join(sorted(reads[side])) or "none"
-                raise InputError(f"--{side} {name}: must be one that the model reads: {names}")
     return {side: columns for side, columns in found.items() if columns}
+
+
+def check_columns(given: dict, known: list[dict], length: int) -> None:
+    """Raises InputError for columns of `in_context` that the model does not read, and for texts in place of numbers.
+
+    The exported model checks the same, but it takes long to load.
+    """
+    from tfrecsession.sessions.context_texts import context_texts, input_name
+
+    if not known:
+        return
+    kinds = {entry["input"]: entry["kind"] for entry in known}
+    try:
+        context_texts(given.get("context"), given.get("request"), [length], kinds)
+    except InputError as error:
+        raise InputError(COLUMN.sub(r"--\1 \2: ", str(error))) from None
+    for side, columns in given.items():
+        for column, (values,) in columns.items():
+            numbers = kinds[input_name(side, column)] in NUMBERS
+            for text in values if side == "context" else [values]:
+                if numbers and text and not _is_number(text):
+                    raise InputError(f"--{side} {column}: must hold numbers, or empty texts")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return np.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _too_many(k: int, most: int | None) -> str:

@@ -233,7 +233,7 @@ def _checked_training(options, grown: dict):
     declared_models.declared(options.model)
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else {}
     given = settings(options.set)
-    given |= weight_settings(options, given) | ({} if options.epochs is None else {"epochs": options.epochs})
+    given |= weight_settings(options, given) | declared_models.epochs_setting(options.model, options.epochs)
     chosen = declared_models.settings_of(options.model, earlier_settings, preset, given)
     data = batches.load(options.data)
     if options.earlier is None and options.preset is None:  # others are complete

@@ -60,7 +60,7 @@ def tune(options) -> None:
     declared_models.declared(options.model)
     logging.getLogger("tensorflow").setLevel("ERROR")  # it warns of retraced graphs, but every trial has a new model
     fixed = settings(options.set)
-    fixed |= weight_settings(options, fixed) | ({} if options.epochs is None else {"epochs": options.epochs})
+    fixed |= weight_settings(options, fixed) | declared_models.epochs_setting(options.model, options.epochs)
     preset = presets.read(options.preset, options.model)["settings"] if options.preset else None
     timeout = parse_duration(options.timeout, "timeout") / 1e6 if options.timeout else None
     out = options.out or f"tuned/{options.model}"

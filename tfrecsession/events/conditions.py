@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import sqlglot
@@ -12,6 +13,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.column_names import nearest_first
 
 EXAMPLE = "where=\"quantity > 0 AND country = 'France'\""
+LACKS = re.compile(r"Required keyword: '\w+' missing for <class '[\w.]+'>")  # the parser's words for `price >`
 
 
 def names_in(condition: str) -> list[str]:
@@ -31,7 +33,7 @@ def parsed(condition: str) -> exp.Expression:
     try:
         trees = sqlglot.parse(condition, dialect="duckdb")
     except SqlglotError as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
+        reason = LACKS.sub("a part is missing", str(error).partition("\n")[0].rstrip("."))
         raise InputError(
             f"where={condition!r}: is not SQL: {reason}; must be e.g. {EXAMPLE}, with names of columns that SQL "
             "reserves in double quotes"

@@ -16,6 +16,12 @@ def refuse(name: str, value, expected: str) -> None:
     raise InputError(f"{name}={value!r}: must be {expected}")
 
 
+def check_items(items) -> None:
+    """Raises InputError unless a model can be built from `items`: a vocabulary, or the number of items."""
+    if not isinstance(items, int) and not hasattr(items, "counts"):
+        raise InputError(f"items: must be the vocabulary of a data set, data.items, not {type(items).__name__}")
+
+
 def check_choice(name: str, value, choices: Iterable) -> None:
     """Checks that a value is one of `choices`; the error suggests the nearest."""
     choices = list(choices)

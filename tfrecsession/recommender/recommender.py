@@ -13,7 +13,7 @@ from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.layers.blocks import block_by_block, rows_within
 from tfrecsession.metrics import best_items, conservative_ranks
-from tfrecsession.recommender.arguments import refuse
+from tfrecsession.recommender.arguments import check_items, refuse
 from tfrecsession.recommender.explain import Explaining
 from tfrecsession.recommender.keras_contract import KerasContract
 from tfrecsession.recommender.learning import Learning
@@ -30,6 +30,9 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
     Args:
         items: the vocabulary of the data set (`data.items`). A saved model is built from the number of items alone and
             reads the vocabulary from its file.
+
+    Raises:
+        InputError: `items` is something else, such as the data set itself.
     """
 
     reads = Reads()  # columns of a batch besides the items
@@ -48,10 +51,9 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
 
     def __init__(self, items: Items | int, **kwargs):
         super().__init__(**kwargs)
+        check_items(items)
         if isinstance(items, int):
             items = Items(np.full(items, ""), np.zeros(items, np.int64))
-        if not hasattr(items, "counts"):
-            raise InputError(f"items: must be data.items, of trs.load(FOLDER), not {type(items).__name__}")
         self.items, self.size = items, len(items.counts) + 2
         counts = np.concatenate([[0, 0], items.counts])
         self.item_counts = self.add_weight(

@@ -117,7 +117,10 @@ def _read(source, names, encoding, words) -> tuple[str, dict[str, list], bool, P
     if isinstance(source, str | os.PathLike):
         path = Path(source).expanduser()
         if not path.exists():
-            raise InputError(f"{path}: no such file; {words.table}= must be the path of a table of {words.noun}s")
+            raise InputError(
+                f"{path}: no such file; {words.table}= must be the path of a table of {words.noun}s, and the "
+                f"column of the log is {words.noun}=COLUMN"
+            )
         suffix = inner_name(path).suffix.lower()
         if path.is_dir() or suffix in PARQUET:
             try:

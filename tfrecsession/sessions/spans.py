@@ -37,7 +37,8 @@ def parse_duration(text: str, argument: str) -> int:
     """
     match = DURATION.fullmatch(str(text))
     if not match:
-        raise InputError(f"{argument}={text!r}: must be a number and a unit, such as 30s, 30m, 1h, 2d or 1w")
+        share = " (or a share such as 10%)" if argument.endswith("_span") else ""
+        raise InputError(f"{argument}={text!r}: must be a number and a unit, such as 30s, 30m, 1h, 2d or 1w{share}")
     microseconds = round(Fraction(match[1]) * MICROSECONDS[match[2]])
     if microseconds > LONGEST:
         raise InputError(f"{argument}={text!r}: longer than any log")

@@ -330,6 +330,8 @@ def _read_splits(path: Path, items: Items, counts: Mapping[str, dict], info: dic
 def read_info(path: str | os.PathLike) -> dict:
     """Returns the content of `dataset.json`; raises InputError if it is missing or has another format."""
     path = Path(path).expanduser()
+    if path.exists() and not (path / MARK).exists() and (path.parent / MARK).is_file():
+        raise InputError(f"{path}: is a part of a prepared data set: name its folder, {path.parent}")
     if path.is_file():
         raise InputError(
             f"{path}: is a file: name a folder made by prepare(LOG, FOLDER)",
@@ -344,9 +346,9 @@ def read_info(path: str | os.PathLike) -> dict:
         info = json.loads((path / MARK).read_text(encoding="utf-8"))
         version = info["format"]
     except FileNotFoundError:
-        raise InputError(
-            f"{path}: not a prepared data set, it has no {MARK}: make one with `tfrecsession prepare`"
-        ) from None
+        run = (path / "run.json").is_file()
+        why = "it is a run: the data set's path is in its run.json" if run else "make one with `tfrecsession prepare`"
+        raise InputError(f"{path}: not a prepared data set, it has no {MARK}: {why}") from None
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise InputError(f"{path / MARK}: cannot be read ({error}): prepare the data set again") from None
     if version != FORMAT:

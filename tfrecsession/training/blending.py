@@ -13,12 +13,12 @@ from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
 from tfrecsession.models import Blend
 from tfrecsession.staging import staged
-from tfrecsession.training.composed_run import opened_runs, scored, write_files
+from tfrecsession.training.composed_run import scored, write_files
 from tfrecsession.training.held_out import with_held_out
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.refit import check_refit, with_validation
 from tfrecsession.training.refitting import continued, fitted_again, grows, kept
-from tfrecsession.training.run_folder import Run, check_other_run
+from tfrecsession.training.run_folder import Run, check_other_run, opened_runs
 
 
 def blend(

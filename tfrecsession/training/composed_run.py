@@ -1,4 +1,4 @@
-"""Run folders that are made of other runs: checks, scores and files that blends and pipelines share."""
+"""Run folders that are made of other runs: scores and files that blends and pipelines share."""
 
 from __future__ import annotations
 
@@ -8,22 +8,7 @@ from pathlib import Path
 
 from tfrecsession import metrics
 from tfrecsession.batches import Data
-from tfrecsession.errors import InputError
 from tfrecsession.training.run import versions
-from tfrecsession.training.run_folder import Run, open_run
-
-
-def opened_runs(data: Data, runs, made: str) -> list[Run]:
-    """Opens runs of one data set, for a `made`, such as "blend"; InputError where one is missing or of other data."""
-    opened = [open_run(path) for path in runs]
-    for run in opened:
-        run.check()
-        if run.info["data"]["fingerprint"] != data.fingerprint:
-            raise InputError(
-                f"{run.path}: was made from data {run.info['data']['fingerprint']}, but {data.path or 'this data set'} "
-                f"is {data.fingerprint}: a {made} has runs of one data set"
-            )
-    return opened
 
 
 def scored(model, data: Data, k, progress) -> dict[str, float]:

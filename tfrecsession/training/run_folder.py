@@ -85,6 +85,19 @@ def open_run(path: str | Path) -> Run:
     return Run(path, info)
 
 
+def opened_runs(data: Data, runs, made: str) -> list[Run]:
+    """Opens runs of one data set, for a `made`, such as "blend"; InputError where one is missing or of other data."""
+    opened = [open_run(path) for path in runs]
+    for run in opened:
+        run.check()
+        if run.info["data"]["fingerprint"] != data.fingerprint:
+            raise InputError(
+                f"{run.path}: was made from data {run.info['data']['fingerprint']}, but {data.path or 'this data set'} "
+                f"is {data.fingerprint}: a {made} has runs of one data set"
+            )
+    return opened
+
+
 def check_other_run(out: str | Path, wanted: dict, overwrite: bool) -> None:
     """Refuses to replace a finished run, by what differs: `wanted` has the same names as run.json.
 

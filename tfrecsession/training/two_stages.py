@@ -17,11 +17,11 @@ from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
 from tfrecsession.models import MODELS, Pipeline, WideAndDeep
 from tfrecsession.staging import staged
-from tfrecsession.training.composed_run import opened_runs, scored, write_files
+from tfrecsession.training.composed_run import scored, write_files
 from tfrecsession.training.held_out import with_held_out
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.refitting import fitted_again
-from tfrecsession.training.run_folder import Run, check_other_run
+from tfrecsession.training.run_folder import Run, check_other_run, opened_runs
 
 OF_FIT = ("negatives", "events", "epochs", "rows")
 NOT_SETTINGS = ("self", "items", "scores_of", "listed", "kwargs")

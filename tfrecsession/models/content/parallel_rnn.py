@@ -15,7 +15,14 @@ from tfrecsession.layers.items.content_vectors import ContentVectors
 from tfrecsession.layers.items.item_content import ContentEncoder
 from tfrecsession.layers.items.joined_items import JoinedItems
 from tfrecsession.optimizers.grouped import Grouped
-from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, checked_widths, refuse
+from tfrecsession.recommender.arguments import (
+    check_choice,
+    check_items,
+    check_number,
+    check_whole,
+    checked_widths,
+    refuse,
+)
 from tfrecsession.recommender.search_space import Choice, Float
 from tfrecsession.recommender.sequence_model import SequenceModel, as_list
 from tfrecsession.recommender.streaming import Streaming
@@ -122,6 +129,7 @@ class ParallelRNN(Streaming, SequenceModel):
             refuse("units", units, "one width, or with architecture='parallel' one for ids and one for features")
         if content is None:
             reads_none = architecture == "id" and content_side == "input"
+            check_items(items)
             content = () if reads_none else list(kinds_of(items.content, items.tensors))
         super().__init__(items, negatives=negatives, content=content, content_side=content_side, **kwargs)
         if self.content is None and (architecture != "id" or content_side != "input"):
