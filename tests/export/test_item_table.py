@@ -72,6 +72,8 @@ def test_item_files(tmp_path):
     assert table == {"item": ["007", "8"], "title": ["1984, a\nnovel", None], "image": [None, "https://a/8.png"]}
     (tmp_path / "items.tsv").write_text("item\tname\n1\tone\n")
     assert read_item_table(tmp_path / "items.tsv").to_pydict() == {"item": ["1"], "name": ["one"]}
+    (tmp_path / "semicolons.csv").write_text("item;title\n1;red, blue\n")
+    assert read_item_table(tmp_path / "semicolons.csv").to_pydict() == {"item": ["1"], "title": ["red, blue"]}
     assert written(tmp_path, Items(["1"], [1]), str(tmp_path / "items.tsv"))["title"] == ["one"]
     pq.write_table(pa.table({"item": [1, 2], "title": ["x", "y"]}), tmp_path / "items.parquet")
     assert written(tmp_path, Items(["2"], [1]), read_item_table(tmp_path / "items.parquet"))["title"] == ["y"]

@@ -72,7 +72,11 @@ def read_item_table(path: str | Path) -> pa.Table:
     """
     try:
         if Path(path).suffix in (".csv", ".tsv"):
-            parse = pa.csv.ParseOptions(delimiter="\t" if Path(path).suffix == ".tsv" else ",", newlines_in_values=True)
+            with open(path, encoding="utf-8", errors="replace") as text:
+                first = text.readline()
+            marks = "\t" if Path(path).suffix == ".tsv" else ",;\t|"
+            delimiter = next((mark for mark in marks if mark in first), marks[0])
+            parse = pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
             with pa.csv.open_csv(path, parse_options=parse) as file:
                 texts = dict.fromkeys(file.schema.names, pa.string())
             convert = pa.csv.ConvertOptions(column_types=texts, strings_can_be_null=True)
