@@ -13,14 +13,15 @@ from tfrecsession.layers.blocks import in_blocks
 BLOCK = 32  # items of one cluster that lie together, the last block of a cluster with padding
 ITEMS = 64  # of a cluster on average, up to `LARGEST` clusters
 LARGEST = 8192  # clusters, unless more are requested
-WIDTH = 32  # coordinates of a vector in the lists, at most
+WIDTH = 32  # coordinates of a vector in the lists, more only where they lose more than `LOST` of the scores
+LOST = 0.1  # of the sum of their squares, without their mean
 
 
 class IvfIndex(SearchedIndex):
     """An index that selects candidates from the clusters nearest to a history, in core ops alone.
 
     The items' vectors are rotated and scaled so that the directions in which histories differ most come first (see
-    `reduction`). Their first `WIDTH` coordinates are clustered, and stored by cluster, in bfloat16. A request estimates
+    `reduction`). Their first coordinates are clustered, and stored by cluster, in bfloat16. A request estimates
     the largest score in each cluster, scores the items of the best `probes` clusters by these coordinates, and selects
     the `candidates` best of them, which the model's own vectors then score in full.
 
@@ -45,13 +46,14 @@ class IvfIndex(SearchedIndex):
         matrix = np.asarray(model.score_vectors(tf.range(2, model.size)), np.float32)
         clusters = clusters_to_make(len(matrix)) if clusters is None else checked_clusters(clusters, len(matrix))
         asked, to_list = reduction(matrix, query_vectors(model, histories))
-        self.reduced = tf.Variable(asked, trainable=False)  # (width, at most WIDTH), for queries
+        self.reduced = tf.Variable(asked, trainable=False)  # (width, coordinates), for queries
         matrix = matrix @ to_list
         self._store(matrix, clusters_of(matrix, clusters))
         clusters = self.means.shape[0]
         self.choose(clusters, k, target_recall, histories, "index='exact-bf16'")
         self.settings = {
             "clusters": clusters,
+            "coordinates": asked.shape[1],
             "target_recall": target_recall,
             "probes": self.searched,
             "candidates": self.kept,
@@ -125,11 +127,12 @@ def query_vectors(model, histories: np.ndarray) -> np.ndarray:
 
 
 def reduction(vectors: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns two matrices, float32 [width, at most WIDTH], for queries and for items.
+    """Returns two matrices, float32 [width, coordinates], for queries and for items.
 
-    The products of queries and items that were both multiplied by theirs are about those of the originals, and the same
-    ones where the width is at most `WIDTH`. Queries are made equally long in all directions, items longer where
-    queries differ more; then the principal components of the items lose the least of the scores. A share of equal second moments keeps few queries from hiding a direction.
+    The products of queries and items that were both multiplied by theirs order the items about as those of the
+    originals do, and in the same way where the width is at most `WIDTH`. Queries are made equally long in all
+    directions, items longer where queries differ more; then the principal components of the items lose the least of
+    the scores. A share of equal second moments keeps few queries from hiding a direction.
 
     Args:
         vectors: float32 [n, width], of items.
@@ -142,7 +145,9 @@ def reduction(vectors: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.
     root = np.linalg.cholesky((1 - share) * moments + share * even * np.eye(width))
     stretched = vectors @ root.astype(np.float32)
     stretched -= stretched.mean(axis=0)
-    axes = np.linalg.eigh((stretched.T @ stretched).astype(float))[1][:, ::-1][:, :WIDTH]  # the longest first
+    squares, axes = (array[..., ::-1] for array in np.linalg.eigh((stretched.T @ stretched).astype(float)))
+    enough = 1 + np.searchsorted(np.cumsum(squares), (1 - LOST) * squares.sum())  # the longest come first
+    axes = axes[:, : max(WIDTH, enough)]
     return np.linalg.solve(root.T, axes).astype(np.float32), (root @ axes).astype(np.float32)
 
 
