@@ -14,7 +14,7 @@ from tests.conformance.test_saving import graph_ops
 from tests.export.strings import strings, text
 from tfrecsession import InputError
 from tfrecsession.export.clusters import clusters_of
-from tfrecsession.export.ivf_index import BLOCK, IvfIndex
+from tfrecsession.export.ivf_index import BLOCK, WIDTH, IvfIndex, reduction
 from tfrecsession.sessions.vocabulary import Items
 
 K = 5
@@ -129,8 +129,39 @@ def test_every_item_is_stored_once(model):
     stored = index.ids.numpy()
     assert stored.shape[1] == BLOCK and not stored[0].any() and (stored[1:, 0] > 0).all()
     np.testing.assert_array_equal(np.sort(stored[stored > 0]), np.arange(2, ITEMS + 2))
-    vectors = model.score_vectors(tf.constant(stored[stored > 0]))
-    np.testing.assert_allclose(tf.cast(index.vectors, tf.float32).numpy()[stored > 0], vectors, rtol=2**-7, atol=1e-6)
+    queries = np.random.default_rng(2).normal(size=(5, 17)).astype(np.float32)
+    products = (queries @ index.reduced.numpy()) @ tf.cast(index.vectors, tf.float32).numpy()[stored > 0].T
+    expected = model.products_with(tf.constant(queries), tf.constant(np.tile(stored[stored > 0], (5, 1))))
+    np.testing.assert_allclose(products, expected, rtol=2**-6, atol=0.2)  # narrow vectors lose nothing but bfloat16
+
+
+def test_wide_vectors_keep_the_coordinates_that_histories_differ_in():
+    rng = np.random.default_rng(0)
+    seen = np.linalg.qr(rng.normal(size=(60, 60)))[0][:, :20]  # directions in which histories differ
+    queries = rng.normal(size=(200, 20)) @ seen.T
+    items = rng.normal(size=(500, 60)) + 1
+    asked, to_list = reduction(items.astype(np.float32), queries.astype(np.float32))
+    assert asked.shape == to_list.shape == (60, WIDTH)
+    scores, lost = queries @ items.T, queries @ items.T - (queries @ asked) @ (items @ to_list).T
+    assert np.std(lost - lost.mean(axis=1, keepdims=True)) < 0.02 * np.std(scores)  # order needs no constant
+    asked, to_list = reduction(items[:, :30].astype(np.float32), queries[:2, :30].astype(np.float32))
+    np.testing.assert_allclose(asked @ to_list.T, np.eye(30), atol=1e-3)  # also with few histories
+
+
+def test_two_stages_find_the_exact_answer_where_everything_is_searched_and_kept():
+    keras.utils.set_random_seed(0)
+    items = Items([f"item-{number}" for number in range(90)], np.ones(90, int))
+    wide = trs.models.GRU4Rec(items, units=[WIDTH + 8], negatives=trs.negatives.Popularity(8))
+    wide.fitted = True
+    index = IvfIndex(wide, K, 0.01, np.array([[5], [9]]), clusters=7)
+    assert WIDTH <= index.vectors.shape[2] < WIDTH + 8
+    index.searched, index.kept = index.means.shape[0], 90
+    rows = tf.constant([[52], [3], [0]])
+    with index.installed():
+        best, scores = wide.answer(rows, k=90)
+    expected, exact = wide.answer(rows, k=90)
+    np.testing.assert_array_equal(best, expected)
+    np.testing.assert_allclose(scores, exact, rtol=1e-5, atol=1e-6)
 
 
 def test_errors(model, histories, tmp_path):

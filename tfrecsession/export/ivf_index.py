@@ -7,20 +7,23 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.export.clusters import clusters_of, means_of
-from tfrecsession.export.searched_index import SearchedIndex
+from tfrecsession.export.searched_index import BATCH, SearchedIndex
 from tfrecsession.layers.blocks import in_blocks
 
 BLOCK = 32  # items of one cluster that lie together, the last block of a cluster with padding
 ITEMS = 64  # of a cluster on average, up to `LARGEST` clusters
 LARGEST = 8192  # clusters, unless more are requested
+WIDTH = 32  # coordinates of a vector in the lists, more only where they lose more than `LOST` of the scores
+LOST = 0.1  # of the sum of their squares, without their mean
 
 
 class IvfIndex(SearchedIndex):
     """An index that selects candidates from the clusters nearest to a history, in core ops alone.
 
-    The items' vectors are clustered once, and stored a second time by cluster, in bfloat16. A request estimates the
-    largest score in each cluster, scores the items of the best `probes` clusters in bfloat16, and selects the
-    `candidates` best of them, which the model's own vectors then score.
+    The items' vectors are rotated and scaled so that the directions in which histories differ most come first (see
+    `reduction`). Their first coordinates are clustered, and stored by cluster, in bfloat16. A request estimates
+    the largest score in each cluster, scores the items of the best `probes` clusters by these coordinates, and selects
+    the `candidates` best of them, which the model's own vectors then score in full.
 
     The estimate of a cluster with mean m, n items and deviation s per coordinate is q . m + |q| s sqrt(2 log n): about
     the largest of n normal products.
@@ -29,7 +32,7 @@ class IvfIndex(SearchedIndex):
         model: a Recommender that scores by dot products.
         k: items per answer.
         target_recall: share of the exact answer that must be found; the fastest settings that reach it are used.
-        histories: int32 [histories, events] that the settings are chosen on.
+        histories: int32 [histories, events] that the coordinates and the settings are chosen on.
         clusters: how many; None: by the number of items.
 
     Raises:
@@ -42,11 +45,15 @@ class IvfIndex(SearchedIndex):
         super().__init__(model)
         matrix = np.asarray(model.score_vectors(tf.range(2, model.size)), np.float32)
         clusters = clusters_to_make(len(matrix)) if clusters is None else checked_clusters(clusters, len(matrix))
+        asked, to_list = reduction(matrix, query_vectors(model, histories))
+        self.reduced = tf.Variable(asked, trainable=False)  # (width, coordinates), for queries
+        matrix = matrix @ to_list
         self._store(matrix, clusters_of(matrix, clusters))
         clusters = self.means.shape[0]
         self.choose(clusters, k, target_recall, histories, "index='exact-bf16'")
         self.settings = {
             "clusters": clusters,
+            "coordinates": asked.shape[1],
             "target_recall": target_recall,
             "probes": self.searched,
             "candidates": self.kept,
@@ -76,6 +83,7 @@ class IvfIndex(SearchedIndex):
         self.vectors = kept(vectors.reshape(count, BLOCK, -1), tf.bfloat16)
 
     def candidates(self, queries, searched, kept):
+        queries = tf.matmul(queries, self.reduced)
         blocks = self._nearest_blocks(queries, searched)  # (n, blocks)
         cells = tf.shape(blocks)[1] * BLOCK
         kept = tf.minimum(kept, cells)
@@ -110,6 +118,37 @@ class IvfIndex(SearchedIndex):
         ids = tf.reshape(tf.gather(tf.convert_to_tensor(self.ids), blocks), (shape[0], cells))
         scores = tf.where(ids > 0, tf.cast(scores, tf.float32), tf.float32.min)
         return tf.gather(ids, tf.math.top_k(scores, kept).indices, batch_dims=1)
+
+
+def query_vectors(model, histories: np.ndarray) -> np.ndarray:
+    """Returns the vectors whose products with the items are the scores: int32 [n, events] -> float32 [n, width]."""
+    blocks = (tf.constant(histories[row : row + BATCH]) for row in range(0, len(histories), BATCH))
+    return np.concatenate([model.queries(model.encoded_histories(block)[0]).numpy() for block in blocks])
+
+
+def reduction(vectors: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns two matrices, float32 [width, coordinates], for queries and for items.
+
+    The products of queries and items that were both multiplied by theirs order the items about as those of the
+    originals do, and in the same way where the width is at most `WIDTH`. Queries are made equally long in all
+    directions, items longer where queries differ more; then the principal components of the items lose the least of
+    the scores. A share of equal second moments keeps few queries from hiding a direction.
+
+    Args:
+        vectors: float32 [n, width], of items.
+        queries: float32 [m, width].
+    """
+    width, queries = vectors.shape[1], queries.astype(float)
+    moments = queries.T @ queries / len(queries)
+    share = width / (width + 10 * len(queries))
+    even = max(np.trace(moments) / width, 1e-12)
+    root = np.linalg.cholesky((1 - share) * moments + share * even * np.eye(width))
+    stretched = vectors @ root.astype(np.float32)
+    stretched -= stretched.mean(axis=0)
+    squares, axes = (array[..., ::-1] for array in np.linalg.eigh((stretched.T @ stretched).astype(float)))
+    enough = 1 + np.searchsorted(np.cumsum(squares), (1 - LOST) * squares.sum())  # the longest come first
+    axes = axes[:, : max(WIDTH, enough)]
+    return np.linalg.solve(root.T, axes).astype(np.float32), (root @ axes).astype(np.float32)
 
 
 def clusters_to_make(items: int) -> int:

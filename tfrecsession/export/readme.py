@@ -45,8 +45,9 @@ INDEX = {
     "exact-int8": "The search is approximate: item vectors are stored in int8 with one scale each, a quarter of the "
     "memory of float32. The best {candidates} items are scored again in float32, from the stored vectors.",
     "ivf": "The search is approximate: the items are in {clusters} clusters, and those of the {probes} nearest to the "
-    "history are scored in bfloat16. The best {candidates} candidates are scored exactly. These settings were chosen "
-    "for a recall of {target_recall}. If a filter leaves fewer than k candidates, all items are scored.",
+    "history are scored in bfloat16, by {coordinates} coordinates of their vectors. The best {candidates} candidates "
+    "are scored exactly. These settings were chosen for a recall of {target_recall}. If a filter leaves fewer than k "
+    "candidates, all items are scored.",
     "scann": "ScaNN searches the {num_leaves_to_search} of {num_leaves} leaves nearest to the history. The best "
     "{num_reordering_candidates} candidates are scored exactly. These settings were chosen for a recall of "
     "{target_recall}. If a filter leaves fewer than k candidates, all items are scored.",

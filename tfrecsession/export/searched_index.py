@@ -132,7 +132,7 @@ class SearchedIndex(ExactIndex):
                 waits.append(1000 * (time.perf_counter() - start))
             return np.median(waits)
 
-        steps = sorted({min(parts, max(1, round(parts * 1.5**-step))) for step in range(25)})
+        steps = sorted({min(parts, max(1, round(parts * 1.25**-step))) for step in range(45)})
         reached, highest = [], 0.0
         for kept in sorted({min(times * k + 16, len(model.items.counts), MOST) for times in CANDIDATES}):
             low, high = 0, len(steps)  # a binary search, since recall never falls with more parts
