@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from tfrecsession.evaluation.search.ledger import FILE, Ledger
 from tfrecsession.evaluation.search.samples import newest, sampled, shares_of
 from tfrecsession.evaluation.search.trials import _Stop
 from tfrecsession.models import by_name
+from tfrecsession.training.recipe import space_for
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +206,12 @@ def test_sampled_settings_are_valid_and_repeatable(data):
         assert len({each.key for each in found}) == len(found) == 6
         for candidate in found:
             training.build(candidate.model, data.items, training.settings_of(candidate.model, candidate.settings))
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_log_without_times_has_no_settings_that_need_them(timed):
+    space = space_for("gru4rec", SimpleNamespace(train=SimpleNamespace(timed=timed)))
+    assert ("trend" in space) == timed and "learning_rate" in space
 
 
 def test_what_is_tried_first_follows_the_log():

@@ -24,7 +24,7 @@ from tfrecsession.evaluation.ranking import evaluate
 from tfrecsession.evaluation.study import Study, check_search
 from tfrecsession.recommender.search_space import starting_at, walk
 from tfrecsession.staging import one_line, replace_file
-from tfrecsession.training.recipe import timed_settings
+from tfrecsession.training.recipe import space_for
 from tfrecsession.version import __version__
 
 
@@ -96,8 +96,7 @@ def tune(
     fixed, report = settings or {}, progress or (lambda doing, trials: None)
     start = training.settings_of(model, preset or {}, fixed, data=None if preset else data)
     k = check_search(data, metric, trials, out)
-    left_out = {*fixed, *(() if data.train.timed else timed_settings(model))}
-    space = {name: values for name, values in training.space_of(model).items() if name not in left_out}
+    space = {name: values for name, values in space_for(model, data).items() if name not in fixed}
     first = walk(space := starting_at(space, start), start, lambda name, values: start[name])
     if not first:
         raise InputError(f"{model} has no setting to search that is not fixed: there is nothing to tune")

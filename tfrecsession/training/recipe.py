@@ -7,7 +7,7 @@ import inspect
 import keras
 
 from tfrecsession import losses, metrics, negatives, optimizers
-from tfrecsession.batches.data import check_data
+from tfrecsession.batches.data import Data, check_data
 from tfrecsession.errors import InputError
 from tfrecsession.models import MODELS, by_name
 from tfrecsession.recommender.log_defaults import following
@@ -89,6 +89,12 @@ def timed_settings(model: str) -> tuple[str, ...]:
     """Returns the settings of `space_of` that need a log with times."""
     learning = by_name(model).learning
     return learning.timed if learning else ()
+
+
+def space_for(model: str, data: Data) -> dict:
+    """Returns the search space of a model on a data set: without settings that need times where the log has none."""
+    left_out = () if data.train.timed else timed_settings(model)
+    return {name: values for name, values in space_of(model).items() if name not in left_out}
 
 
 def build(model: str, items, settings: dict, k=(20,)):

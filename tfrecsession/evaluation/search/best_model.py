@@ -26,6 +26,7 @@ from tfrecsession.evaluation.search.trials import Trials
 from tfrecsession.models import by_name
 from tfrecsession.staging import one_line, replace_file
 from tfrecsession.training.held_out import with_held_out
+from tfrecsession.training.recipe import space_for
 from tfrecsession.version import __version__
 
 DENSE = ((3600, 16_000), (900, 8000), (0, 4000))  # from seconds of the budget on: items in the inverse of SLIST
@@ -111,7 +112,7 @@ def best(
                 data,
                 given.models,
                 lambda model, settings: training.settings_of(model, settings, data=data),
-                training.space_of,
+                lambda model: space_for(model, data),
                 lambda model: by_name(model).learning is not None,
                 dense=next(items for least, items in DENSE if given.budget >= least),
             ),
