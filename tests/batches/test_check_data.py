@@ -30,7 +30,7 @@ def test_a_name_is_no_list_of_names(shop, tmp_path):
 
 @pytest.mark.parametrize("model", [trs.models.ItemKNN, trs.models.GRU4Rec, trs.models.ALS])
 def test_a_data_set_is_no_items(model, shop):
-    with pytest.raises(InputError, match="items: must be data.items, of trs.load.FOLDER., not Data"):
+    with pytest.raises(InputError, match="items: must be the vocabulary of a data set, data.items, not Data"):
         model(shop)
 
 

@@ -144,7 +144,7 @@ def test_an_index_of_clusters_that_searches_all_of_them_answers_equally(name, fi
     if not model.searched_by_products:
         pytest.skip("it has no vectors to search")
     monkeypatch.setattr(IvfIndex, "choose", lambda *arguments: None)  # all clusters, all candidates
-    index = IvfIndex(model, 3, 0.5, None, clusters=4)
+    index = IvfIndex(model, 3, 0.5, np.array([A]), clusters=4)
     index.searched, index.kept = index.means.shape[0], model.size
     histories = np.array([A, [3, 17, 40, 0], [0, 0, 0, 0]], np.int32)
     with index.installed():

@@ -175,4 +175,5 @@ def test_votes_of_old_sessions_decay_as_items_go_stale():
 def test_item_knn_weighs_the_last_events_of_a_session():
     assert chosen("item_knn", "short") == {"history": "quadratic", "window": 10}
     assert chosen("item_knn", "short", {"history": "last"}) == {"window": 10}
-    assert chosen("item_knn", "long") == {"history": "linear", "window": 10, "alpha": 0.2}  # 63 events
+    repeated = {"itself": 1.0}  # it repeats items
+    assert chosen("item_knn", "long") == {"history": "linear", "window": 10, "alpha": 0.2, **repeated}  # 63 events

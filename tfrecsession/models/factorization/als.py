@@ -36,9 +36,6 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
 
         sum over seen (a0 + alpha w)(1 - x.y)^2 + a0 sum over the other pairs (x.y)^2 + ...
 
-    In a log of weighted events w is the sum of the weights of the user's events on the item: an event of weight 2 is
-    the event twice. A session of weight 2 that names no user is one user with twice the confidence, not two users.
-
     Explicit ratings (ALS-WR, Zhou et al., AAIM 2008): only rated pairs count, regularized by their number.
 
         sum over rated (r - mu - b_x - b_y - x.y)^2 + regularization (sum n_x^nu |x|^2 + sum n_y^nu |y|^2)
