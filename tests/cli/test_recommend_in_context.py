@@ -39,7 +39,7 @@ def test_unknown_items_are_named(saved, capsys):
     items, folder, _ = saved
     assert main(["recommend", folder, items[0], "nothing", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["unknown"] == ["nothing"]
-    assert main(["recommend", folder, "nothing"]) == 0
+    assert main(["recommend", folder, "nothing", "nothing"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "and skipped: nothing: the answer to a history without a known item is the popular ones" in shown
 

@@ -59,16 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refusal(command: str, word: str) -> str:
     """Returns the line that refuses an argument which a command does not have, and names what may be meant."""
     commands = _commands()
-    option, line = word.partition("=")[0], f"{command}: has no option {word.partition('=')[0]}"
+    option = word.partition("=")[0]
     if not option.startswith("-"):
         return f"{command}: no argument {word!r} is expected; see `tfrecsession {command} --help`"
-    options = {name: list(each._option_string_actions) for name, each in commands.items()}
-    near = difflib.get_close_matches(option, options[command], 1, cutoff=0.7)
-    others = [name for name in commands if option in options[name]]
+    line, options = f"{command}: has no option {option}", commands[command]._option_string_actions
+    near = difflib.get_close_matches(option, options, 1, cutoff=0.7)
+    others = [name for name, each in commands.items() if option in each._option_string_actions]
     if near:
         return f"{line}: is {near[0]} meant?"
     setting = f"--set {option.lstrip('-').replace('-', '_')}=VALUE"
-    hint = f"; a setting of a model is {setting}" if "--set" in options[command] else ""
+    hint = f"; a setting of a model is {setting}" if "--set" in options else ""
     others = f", it is one of {', '.join(others)}" if others else ""
     return f"{line}{others}{hint}; see `tfrecsession {command} --help`"
 

@@ -13,7 +13,6 @@ from tfrecsession.errors import InputError
 
 # The begin of errors of `export.ask`: "context: 'hour' must be one that ..." and "context_hour: must hold ..."
 COLUMN = re.compile(r"^(context|request)(?:: '|_)(.+?)(?:'(?= must)|:) ")
-NUMBERS = ("number", "gap", "hour", "weekday", "month")  # kinds of columns
 
 
 def recommend_command(commands, common):
@@ -90,7 +89,7 @@ def recommend(options) -> None:
     screen.print(table)
     unknown = _unknown(version, options.items)
     if unknown:
-        all_of_them = len(unknown) == len([item for item in options.items if item])
+        all_of_them = all(item in unknown for item in options.items if item)
         popular = ": the answer to a history without a known item is the popular ones" if all_of_them else ""
         screen.print(f"note: not in the model's catalogue, and skipped: {', '.join(unknown)}{popular}", markup=False)
     result = {"history": options.items, "items": [item for item, _ in answer], "scores": [score for _, score in answer]}
@@ -172,6 +171,7 @@ def check_columns(given: dict, known: list[dict], length: int) -> None:
     The exported model checks the same, but it takes long to load.
     """
     from tfrecsession.sessions.context_texts import context_texts, input_name
+    from tfrecsession.sessions.derived_context import TIMED
 
     if not known:
         return
@@ -182,7 +182,7 @@ def check_columns(given: dict, known: list[dict], length: int) -> None:
         raise InputError(COLUMN.sub(r"--\1 \2: ", str(error))) from None
     for side, columns in given.items():
         for column, (values,) in columns.items():
-            numbers = kinds[input_name(side, column)] in NUMBERS
+            numbers = kinds[input_name(side, column)] in ("number", *TIMED)
             for text in values if side == "context" else [values]:
                 if numbers and text and not _is_number(text):
                     raise InputError(f"--{side} {column}: must hold numbers, or empty texts")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from tfrecsession.batches.data import check_data
 from tfrecsession.batches.event_weights import check_types, event_types, is_of_types
 from tfrecsession.errors import InputError
+from tfrecsession.recommender.arguments import check_names
 from tfrecsession.staging import check_parents, differences, replace_file
 from tfrecsession.training.run_folder import differing, open_run
 from tfrecsession.version import __version__
@@ -68,8 +69,7 @@ def requested(
         InputError: an invalid model, label, setting, k or event type, a run made from other data, or no test events.
     """
     check_data(data)
-    if isinstance(models, str):
-        raise InputError(f"models={models!r}: must be a list of names, such as [{models!r}]")
+    check_names("models", models)
     settings = settings or {}
     entries = [_to_fit(word, settings, seed, Path(out), chosen_settings, data) for word in models]
     entries += [_finished_run(word, data) for word in runs]

@@ -22,6 +22,12 @@ def check_items(items) -> None:
         raise InputError(f"items: must be the vocabulary of a data set, data.items, not {type(items).__name__}")
 
 
+def check_names(name: str, values) -> None:
+    """Raises InputError where a single name stands in place of a list of names."""
+    if isinstance(values, str):
+        refuse(name, values, f"a list of names, such as [{values!r}]")
+
+
 def check_choice(name: str, value, choices: Iterable) -> None:
     """Checks that a value is one of `choices`; the error suggests the nearest."""
     choices = list(choices)

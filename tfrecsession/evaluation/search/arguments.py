@@ -11,6 +11,7 @@ from pathlib import Path
 from tfrecsession.batches.data import Data, check_data
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.search.ledger import check_place
+from tfrecsession.recommender.arguments import check_names
 from tfrecsession.sessions.options import bytes_of
 from tfrecsession.sessions.spans import parse_duration
 
@@ -52,8 +53,7 @@ def checked(
         InputError: one of them is invalid.
     """
     check_data(data)
-    if isinstance(models, str):
-        raise InputError(f"models={models!r}: must be a list of names, such as [{models!r}]")
+    check_names("models", models)
     check_place(out)
     seconds = _number(budget, lambda text: parse_duration(text, "budget") / 1e6)
     if seconds is None:

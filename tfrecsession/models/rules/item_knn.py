@@ -98,14 +98,15 @@ class ItemKNN(TableModel):
         by_item = by_session.T.tocsr()  # (size, sessions)
         if sessions.weights is not None:
             by_session = session_items(sessions, self.size, targets=True)  # (sessions, size)
-        support = supports(sessions, self.size) + self.shrinkage  # (size,)
-        of_targets = supports(sessions, self.size, targets=True) + self.shrinkage  # (size,)
+        support = supports(sessions, self.size)  # (size,)
+        of_targets = supports(sessions, self.size, targets=True)  # (size,)
         with np.errstate(divide="ignore"):
-            row_norm, column_norm = support**-self.alpha, of_targets ** (self.alpha - 1)
+            row_norm = (support + self.shrinkage) ** -self.alpha
+            column_norm = (of_targets + self.shrinkage) ** (self.alpha - 1)
         for first in range(0, self.size, BLOCK):
             block = (by_item[first : first + BLOCK] @ by_session).tocoo()  # (rows, size)
             row, column = block.row + first, block.col  # (pairs,)
-            events = np.where(row == column, self.itself * (support[row] - self.shrinkage), block.data)  # (pairs,)
+            events = np.where(row == column, self.itself * support[row], block.data)  # (pairs,)
             similar = events * row_norm[row] * column_norm[column]  # (pairs,)
             yield sparse.csr_matrix((similar, (block.row, column)), block.shape)  # (rows, size)
 
