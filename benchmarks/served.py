@@ -86,12 +86,14 @@ class Serving:
         self.process.wait()
 
     def pids(self) -> list[int]:
-        """Returns the server's process, and those that it started."""
-        own, pids = self.process.pid, [self.process.pid]
+        """Returns the server's process, and all that it started."""
+        parents = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):  # a process has ended
-                parent = int(stat.read_text().rpartition(")")[2].split()[1])
-                pids += [int(stat.parent.name)] if parent == own else []
+                parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        pids = [self.process.pid]
+        for pid in pids:
+            pids += [child for child, parent in parents.items() if parent == pid]
         return pids
 
     def megabytes(self, kind: str = "Rss") -> float:

@@ -1,11 +1,14 @@
 """Several processes on one port: a taken port, one that ends, and the end of all."""
 
+import contextlib
 import json
 import logging
 import os
 import signal
 import socket
 import sys
+import tempfile
+import threading
 import urllib.request
 
 import pytest
@@ -15,28 +18,30 @@ from tfrecsession.cli import main
 from tfrecsession.serving import processes
 from tfrecsession.serving.processes import Processes, held_port, warn_of_more_than_cores
 
-STUB = """
-import json, os, socket, sys, threading
-arguments = json.loads(sys.argv[1])
-if arguments["folder"] == "broken":
-    sys.exit("broken")
-server = socket.socket()
-server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-server.bind((arguments["host"], arguments["rest_port"]))
-server.listen()
-print("listening", flush=True)
-def answer():
-    while True:
-        connection, _ = server.accept()
-        connection.sendall(str(os.getpid()).encode())
-        connection.close()
-threading.Thread(target=answer, daemon=True).start()
-sys.stdin.read()
-"""
+
+def answer_with_the_number_of_the_process(arguments, pipe):
+    """Stands in for `processes.serve`."""
+    if arguments["folder"] == "broken":
+        sys.exit("broken")
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind((arguments["host"], arguments["rest_port"]))
+        server.listen()
+        pipe.send("listening")
+
+        def answer():
+            while True:
+                connection, _ = server.accept()
+                connection.sendall(str(os.getpid()).encode())
+                connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        with contextlib.suppress(EOFError):
+            pipe.recv()
 
 
 def start(folder, monkeypatch, **options):
-    monkeypatch.setattr(processes, "WORKER", [sys.executable, "-c", STUB])
+    monkeypatch.setattr(processes, "serve", answer_with_the_number_of_the_process)
     return Processes(folder, 2, rest_port=0, grpc_port=0, host="127.0.0.1", **options)
 
 
@@ -52,18 +57,24 @@ def test_processes_share_a_port_and_one_that_ends_is_replaced(monkeypatch, caplo
         answers = {who_answers(running) for _ in range(60)}
         assert answers == pids  # a chance of 2^-59 to fail
         os.kill(first[0].pid, signal.SIGKILL)
-        first[0].wait()
+        first[0].join()
         while first[0] in running.workers:  # until the next look
             pass
-        assert running.workers[1] is first[1] and processes.is_ready(running.workers[0])
+        assert running.workers[1] is first[1] and processes.is_ready(running._pipes[0])
         assert {who_answers(running) for _ in range(60)} == {worker.pid for worker in running.workers}
-    assert all(worker.returncode == 0 for worker in running.workers)
+    assert all(worker.exitcode == 0 for worker in running.workers)
     assert "ended (-9): starting another" in caplog.text
 
 
 def test_a_process_that_cannot_start(monkeypatch):
     with pytest.raises(InputError, match="processes=2: a process could not start"):
         start("broken", monkeypatch).__enter__()
+
+
+def test_no_folder_for_temporary_files(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
+    with pytest.raises(InputError, match="processes=2: no folder for temporary files, set TMPDIR to one: .*such"):
+        Processes("models", 2, rest_port=0, grpc_port=0, host="127.0.0.1")
 
 
 @pytest.mark.parametrize("shared", [False, True])

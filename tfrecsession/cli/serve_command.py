@@ -38,7 +38,7 @@ def serve_command(commands, common):
         type=int,
         default=1,
         metavar="N",
-        help="processes that share the ports, each with its own copy of the models (default: 1)",
+        help="processes that share the ports and the models' tables (default: 1)",
     )
     command.add_argument(
         "--threads",

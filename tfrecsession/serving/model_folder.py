@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfrecsession.export.scann_ops import load_ops_of
 from tfrecsession.serving.refusal import Refusal, reason
 from tfrecsession.serving.served_folder import checked_folder, number_of
+from tfrecsession.serving.shared_tables import SharedTables
 from tfrecsession.serving.signature import Signature
 from tfrecsession.serving.tensor_protos import warm_up
 
@@ -58,12 +59,16 @@ class ModelFolder:
     loading fails, it is tried again when the files change. An available version keeps answering while its files are
     rewritten. All versions are served; requests without a version get the highest available one.
 
+    Args:
+        folder: the folder.
+        tables: where the models' large variables lie for all processes of a server; None: in each process.
+
     Raises:
         InputError: the folder does not exist, or is that of a single model.
     """
 
-    def __init__(self, folder: str | os.PathLike):
-        self.folder = checked_folder(folder)
+    def __init__(self, folder: str | os.PathLike, tables: SharedTables | None = None):
+        self.folder, self.tables = checked_folder(folder), tables
         self._seen: dict[tuple[str, int], frozenset] = {}  # the files at the last check
         self._versions: dict[str, dict[int, Version]] = {}  # replaced, never modified, so that readers need no lock
 
@@ -80,6 +85,8 @@ class ModelFolder:
                     log.info("%s version %d: gone", name, number)
                     self._put(Version(name, number, "END"))
                     self._seen.pop((name, number), None)
+                    if self.tables is not None:
+                        self.tables.drop(name, number)
         for (name, number), path in sorted(found.items()):
             self._follow(name, number, path)
 
@@ -131,7 +138,7 @@ class ModelFolder:
             return
         if known.state != "AVAILABLE":
             self._put(Version(name, number, "LOADING"))
-        loaded = load(name, number, path, files)
+        loaded = load(name, number, path, files, self.tables)
         if loaded.error and known.state == "AVAILABLE":
             loaded = replace(known, files=files)  # the rewritten files cannot be loaded: keep the old version
         self._put(loaded)
@@ -141,12 +148,15 @@ class ModelFolder:
         self._versions = {**self._versions, version.name: versions}
 
 
-def load(name: str, number: int, path: Path, files: frozenset) -> Version:
-    """Loads a version; returns it as AVAILABLE, or as END with an error."""
+def load(name: str, number: int, path: Path, files: frozenset, tables: SharedTables | None = None) -> Version:
+    """Loads a version; returns it as AVAILABLE, or as END with an error. Arguments as in `SharedTables.load`."""
     try:
         description = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
         load_ops_of(description, path)
-        loaded = tf.saved_model.load(str(path), tags=["serve"])
+        if tables is None:
+            loaded = tf.saved_model.load(str(path), tags=["serve"])
+        else:
+            loaded = tables.load(name, number, path, files)
         pads = (path / CARD).is_file()
         scans = scans_many_items(card_of(path)) and "similar_items" in loaded.signatures  # which has products
         signatures = {key: Signature(key, function, pads, loaded, scans) for key, function in loaded.signatures.items()}

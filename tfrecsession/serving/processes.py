@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
+import multiprocessing
 import os
+import shutil
+import signal
 import socket
-import subprocess
-import sys
+import tempfile
 import threading
 
 from tfrecsession.errors import InputError
 
 log = logging.getLogger("tfrecsession.serving")
-WORKER = [sys.executable, "-m", "tfrecsession.serving.worker"]
 GRACE_SECONDS = 30  # for the requests in progress when the processes are stopped
 
 
 class Processes:
     """Processes with a `Server` each. One that ends is replaced; the others answer meanwhile.
 
-    Each process holds its own copy of the models. A process stops when its standard input closes, so none outlives
-    this one.
+    They are forks of a process that has imported TensorFlow and done nothing else, so they share its code. The models'
+    large tables lie in a folder of temporary files, which all of them map, see `SharedTables`. Vocabularies and graphs
+    are each process's own. A process stops when its pipe closes, so none outlives this one.
 
     Args:
         folder: the folder of models.
@@ -31,9 +33,10 @@ class Processes:
 
     Attributes:
         url, grpc_address: as in `Server`.
+        workers: the processes.
 
     Raises:
-        InputError: a port is taken, or the processes cannot share one here.
+        InputError: a port is taken, the processes cannot share one here, or there is no folder for temporary files.
     """
 
     def __init__(self, folder, count: int, *, rest_port: int, grpc_port: int, host: str, **options):
@@ -42,14 +45,22 @@ class Processes:
         rest, grpc = (held.getsockname()[1] for held in self._held)
         at = f"[{host}]" if ":" in host else host
         self.url, self.grpc_address = f"http://{at}:{rest}", f"{at}:{grpc}"
-        self._arguments = json.dumps(
-            {"folder": str(folder), "rest_port": rest, "grpc_port": grpc, "host": host, **options}
-        )
-        self.workers: list[subprocess.Popen] = []
+        try:
+            tables = tempfile.mkdtemp(prefix="tfrecsession-tables-")
+        except OSError as error:
+            raise InputError(f"processes={count}: no folder for temporary files, set TMPDIR to one: {error}") from None
+        served = {"folder": str(folder), "tables": tables, "rest_port": rest, "grpc_port": grpc, "host": host}
+        self._arguments = served | options
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tfrecsession.serving.server"])
+        self.workers, self._pipes = [], []
 
     def __enter__(self) -> Processes:
-        self.workers = [self._started() for _ in range(self.count)]  # side by side, as loading takes long
-        if not all(is_ready(worker) for worker in self.workers):
+        for _ in range(self.count):  # side by side, as loading takes long
+            worker, pipe = self._started()
+            self.workers.append(worker)
+            self._pipes.append(pipe)
+        if not all(map(is_ready, self._pipes)):
             self._end()
             raise InputError(f"processes={self.count}: a process could not start; its error is above")
         self._watching = threading.Thread(target=self._watch, name="processes")
@@ -61,36 +72,62 @@ class Processes:
         self._watching.join()
         self._end()
 
-    def _started(self) -> subprocess.Popen:
-        return subprocess.Popen([*WORKER, self._arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def _started(self) -> tuple:
+        """Returns a process and the pipe that it stops with."""
+        pipe, its_end = self._context.Pipe()
+        worker = self._context.Process(target=serve, args=(self._arguments, its_end))
+        worker.start()
+        its_end.close()
+        return worker, pipe
 
     def _watch(self) -> None:
         while not self._stop.wait(0.2):
             for index, worker in enumerate(self.workers):
-                if worker.poll() is not None:
-                    log.warning("process %d ended (%d): starting another", worker.pid, worker.returncode)
-                    self.workers[index] = self._started()
+                if not worker.is_alive():
+                    log.warning("process %d ended (%d): starting another", worker.pid, worker.exitcode)
+                    self._pipes[index].close()
+                    self.workers[index], self._pipes[index] = self._started()
 
     def _end(self) -> None:
+        for pipe in self._pipes:
+            pipe.close()
         for worker in self.workers:
-            worker.stdin.close()
-        for worker in self.workers:
-            try:
-                worker.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
+            worker.join(GRACE_SECONDS)
+            if worker.exitcode is None:
                 worker.kill()
-                worker.wait()
-            worker.stdout.close()
+                worker.join()
         for held in self._held:
             held.close()
+        shutil.rmtree(self._arguments["tables"], ignore_errors=True)
 
 
-def is_ready(worker: subprocess.Popen) -> bool:
+def serve(arguments: dict, pipe) -> None:
+    """Serves until a pipe closes; a message on it says that the server listens.
+
+    Args:
+        arguments: of `Server`.
+        pipe: a `multiprocessing.connection.Connection`.
+    """
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)  # of the whole group: the first process stops the others in order
+    from tfrecsession.serving.server import Server
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("tfrecsession.serving").setLevel(logging.INFO)
+    with Server(**arguments, reuse_port=True):
+        pipe.send("listening")
+        with contextlib.suppress(EOFError):
+            pipe.recv()
+    shutil.rmtree(arguments["tables"], ignore_errors=True)  # the first process may have been killed
+
+
+def is_ready(pipe) -> bool:
     """Waits until a process listens; returns False if it ended instead."""
-    if worker.stdout.readline():
-        return True
-    worker.wait()
-    return False
+    try:
+        pipe.recv()
+    except EOFError:
+        return False
+    return True
 
 
 def held_port(argument: str, host: str, port: int) -> socket.socket:

@@ -14,6 +14,7 @@ from tfrecsession.serving.grpc_api import grpc_server
 from tfrecsession.serving.meters import Meters
 from tfrecsession.serving.model_folder import ModelFolder
 from tfrecsession.serving.rest import Http, application
+from tfrecsession.serving.shared_tables import SharedTables
 
 BACKLOG = 1024  # pending connections; a client beyond them retries after a second
 GRACE_SECONDS = 10  # for the requests in progress when the server is stopped
@@ -35,7 +36,8 @@ class Server:
         threads: number of concurrent model calls; None: one per core.
         most_rows, most_waiting, most_asked: see `Batcher`.
         most_bytes: maximum size of a request.
-        reuse_port: share the ports with other processes, see `tfrecsession serve --processes`.
+        reuse_port, tables: share the ports, and the models' tables in this folder, with other processes, see
+            `tfrecsession serve --processes`.
 
     Attributes:
         url, grpc_address: its addresses, such as "http://127.0.0.1:8501" and "127.0.0.1:8500".
@@ -59,8 +61,9 @@ class Server:
         most_asked: int = 1024,
         most_bytes: int = 4 * 2**20,
         reuse_port: bool = False,
+        tables: str | os.PathLike | None = None,
     ):
-        self.models = ModelFolder(folder)
+        self.models = ModelFolder(folder, None if tables is None else SharedTables(tables))
         self.meters = Meters(self.models)
         self.rest_port, self.grpc_port, self.host = rest_port, grpc_port, host
         self.poll_seconds, self.most_bytes, self.reuse_port = poll_seconds, most_bytes, reuse_port
