@@ -151,6 +151,28 @@ def answer_of(found, row: int) -> list[int]:
     return found.signatures["serving_default"](rows=tf.constant([row], tf.int64))["table"].numpy().tolist()
 
 
+def test_variables_in_lists_and_dicts(tmp_path):
+    class Nested(tf.Module):
+        def __init__(self):
+            self.parts = [{"table": tf.Variable(ROWS * factor)} for factor in (1, 2)]
+
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, name="rows")])
+        def serve(self, rows):
+            return {str(number): tf.gather(part["table"], rows) for number, part in enumerate(self.parts)}
+
+    model = Nested()
+    tf.saved_model.save(model, str(tmp_path / "1"), signatures={"serving_default": model.serve})
+    found = SharedTables(tmp_path / "tables").load("nested", 1, tmp_path / "1", files_of(tmp_path / "1"))
+    for number, factor in (("0", 1), ("1", 2)):
+        np.testing.assert_array_equal(answer(found, 7)[number], ROWS[[7]] * factor)
+    assert len([*(tmp_path / "tables").rglob("*")]) == 3 + 3  # three folders, two tables and `whole`
+
+
+def test_a_variable_that_is_not_found_ends_sharing(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(shared_tables, "variables_of", lambda loaded, objects: [])
+    np.testing.assert_array_equal(answer(loaded(saved, tmp_path), 5)["table"], ROWS[[5]])
+
+
 def test_exports_of_this_package(exports, monkeypatch, tmp_path):
     """All their variables mapped, the smallest too: the same answers."""
     monkeypatch.setattr(shared_tables, "LEAST_BYTES", 1)

@@ -36,8 +36,8 @@ class SharedTables:
     def load(self, name: str, number: int, path: Path, files: frozenset):
         """Loads a SavedModel as `tf.saved_model.load` does.
 
-        One whose checkpoint holds more than variables is loaded without sharing. So is every one, with a warning, when
-        the folder cannot be written.
+        One whose checkpoint holds more than the variables that its objects lead to is loaded without sharing. So is
+        every one, with a warning, when the folder cannot be written.
 
         Args:
             name, number: of the model and its version.
@@ -58,7 +58,10 @@ class SharedTables:
             return tf.saved_model.load(**plain)
         skipping = tf.saved_model.LoadOptions(experimental_skip_checkpoint=True)
         loaded = tf.saved_model.load(**plain, options=skipping)
-        for key, variable in variables_of(loaded, objects):
+        variables = dict(variables_of(loaded, objects))
+        if variables.keys() != keys_of(objects):
+            return tf.saved_model.load(**plain)
+        for key, variable in variables.items():
             variable.assign(mapped(shared[key], reader, key) if key in shared else reader.get_tensor(key))
         return loaded
 
@@ -79,8 +82,12 @@ def objects_of(reader):
     return objects if known else None
 
 
+def keys_of(objects) -> set[str]:
+    return {attribute.checkpoint_key for node in objects.nodes for attribute in node.attributes}
+
+
 def variables_of(loaded, objects) -> Iterator[tuple[str, tf.Variable]]:
-    """Yields the key in the checkpoint and the variable of a loaded SavedModel, for all its variables."""
+    """Yields the key in the checkpoint and the variable of a loaded SavedModel, for all that its objects lead to."""
     view, found = tf.train.TrackableView(loaded), {0: loaded}
     waiting = [0]
     while waiting:
