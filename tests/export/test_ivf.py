@@ -130,9 +130,32 @@ def test_every_item_is_stored_once(model):
     assert stored.shape[1] == BLOCK and not stored[0].any() and (stored[1:, 0] > 0).all()
     np.testing.assert_array_equal(np.sort(stored[stored > 0]), np.arange(2, ITEMS + 2))
     queries = np.random.default_rng(2).normal(size=(5, 17)).astype(np.float32)
-    products = (queries @ index.reduced.numpy()) @ tf.cast(index.vectors, tf.float32).numpy()[stored > 0].T
+    vectors = tf.cast(index.vectors, tf.float32).numpy()  # (blocks, BLOCK, coordinates + 1)
+    assert not vectors[stored > 0, -1].any() and (vectors[stored == 0, -1] < -1e38).all()  # the last tells padding
+    products = (queries @ index.reduced.numpy()) @ vectors[stored > 0, :-1].T
     expected = model.products_with(tf.constant(queries), tf.constant(np.tile(stored[stored > 0], (5, 1))))
     np.testing.assert_allclose(products, expected, rtol=2**-6, atol=0.05)  # narrow vectors lose nothing but bfloat16
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_candidates_are_the_best_of_the_lists_and_padding_never_is(model, rows):
+    """Also where scores are far below zero, alone and joined."""
+    index = IvfIndex(model, K, 0.5, np.array([[5], [9]]), clusters=11)
+    queries = np.random.default_rng(3).normal(size=(rows, 17)).astype(np.float32)
+    queries[:, -1] = -1000  # times the biases
+    stored, vectors = index.ids.numpy(), tf.cast(index.vectors, tf.float32).numpy()[..., :-1]
+    scores = np.einsum("nd,bsd->nbs", queries @ index.reduced.numpy(), vectors)[:, stored > 0]  # (rows, items)
+    assert (scores.min(axis=1) < -100).all()
+    everything = index.means.shape[0]
+    for kept in (ITEMS, 10 * ITEMS):  # more than there are cells, too
+        found = index.candidates(tf.constant(queries), everything, kept).numpy()
+        assert all(sorted(row[row > 0]) == list(range(2, ITEMS + 2)) for row in found)
+    found = index.candidates(tf.constant(queries), everything, 100).numpy()
+    assert found.shape == (rows, 100)
+    for row, best in zip(scores, found, strict=True):
+        of_item = dict(zip(stored[stored > 0], row, strict=True))
+        least = np.sort(row)[-100]
+        assert len({*best}) == 100 and min(of_item[item] for item in best) > least - 0.02 * abs(least) - 5
 
 
 def test_wide_vectors_keep_the_coordinates_that_histories_differ_in():
@@ -154,7 +177,7 @@ def test_two_stages_find_the_exact_answer_where_everything_is_searched_and_kept(
     wide = trs.models.GRU4Rec(items, units=[WIDTH + 8], negatives=trs.negatives.Popularity(8))
     wide.fitted = True
     index = IvfIndex(wide, K, 0.01, np.array([[5], [9]]), clusters=7)
-    assert WIDTH <= index.vectors.shape[2] < WIDTH + 8
+    assert WIDTH <= index.reduced.shape[1] < WIDTH + 8
     index.searched, index.kept = index.means.shape[0], 90
     rows = tf.constant([[52], [3], [0]])
     with index.installed():

@@ -15,6 +15,7 @@ ITEMS = 64  # of a cluster on average, up to `LARGEST` clusters
 LARGEST = 8192  # clusters, unless more are requested
 WIDTH = 32  # coordinates of a vector in the lists, more only where they lose more than `LOST` of the scores
 LOST = 0.1  # of the sum of their squares, without their mean
+LOW = -3e38  # added to the score of padding; finite in bfloat16
 
 
 class IvfIndex(SearchedIndex):
@@ -73,6 +74,7 @@ class IvfIndex(SearchedIndex):
         count = 1 + blocks.sum()
         ids, vectors = np.zeros(count * BLOCK, np.int32), np.zeros((count * BLOCK, matrix.shape[1]), np.float32)
         ids[slot], vectors[slot] = order + 2, matrix[order]
+        vectors = np.column_stack([vectors, np.where(ids > 0, 0, LOW)])  # queries are 1 there: no scores are masked
 
         def kept(array, dtype):
             return tf.Variable(tf.cast(array, dtype), trainable=False)
@@ -80,7 +82,7 @@ class IvfIndex(SearchedIndex):
         self.means = kept(np.concatenate([means, largest[:, None]], axis=1), tf.float32)  # (clusters, width + 1)
         self.first, self.blocks = kept(first, tf.int32), kept(blocks, tf.int32)  # (clusters,) each
         self.ids = kept(ids.reshape(count, BLOCK), tf.int32)
-        self.vectors = kept(vectors.reshape(count, BLOCK, -1), tf.bfloat16)
+        self.vectors = kept(vectors.reshape(count, BLOCK, -1), tf.bfloat16)  # (blocks, BLOCK, width + 1)
 
     def candidates(self, queries, searched, kept):
         queries = tf.matmul(queries, self.reduced)
@@ -109,15 +111,19 @@ class IvfIndex(SearchedIndex):
         return tf.where(place < ends[:, -1:], tf.gather(starts, probe, batch_dims=1) + place, 0)
 
     def _best_of(self, queries, blocks, kept):
-        """Returns the items of the blocks with the highest scores in bfloat16, int32 [n, kept]."""
-        shape = tf.shape(blocks)
-        cells = shape[1] * BLOCK
-        vectors = tf.gather(tf.convert_to_tensor(self.vectors), blocks)  # (n, blocks, BLOCK, width)
-        vectors = tf.reshape(vectors, (shape[0], cells, self.vectors.shape[2]))
-        scores = tf.matmul(vectors, tf.cast(queries, tf.bfloat16)[:, :, None])[:, :, 0]  # (n, cells)
-        ids = tf.reshape(tf.gather(tf.convert_to_tensor(self.ids), blocks), (shape[0], cells))
-        scores = tf.where(ids > 0, tf.cast(scores, tf.float32), tf.float32.min)
-        return tf.gather(ids, tf.math.top_k(scores, kept).indices, batch_dims=1)
+        """Returns the items of the blocks with the highest scores in bfloat16, int32 [n, kept], in any order."""
+        rows, width = tf.shape(blocks)[0], self.vectors.shape[2]
+        queries = tf.pad(tf.cast(queries, tf.bfloat16), [[0, 0], [0, 1]], constant_values=1)  # (n, width + 1)
+        vectors = tf.gather(tf.convert_to_tensor(self.vectors), blocks)  # (n, blocks, BLOCK, width + 1)
+        scores = tf.cond(  # for one row, a product of matrices takes a third of the time of a batch of one product
+            tf.equal(rows, 1),
+            lambda: tf.matmul(queries, tf.reshape(vectors, (-1, width)), transpose_b=True),
+            lambda: tf.matmul(queries[:, None], tf.reshape(vectors, (rows, -1, width)), transpose_b=True)[:, 0],
+        )  # (n, cells)
+        best = tf.math.top_k(scores, kept, sorted=False).indices  # (n, kept)
+        best_blocks = tf.gather(blocks, best // BLOCK, batch_dims=1)  # (n, kept)
+        ids = tf.reshape(tf.convert_to_tensor(self.ids), [-1])  # (count BLOCK,); those of all cells are never read
+        return tf.gather(ids, best_blocks * BLOCK + best % BLOCK)
 
 
 def query_vectors(model, histories: np.ndarray) -> np.ndarray:
