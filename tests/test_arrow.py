@@ -11,7 +11,7 @@ import tfrecsession
 
 PACKAGE = Path(tfrecsession.__file__).parent
 ORDER = [*tfrecsession._FOLDERS, "cli"]
-BEFORE_ALL = {"errors", "file_lock", "quiet", "staging", "version"}
+BEFORE_ALL = {"errors", "file_lock", "near_names", "quiet", "staging", "version"}
 
 
 def imported_folders(file):

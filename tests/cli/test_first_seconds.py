@@ -14,6 +14,7 @@ from tfrecsession.evaluation import study
 from tfrecsession.models import MODELS
 from tfrecsession.recommender import settings
 from tfrecsession.recommender.log_defaults import following
+from tfrecsession.recommender.search_space import Choice
 
 RUN = """
 import contextlib, io, json, sys
@@ -43,6 +44,9 @@ def place(tmp_path_factory):
     (place / "other").mkdir()
     (place / "other/run.json").write_text(json.dumps(run | {"data": {**run["data"], "fingerprint": "f0"}}))
     (place / "other/model.keras").write_text("none")
+    (place / "blended").mkdir()
+    (place / "blended/run.json").write_text(json.dumps(run | {"model": "blend"}))
+    (place / "blended/model.keras").write_text("none")
     (place / "incomplete").mkdir()
     (place / "incomplete/run.json").write_text(json.dumps(run))
     (place / "saved/knn/1/assets.extra").mkdir(parents=True)
@@ -85,6 +89,17 @@ LINES = [
     ("train data --model item_knn --out x --json data", "is a folder"),
     ("train data --model item_knn --out x --json file/x.json", "file: Not a directory"),
     ("train data --from norun --out x", "norun is not a run folder"),
+    ("train data --from run --out x", "--from run: item_knn is counted and does not continue: train it anew"),
+    ("train data --from run --model gru4rec --out x", "--model gru4rec: must be item_knn, the model of run"),
+    ("train data --from blended --out x", "--from blended: a blend does not continue: train its members anew"),
+    ("train data --model gru4rec --set units=abc --out x", "units='abc': must be a list of layer widths, e.g. [100]"),
+    ("train data --model gru4rec --set learning_rate=-1 --out x", "learning_rate=-1: must be a number above 0"),
+    ("train data --model gru4rec --set cell=gruu --out x", "must be one of gru, lstm, rnn; did you mean 'gru'?"),
+    ("train data --model gru4rec --set loss=bprmax --out x", "gbce; did you mean 'bpr_max'?"),
+    ("train data --model gru4rec --epochs 0 --out x", "--epochs 0: must be a whole number, at least 1"),
+    ("train data --model sasrec --set units=[100] --out x", "sasrec has no setting 'units'; its width is 'dim'"),
+    ("tune data --model als --set factors=no --out x", "factors='no': must be a whole number, at least 1"),
+    ("compare data --models slist --set slist.alpha=3 --out x", "alpha=3: must be a number from 0 to 1"),
     ("evaluate nofolder", "nofolder is not a run folder"),
     ("evaluate data", "it is a data set, train on it"),
     ("evaluate compared", "name one of its runs: compared/runs/item_knn"),
@@ -174,6 +189,27 @@ def test_declared_models_equal_the_real_ones(shop):
         assert cls.learning == model.learning
         assert list(cls.log_defaults) == list(model.log_defaults)
         assert following(cls, shop.statistics) == following(model, shop.statistics)
+
+
+@pytest.mark.parametrize("model", ["gru4rec", "hrnn", "sasrec", "item_knn", "vstan", "slist", "als"])
+def test_values_are_refused_in_the_words_of_the_constructor(model, shop):
+    checked = {name for cls in declared_models.declared(model).__mro__ for name, *_ in vars(cls).get("_checks", ())}
+    assert len(checked) >= 5
+    for name in checked & set(inspect.signature(MODELS[model].__init__).parameters):
+        with pytest.raises(trs.InputError) as early:
+            declared_models.settings_of(model, {name: "nonsense"})
+        with pytest.raises(trs.InputError) as late:
+            MODELS[model](shop.items, **{name: "nonsense"})
+        assert str(early.value) == str(late.value)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_defaults_and_searched_values_pass_the_checks(model):
+    declared_models.settings_of(model)
+    for name, ranges in trs.training.space_of(model).items():
+        for each in ranges if isinstance(ranges, tuple) else (ranges,):
+            for value in each.options if isinstance(each, Choice) else (each.low, each.high):
+                declared_models.settings_of(model, {name: list(value) if isinstance(value, tuple) else value})
 
 
 def test_a_source_that_cannot_be_read_is_imported(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from tfrecsession.cli import main
-from tfrecsession.cli.progress import ProgressLines, lines_where_piped
+from tfrecsession.cli.progress import ProgressLines, lines_where_piped, steps_shown
 
 
 def test_a_line_at_each_interval_names_the_step_and_the_time():
@@ -50,6 +50,13 @@ def test_lines_are_for_pipes_alone(monkeypatch, capsys):
     assert len(entered) == 1
 
 
+def test_steps_stand_in_a_status_line_on_a_terminal(capsys):
+    screen = Console(force_terminal=True, file=io.StringIO())
+    with steps_shown(screen, "exporting: loading it") as tell:
+        tell("exporting: writing the items")
+    assert "exporting: writing the items" in screen.file.getvalue() or "exporting: loading it" in screen.file.getvalue()
+
+
 @pytest.mark.slow
 def test_every_long_command_tells_its_steps_where_the_output_is_piped(tmp_path, monkeypatch, capsys):
     steps = []
@@ -75,5 +82,15 @@ def test_every_long_command_tells_its_steps_where_the_output_is_piped(tmp_path, 
     told("report", tmp_path / "report")
     words, _ = told("tune", data, "--model", "item_knn", "--trials", 2, "--out", tmp_path / "tuned")
     assert any(word.startswith("tuning item_knn: trial 2 of 2") for word in words)
-    told("export", run, "--out", tmp_path / "exported", "--k", 5)
-    assert [step for step in started if step.startswith("exporting")] == ["exporting gru4rec"]
+    words, _ = told("export", run, "--out", tmp_path / "exported", "--k", 5)
+    assert "exporting gru4rec: loading it" in started
+    assert [word.removeprefix("exporting gru4rec: ") for word in words] == [
+        "preparing the model",
+        "making the index exact",
+        "tracing and writing 7 signatures",
+        "writing the items",
+        "writing warm-up requests",
+    ]
+    words, _ = told("audit", run, "--histories", 8)
+    assert f"auditing {run}: scoring 8 histories" in words and words[-1] == f"auditing {run}: check evaluation"
+    assert {f"auditing {run}: check {name}" for name in ("calls", "permuted", "padding", "future")} <= set(words)

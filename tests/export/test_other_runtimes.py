@@ -69,7 +69,10 @@ def test_litert_answers_as_the_model(gru4rec, written):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sasrec", "narm", "core", "min_gru", "gru4rec-repeats", "item_knn", "slist"])
+@pytest.mark.parametrize(
+    "name",
+    ["sasrec", "narm", "core", "min_gru", "gru4rec-repeats", "gru4rec-context", "contextual_gru", "item_knn", "slist"],
+)
 def test_litert_takes_other_models(name, tmp_path):
     model = golden(name)
     check(model, model.export(tmp_path / name, "litert", k=5, longest=LONGEST), exclude_seen=False)
@@ -94,11 +97,42 @@ def test_a_missing_op_is_named():
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.slow
-def test_a_model_that_does_not_convert_says_why(tmp_path):
-    with pytest.raises(InputError, match="LRU does not convert, LiteRT has no op Complex") as error:
-        golden("lru").export(tmp_path / "lru", "litert", k=5, longest=2)
+MISSING = {
+    "lru": "LRU does not convert, LiteRT has no op Complex",
+    "matrix_factorization": "MatrixFactorization does not convert, LiteRT has no op Cholesky",
+    "repeat_net": "RepeatNet does not convert, LiteRT has no op SegmentMax",
+    "sknn": "SKNN does not convert, LiteRT has no op LowerBound",
+}
+
+
+@pytest.mark.parametrize("name", ["lru", *(pytest.param(name, marks=pytest.mark.slow) for name in [*MISSING][1:])])
+def test_a_model_that_does_not_convert_is_refused_before_the_work(name, tmp_path, monkeypatch):
+    def convert(answer, name):
+        raise AssertionError("the converter has begun")
+
+    monkeypatch.setitem(other_runtimes.RUNTIMES, "litert", other_runtimes.RUNTIMES["litert"]._replace(convert=convert))
+    with pytest.raises(InputError, match=MISSING[name]) as error:
+        golden(name).export(tmp_path / name, "litert", k=5, longest=2)
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_converter_agrees_that_the_op_is_missing(tmp_path, monkeypatch):
+    runtime = other_runtimes.RUNTIMES["litert"]._replace(missing=frozenset())
+    monkeypatch.setitem(other_runtimes.RUNTIMES, "litert", runtime)
+    with pytest.raises(InputError, match=MISSING["lru"]):
+        golden("lru").export(tmp_path / "lru", "litert", k=5, longest=2)
+
+
+@pytest.mark.parametrize("name", ["gru4rec-context", "contextual_gru", "hrnn-context"])
+def test_models_with_context_have_no_op_that_litert_lacks(name):
+    model = golden(name)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 2), tf.int32, name="history")], autograph=False)
+    def answer(history):
+        return dict(zip(("items", "scores"), model.answer(history, 5), strict=True))
+
+    assert not other_runtimes._ops(answer) & other_runtimes.RUNTIMES["litert"].missing
 
 
 def test_a_file_that_answers_differently_is_not_written(gru4rec, tmp_path, monkeypatch):

@@ -2,14 +2,12 @@ import subprocess
 import sys
 import warnings
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfrecsession as trs
 from tfrecsession import InputError
-from tfrecsession.export.saved_model import warn_unfitted
 from tfrecsession.sessions.vocabulary import Items
 
 STRANGE = ["007", "7", "čaj ☕", "שלום", "a b", '"quoted"', "[UNK]", "0", "tab\there", " lead", "back\\slash"]
@@ -103,18 +101,21 @@ def test_no_room(tmp_path, most):
 
 def test_export_of_an_unfitted_model_warns(tmp_path, shop):
     rules = trs.models.MarkovChain(shop.items)
-    network = trs.models.GRU4Rec(shop.items, units=[4], negatives=trs.negatives.Popularity(8))
-    network.compile(trs.optimizers.LazyAdagrad(0.1), trs.losses.BPRMax())
-    with pytest.warns(UserWarning, match="this MarkovChain has never been fitted"):
+    with pytest.warns(
+        UserWarning, match="this MarkovChain has never been fitted: the exported model is untrained"
+    ) as said:
         rules.export(tmp_path / "1", k=5)
-    with pytest.warns(UserWarning, match="this GRU4Rec has never been fitted"):
-        warn_unfitted(network)
+    assert said[0].filename == __file__
+
+
+def test_a_folder_that_is_no_version_is_noted(tmp_path, shop):
+    model = trs.models.Popularity(shop.items)
+    model.fit(shop.train)
+    with pytest.warns(UserWarning) as said:
+        path = model.export(tmp_path / "popular", k=5)
+    line = f"{path}: is no version that TensorFlow Serving loads: to serve it, export to {path}/1"
+    assert [str(warning.message) for warning in said] == [line] and said[0].filename == __file__
+    assert tf.saved_model.load(str(path)).signatures["serving_default"]
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        for model in (rules, network):
-            model.fit(shop.train.batches(rows=64, steps=20), verbose=0)
-            model.save(tmp_path / "model.keras")
-            warn_unfitted(model)
-            warn_unfitted(keras.saving.load_model(tmp_path / "model.keras"))
-        network.compile("sgd", trs.losses.BPRMax())
-        warn_unfitted(network)
+        warnings.filterwarnings("error", ".*is no version")
+        model.export(tmp_path / "served" / "1", k=5)

@@ -55,6 +55,42 @@ def test_many_unknown_items(tmp_path):
     assert note(prepare(log(400), tmp_path / "plain"), "were dropped") is None
 
 
+def test_many_rows_merged_as_duplicates(tmp_path, capsys):
+    twice = pd.concat([log(user="u"), log(user="u")[:400]], ignore_index=True)  # 400 of 1,000 rows are seen again
+    found = note(prepare(twice, tmp_path / "out"), "duplicate")
+    assert found == (
+        "400 of 1,000 events (40%) were merged as duplicate rows, which agree in session, user, item, time: "
+        "keep_duplicates=True keeps them; event=COLUMN, the type of the events, may tell them apart"
+    )
+    assert note(prepare(twice, tmp_path / "kept", keep_duplicates=True), "duplicate") is None
+    typed = note(prepare(twice.assign(kind="view"), tmp_path / "typed", event="kind"), "duplicate")
+    assert typed.endswith("agree in session, user, item, time, event: keep_duplicates=True keeps them")
+    few = pd.concat([log(), log()[:100]], ignore_index=True)  # 100 of 700
+    assert note(prepare(few, tmp_path / "few"), "duplicate") is None
+    twice.to_csv(tmp_path / "log.csv", index=False)
+    named = ["--item", "item", "--time", "time", "--session", "session", "--user", "user"]
+    assert main(["prepare", f"{tmp_path}/log.csv", "--out", f"{tmp_path}/cli", *named]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "note: 400 of 1,000 events (40%) were merged" in printed
+    assert "--keep-duplicates keeps them; --event COLUMN, the type of the events" in printed
+
+
+def test_many_events_left_out_by_the_filters(tmp_path):
+    table = log()
+    rare = table.session.isin([f"s{number}" for number in range(0, 200, 4)])
+    table.loc[rare, "item"] = [f"rare{number}" for number in range(rare.sum())]  # a quarter, each item once
+    assert note(prepare(table, tmp_path / "out"), "left out by the filters") == (
+        "150 of 600 events (25%) are left out by the filters: 0 in short sessions, 150 on rare items. "
+        "A lower min_item_support= than 5 keeps more"
+    )
+    short = log()[lambda rows: (rows.line == 0) | (rows.session.str[1:].astype(int) % 2 == 0)]
+    assert note(prepare(short, tmp_path / "short"), "left out by the filters") == (
+        "100 of 400 events (25%) are left out by the filters: 100 in short sessions, 0 on rare items. "
+        "A lower min_session_length= than 2 keeps more"
+    )
+    assert note(prepare(log(), tmp_path / "plain"), "left out by the filters") is None
+
+
 def late(seed=1):
     """Returns sessions that go on for days: none starts in the last one."""
     draw, rows = random.Random(seed), []

@@ -297,7 +297,7 @@ def test_the_command_refuses_options_that_do_not_fit(folder, newer, tmp_path, ca
 def test_models_without_gradients_do_not_grow(folder, older, newer, tmp_path, capsys):
     assert main(["train", older.path, "--model", "item_knn", "--out", f"{tmp_path}/knn"]) == 0
     assert main(["train", newer.path, "--from", f"{tmp_path}/knn", "--out", f"{tmp_path}/x"]) == 2
-    assert "item_knn: it does not grow" in capsys.readouterr().err
+    assert "knn: item_knn is counted and does not continue: train it anew on this log" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -18,12 +18,15 @@ import pyarrow as pa
 from tfrecsession.batches.event_weights import Weighing, Weights
 from tfrecsession.batches.joint_vocabulary import JointVocabulary
 from tfrecsession.errors import InputError
+from tfrecsession.near_names import meant
 from tfrecsession.sessions.context import Context, ContextLog
 from tfrecsession.sessions.item_codes import ItemCodes, make_codes, shape_of
 from tfrecsession.sessions.statistics import Statistics
 from tfrecsession.sessions.store import JOINT, ItemEvents, SessionArrays, read_joint, read_prepared
 from tfrecsession.sessions.users import Users
 from tfrecsession.sessions.vocabulary import Items, shorten
+
+OPTIONS = ("shuffle", "seed", "long")  # of `batches`, passed to the layout
 
 
 class Sessions:
@@ -220,6 +223,12 @@ class Sessions:
         """
         from tfrecsession.batches import datasets  # brings in TensorFlow, which reading a data set does not need
 
+        known = [*signature(self.batches).parameters][:-1] + list(OPTIONS)
+        for name, value in options.items():
+            if name not in OPTIONS:
+                raise InputError(f"{name}={value!r}: batches has no such argument; {meant(name, known)}")
+        if by_user and "long" in options:
+            raise InputError(f"long={options['long']!r}: must be left out with by_user: the newest events are read")
         arguments = {"rows": rows, "steps": steps, "carry": carry, "one_target": one_target, "by_user": by_user}
         arguments |= {"every_event": every_event, "memory": memory, "shard": shard, **options}
         if self.read_in(context) is not self:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tfrecsession.cli.output import console, write_json
-from tfrecsession.cli.progress import lines_where_piped
+from tfrecsession.cli.progress import steps_shown
 from tfrecsession.errors import InputError
 
 FAILED = 1
@@ -52,9 +52,11 @@ def audit(options) -> int:
 
     screen = console(options.json)
     sizes = {"k": min(k, len(data.items)), "histories": options.histories, "seed": options.seed}
-    with lines_where_piped(screen, f"auditing {options.scorer}"):
+    step = f"auditing {options.scorer}"
+    with steps_shown(screen, f"{step}: loading it") as tell:
         scorer = load()
         data = data.coded_for(scorer.items) if kind == "run" else data
+        more |= {"progress": lambda text: tell(f"{step}: {text}")}
         found = evaluation.audit(scorer, getattr(data, options.split), **sizes, **more)
     for check in found.checks:
         mark = {True: "ok", False: "FAIL", None: "-"}[check.passed]

@@ -19,9 +19,11 @@ from pathlib import Path
 
 from tfrecsession.errors import InputError
 from tfrecsession.recommender.settings import checked_name, defaults_of_class, settings_of_class
+from tfrecsession.recommender.training_values import check_training
 
 REGISTRY = "tfrecsession.models"
-LIGHT = ("tfrecsession.errors", "tfrecsession.recommender.learning", "tfrecsession.recommender.search_space")
+RECOMMENDER = "tfrecsession.recommender"
+LIGHT = ("tfrecsession.errors", *(f"{RECOMMENDER}.{name}" for name in ("arguments", "learning", "search_space")))
 CLASSES = "tfrecsession.recommender.", "tfrecsession.models."  # modules whose classes are read, others are not needed
 BASE = {
     "learning": None,
@@ -29,6 +31,8 @@ BASE = {
     "log_defaults": {},
     "weighs_events": False,
 }  # of a class that declares none
+CHECKS = "_checks"  # attribute of a declared class
+CHECKED_BY = ("check_whole", "check_number", "check_choice", "checked_widths")
 Base = type("Base", (), BASE)  # one for all, so that it comes last where classes are mixed
 
 
@@ -43,12 +47,30 @@ def declared_models() -> Mapping[str, type]:
 
 def settings_of(model: str, *given: dict) -> dict:
     """Returns what `tfrecsession.training.settings_of` returns, and raises its InputErrors."""
-    return settings_of_class(model, declared(model), *given)[0]
+    found = settings_of_class(model, declared(model), *given)[0]
+    check_values(model, found)
+    return found
 
 
 def chosen_settings(model: str, given: dict, data) -> tuple[dict, dict]:
     """Returns what `tfrecsession.training.recipe.chosen_settings` returns."""
-    return settings_of_class(model, declared(model), given, log=data.statistics)
+    found, defaults = settings_of_class(model, declared(model), given, log=data.statistics)
+    check_values(model, found)
+    return found, defaults
+
+
+def check_values(model: str, settings: dict) -> None:
+    """Checks the values of settings as the constructor of the model and its training will do.
+
+    Raises:
+        InputError: a value of another type, out of its range, or not one of the choices.
+    """
+    cls = declared(model)
+    check_training(model, cls, settings)
+    for each in cls.__mro__:
+        for name, check, scope in vars(each).get(CHECKS, ()):
+            if name in settings:
+                eval(check, scope, {name: settings[name]})
 
 
 def epochs_setting(model: str, epochs: int | None) -> dict:
@@ -110,9 +132,22 @@ def _class(node: ast.ClassDef, names: dict, module: str) -> type:
         if isinstance(part, ast.Assign) or isinstance(part, ast.AnnAssign) and part.value is not None:
             _assign(part, names, body)
         elif isinstance(part, ast.FunctionDef) and part.name == "__init__":
+            body[CHECKS] = list(_checks(part, names, module))
             stub = ast.Module([_signature(part)], [])
             exec(compile(ast.fix_missing_locations(stub), module, "exec"), dict(names), body)
     return type(node.name, bases, body)
+
+
+def _checks(function: ast.FunctionDef, names: dict, module: str):
+    """Yields the checks of single arguments with which a constructor begins: name, expression, and what it needs."""
+    for part in function.body:
+        call = part.value if isinstance(part, ast.Expr | ast.Assign) else None
+        if not (isinstance(call, ast.Call) and ast.unparse(call.func) in CHECKED_BY and len(call.args) > 1):
+            continue
+        name = call.args[1]
+        known = {other for other, value in names.items() if value is not None}
+        if isinstance(name, ast.Name) and _free_names(call) - {name.id} <= known:
+            yield name.id, compile(ast.Expression(call), module, "eval"), dict(names)
 
 
 def _annotated_by_nothing(function: ast.FunctionDef) -> ast.FunctionDef:
@@ -139,6 +174,10 @@ def _assign(node: ast.Assign | ast.AnnAssign, names: dict, into: dict | None = N
     if used <= scope.keys() and all(scope[name] is not None for name in used):
         value = eval(compile(ast.Expression(node.value), target, "eval"), scope)
         (names if into is None else into)[target] = value
+    elif into is None and isinstance(node.value, ast.Dict):  # a table of choices: its names are enough
+        keys = [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
+        if len(keys) == len(node.value.keys):
+            names[target] = dict.fromkeys(keys)
     elif target in BASE:
         raise InputError(f"{target}: cannot be read without its imports")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tfrecsession.cli import export_formats
 from tfrecsession.cli.output import console, write_json
-from tfrecsession.cli.progress import lines_where_piped
+from tfrecsession.cli.progress import steps_shown
 from tfrecsession.cli.values import opened
 from tfrecsession.errors import InputError
 from tfrecsession.staging import check_folder, differences
@@ -98,19 +98,19 @@ def export(options) -> None:
     about = {"data": run.info["data"]["fingerprint"], "settings": run.info["settings"]}
     choices = {"k": options.k, "exclude_seen": options.exclude_seen, "index": options.index}
     content = exporting.read_item_table(options.content) if options.content else None
-    model = run.model()
-    histories = None
-    with contextlib.suppress(InputError):  # titles are in the run's data set; without it the export has none
-        data = run.data()
-        model.items.content = data.coded_for(model.items).items.content_of(model.items)
-        if options.index != "exact":
-            split = next(split for split in (data.test, data.validation, data.train) if len(split))
-            histories = split.beginnings(1000)
-    more = {"longest": options.longest, "overwrite": options.overwrite, "about": about, "content": content}
-    more |= {"target_recall": options.target_recall, "histories": histories}
+    histories, more = None, {"longest": options.longest, "overwrite": options.overwrite, "about": about}
+    more |= {"content": content, "target_recall": options.target_recall}
     more |= {"clusters": options.clusters, "reasons": options.reasons}
-    screen = console(options.json)
-    with lines_where_piped(screen, f"exporting {run.info['model']}"):
+    screen, step = console(options.json), f"exporting {run.info['model']}"
+    with steps_shown(screen, f"{step}: loading it") as tell:
+        model = run.model()
+        with contextlib.suppress(InputError):  # titles are in the run's data set; without it the export has none
+            data = run.data()
+            model.items.content = data.coded_for(model.items).items.content_of(model.items)
+            if options.index != "exact":
+                split = next(split for split in (data.test, data.validation, data.train) if len(split))
+                histories = split.beginnings(1000)
+        more |= {"histories": histories, "progress": lambda text: tell(f"{step}: {text}")}
         exporting.write_saved_model(model, version, **choices, **more)
     card = json.loads((version / "assets.extra" / "tfrecsession.json").read_text())
     found = {name: card[name] for name in ("recall", "recall_measured_on", "index_settings") if name in card}

@@ -23,6 +23,20 @@ def lines_where_piped(screen, step: str) -> Iterator[Callable[..., None]]:
         yield lines.update
 
 
+@contextlib.contextmanager
+def steps_shown(screen, step: str) -> Iterator[Callable[..., None]]:
+    """Shows the step at hand of a command without a bar; yields the function that is called when a step begins.
+
+    A terminal has a status line; elsewhere `ProgressLines` are printed.
+    """
+    if screen.is_terminal:
+        with screen.status(step) as status:
+            yield lambda step, done=None: status.update(step)
+        return
+    with ProgressLines(step) as lines:
+        yield lines.update
+
+
 class ProgressLines:
     """A context manager that prints the step at hand and the seconds so far, while a step of any length runs.
 

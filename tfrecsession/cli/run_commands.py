@@ -217,17 +217,21 @@ def _checked_training(options, grown: dict):
     from tfrecsession import batches, presets
     from tfrecsession.recommender.settings import weights_of
     from tfrecsession.sessions.item_trends import check_times
+    from tfrecsession.training.earlier_run import check_earlier_run
     from tfrecsession.training.newest import check_finetuning
     from tfrecsession.training.refit import check_refit
     from tfrecsession.training.run_folder import check_other_run, open_run
     from tfrecsession.training.teachers import check_teacher
 
     k = lengths(options.k or "20")
-    earlier_settings, defaults = {}, {}
+    earlier, earlier_settings, defaults = None, {}, {}
     if options.earlier is not None:
-        info = open_run(options.earlier).info
+        earlier = open_run(options.earlier)
+        info = earlier.info
         options.model = options.model or info["model"]
-        if options.model == info["model"]:  # otherwise `training.train` raises the error
+        if options.model not in declared_models.declared_models() and options.model == info["model"]:
+            raise InputError(f"--from {options.earlier}: a {options.model} does not continue: train its members anew")
+        if options.model == info["model"]:  # otherwise `check_earlier_run` raises the error
             earlier_settings, defaults = info["settings"], info.get("defaults", {})
         grown["grow_from"] = options.earlier
     declared_models.declared(options.model)
@@ -235,6 +239,8 @@ def _checked_training(options, grown: dict):
     given = settings(options.set)
     given |= weight_settings(options, given) | declared_models.epochs_setting(options.model, options.epochs)
     chosen = declared_models.settings_of(options.model, earlier_settings, preset, given)
+    if earlier is not None:
+        check_earlier_run(earlier, options.model, declared_models.declared(options.model), chosen)
     data = batches.load(options.data)
     if options.earlier is None and options.preset is None:  # others are complete
         chosen, defaults = declared_models.chosen_settings(options.model, given, data)

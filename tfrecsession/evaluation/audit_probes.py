@@ -101,10 +101,11 @@ class Probing:
         line += f" with ties against the target, it would be {flattered:.4f} with ties in its favour"
         return Check(name, not failed, line, int(found.sum()), self.recall, flattered)
 
-    def of_calls(self) -> list[Check]:
-        """Checks other calls; where equal calls differ there is nothing to compare."""
+    def of_calls(self, begins: Callable[[str], None] = lambda name: None) -> list[Check]:
+        """Checks other calls; where equal calls differ there is nothing to compare. `begins` is told each check."""
         found = {}
         for name, probe in self._probes().items():
+            begins(name)
             if name != "calls" and not found["calls"].passed:
                 found[name] = Check(name, None, f"{name}: not checked, equal calls give other scores")
             elif name == "padding" and not found["neighbours"].passed:

@@ -69,6 +69,7 @@ def audit(
     ties: str | None = None,
     tolerance: float | None = None,
     seed: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> Audit:
     """Audits a scorer: does it read its neighbours in the batch, the future or the target, and do ties flatter it?
 
@@ -90,6 +91,7 @@ def audit(
         tolerance: differences of scores, in deviations of the best 100, that count as rounding. None: 0.001, in half
             precision 0.05.
         seed: of the sampling.
+        progress: called with the name of each step when it begins.
 
     Raises:
         InputError: `scorer` is no function or returns other shapes, or `data` has no split to sample from.
@@ -117,8 +119,11 @@ def audit(
     if tolerance is None:
         half = ours and scorer.compute_dtype in ("float16", "bfloat16")
         tolerance = 0.05 if half else 0.001
+    tell = progress or (lambda step: None)
+    tell(f"scoring {sample.scored} histories")
     probing = Probing(called, sample, k, tolerance, ties)
-    checks = [*probing.of_scores(), *probing.of_calls()]
+    checks = [*probing.of_scores(), *probing.of_calls(lambda name: tell(f"check {name}"))]
     if ours:
+        tell("check evaluation")
         checks.append(probing.of_evaluation(scorer))
     return Audit(checks, sample.scored, k, probing.recall)

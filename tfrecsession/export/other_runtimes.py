@@ -21,8 +21,8 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.export.index import ExactIndex
-from tfrecsession.export.saved_model import warn_unfitted
 from tfrecsession.layers.items.gather import serving
+from tfrecsession.recommender.fitted import UNTRAINED, warn_unfitted
 from tfrecsession.staging import staged
 from tfrecsession.version import __version__
 
@@ -63,6 +63,7 @@ class Runtime(NamedTuple):
     convert: object  # tf.function -> the file's bytes; InputError where an op is missing
     load: object  # the file's bytes -> a function from `history` to `items` and `scores`; None: cannot be run here
     code: tuple[str, str]  # of the README: how it is loaded, and run
+    missing: frozenset[str] = frozenset()  # ops that some model has and the runtime lacks: refused before the work
 
 
 def write_for_runtime(
@@ -98,7 +99,7 @@ def write_for_runtime(
     longest = min(LONGEST, model.longest_history) if longest is None else longest
     if not isinstance(longest, int | np.integer) or longest < 1:
         raise InputError(f"longest={longest!r}: must be a whole number from 1")
-    warn_unfitted(model)
+    warn_unfitted(model, UNTRAINED)
     model.prepare_export()
     with staged(path, marker=MARKER, overwrite=overwrite) as folder:
         spec, index = tf.TensorSpec((1, int(longest)), tf.int32, name="history"), WithoutBranches(model)
@@ -109,6 +110,8 @@ def write_for_runtime(
                 items, scores = model.answer(history, k, exclude_seen)
             return {"items": items, "scores": scores}
 
+        if lacking := sorted(runtime.missing & _ops(answer)):  # converters say so only after a minute or two
+            _refuse(type(model).__name__, format, f"{runtime.name} has no op {lacking[0]}")
         content = runtime.convert(answer, type(model).__name__)
         compared = _compare(
             runtime.load(content), model, int(longest), lambda history: model.answer(history, k, exclude_seen)
@@ -179,6 +182,12 @@ def _compare(converted, model, longest: int, answer) -> int | None:
             name = type(model).__name__
             raise InputError(f"format: the converted {name} answers differently from the model; use 'tf_saved_model'")
     return len(histories)
+
+
+def _ops(answer) -> set[str]:
+    """Returns the names of the ops in the graph of a tf.function and in the functions that it calls."""
+    graph = answer.get_concrete_function().graph.as_graph_def()
+    return {node.op for nodes in (graph.node, *(part.node_def for part in graph.library.function)) for node in nodes}
 
 
 def _refuse(name: str, format: str, reason: str):
@@ -254,6 +263,7 @@ RUNTIMES = {
             "from ai_edge_litert.interpreter import Interpreter  # pip install ai-edge-litert",
             'answer = Interpreter("model.tflite").get_signature_runner()(history=history)\nbest = answer["items"]',
         ),
+        frozenset(["Asin", "AvgPool3D", "Cholesky", "Complex", "LowerBound", "SegmentMax", "UpperBound"]),
     ),
     "onnx": Runtime(
         "ONNX Runtime",

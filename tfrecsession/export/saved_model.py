@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from tfrecsession.export.signatures import ServedModel
 from tfrecsession.export.trend_counts import card_of as trend_card
 from tfrecsession.export.warm_up import write_warm_up
 from tfrecsession.recommender.arguments import check_whole
+from tfrecsession.recommender.fitted import UNTRAINED, warn_unfitted, warn_user
 from tfrecsession.staging import NO_ROOM, staged
 from tfrecsession.version import __version__
 
@@ -39,6 +40,7 @@ def write_saved_model(
     about: dict | None = None,
     content=None,
     reasons: int = 0,
+    progress: Callable[[str], None] | None = None,
 ) -> Path:
     """Writes `model` as a SavedModel that loads with TensorFlow alone.
 
@@ -123,6 +125,7 @@ def write_saved_model(
             of the prepared data set's catalogue.
         reasons: events that the signature `explain` names for each item. 0, the default, leaves the signature out: its
             requests cost up to 50 times as much as others, which a server has to expect.
+        progress: called with the name of each step when it begins.
 
     Returns:
         `path`.
@@ -133,7 +136,7 @@ def write_saved_model(
             cannot be written. No partial export remains.
 
     Warns:
-        UserWarning: the model was neither fitted nor loaded from a file.
+        UserWarning: the model was neither fitted nor loaded from a file, or the name of the folder is not a number.
     """
     model.check_k(k)
     longest = model.longest_history if longest is None else longest
@@ -142,12 +145,19 @@ def write_saved_model(
             f"longest={longest!r}: must be a whole number from 1, the newest items of a history that are read"
         )
     check_whole("reasons", reasons, 0)
-    warn_unfitted(model)
+    warn_unfitted(model, UNTRAINED)
+    if not Path(path).name.isdecimal():
+        warn_user(f"{path}: is no version that TensorFlow Serving loads: to serve it, export to {Path(path) / '1'}")
+    tell = progress or (lambda step: None)
+    tell("preparing the model")
     model.prepare_export()
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
+        tell(f"making the index {index}")
         index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories, clusters)
         served = ServedModel(model, Path(assets), k, exclude_seen, int(longest), index, int(reasons))
+        tell(f"tracing and writing {len(served.signatures)} signatures")
         _save(served, folder)
+        tell("writing the items")
         extra = folder / "assets.extra"
         extra.mkdir(exist_ok=True)
         card = {
@@ -173,6 +183,7 @@ def write_saved_model(
         name = next(part for part in reversed(Path(path).absolute().parts) if not part.isdigit())  # .../gru4rec/1
         write_item_table(model.items, extra / ITEM_TABLE, content)
         model.write_export_extras(extra)
+        tell("writing warm-up requests")
         write_warm_up(model, served.signatures, extra, name)
         (extra / "README.md").write_text(readme(model, served.signatures, name, card), encoding="utf-8")
     return Path(path)
@@ -185,13 +196,6 @@ def index_card(index) -> dict:
         "recall_measured_on": index.measured_on,
         "index_settings": index.settings,
     }
-
-
-def warn_unfitted(model) -> None:
-    """Warns when a model that was never trained or loaded is exported."""
-    if not model.fitted and not (model.compiled and int(model.optimizer.iterations) > 0):
-        text = f"this {type(model).__name__} has never been fitted: the exported model is untrained"
-        warnings.warn(text, stacklevel=4)
 
 
 def _save(served: ServedModel, folder: Path) -> None:

@@ -49,10 +49,10 @@ def save(model, path, *, run=None, evaluation=None, data_licence: str | None = N
     """
     import keras
 
-    from tfrecsession.export.saved_model import warn_unfitted
+    from tfrecsession.recommender.fitted import UNTRAINED, warn_unfitted
 
     about = description(model, run, evaluation, data_licence)
-    warn_unfitted(model)
+    warn_unfitted(model, UNTRAINED)
     with staged(path, marker=FILE, overwrite=overwrite) as folder:
         keras.saving.save_model(model, folder, zipped=False)
         files = {

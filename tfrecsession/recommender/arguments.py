@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from tfrecsession.errors import InputError
+from tfrecsession.near_names import meant
+from tfrecsession.recommender.settings import TRAINING, WEIGHTS
+
+KERAS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")  # arguments of every Keras layer
 
 
 def refuse(name: str, value, expected: str) -> None:
@@ -20,6 +25,42 @@ def check_items(items) -> None:
     """Raises InputError unless a model can be built from `items`: a vocabulary, or the number of items."""
     if not isinstance(items, int) and not hasattr(items, "counts"):
         raise InputError(f"items: must be the vocabulary of a data set, data.items, not {type(items).__name__}")
+
+
+def check_arguments(cls: type, given: dict) -> None:
+    """Refuses arguments that neither the constructor of a model class nor that of a Keras layer has.
+
+    Raises:
+        InputError: the first of them, with the argument that is near or the place where a setting belongs.
+    """
+    for name, value in given.items():
+        if name in KERAS:
+            continue
+        known = _arguments(cls)
+        line = f"{name}={_shown(value)}: {cls.__name__} has no such argument"
+        if cls.learning is not None and name in {**TRAINING, **cls.learning.defaults, **WEIGHTS}:
+            raise InputError(f"{line}; it belongs to compile, fit, batches or negatives=trs.negatives")
+        raise InputError(f"{line}; {meant(name, known)}")
+
+
+def _arguments(cls: type) -> list[str]:
+    """Returns the names of a model's arguments, without those that a class passes to its bases by itself."""
+    classes = [each for each in cls.__mro__ if "__init__" in vars(each) and not each.__module__.startswith("keras.")]
+    found = dict.fromkeys(
+        name
+        for each in classes
+        if each is not object
+        for name, argument in inspect.signature(each.__init__).parameters.items()
+        if argument.kind not in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL) and name != "self"
+    )
+    if "items" not in inspect.signature(cls.__init__).parameters:
+        found.pop("items", None)
+    return [*found, "name"]
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 and "\n" not in text else f"<{type(value).__name__}>"
 
 
 def check_names(name: str, values) -> None:

@@ -126,7 +126,7 @@ def _completed(context, side, given, shape, time, before, position) -> dict:
         values = given.get(key)
         if values is None:
             values = missing_column(context, key, shape)
-        if column.kind in SIZES:
+        if column.kind in SIZES and (column.kind == "position" or f"{side}/time" in given):  # missing without a time
             derived = of_tensors(column.kind, time, before, position, context.zone)
             values = tf.where(values == 0, derived, values)
         columns[key] = values

@@ -14,6 +14,7 @@ from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import text_lists
 from tfrecsession.metrics import MRR, NDCG, Recall
 from tfrecsession.recommender.arguments import refuse
+from tfrecsession.recommender.fitted import warn_unfitted
 from tfrecsession.sessions.store import SessionArrays
 from tfrecsession.sessions.vocabulary import Items
 
@@ -147,9 +148,13 @@ class KerasContract:
             x: as in `fit`, or lists of item ids, a list for each session.
             sample_weight: beside arrays only. It weighs the loss and the `weighted_metrics`.
             *args, **kwargs: as in Keras.
+
+        Warns:
+            UserWarning: the model has learned nothing yet.
         """
         self._check_weights(x, sample_weight)
         x = self._batches(self.sessions_of_lists(x), args, kwargs)
+        warn_unfitted(self)
         return super().evaluate(x, *args, sample_weight=sample_weight, **kwargs)
 
     def predict(self, x, *args, **kwargs):
@@ -291,16 +296,20 @@ class KerasContract:
 
 
 def check_model(model) -> None:
-    """Checks that a model ranks items: Keras models in general do not.
+    """Checks that a model ranks items, as Keras models in general do not, and that it has learned something.
 
     Raises:
         InputError: it is no recommender.
+
+    Warns:
+        UserWarning: it has learned nothing yet.
     """
     if not isinstance(model, KerasContract):
         raise InputError(
             f"model: must be one of trs.models or a subclass of trs.models.SequenceModel, not {type(model).__name__}; "
             "other Keras models are evaluated by their own evaluate, with trs.metrics"
         )
+    warn_unfitted(model)
 
 
 def ranking_metrics(name: str, metrics) -> list:

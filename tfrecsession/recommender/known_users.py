@@ -14,6 +14,7 @@ from tfrecsession.batches import Interactions
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import texts
 from tfrecsession.layers.ragged import spread
+from tfrecsession.recommender.fitted import warn_unfitted
 from tfrecsession.recommender.recommend import BLOCK_BYTES, Recommendations, padded_rows
 from tfrecsession.recommender.top_items import pairs
 
@@ -128,6 +129,7 @@ class KnownUsers:
                 each user.
         """
         self.check_k(k)
+        warn_unfitted(self)
         rows = self._rows(users)
         filters = {
             name: padded_rows(self.filter_of(name, lists, len(rows), "users"))

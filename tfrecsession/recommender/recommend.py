@@ -14,6 +14,7 @@ from tfrecsession.events.id_texts import text_lists, texts
 from tfrecsession.layers.blocks import BLOCK_BYTES
 from tfrecsession.layers.items.matmul import WholeTable
 from tfrecsession.layers.ragged import wanted_first
+from tfrecsession.recommender.fitted import warn_unfitted
 from tfrecsession.recommender.in_context import columns_of_histories, speaking
 from tfrecsession.recommender.top_items import TopItems, left_out, pairs
 from tfrecsession.recommender.with_rules import WithRules
@@ -196,7 +197,7 @@ class Recommending(WithRules, TopItems):
                 cannot be read.
 
         Warns:
-            UserWarning: the rules leave fewer than k items.
+            UserWarning: the rules leave fewer than k items, or the model has learned nothing yet.
         """
         self.check_k(k)
         encoded = self.encode_histories(histories)
@@ -254,6 +255,7 @@ class Recommending(WithRules, TopItems):
         Returns:
             `Recommendations`, or a tuple with the further arrays that `answer` returns.
         """
+        warn_unfitted(self)
         given = given or {}
         filters = {
             name: self.filter_of(name, lists, len(columns[0]))
@@ -348,6 +350,7 @@ class Recommending(WithRules, TopItems):
             InputError: an item is unknown, or the model has no item vectors.
         """
         self.check_k(k + 1)
+        warn_unfitted(self)
         items = texts(items, "items")
         ids = self.items.encode(items)
         for item, row in zip(items, ids, strict=True):

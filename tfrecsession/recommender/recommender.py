@@ -13,8 +13,9 @@ from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.layers.blocks import block_by_block, rows_within
 from tfrecsession.metrics import best_items, conservative_ranks
-from tfrecsession.recommender.arguments import check_items, refuse
+from tfrecsession.recommender.arguments import check_arguments, check_items, refuse
 from tfrecsession.recommender.explain import Explaining
+from tfrecsession.recommender.fitted import FittedState
 from tfrecsession.recommender.keras_contract import KerasContract
 from tfrecsession.recommender.learning import Learning
 from tfrecsession.recommender.log_defaults import following
@@ -24,7 +25,7 @@ from tfrecsession.recommender.with_presets import WithPresets
 from tfrecsession.sessions.vocabulary import Items
 
 
-class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecision, keras.Model):
+class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecision, FittedState, keras.Model):
     """The base of all models. A subclass defines `encode` and `score_all`; the rest follows from them.
 
     Args:
@@ -32,7 +33,7 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
             reads the vocabulary from its file.
 
     Raises:
-        InputError: `items` is something else, such as the data set itself.
+        InputError: `items` is something else, such as the data set itself, or an argument that the model does not have.
     """
 
     reads = Reads()  # columns of a batch besides the items
@@ -41,7 +42,6 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
     learning: Learning | None = None  # how it is trained by gradient; None: it is counted
     training_state = ()  # variables that training changes besides Keras' weights
     weighs_events = False  # whether a counted model honours `Sessions.weighted`; those trained by gradient do
-    fitted = False  # whether `fit` was called, also before the model was saved
     code_table = None  # the codes of the items, where its item table is compressed, see `CompressedItems`
     code_state = ()  # their weights
     codes_follow_from_ids = False  # whether a new item's codes follow from its id
@@ -50,6 +50,7 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
     log_defaults: dict = {}  # setting -> its default by the log, see `tfrecsession.recommender.log_defaults`
 
     def __init__(self, items: Items | int, **kwargs):
+        check_arguments(type(self), kwargs)
         super().__init__(**kwargs)
         check_items(items)
         if isinstance(items, int):
@@ -223,7 +224,8 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
         Other formats are files for other runtimes, see `tfrecsession.export.write_for_runtime`.
 
         Args:
-            path: the folder of this version; its name must be a number for TensorFlow Serving.
+            path: the folder of this version, "saved_models/gru4rec/1": TensorFlow Serving and `tfrecsession serve` load
+                folders whose names are numbers. `tfrecsession export --out saved_models/gru4rec` adds the number.
             format: as in Keras' `export`: "tf_saved_model", "litert" or "onnx"; the latter two take `k`,
                 `exclude_seen`, `longest` and `overwrite` alone.
             k: items per answer.
@@ -240,6 +242,10 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
 
         Raises:
             InputError: as the function of the format, or an unknown format.
+
+        Warns:
+            UserWarning: the name of a SavedModel's folder is not a number, so that no server loads it; or the model has
+                learned nothing yet.
         """
         import tfrecsession as trs  # export imports the models
 
@@ -273,6 +279,7 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
 
     def build(self, input_shape=None):
         self.built = True  # the constructor creates every weight: the vocabulary determines the shapes
+        self.keep_first_weights()
 
     def get_config(self):
         return {
@@ -288,10 +295,6 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
         self.item_counts.assign(np.concatenate([[0, 0], items.counts]))
         if getattr(self, "negatives", None) is not None:
             self.negatives.build_from(np.concatenate([[0, 0], items.counts]))
-
-    def load_own_variables(self, store):
-        super().load_own_variables(store)
-        self.fitted = True
 
     def save_assets(self, folder):
         self.items.write(Path(folder) / "items.parquet")

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterable
 
 from tfrecsession.errors import InputError
+from tfrecsession.near_names import by_meaning, nearest_first
 from tfrecsession.recommender.log_defaults import following
 from tfrecsession.sessions.statistics import Statistics
 
@@ -133,7 +134,10 @@ def settings_of_class(model: str, cls: type, *given: dict, log: Statistics | Non
     for settings in given:
         for name in settings:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=len(known), cutoff=0.0)
-                raise InputError(f"{model} has no setting {name!r}; it has: {', '.join(near) or 'none'}")
+                same = by_meaning(name, known)
+                near = f"it has: {', '.join(nearest_first(name, known)) or 'none'}"
+                raise InputError(
+                    f"{model} has no setting {name!r}; " + (near if same is None else f"its {same[0]} is {same[1]!r}")
+                )
         known = {**known, **settings}
     return known, follow

@@ -11,6 +11,7 @@ from keras import ops
 from tfrecsession.batches.batch import NO_ITEM, of_continuations
 from tfrecsession.errors import InputError
 from tfrecsession.events.id_texts import texts
+from tfrecsession.recommender.fitted import warn_unfitted
 from tfrecsession.recommender.in_context import columns_of_event, joined_time, speaking, split_time, time_width
 from tfrecsession.recommender.recommend import Recommendations
 
@@ -196,6 +197,7 @@ class Streaming:
                 context that cannot be read.
         """
         self.check_k(k)
+        warn_unfitted(self)
         width = self.initial_state().shape[1]
         with_none = self.context is not None and self.context.itemless
         items, state = texts(items, "items", missing=with_none), np.asarray(state, np.float32)

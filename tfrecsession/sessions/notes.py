@@ -19,6 +19,7 @@ from tfrecsession.sessions.step_counts import StepCounts
 
 MOST = 0.5  # the share of sessions with one time, and of users unknown in training, from which a note is made
 MANY = 0.25  # the share of the events of a split that are dropped
+LARGE = 0.2  # the share of the log's events that a step of the cleaning took
 FEW = 100  # sessions of a split
 SHARE = "10%"
 
@@ -70,6 +71,48 @@ def single_sessions(sessions: ir.Table, log: Log, db: ScratchDatabase) -> list[s
         f"have no earlier session to learn from; cut sessions with gap='{USUAL_GAP}', or name another "
         "column with user=COLUMN"
     ]
+
+
+def lost_events(steps: Iterable[dict], names: Iterable[str], options: Options) -> list[str]:
+    """Returns a note for each part of the cleaning that took many of the log's events, before the split.
+
+    Args:
+        steps: the step counts.
+        names: the columns of the log that were named: "user", "event", ...
+        options: those of `prepare`.
+    """
+    before, merged, dropped = None, None, {}
+    for step in (step for step in steps if "split" not in step):
+        lost = 0 if before is None else before - step["events"]
+        if step["step"] == "duplicate rows":
+            merged = (lost, before)
+        for kind in ("sessions shorter", "items with fewer"):
+            if step["step"].startswith(kind):
+                dropped.setdefault("before", before)
+                dropped[kind] = dropped.get(kind, 0) + lost
+        before = step["events"]
+    notes = []
+    if merged and merged[0] > LARGE * merged[1]:
+        keys = ["session", "user", "item", "time", "event"]
+        alike = ", ".join(key for key in keys if key in (*names, "item", "time"))
+        apart = "" if "event" in names else "; event=COLUMN, the type of the events, may tell them apart"
+        notes.append(
+            f"{_share(*merged)} were merged as duplicate rows, which agree in {alike}: keep_duplicates=True keeps "
+            f"them{apart}"
+        )
+    short, rare = dropped.get("sessions shorter", 0), dropped.get("items with fewer", 0)
+    if short + rare > LARGE * (dropped.get("before") or 0):
+        ways = [f"min_session_length= than {options.min_session_length}"] * bool(short)
+        ways += [f"min_item_support= than {options.min_item_support}"] * bool(rare)
+        notes.append(
+            f"{_share(short + rare, dropped['before'])} are left out by the filters: {short:,} in short "
+            f"sessions, {rare:,} on rare items. A lower {' or '.join(ways)} keeps more"
+        )
+    return notes
+
+
+def _share(lost: int, before: int) -> str:
+    return f"{lost:,} of {before:,} events ({lost / before:.0%})"
 
 
 def dropped_events(steps: Iterable[dict], options: Options) -> list[str]:

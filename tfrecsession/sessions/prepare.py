@@ -299,6 +299,7 @@ class _Preparation:
         joint = self._joint(cut, vocabulary, items, encoding, log, table.content, contents)
         self.notes += notes.silent_steps(log, counts)
         steps = [*step_counts.steps, *(step for split in splits.values() for step in split.step_counts.steps)]
+        self.notes += notes.lost_events(steps, log.names, self.options)
         self.notes += notes.dropped_events(steps, self.options) + notes.tiny_splits(counts, self.options)
         return manifest(
             source=table.source,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.item_scores import ItemScores
-from tfrecsession.models import SequenceModel, by_name
+from tfrecsession.models import SequenceModel
 from tfrecsession.optimizers import LazyOptimizer
 from tfrecsession.sessions.vocabulary import Items
 from tfrecsession.training.grown_codes import grown_codes
@@ -159,37 +158,6 @@ class Growth:
         grown = value[np.maximum(self.before, 0)]
         grown[self.before < 0] = fresh
         return grown
-
-
-def earlier_run(run, model: str, settings: dict):
-    """Returns the run that a training continues from, after checking that its weights fit these settings.
-
-    Args:
-        run: a `Run`.
-        model: the snake-case name of the model to train now.
-        settings: all settings of the training now.
-
-    Raises:
-        InputError: the model or a setting of its architecture differs; the message names the first that does.
-    """
-    cls, trained = by_name(model), run.info["settings"]
-    if run.info["model"] != model:
-        raise InputError(f"model={model}: must be {run.info['model']}, the model of {run.path}, to continue from it")
-    if not (cls.learning and cls.learning.grows):
-        raise InputError(f"model={model}: it does not grow; train it anew on the newer log")
-    own = [*inspect.signature(cls.__init__).parameters, *cls.learning.arguments]
-    for name in own:
-        then, now = (_listed(values.get(name)) for values in (trained, settings))
-        if name in trained and name not in cls.learning.harmless and then != now:
-            raise InputError(
-                f"{name}={now!r}: must be {then!r}, with which {run.path} was trained, to fit its weights; leave it "
-                "out, or train anew"
-            )
-    return run
-
-
-def _listed(value):
-    return list(value) if isinstance(value, tuple) else value  # as it is read back from JSON
 
 
 def _learned(model) -> list:

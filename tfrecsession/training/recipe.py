@@ -14,12 +14,11 @@ from tfrecsession.recommender.log_defaults import following
 from tfrecsession.recommender.mixed_precision import made_in
 from tfrecsession.recommender.settings import (
     NOT_SETTINGS,
-    TRAINING,
     defaults_of_class,
     settings_of_class,
     space_of_class,
 )
-from tfrecsession.training.decay import DECAYS
+from tfrecsession.recommender.training_values import check_training
 from tfrecsession.training.run_folder import open_run
 
 LOSSES = {
@@ -32,7 +31,6 @@ LOSSES = {
     "all_pairs": lambda s: losses.AllPairs(s["unobserved_weight"]),
     "mean_squared_error": lambda s: keras.losses.MeanSquaredError(),
 }
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SAMPLERS = {
     "popularity": lambda s: negatives.Popularity(s["negatives"], alpha=s["alpha"], mask_hits=s["mask_hits"]),
     "uniform": lambda s: negatives.Uniform(s["negatives"], mask_hits=s["mask_hits"]),
@@ -118,22 +116,13 @@ def build(model: str, items, settings: dict, k=(20,)):
         built = cls(items, **own)
         built.compile(metrics=reported)
         return built
-    if settings["decay"] not in (None, *DECAYS):
-        raise InputError(f"decay={settings['decay']!r}: must be one of {', '.join(DECAYS)}, or None")
+    check_training(model, cls, settings)
     own |= {name: settings[name] for name in learning.arguments}
-    precision = settings["precision"]
-    if precision is not None and precision not in PRECISIONS:
-        raise InputError(f"precision={precision!r}: must be one of {', '.join(PRECISIONS)}, or None")
-    if precision not in (None, "float32") and not learning.half_precision:
-        raise InputError(f"precision={precision!r}: {model} learns in float32; leave it out")
     if learning.samples:
         own["negatives"] = _sampler(settings)
-    elif settings["sampler"] != TRAINING["sampler"]:
-        raise InputError(f"sampler={settings['sampler']!r}: must be left out, {model} samples no negatives")
-    with made_in(precision):
+    with made_in(settings["precision"]):
         built = cls(items, **own)
-    known = {name: LOSSES[name] for name in learning.losses}
-    built.compile(_chosen(OPTIMIZERS, "optimizer", settings), _chosen(known, "loss", settings), reported)
+    built.compile(OPTIMIZERS[settings["optimizer"]](settings), LOSSES[settings["loss"]](settings), reported)
     return built
 
 
@@ -149,8 +138,6 @@ def _teacher(name: str, items):
 def _steps(settings: dict) -> dict:
     """Returns the arguments that all optimizers share."""
     batches = settings["accumulate"]
-    if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
-        raise InputError(f"accumulate={batches!r}: must be the number of batches that make one step, 1 or more")
     return {"global_clipnorm": settings["clipnorm"], "gradient_accumulation_steps": batches if batches > 1 else None}
 
 
@@ -158,18 +145,5 @@ def _sampler(settings: dict):
     """Builds the negatives: one sampler by name, a mixture of several joined by +, or None for `full`."""
     if settings["sampler"] == "full":
         return None
-    names = str(settings["sampler"]).split("+")
-    if not set(names) <= set(SAMPLERS):
-        raise InputError(
-            f"sampler={settings['sampler']!r}: must be one of {', '.join(SAMPLERS)}, full (the whole catalogue), "
-            "or several joined, e.g. in_batch+popularity"
-        )
-    samplers = [SAMPLERS[name](settings) for name in names]
+    samplers = [SAMPLERS[name](settings) for name in str(settings["sampler"]).split("+")]
     return samplers[0] if len(samplers) == 1 else negatives.Mixture(samplers, settings["correction"])
-
-
-def _chosen(table: dict, kind: str, settings: dict):
-    name = settings[kind]
-    if name not in table:
-        raise InputError(f"{kind}={name!r}: must be one of {', '.join(table)}")
-    return table[name](settings)

@@ -37,6 +37,7 @@ from tfrecsession.training import cluster, growing, workers
 from tfrecsession.training.checkpoint import Checkpoint
 from tfrecsession.training.csv_log import CSVLog
 from tfrecsession.training.decay import DECAYS, FineTuning, rate_of
+from tfrecsession.training.earlier_run import check_earlier_run
 from tfrecsession.training.memory import PeakMemory
 from tfrecsession.training.newest import Newest, check_finetuning
 from tfrecsession.training.progress import Progress
@@ -115,7 +116,9 @@ def train(
         WorkerLost: another worker has gone.
     """
     check_data(data)
-    earlier = None if grow_from is None else growing.earlier_run(open_run(grow_from), model, settings)
+    earlier = None if grow_from is None else open_run(grow_from)
+    if earlier:
+        check_earlier_run(earlier, model, by_name(model), settings)
     together = workers.suited(strategy, model, settings, grows=earlier is not None)
     if data_memory is not None:
         data_memory = bytes_of(data_memory)

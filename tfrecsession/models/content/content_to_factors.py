@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfrecsession.batches import Sessions
 from tfrecsession.batches.item_batches import is_of_items, item_batches
 from tfrecsession.errors import InputError
-from tfrecsession.models.content.taught_items import TaughtItems
+from tfrecsession.models.content.taught_items import TaughtItems, taught
 from tfrecsession.models.content.teachers import UsersOfTeacher, checked_teacher, fit_teacher, no_optimizer, queries_of
 from tfrecsession.recommender.arguments import check_choice, check_number, check_whole, checked_widths, refuse
 from tfrecsession.recommender.keras_contract import DATA
@@ -222,7 +222,7 @@ class ContentToFactors(UsersOfTeacher, ReadsContent, Recommender):
     # Recommendations
 
     def _as_taught(self, batch: dict) -> dict:
-        return {**batch, "items": self.output_items.known_to_teacher(batch["items"])}
+        return {**batch, "items": taught(self.output_items).known_to_teacher(batch["items"])}
 
     def encode(self, batch, training=False):
         return self.teacher.encode(self._as_taught(batch))  # [rows, steps, dim]
@@ -237,7 +237,7 @@ class ContentToFactors(UsersOfTeacher, ReadsContent, Recommender):
         return self.teacher.cells_of_an_event(batch)
 
     def _encode_histories(self, ids, given=None):
-        return super()._encode_histories(self.output_items.known_to_teacher(ids), given)
+        return super()._encode_histories(taught(self.output_items).known_to_teacher(ids), given)
 
     def answer(self, ids, k, exclude_seen=False, allowed=None, exclude=None, only=None, given=None):
         encoded, _, length = self._encode_histories(ids, given)

@@ -178,3 +178,10 @@ class Scaled(keras.layers.Layer):
 
     def call(self, inputs):
         return tf.matmul(inputs, self.kernel.value) / inputs.shape[-1] ** 0.5 + self.bias.value  # (n, units)
+
+
+def taught(items):
+    """Returns the layer, which a teacher brings; InputError where there was no teacher yet."""
+    if items is None:
+        raise InputError("teacher: must be given before recommendations, as in fit(data.train, teacher=als)")
+    return items

@@ -95,8 +95,7 @@ def fit_teacher(teacher, sessions) -> None:
     """
     if teacher is None:
         refuse("teacher", None, "a fitted model that has item vectors, e.g. fit(data.train, teacher=als)")
-    trained = teacher.learning is not None and teacher.compiled and int(teacher.optimizer.iterations) > 0
-    if not (teacher.fitted or trained):
+    if not teacher.has_learned:
         if teacher.learning is not None:
             raise InputError(f"teacher: this {type(teacher).__name__} is not fitted: fit it first")
         teacher.fit(sessions)

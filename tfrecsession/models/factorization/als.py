@@ -220,7 +220,6 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
         self._hold(x, y, observed, interactions)
         callbacks.on_train_end()
         self.build()
-        self.fitted = True
         return self.history
 
     def _initial_vectors(self, interactions: Interactions) -> tuple[np.ndarray, np.ndarray]:
@@ -258,6 +257,7 @@ class ALS(FoldInByLeastSquares, KnownUsers, CountingModel):
         self.mean.assign(observed.mean)
         self.default_value.assign(observed.history_value)
         self.is_fitted.assign(1)
+        self.fitted = True
         self.hold_users(interactions, x.astype(np.float32))
 
     # Recommendations

@@ -35,6 +35,7 @@ class Random(CountingModel):
 
     # Declarations
     search_space = {}
+    fitted = True  # there is nothing to learn
 
     def __init__(self, items, seed=0, **kwargs):
         # Arguments

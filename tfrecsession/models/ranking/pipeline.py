@@ -71,11 +71,14 @@ class Pipeline(Recommender):
         one_target = ranker.reads.one_target or candidates.reads.one_target
         self.reads = Reads(targets="last_step" if one_target else "every_step")
         self.longest_history = max(model.longest_history for model in (candidates, *ranker.members))
-        self.fitted = ranker.fitted
         self.compile()
         self.build()
 
     # Training
+
+    @property
+    def has_learned(self):
+        return self.fitted or self.ranker.has_learned
 
     @property
     def trainable_variables(self):
