@@ -87,10 +87,13 @@ def test_every_long_command_tells_its_steps_where_the_output_is_piped(tmp_path, 
     assert [word.removeprefix("exporting gru4rec: ") for word in words] == [
         "preparing the model",
         "making the index exact",
+        "building the signatures",
         "tracing and writing 7 signatures",
         "writing the items",
         "writing warm-up requests",
     ]
+    words, _ = told("export", run, "--format", "preset", "--out", tmp_path / "preset")
+    assert words == ["exporting gru4rec: writing the preset"]
     words, _ = told("audit", run, "--histories", 8)
     assert f"auditing {run}: scoring 8 histories" in words and words[-1] == f"auditing {run}: check evaluation"
     assert {f"auditing {run}: check {name}" for name in ("calls", "permuted", "padding", "future")} <= set(words)

@@ -129,7 +129,7 @@ BAD = [
     ("gru4rec", [], 400, "object"),
     ("gru4rec", {"instances": []}, 400, "at least one row"),
     ("gru4rec", {"instances": "a"}, 400, "list"),
-    ("gru4rec", {"instances": ["a"]}, 400, "shape [1], expected [?, ?]"),
+    ("gru4rec", {"instances": ["a"]}, 400, "shape [1], expected [?, ?]: a row is a list of strings"),
     ("gru4rec", {"instances": [["a"], ["a", "b"]]}, 400, "one length"),
     ("gru4rec", {"instances": [[["a"]]]}, 400, "nested deeper"),
     ("gru4rec", {"instances": [[1]]}, 400, "the number 1, expected string"),

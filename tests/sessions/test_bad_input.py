@@ -57,7 +57,7 @@ ALL = {"min_item_support": 1, "validation_span": "0d"}
     ("columns", "options", "expected"),
     [
         ({"session": None}, {}, "no session and no user column: give session=NAME, or user=NAME"),
-        (UNTIMED, {"gap": "30m", "test_span": "10%"}, "cutting sessions at idle gaps needs times"),
+        (UNTIMED, {"gap": "30m", "test_span": "10%"}, "name them with time=NAME, or name the column whose values are"),
         (UNTIMED, {}, "give a share of the sessions, as test_span='10%', or test_input=FILE"),
         (UNTIMED, {"test_span": "1d"}, "test_span='1d' needs times, which this log lacks"),
         (UNTIMED, {"test_span": "10%", "validation_span": "1d"}, "validation_span='1d' needs times"),

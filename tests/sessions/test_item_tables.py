@@ -236,6 +236,9 @@ def test_bad_files(tmp_path):
     with pytest.raises(InputError, match="is not UTF-8.*items_encoding='utf-16'"):
         read(path)
     assert read(path, encoding="utf-16").values == {"tag": ["café"]}
+    path.write_text("1,F,1\n2,M,5\n")
+    with pytest.raises(InputError, match="its header is 1, F, 1; .* are named by items_columns=NAME,NAME"):
+        read(path)
     path.write_text("item,x\na,1\nb,2,3\n")
     with pytest.raises(InputError, match="line 3 has 3 fields instead of 2"):
         read(path)

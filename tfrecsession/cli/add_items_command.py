@@ -28,9 +28,9 @@ def add_items_command(commands, common):
 def add_items(options) -> None:
     if options.version is not None and options.version < 1:
         raise InputError(f"--version {options.version}: must be a whole number from 1")
-    from tfrecsession.export.versions import newest_version
+    from tfrecsession.export.versions import check_adds_items, newest_version
 
-    newest_version(options.saved_model)  # before TensorFlow is imported
+    check_adds_items(newest_version(options.saved_model))  # before TensorFlow is imported
     columns = None
     if options.items_columns is not None:
         columns = [name.strip() for name in options.items_columns.split(",")]

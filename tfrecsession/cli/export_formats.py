@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tfrecsession.cli.output import console, write_json
+from tfrecsession.cli.progress import steps_shown
 from tfrecsession.errors import InputError
 from tfrecsession.staging import check_folder
 
@@ -65,7 +66,11 @@ def _preset(options, run, out: Path, screen) -> None:
     check_folder(out, marker=presets.weights.FILE, overwrite=options.overwrite)
     presets.card.scores_of(run, options.evaluation)  # checks it before TensorFlow is imported
     choices = {"evaluation": options.evaluation, "data_licence": options.data_licence}
-    presets.save(run.model(), out, run=run, overwrite=options.overwrite, **choices)
+    step = f"exporting {run.info['model']}"
+    with steps_shown(screen, f"{step}: loading it") as tell:
+        model = run.model()
+        tell(f"{step}: writing the preset")
+        presets.save(model, out, run=run, overwrite=options.overwrite, **choices)
     screen.print(f"{out}: {run.info['model']} with weights; {out}/README.md is its card", markup=False)
     if options.evaluation is None:
         hint = f"`tfrecsession evaluate {options.run_folder} --json FILE`, then --evaluation FILE"
@@ -76,7 +81,11 @@ def _preset(options, run, out: Path, screen) -> None:
 def _runtime(options, run, out: Path, screen) -> None:
     check_folder(out, marker="tfrecsession.json", overwrite=options.overwrite)
     choices = {name: getattr(options, name) for name in ("k", "exclude_seen", "longest", "overwrite")}
-    run.model().export(out, options.format, **choices)
+    step = f"exporting {run.info['model']}"
+    with steps_shown(screen, f"{step}: loading it") as tell:
+        model = run.model()
+        tell(f"{step}: converting it, and comparing the file with the model")
+        model.export(out, options.format, **choices)
     card = json.loads((out / "tfrecsession.json").read_text())
     size = f"{card['bytes'] / 1e6:.1f} MB, newest {card['longest']} items of a session"
     screen.print(f"{out}/{card['file']}: {run.info['model']}, {size}; {out}/README.md says how to ask it", markup=False)

@@ -8,6 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tfrecsession.cli.output import console, write_json
+from tfrecsession.errors import InputError
+
+DEFAULT = "presets"  # a folder that need not exist
 
 
 def presets_command(commands, common):
@@ -20,9 +23,9 @@ def presets_command(commands, common):
     command.add_argument(
         "folders",
         nargs="*",
-        default=["presets"],
+        default=[DEFAULT],
         metavar="DIR",
-        help="folder with presets made by `export --format preset` (default: presets)",
+        help=f"folder with presets made by `export --format preset` (default: {DEFAULT})",
     )
     command.set_defaults(run=presets)
 
@@ -30,6 +33,9 @@ def presets_command(commands, common):
 def presets(options) -> None:
     from tfrecsession.presets import names, read
 
+    for given in options.folders:
+        if given != DEFAULT and not Path(given).is_dir():
+            raise InputError(f"{given}: no such folder; name one with presets, or leave it out")
     screen = console(options.json)
     settings = {name: read(name) for name in names()}
     table = Table(title="Settings, for --preset NAME", title_justify="left")

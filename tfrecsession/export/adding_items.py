@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 from tfrecsession.errors import InputError
 from tfrecsession.export.item_table import FILE, SHOWN
 from tfrecsession.export.saved_model import write_saved_model
-from tfrecsession.export.versions import newest_version, read_card
-from tfrecsession.recommender.reads_content import EXTRA
+from tfrecsession.export.versions import CONTENT_MODEL, check_adds_items, newest_version, read_card
 from tfrecsession.sessions.item_table import read_item_table
 from tfrecsession.training.adding_items import add_items as add_to_model
 
@@ -42,18 +41,11 @@ def add_items(path, items, *, key=None, columns=None, encoding=None, version: in
         InputError: the export reads no content, or the table does not fit.
     """
     newest = newest_version(path)
-    file = newest / "assets.extra" / EXTRA
-    if not file.is_file():
-        raise InputError(
-            f"{newest}: its model reads no content, so new items have no vectors; train with content=[...], export, "
-            "and add items then; or with items_as=chars, where vectors follow from ids"
-        )
-    if not newest.name.isdigit():
-        raise InputError(f"{newest}: must be a numbered version, such as {newest}/1, to have a next one")
+    check_adds_items(newest)
     numbers = [int(folder.name) for folder in newest.parent.iterdir() if folder.name.isdigit()]
     out = newest.parent / str(max(numbers) + 1 if version is None else version)
     card = read_card(newest)
-    model = keras.models.load_model(file)
+    model = keras.models.load_model(newest / CONTENT_MODEL)
     known = len(model.items)
     model.fitted = True
     larger = add_to_model(model, items, key=key, columns=columns, encoding=encoding)

@@ -154,6 +154,7 @@ def write_saved_model(
     with staged(path, marker="saved_model.pb", overwrite=overwrite) as folder, tempfile.TemporaryDirectory() as assets:
         tell(f"making the index {index}")
         index = make_index(model, index, k, exclude_seen, int(longest), target_recall, histories, clusters)
+        tell("building the signatures")
         served = ServedModel(model, Path(assets), k, exclude_seen, int(longest), index, int(reasons))
         tell(f"tracing and writing {len(served.signatures)} signatures")
         _save(served, folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tfrecsession.errors import InputError
 
 CARD = Path("assets.extra") / "tfrecsession.json"  # what an export of this package says of itself
+CONTENT_MODEL = Path("assets.extra") / "model.keras"  # what gives new items their vectors
 VOCABULARY = Path("assets") / "vocabulary.txt"  # its items, one a line
 
 
@@ -32,6 +33,17 @@ def read_card(version: Path) -> dict:
         return json.loads((version / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+
+
+def check_adds_items(version: Path) -> None:
+    """Raises InputError unless items can be added to this version of an export."""
+    if not (version / CONTENT_MODEL).is_file():
+        raise InputError(
+            f"{version}: its model reads no content, so new items have no vectors; train with content=[...], export, "
+            "and add items then; or with items_as=chars, where vectors follow from ids"
+        )
+    if not version.name.isdigit():
+        raise InputError(f"{version}: must be a numbered version, such as {version}/1, to have a next one")
 
 
 def card_of(path: str | Path) -> dict:

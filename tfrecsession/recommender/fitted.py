@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 PACKAGE = __name__.partition(".")[0]
+TABLE = 4096  # rows from which a weight is read by rows
 UNTRAINED = "the exported model is untrained"
 ROWS = 64  # first rows of each weight that are compared: those of a table belong to the most frequent items
 
@@ -36,8 +37,7 @@ class FittedState:
             self._drawn = self._hash_of_weights()
 
     def _hash_of_weights(self) -> int:
-        first = (variable.value[:ROWS] if len(variable.shape) else variable for variable in self.trainable_variables)
-        return hash(tuple(keras.ops.convert_to_numpy(values).tobytes() for values in first))
+        return hash(tuple(_first_rows(variable).tobytes() for variable in self.trainable_variables))
 
     def set_weights(self, weights):
         """Sets the weights, as Keras does; the model then counts as fitted."""
@@ -47,6 +47,16 @@ class FittedState:
     def load_own_variables(self, store):
         super().load_own_variables(store)
         self.fitted = True
+
+
+def _first_rows(variable):
+    """Returns the first rows of a Keras variable, NumPy."""
+    rows = variable.value
+    if len(variable.shape) and variable.shape[0] > TABLE:  # a dense read of a table that was gathered from copies it
+        rows = tf.gather(rows, tf.range(ROWS))
+    elif len(variable.shape):
+        rows = rows[:ROWS]
+    return keras.ops.convert_to_numpy(rows)
 
 
 def warn_unfitted(model, meaning: str = "its answers mean nothing: call fit, or load trained weights") -> None:

@@ -51,9 +51,9 @@ class Signature:
         for name, array in arrays.items():
             shape = self.inputs[name].shape
             if not shape.is_compatible_with(array.shape):
-                raise Refusal(
-                    "INVALID_ARGUMENT", f"input {name!r} has shape {list(array.shape)}, expected {shape_text(shape)}"
-                )
+                text = f"input {name!r} has shape {list(array.shape)}, expected {shape_text(shape)}"
+                is_flat = self.pads and shape.rank == 2 and array.ndim == 1 and array.dtype == object
+                raise Refusal("INVALID_ARGUMENT", text + (": a row is a list of strings, also one of one" * is_flat))
             if self.pads and array.dtype == object and max(map(len, array.flat), default=0) > MOST_STRING:
                 raise Refusal("INVALID_ARGUMENT", f"input {name!r}: a string is longer than {MOST_STRING:,} bytes")
 

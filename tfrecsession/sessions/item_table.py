@@ -246,7 +246,10 @@ def _delimited(path: Path, file, delimiter: str | None, names, words: TableWords
         rows = csv.reader(lines(), delimiter=delimiter, **quoted)
     header = [name.strip() for name in names] if names is not None else [name.strip() for name in next(rows)]
     if len(set(header)) < len(header):
-        raise InputError(f"{path}: two columns have one name; its header is {', '.join(header)}")
+        named = f"; the columns of a file without a header are named by {words.columns}=NAME,NAME"
+        raise InputError(
+            f"{path}: two columns have one name; its header is {', '.join(header)}{named if names is None else ''}"
+        )
     columns: dict[str, list] = {name: [] for name in header}
     for number, row in enumerate(rows, 1 if names is not None else 2):
         if not row:

@@ -30,7 +30,10 @@ def gap_for(table: EventTable, gap: str | None) -> str | None:
             f"{table.source}: no session and no user column: give session=NAME, or user=NAME and gap='30m'"
         )
     if not table.timed:
-        raise InputError(f"{table.source}: cutting sessions at idle gaps needs times: name them with time=NAME")
+        raise InputError(
+            f"{table.source}: cutting sessions at idle gaps needs times: name them with time=NAME, or name the column "
+            "whose values are the sessions with session=NAME"
+        )
     return gap or USUAL_GAP
 
 
