@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfrecsession.errors import InputError
 from tfrecsession.layers.items.column_encoders import KNOTS
 from tfrecsession.layers.items.item_content import ContentEncoder, ItemContent
+from tfrecsession.optimizers import LazyAdagrad, LazyAdam
 from tfrecsession.sessions.content_columns import ContentColumns
 from tfrecsession.sessions.item_columns import Tensor
 from tfrecsession.sessions.item_table import read_item_table
@@ -143,6 +144,23 @@ def test_encoders_are_their_equations(items):
     np.testing.assert_allclose(found["song"][3], expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(found["song"][4], missing["song"])
     np.testing.assert_allclose(encoder(read).numpy(), sum(found.values()), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", [LazyAdagrad, LazyAdam])
+def test_a_step_moves_a_text_no_farther_than_the_vector_of_an_id(optimizer):
+    """However many words it has: each of them moves, and the text by their sum."""
+    words = [f"w{number}" for number in range(50)]
+    table = pa.table({"title": [" ".join(words), " ".join(words[:25]), " ".join(words[25:])]})
+    columns, content = learned(Items(list("abc"), [9, 8, 7], table), "title:words")
+    encoder, own = ContentEncoder(columns.columns, 4), tf.Variable(tf.zeros([5, 4]))
+    read = content(tf.constant([2]))
+    weights = [*encoder.trainable_variables, own]
+    before = encoder(read).numpy()[0], own.numpy()[2]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum((encoder(read) + tf.gather(own, [2])) * tf.constant([1.0, -2.0, 0.5, 3.0]))
+    optimizer(0.1).apply(tape.gradient(loss, weights, unconnected_gradients="zero"), weights)
+    of_text, of_id = np.abs(encoder(read).numpy()[0] - before[0]), np.abs(own.numpy()[2] - before[1])
+    assert (of_text <= 1.001 * of_id).all() and (of_text > 0.5 * of_id).all()
 
 
 def test_content_of_a_few_ids(items):

@@ -83,10 +83,16 @@ class _Values(_Column):
 
 
 class _Words(_Column):
-    """Sum of the embeddings of a text's words, weighted by TF-IDF."""
+    """Sum of the embeddings of a text's words, weighted by TF-IDF.
+
+    The weights of n words, of length 1, have a sum of up to sqrt(n), and Adam and Adagrad step as far whatever the
+    gradient. The lazy optimizers therefore take 1/sqrt(n) of the learning rate, with the n of the longest text, so that
+    a text moves no farther in a step than the vector of an id. At the full rate long texts outgrow the ids.
+    """
 
     def create(self):
         self.table = self.value_table()
+        self.table.rate_factor = self.column.width**-0.5
 
     def call(self, content):
         codes, weights = content[self.column.name], content[f"{self.column.name}/weight"]  # (n, width) each
