@@ -27,7 +27,9 @@ def test_golden(name, data):
     with np.load(goldens.FOLDER / f"{name}.npz") as expected:
         assert set(found) == set(expected)
         for key in expected:
-            np.testing.assert_allclose(found[key], expected[key], rtol=1e-6, atol=1e-6, err_msg=f"{name}: {key}")
+            # Adam makes steps of gradients that are nothing but rounding, which differs between processors
+            atol = 1e-4 if key == "weights" else 1e-6
+            np.testing.assert_allclose(found[key], expected[key], rtol=1e-6, atol=atol, err_msg=f"{name}: {key}")
 
 
 def test_pictures_and_sounds():

@@ -10,7 +10,7 @@ OPTIMIZERS = ("adagrad", "adam")
 SAMPLERS = ("popularity", "uniform", "log_uniform", "in_batch")
 DECAYS = ("linear",)
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-WHOLE = ("rows", "steps", "epochs", "negatives")
+WHOLE = {"rows": 1, "steps": 1, "epochs": 1, "negatives": 0}  # setting -> the least; the batch itself may be negatives
 NUMBERS = {  # setting -> arguments of `check_number`
     "learning_rate": {"least": 0, "above": True},
     "epsilon": {"least": 0},
@@ -37,9 +37,9 @@ def check_training(model: str, cls: type, settings: dict) -> None:
     learning = cls.learning
     if learning is None:
         return
-    for name in WHOLE:
+    for name, least in WHOLE.items():
         if name in settings:
-            check_whole(name, settings[name])
+            check_whole(name, settings[name], least)
     for name, range_of in NUMBERS.items():
         if name in settings:
             check_number(name, settings[name], **range_of)
