@@ -1,4 +1,4 @@
-"""What may be meant by a name that is not known: one of the same meaning, or one that is spelled alike."""
+"""Hints for a name that is not known: the name of the same meaning, or one that is spelled alike."""
 
 from __future__ import annotations
 

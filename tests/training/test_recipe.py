@@ -4,6 +4,9 @@ import pytest
 
 from tfrecsession import InputError, presets, training
 from tfrecsession.models import MODELS, ItemKNN, SequenceModel
+from tfrecsession.recommender import training_values
+from tfrecsession.training import recipe
+from tfrecsession.training.decay import DECAYS
 
 
 def test_later_settings_override_earlier_ones():
@@ -142,3 +145,9 @@ def test_a_preset_of_another_model_is_refused():
         presets.read(presets.names()[0], "item_knn")
     with pytest.raises(InputError, match="no preset 'nothing'; must be one of "):
         presets.read("nothing")
+
+
+def test_the_names_that_are_checked_before_tensorflow_are_those_of_the_tables():
+    assert set(training_values.OPTIMIZERS) == set(recipe.OPTIMIZERS)
+    assert set(training_values.SAMPLERS) == set(recipe.SAMPLERS)
+    assert set(training_values.DECAYS) == set(DECAYS)

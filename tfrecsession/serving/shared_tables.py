@@ -105,7 +105,8 @@ def kept(folder: Path, reader) -> dict[str, Path]:
     """Returns key -> file of the large variables of a checkpoint; writes the files unless another process has."""
     import fcntl  # a system without it has no ports that processes share
 
-    sizes = {key: int(np.prod(shape)) * reader.get_variable_to_dtype_map()[key].size for key, shape in shapes(reader)}
+    kinds, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+    sizes = {key: int(np.prod(shapes[key])) * kind.size for key, kind in kinds.items() if kind.is_numeric}
     files = {key: folder / str(number) for number, key in enumerate(sorted(sizes)) if sizes[key] >= LEAST_BYTES}
     folder.mkdir(parents=True, exist_ok=True)
     opened = os.open(folder, os.O_RDONLY)
@@ -121,12 +122,6 @@ def kept(folder: Path, reader) -> dict[str, Path]:
     finally:
         os.close(opened)
     return files
-
-
-def shapes(reader) -> list[tuple[str, list[int]]]:
-    """Returns the keys and shapes of the numbers in a checkpoint."""
-    kinds = reader.get_variable_to_dtype_map()
-    return [(key, shape) for key, shape in reader.get_variable_to_shape_map().items() if kinds[key].is_numeric]
 
 
 def mapped(file: Path, reader, key: str) -> tf.Tensor:
