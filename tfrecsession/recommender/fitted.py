@@ -28,9 +28,7 @@ class FittedState:
         """Whether the weights are more than a first random draw, as far as it can be known."""
         if self.fitted or (self.compiled and int(self.optimizer.iterations) > 0):
             return True
-        self.fitted = (
-            self._drawn is not None and self._drawn != self._hash_of_weights()
-        )  # not compared again once they differ
+        self.fitted = self._drawn is not None and self._drawn != self._hash_of_weights()
         return self.fitted
 
     def keep_first_weights(self) -> None:
