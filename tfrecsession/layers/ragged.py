@@ -30,7 +30,27 @@ def wanted_first(wanted, *arrays):
         The arrays, a list.
     """
     order = tf.argsort(tf.cast(~wanted, tf.int32), axis=1, stable=True)  # (rows, steps)
-    return [tf.gather(array, order, batch_dims=1) for array in arrays]
+    return together(lambda cells: tf.gather(cells, order, batch_dims=1), arrays)
+
+
+def together(function, arrays) -> list:
+    """Applies a function to arrays of one shape, to all of one type at once: many small ops cost more than few.
+
+    Args:
+        function: array [..., n] -> array [any shape, n].
+        arrays: each [...].
+
+    Returns:
+        The results, one for each array.
+    """
+    arrays, places = list(arrays), {}
+    for place, array in enumerate(arrays):
+        places.setdefault(array.dtype, []).append(place)
+    found = {}
+    for of_type in places.values():
+        result = function(tf.stack([arrays[place] for place in of_type], axis=-1))
+        found |= zip(of_type, tf.unstack(result, len(of_type), axis=-1), strict=True)
+    return [found[place] for place in range(len(arrays))]
 
 
 def newest(longest: int, mask, *arrays):
@@ -39,10 +59,10 @@ def newest(longest: int, mask, *arrays):
     Args:
         longest: number of cells to keep.
         mask: bool [rows, steps], the cells that count.
-        arrays: int32 [rows, steps] each.
+        arrays: numbers or strings [rows, steps] or [rows, steps, n] each.
 
     Returns:
-        the arrays, int32 [rows, at most `longest` steps]: the kept cells in their order, then zeros.
+        The arrays, [rows, at most `longest` steps, ...]: the kept cells in their order, then zeros or empty strings.
     """
 
     def truncate():
@@ -50,6 +70,11 @@ def newest(longest: int, mask, *arrays):
         kept = mask & (later < longest)
         kept_first = tf.argsort(tf.cast(~kept, tf.int32), axis=1, stable=True)[:, :longest]
         is_kept = tf.gather(kept, kept_first, batch_dims=1)
-        return [tf.where(is_kept, tf.gather(array, kept_first, batch_dims=1), 0) for array in arrays]
+        found = []
+        for array in arrays:
+            kept_cells = is_kept if array.shape.rank == 2 else is_kept[..., None]
+            cells = tf.gather(array, kept_first, batch_dims=1)
+            found.append(tf.where(kept_cells, cells, tf.zeros([], array.dtype)))
+        return found
 
     return tf.cond(tf.shape(mask)[1] > longest, truncate, lambda: list(arrays))

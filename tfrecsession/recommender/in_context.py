@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
+from tfrecsession.layers.ragged import together
 from tfrecsession.sessions.context import Context, checked_names
 from tfrecsession.sessions.derived_context import SIZES, of_tensors
 
@@ -85,14 +86,12 @@ def columns_of_histories(context: Context | None, given: dict, position, length,
     if context is None:
         return {}
     events = length if events is None else events
-    shape = tf.shape(position)
-    time = given.get("context/time", tf.zeros(shape, tf.int64))  # (rows, steps)
-    before = tf.where(position > 0, tf.pad(time[:, :-1], [[0, 0], [1, 0]])[:, : shape[1]], 0)  # (rows, steps)
+    steps = tf.shape(position)[1]
+    time = given.get("context/time", tf.zeros(tf.shape(position), tf.int64))  # (rows, steps)
+    before = tf.where(position > 0, tf.pad(time, [[0, 0], [1, 0]])[:, :-1], 0)  # (rows, steps)
     last = tf.gather(time, tf.maximum(length - 1, 0), batch_dims=1)  # (rows,)
-    now = given.get("request/time", tf.zeros([shape[0]], tf.int64))  # (rows,)
-    columns = _completed(context, "context", given, shape, time, before, position)
-    request = _completed(context, "request", given, shape[:1], now, tf.where(length > 0, last, 0), events)
-    return columns | {key: tf.repeat(values[:, None], shape[1], axis=1) for key, values in request.items()}
+    last = tf.where(length > 0, last, 0)
+    return _columns(context, given, time, before, position, last, events, steps)
 
 
 def columns_of_event(context: Context | None, given: dict, events, before, known) -> tuple[dict, object]:
@@ -109,27 +108,57 @@ def columns_of_event(context: Context | None, given: dict, events, before, known
     """
     if context is None:
         return {}, before
-    rows = tf.shape(events)[:1]
-    time = given.get("context/time", tf.zeros(rows, tf.int64))
+    time = given.get("context/time", tf.zeros(tf.shape(events), tf.int64))
     last = tf.where(known, time, before)
-    now = given.get("request/time", tf.zeros(rows, tf.int64))
-    columns = _completed(context, "context", given, rows, time, before, events)
-    columns |= _completed(context, "request", given, rows, now, last, events + tf.cast(known, tf.int32))
-    return {key: values[:, None] for key, values in columns.items()}, last
+    along = {key: values[:, None] if key.startswith("context/") else values for key, values in given.items()}
+    own = [values[:, None] for values in (time, before, events)]
+    return _columns(context, along, *own, last, events + tf.cast(known, tf.int32), 1), last
 
 
-def _completed(context, side, given, shape, time, before, position) -> dict:
-    """Returns the columns of a side: values that are not given are derived where they can be, or missing."""
+def _columns(context, given, time, before, position, last, events, steps) -> dict:
+    """Returns the columns of a batch. Values that are not given are derived where they can be, or missing.
+
+    A request is one event more at the end of its history, so that its columns are derived with those of the events.
+
+    Args:
+        context, given: as in `columns_of_histories`.
+        time, before: int64 [rows, steps], of each event and of the event before it in its session; 0: missing.
+        position: int32 [rows, steps], the number of events before it in its session.
+        last, events: int64 and int32 [rows], the time of the event before the request, and the number of events.
+        steps: of the batch.
+    """
+    now = given.get("request/time", tf.zeros(tf.shape(events), tf.int64))  # (rows,)
+    pairs = ((time, now), (before, last), (position, events))
+    timeline = [tf.concat([array, of_request[:, None]], axis=1) for array, of_request in pairs]  # (rows, steps + 1)
+    timed = "context/time" in given or "request/time" in given  # without a time they are missing
+    kinds = {column.kind for column in context.columns.values()} & ({*SIZES} if timed else {"position"})
+    derived = [of_tensors(kind, *timeline, context.zone) for kind in sorted(kinds)]
+    shapes = {"context": tf.shape(position), "request": tf.shape(events)}
     columns = {}
+    for side, parts in (("context", lambda array: array[:, :-1]), ("request", lambda array: array[:, -1])):
+        of_kind = dict(zip(sorted(kinds), together(parts, derived), strict=True))
+        columns[side] = _completed(context, side, given, of_kind, shapes[side])
+    along = together(lambda cells: tf.tile(cells[:, None], [1, steps, 1]), columns["request"].values())
+    return columns["context"] | dict(zip(columns["request"], along, strict=True))
+
+
+def _completed(context, side, given, derived, shape) -> dict:
+    """Returns the columns of a side, [*shape] each: those given, or else those derived from times, or else missing."""
+    columns = {}
+    both = []  # keys of columns that a request gives where it has a value, and that are derived elsewhere
     for column in context.side(side):
         key = f"{side}/{column.name}"
-        values = given.get(key)
-        if values is None:
-            values = missing_column(context, key, shape)
-        if column.kind in SIZES and (column.kind == "position" or f"{side}/time" in given):  # missing without a time
-            derived = of_tensors(column.kind, time, before, position, context.zone)
-            values = tf.where(values == 0, derived, values)
-        columns[key] = values
+        if column.kind not in derived:
+            columns[key] = given[key] if key in given else missing_column(context, key, shape)
+        elif key in given:
+            both.append((key, derived[column.kind]))
+            columns[key] = given[key]
+        else:
+            columns[key] = derived[column.kind]
+    if both:
+        own = tf.stack([given[key] for key, _ in both])
+        completed = tf.where(own == 0, tf.stack([values for _, values in both]), own)
+        columns |= zip((key for key, _ in both), tf.unstack(completed, len(both)), strict=True)
     return columns
 
 

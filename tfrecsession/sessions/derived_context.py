@@ -21,6 +21,8 @@ SIZES = {"gap": 32, "hour": 24, "weekday": 7, "month": 12, "position": 32}  # na
 TIMED = ("gap", "hour", "weekday", "month")
 GAPS = SECOND * 2 ** np.arange(31, dtype=np.int64)  # bin 0: below 1 s; bin b: from 2^(b - 1) s on
 YEARS = 1970, 2101  # whose changes of the clock are known
+CYCLE = 146_097  # days of 400 years, after which the calendar repeats
+MONTHS = np.arange("1970-01", "2370-01", dtype="datetime64[M]").astype("datetime64[D]").astype(np.int64)  # first days
 
 
 class ZoneTable(NamedTuple):
@@ -81,10 +83,14 @@ def of_tensors(kind: str, time, before, position, zone: ZoneTable):
     import tensorflow as tf  # reading a data set does not need it
 
     def search(edges, values):
-        found = tf.searchsorted(tf.constant(edges), tf.reshape(values, [-1]), side="right", out_type=tf.int64)
+        # `tf.searchsorted` adds many small ops, for edges of several rows
+        row = tf.reshape(values, [1, -1])
+        found = tf.raw_ops.UpperBound(sorted_inputs=edges[None], values=row, out_type=tf.int64)
         return tf.reshape(found, tf.shape(values))
 
     def offset_of(times):
+        if len(zone.offsets) == 1:
+            return zone.offsets[0]
         return tf.gather(tf.constant(zone.offsets), search(zone.begins[1:], times))
 
     zero = tf.constant(0, tf.int64)
@@ -109,13 +115,5 @@ def _codes(kind, time, before, position, zone, where, search, minimum, offset_of
     elif kind == "weekday":
         value = (local // DAY + 3) % 7  # 1970-01-01 was a Thursday, and Monday is 0
     else:
-        value = _month(local // DAY)
+        value = (search(MONTHS, local // DAY % CYCLE) - 1) % 12
     return where(time != 0, value + 2, 0)
-
-
-def _month(days):
-    """Returns the month, 0 to 11, of days since 1970-01-01: years begin in March, leap days end them."""
-    day = (days + 719_468) % 146_097  # of the 400 years
-    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
-    day = day - (365 * year + year // 4 - year // 100)
-    return ((5 * day + 2) // 153 + 2) % 12
