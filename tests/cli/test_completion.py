@@ -26,7 +26,7 @@ def script():
         (["train", "clicks", "--model", "gru"], {"gru4rec"}),
         (["models", "nar"], {"narm"}),
         (["train", "clicks", "--ep"], {"--epochs"}),
-        (["export", "run", "--index", "exact-"], {"exact-bf16", "exact-int8"}),
+        (["export", "run", "--index", "exact-"], {"exact-two-pass", "exact-bf16", "exact-int8"}),
         (["train", "cl"], set()),  # a file or folder
     ],
 )

@@ -148,9 +148,9 @@ def test_candidates_are_the_best_of_the_lists_and_padding_never_is(model, rows):
     assert (scores.min(axis=1) < -100).all()
     everything = index.means.shape[0]
     for kept in (ITEMS, 10 * ITEMS):  # more than there are cells, too
-        found = index.candidates(tf.constant(queries), everything, kept).numpy()
+        found = index.candidates(tf.constant(queries), everything, kept)[0].numpy()
         assert all(sorted(row[row > 0]) == list(range(2, ITEMS + 2)) for row in found)
-    found = index.candidates(tf.constant(queries), everything, 100).numpy()
+    found = index.candidates(tf.constant(queries), everything, 100)[0].numpy()
     assert found.shape == (rows, 100)
     for row, best in zip(scores, found, strict=True):
         of_item = dict(zip(stored[stored > 0], row, strict=True))

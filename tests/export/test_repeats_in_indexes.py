@@ -22,7 +22,7 @@ class Best(SearchedIndex):
 
     def candidates(self, queries, searched, kept):
         scores = tf.matmul(queries, self.model.score_vectors(tf.range(2, self.model.size)), transpose_b=True)
-        return tf.math.top_k(scores, kept).indices + 2
+        return tf.math.top_k(scores, kept).indices + 2, None
 
 
 def model_of(name, **settings):

@@ -42,10 +42,11 @@ def export_command(commands, common):
     )
     command.add_argument(
         "--index",
-        choices=["exact", "exact-bf16", "exact-int8", "ivf", "scann"],
+        choices=["exact", "exact-two-pass", "exact-bf16", "exact-int8", "ivf", "scann"],
         default="exact",
-        help="how the top items are found: by scoring all items, the same with item vectors of half or a quarter of "
-        "the size, by searching the clusters nearest to the history, or by ScaNN (default: exact)",
+        help="how the top items are found: by scoring all items, the same in bfloat16 and the best again in float32, "
+        "with item vectors of half or a quarter of the size, by searching the clusters nearest to the history, or by "
+        "ScaNN (default: exact)",
     )
     command.add_argument(
         "--target-recall",
@@ -107,7 +108,7 @@ def export(options) -> None:
         with contextlib.suppress(InputError):  # titles are in the run's data set; without it the export has none
             data = run.data()
             model.items.content = data.coded_for(model.items).items.content_of(model.items)
-            if options.index != "exact":
+            if options.index not in ("exact", "exact-two-pass"):
                 split = next(split for split in (data.test, data.validation, data.train) if len(split))
                 histories = split.beginnings(1000)
         more |= {"histories": histories, "progress": lambda text: tell(f"{step}: {text}")}
@@ -116,7 +117,11 @@ def export(options) -> None:
     found = {name: card[name] for name in ("recall", "recall_measured_on", "index_settings") if name in card}
     screen.print(f"{version}: {run.info['model']}, top {options.k} items as strings")
     if found:
-        recall = f"recall@{options.k} {card['recall']:.4f} against the exact answer, on {card['recall_measured_on']}"
+        recall = "exact answers"
+        if "recall" in found:
+            recall = (
+                f"recall@{options.k} {card['recall']:.4f} against the exact answer, on {card['recall_measured_on']}"
+            )
         screen.print(f"index {options.index}: {recall}; {card['index_settings']}", markup=False)
     result = {"model": run.info["model"], "path": str(version), "version": options.version, **choices, **found}
     write_json(result, options.json)

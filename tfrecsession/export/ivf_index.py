@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.export.clusters import clusters_of, means_of
-from tfrecsession.export.searched_index import BATCH, SearchedIndex
+from tfrecsession.export.searched_index import BATCH, LOW, SearchedIndex
 from tfrecsession.layers.blocks import in_blocks
 
 BLOCK = 32  # items of one cluster that lie together, the last block of a cluster with padding
@@ -15,7 +15,6 @@ ITEMS = 64  # of a cluster on average, up to `LARGEST` clusters
 LARGEST = 8192  # clusters, unless more are requested
 WIDTH = 32  # coordinates of a vector in the lists, more only where they lose more than `LOST` of the scores
 LOST = 0.1  # of the sum of their squares, without their mean
-LOW = -3e38  # added to the score of padding; finite in bfloat16
 
 
 class IvfIndex(SearchedIndex):
@@ -90,12 +89,8 @@ class IvfIndex(SearchedIndex):
         cells = tf.shape(blocks)[1] * BLOCK
         kept = tf.minimum(kept, cells)
         row_cells = cells * (2 + self.vectors.shape[2] // 2)
-        return in_blocks(
-            lambda *arrays: self._best_of(*arrays, kept),
-            [queries, blocks],
-            row_cells,
-            tf.TensorSpec((None, None), tf.int32),
-        )
+        signature = tf.TensorSpec((None, None), tf.int32)
+        return in_blocks(lambda *arrays: self._best_of(*arrays, kept), [queries, blocks], row_cells, signature), None
 
     def _nearest_blocks(self, queries, probes):
         """Returns the blocks of the nearest clusters: float32 [n, width] -> int32 [n, any], 0 as padding."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from tfrecsession.errors import InputError
 from tfrecsession.export.index import STORED, CompactIndex, ExactIndex, recall, sample
 from tfrecsession.export.ivf_index import IvfIndex
+from tfrecsession.export.two_pass_index import TwoPassIndex
 
-KINDS = ("exact", *STORED, "ivf", "scann")
+KINDS = ("exact", "exact-two-pass", *STORED, "ivf", "scann")
 SEARCHED = ("ivf", "scann")  # reach `target_recall`
 RECALL_HISTORIES = 500  # histories that the recall of an index is measured on
 
@@ -14,7 +15,7 @@ RECALL_HISTORIES = 500  # histories that the recall of an index is measured on
 def make_index(
     model, kind: str, k: int, exclude_seen: bool, longest: int, target_recall: float, histories=None, clusters=None
 ):
-    """Builds the index of an export, and measures its recall unless it is exact.
+    """Builds the index of an export, and measures its recall unless its answers are exact.
 
     Args:
         model: a Recommender.
@@ -44,11 +45,13 @@ def make_index(
             f"index={kind!r}: must be 'exact', since {type(model).__name__} does not score by a dot product and has no "
             "vectors to search"
         )
-    if kind in STORED and model.output_items is not None and model.output_items.factored:
+    if kind in (*STORED, "exact-two-pass") and model.output_items is not None and model.output_items.factored:
         raise InputError(
             f"index={kind!r}: must be 'exact' with items_as={model.items_as!r}, a table that is smaller than any of a "
             "vector for each item"
         )
+    if kind == "exact-two-pass":
+        return TwoPassIndex(model)
     if kind in STORED:
         measured, measured_on = sample(model, histories, longest, RECALL_HISTORIES)
         index = CompactIndex(model, kind, k)

@@ -40,6 +40,10 @@ TensorFlow Serving's stock image does NOT have this op and cannot load the folde
 the op, see https://github.com/google-research/google-research/tree/master/scann/tf_serving."""
 
 INDEX = {
+    "exact-two-pass": "The answers are exact, found in two passes: all items are scored in bfloat16, the best "
+    "{candidates} of them again in float32, and the answer is checked against a bound of all other scores. If it does "
+    "not pass, or a filter leaves fewer than k of these items, all items are scored in float32. The first pass is "
+    "fast on processors that multiply bfloat16 (AVX512-BF16, AMX).",
     "exact-bf16": "The search is approximate: item vectors are stored in bfloat16, half the memory of float32. The "
     "best {candidates} items are scored again in float32, from the stored vectors.",
     "exact-int8": "The search is approximate: item vectors are stored in int8 with one scale each, a quarter of the "
@@ -80,9 +84,10 @@ def readme(model, signatures: dict, name: str, card: dict) -> str:
 
 def _index(card: dict) -> str:
     """Returns a list entry about the index, "" for the exact one."""
-    if "recall" not in card:
+    if card["index"] not in INDEX:
         return ""
-    text = f"{INDEX[card['index']].format(**card['index_settings'])} {RECALL.format(**card)}"
+    text = INDEX[card["index"]].format(**card["index_settings"])
+    text += f" {RECALL.format(**card)}" if "recall" in card else ""
     return textwrap.fill(text, 120, initial_indent="- ", subsequent_indent="  ") + "\n"
 
 

@@ -62,4 +62,4 @@ class ScannIndex(SearchedIndex):
             padded, final_num_neighbors=kept, pre_reorder_num_neighbors=kept, leaves_to_search=searched
         )
         ids = tf.where(tf.math.is_finite(found.distances), tf.cast(found.indices, tf.int32) + 2, 0)
-        return tf.ensure_shape(ids[:rows], (None, None))
+        return tf.ensure_shape(ids[:rows], (None, None)), None

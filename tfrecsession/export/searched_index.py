@@ -17,6 +17,7 @@ from tfrecsession.recommender.top_items import distinct
 CANDIDATES = (3, 5, 10, 20, 40)  # multiples of k to try
 TIMED = 30  # single requests that each setting is timed on
 MOST = 16_384  # limit of candidates per request
+LOW = -3e38  # added to the score of padding; finite in bfloat16
 BATCH = 64  # histories searched at a time while the settings are chosen
 
 
@@ -47,7 +48,12 @@ class SearchedIndex(ExactIndex):
         self.popular = tf.Variable(best.indices, trainable=False), tf.Variable(best.values, trainable=False)
 
     def candidates(self, queries, searched, kept):
-        """Returns ids of candidates: float32 [n, width] -> int32 [n, at most `kept`], no item twice, 0 as padding."""
+        """Returns candidates of queries, float32 [n, width].
+
+        Returns:
+            ids, int32 [n, at most `kept`], no item twice, 0 as padding; and None, or float32 [n], the limit of each
+            row, above which there is no score of another item. All items are scored where an answer does not pass it.
+        """
         raise NotImplementedError
 
     def installed(self):
@@ -55,7 +61,7 @@ class SearchedIndex(ExactIndex):
 
     def best(self, encoded, known, k: int, out=None, allowed=None):
         model = self.model
-        ids, scores = self._scored(encoded, known, self.searched, max(self.kept, k))  # rules ask for more
+        ids, scores, limit = self._scored(encoded, known, self.searched, max(self.kept, k))  # rules ask for more
         width = tf.shape(ids)[1]
 
         def with_popular():
@@ -69,28 +75,29 @@ class SearchedIndex(ExactIndex):
             allowed = tf.broadcast_to(allowed, (tf.shape(ids)[0], model.size))
             ids = tf.where(tf.gather(allowed, ids, batch_dims=1), ids, 0)
         best, values = model.best_among(ids, scores, k, out)
+        sure = best > 0 if limit is None else (best > 0) & (~known | (values[:, -1] > limit))[:, None]
         return tf.cond(
-            tf.reduce_all(best > 0),
+            tf.reduce_all(sure),
             lambda: (best, values),
             lambda: model.scan(encoded, known, k, out, allowed),
         )
 
     def _scored(self, encoded, known, searched, kept):
-        """Returns the candidates in the order of their ids, and their scores: int32 and float32 [n, any].
+        """Returns the candidates in the order of their ids, int32 [n, any], their scores, float32, and the limits.
 
-        encoded [n, any] and known bool [n] are as in `TopItems.find`.
+        encoded [n, any] and known bool [n] are as in `TopItems.find`; limits are those of `candidates`.
         """
         model, head = self.model, self.model.repeat_head
         queries = tf.where(known[:, None], model.queries(encoded), 0.0)
-        ids = self.candidates(queries, searched, kept)
+        ids, limit = self.candidates(queries, searched, kept)
         if head is None:
             ids = tf.sort(ids, axis=1)  # equal scores: the lower id comes first
-            return ids, model.products_with(queries, ids)
+            return ids, model.products_with(queries, ids), limit
         ids = distinct(tf.concat([ids, head.split(encoded)[3]], axis=1))
         scores = model.products_with(queries, ids)
         fresh = tf.where(head.is_in_softmax(ids, encoded), scores, HIDDEN)
         total = tf.reduce_logsumexp(tf.concat([fresh, self.rest(queries, ids)[:, None]], axis=1), axis=1)  # (n,)
-        return ids, head.mixed_among(ids, scores, total, encoded)
+        return ids, head.mixed_among(ids, scores, total, encoded), limit
 
     def choose(self, parts: int, k: int, target: float, histories: np.ndarray, best_elsewhere: str) -> None:
         """Sets `searched` and `kept`: the fastest settings whose recall without filters reaches the target.
@@ -113,7 +120,7 @@ class SearchedIndex(ExactIndex):
         enough = min(target + (target * (1 - target) / len(histories)) ** 0.5, 1.0)
 
         def search(encoded, known, searched, kept):
-            return model.best_among(*self._scored(encoded, known, searched, kept), k)[0]
+            return model.best_among(*self._scored(encoded, known, searched, kept)[:2], k)[0]
 
         number = tf.TensorSpec((), tf.int32)
         spec = [tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in encoded[0]]

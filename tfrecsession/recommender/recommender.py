@@ -231,7 +231,7 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
             k: items per answer.
             exclude_seen: leave out the items of the history.
             longest: newest known items of a history that are read; None: `longest_history`.
-            index: "exact", "exact-bf16", "exact-int8", "ivf" or "scann".
+            index: "exact", "exact-two-pass", "exact-bf16", "exact-int8", "ivf" or "scann".
             target_recall: the share of the exact answer that "ivf" and "scann" must find.
             histories: lists of items, as in `recommend`, to measure the recall on; None: single items.
             clusters: number of clusters of "ivf"; None: by the number of items.

@@ -1,0 +1,128 @@
+"""The exact index in two passes: its answers are those of all scores in float32, proven by a bound."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfrecsession as trs
+from tests.export.strings import strings, text
+from tfrecsession import InputError
+from tfrecsession.export import two_pass_index
+from tfrecsession.export.two_pass_index import TwoPassIndex
+from tfrecsession.sessions.vocabulary import Items
+
+K, ITEMS, WIDTH = 5, 3000, 12
+
+
+def model_of(table, bias, **settings):
+    keras.utils.set_random_seed(0)
+    items = Items([f"item-{number}" for number in range(len(table) - 2)], np.arange(len(table) - 2, 0, -1))
+    model = trs.models.GRU4Rec(items, units=[WIDTH], negatives=trs.negatives.Popularity(8), **settings)
+    model.fitted = True
+    embedding, biases = sorted(model.output_items.item_variables(), key=lambda variable: -len(variable.shape))
+    embedding.assign(table)
+    biases.assign(np.reshape(bias, biases.shape))
+    return model
+
+
+def tables():
+    rng = np.random.default_rng(0)
+    size = ITEMS + 2
+    normal = rng.normal(size=(size, WIDTH))
+    lengths = rng.lognormal(sigma=2, size=(size, 1))
+    return {
+        "normal": (normal, rng.normal(size=size)),
+        "lengths": (normal * lengths, np.zeros(size)),
+        "near": (normal[:1] + 1e-4 * normal, np.zeros(size)),  # bfloat16 cannot tell them apart
+        "equal": (np.ones((size, WIDTH)), np.zeros(size)),
+        "below zero": (normal, np.full(size, -500.0)),
+    }
+
+
+@pytest.fixture(scope="module", params=list(tables()))
+def model(request):
+    return model_of(*tables()[request.param])
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """As small a part of the items is looked at in both passes as of a million."""
+    monkeypatch.setattr(two_pass_index, "GROUPS", 8)
+    monkeypatch.setattr(two_pass_index, "KEPT", 60)
+
+
+ROWS = np.random.default_rng(1).integers(2, ITEMS + 2, (40, 3)).astype(np.int32)
+
+
+def test_the_answers_are_those_of_all_scores(model):
+    index = TwoPassIndex(model)
+    rows = np.concatenate([ROWS, np.zeros((2, 3), np.int32)])  # the last two have no known item
+    out = tf.constant([[row, item] for row in range(42) for item in rows[row]], tf.int32)
+    allowed = tf.constant(np.random.default_rng(2).random(ITEMS + 2) < 0.3)
+    encoded = model.encoded_histories(tf.constant(rows))
+    for filters in ((None, None), (out, None), (None, allowed), (out, allowed)):
+        items, scores = index.best(*encoded, K, *filters)
+        expected, exact = model.scan(*encoded, K, *filters)
+        np.testing.assert_array_equal(items, expected)
+        np.testing.assert_allclose(scores, exact, rtol=1e-5, atol=1e-5)
+
+
+def test_no_other_score_is_above_the_limit(model):
+    index = TwoPassIndex(model)
+    encoded, _ = model.encoded_histories(tf.constant(ROWS))
+    queries = model.queries(encoded)
+    ids, limit = index.candidates(queries, index.searched, index.kept)
+    assert ids.shape == (40, 60) and all(len({*row}) == 60 for row in ids.numpy().tolist()) and (ids.numpy() > 1).all()
+    vectors = np.asarray(model.score_vectors(tf.range(model.size)), np.float64)
+    scores = np.asarray(queries, np.float64) @ vectors.T
+    scores[:, :2] = -np.inf
+    np.put_along_axis(scores, ids.numpy(), -np.inf, axis=1)
+    assert (scores.max(axis=1) <= limit.numpy()).all()
+
+
+def test_most_answers_need_one_float32_pass_over_few_items():
+    """The limit is near enough that answers of vectors as they are learned pass it."""
+    model = model_of(*tables()["normal"])
+    index = TwoPassIndex(model)
+    encoded, known = model.encoded_histories(tf.constant(ROWS))
+    ids, scores, limit = index._scored(encoded, known, index.searched, index.kept)
+    worst = model.best_among(ids, scores, K)[1][:, -1]
+    assert (worst > limit).numpy().mean() > 0.9
+
+
+def test_an_export(tmp_path):
+    model = model_of(*tables()["normal"])
+    path = model.export(tmp_path / "gru4rec" / "1", k=K, index="exact-two-pass")
+    card = json.loads((path / "assets.extra" / "tfrecsession.json").read_text())
+    assert card["index"] == "exact-two-pass" and card["index_settings"] == {"groups": 8, "candidates": 60}
+    page = (path / "assets.extra" / "README.md").read_text()
+    assert "best 60" in page and "loads with TensorFlow alone" in page
+    histories = [*([model.items.ids[item - 2] for item in row] for row in ROWS), [], ["no-such-item"]]
+    signatures = tf.saved_model.load(str(path)).signatures
+    expected = model.recommend(histories, k=K)
+    answer = signatures["serving_default"](items=strings(histories))
+    assert text(answer["items"]) == expected.items.tolist()
+    np.testing.assert_allclose(answer["scores"], expected.scores, rtol=1e-5)
+    ids = model.items.ids.tolist()
+    filtered = signatures["recommend_filtered"](
+        items=strings([[ids[3]], [ids[4]]]), exclude=strings([ids[9:], [""]]), only=strings([[""], [ids[7], ids[8]]])
+    )
+    returned = text(filtered["items"])
+    assert {*returned[0]} < {*ids[:9]} and {*returned[1]} == {ids[7], ids[8], ""}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"repeats": True}, "index='exact-two-pass': must be 'exact' for a model with repeats"),
+        ({"items_as": "hashed"}, "index='exact-two-pass': must be 'exact' with items_as='hashed'"),
+    ],
+)
+def test_models_that_it_does_not_fit(tmp_path, settings, message):
+    items = Items([f"item-{number}" for number in range(60)], np.arange(60, 0, -1))
+    model = trs.models.GRU4Rec(items, units=[8], negatives=trs.negatives.Popularity(8), **settings)
+    with pytest.raises(InputError, match=message):
+        model.export(tmp_path / "1", k=K, index="exact-two-pass")
