@@ -33,7 +33,7 @@ demo: environment  ## run the whole pipeline on the synthetic shop, or on EVENTS
 	$(BIN)/tfrecsession demo --overwrite $(if $(EVENTS),"$(EVENTS)") $(COLUMN_OPTIONS) $(PREPARE)
 
 test: environment  ## run the tests, except the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(WORKERS)
+	$(BIN)/python -m pytest -m "not slow" --durations=40 $(WORKERS)
 
 test-all: environment  ## run all tests
 	$(BIN)/python -m pytest $(WORKERS)

@@ -1,13 +1,13 @@
 """The best single network and its blend with counted models, on yoochoose1_64.
 
     TFRECSESSION_DATA=... python benchmarks/blends.py --out DIR [--networks gru4rec,sasrec] [--seeds 0,1,2]
-        [--refit whole]
+        [--refit whole] [--name FILE]
 
 All models are fitted to train without its last tenth, on which they are compared and the weights of the blends are
 learned. Then each member is fitted again on both parts and the original test split is scored once. With `--refit whole`
 all are new models of the original train split. Otherwise they are those of `blend(..., refit=True)`, which know the
 same items: networks continue on the newest sessions, or with `--refit anew` start again on all of them. The same
-command resumes.
+command resumes. `--networks gru4rec,sasrec@0` takes one seed of SASRec beside those of `--seeds` of GRU4Rec.
 """
 
 import argparse
@@ -52,6 +52,7 @@ def main():
     parser.add_argument("--out", required=True, help="folder of prepared data and runs")
     parser.add_argument("--networks", default="gru4rec", help="a,b")
     parser.add_argument("--seeds", default="0", help="of each network")
+    parser.add_argument("--name", help="of the file in results/")
     parser.add_argument("--refit", choices=["newest", "anew", "whole"], default="newest", help="of the networks")
     options = parser.parse_args()
     folder = os.environ.get("TFRECSESSION_DATA")
@@ -60,7 +61,8 @@ def main():
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     data, final = prepared("yoochoose1_64", Path(folder), out)
-    networks = [(name, int(seed)) for name in options.networks.split(",") for seed in options.seeds.split(",")]
+    named = [part.partition("@") for part in options.networks.split(",")]
+    networks = [(name, int(seed)) for name, _, own in named for seed in (own or options.seeds).split(",")]
     members = [*networks, *((name, 0) for name in COUNTED)]
     runs = [run_of(data, out / "runs", *member) for member in members]
     continues = range(len(networks)) if options.refit == "newest" else ()
@@ -83,13 +85,14 @@ def main():
     chosen = {f"validation_{metric}": round(about[metric], 4) for metric in METRICS}
     row = {
         "model": " + ".join(name for name, _ in members),
-        "seed": options.seeds,
+        "seed": ",".join(str(seed) for _, seed in networks),
         **scored(blend, test),
         **chosen,
     }
     rows.append({**row, "weights": json.dumps(blend.weights_by_length.round(2).tolist())})
     print(rows[-1], flush=True)
-    write_rows("blends_yoochoose1_64" + ("" if options.refit == "newest" else f"_{options.refit}"), rows)
+    usual = "blends_yoochoose1_64" + ("" if options.refit == "newest" else f"_{options.refit}")
+    write_rows(options.name or usual, rows)
 
 
 if __name__ == "__main__":
