@@ -243,8 +243,17 @@ def tensors_of(graph):
         yield from tensors_of(graph._get_function(name).graph)
 
 
-@every_optimizer
-@pytest.mark.parametrize("extra", [{}, *CLIPPINGS, {"weight_decay": 0.01}, {"gradient_accumulation_steps": 3}], ids=str)
+SHARED_STEPS = [*CLIPPINGS, {"weight_decay": 0.01}, {"gradient_accumulation_steps": 3}]  # by code of the base class
+
+
+@pytest.mark.parametrize(
+    ("make", "extra"),
+    [
+        pytest.param(make, extra, id=f"{name}-{extra}", marks=[pytest.mark.slow] if extra and name != "adagrad" else [])
+        for name, make in MAKERS.items()
+        for extra in ({}, *SHARED_STEPS)
+    ],
+)
 def test_no_op_of_a_training_step_makes_a_tensor_as_large_as_the_table(make, extra):
     if "weight_decay" in extra and make not in DECAYED:
         pytest.skip("refused")
