@@ -1,5 +1,6 @@
 """The exact index in two passes: its answers are those of all scores in float32, proven by a bound."""
 
+import argparse
 import json
 
 import keras
@@ -10,7 +11,9 @@ import tensorflow as tf
 import tfrecsession as trs
 from tests.export.strings import strings, text
 from tfrecsession import InputError
+from tfrecsession.cli.export_command import export_command
 from tfrecsession.export import two_pass_index
+from tfrecsession.export.make_index import KINDS
 from tfrecsession.export.two_pass_index import TwoPassIndex
 from tfrecsession.sessions.vocabulary import Items
 
@@ -91,6 +94,27 @@ def test_most_answers_need_one_float32_pass_over_few_items():
     ids, scores, limit = index._scored(encoded, known, index.searched, index.kept)
     worst = model.best_among(ids, scores, K)[1][:, -1]
     assert (worst > limit).numpy().mean() > 0.9
+
+
+@pytest.mark.parametrize("size", [7, 66, 200])
+def test_few_items_and_lists_longer_than_the_candidates(size):
+    rng = np.random.default_rng(0)
+    model = model_of(rng.normal(size=(size, WIDTH)), rng.normal(size=size))
+    index = TwoPassIndex(model)
+    encoded = model.encoded_histories(tf.constant([[2, 3], [5, 0]]))
+    for k in {1, 5, size - 2}:
+        items, scores = index.best(*encoded, k)
+        expected, exact = model.scan(*encoded, k)
+        np.testing.assert_array_equal(items, expected)
+        np.testing.assert_allclose(scores, exact, rtol=1e-5, atol=1e-5)
+
+
+def test_the_command_line_knows_all_indexes():
+    parser = argparse.ArgumentParser()
+    export_command(parser.add_subparsers(), argparse.ArgumentParser(add_help=False))
+    command = parser._subparsers._group_actions[0].choices["export"]
+    (choices,) = (action.choices for action in command._actions if "--index" in action.option_strings)
+    assert tuple(choices) == KINDS
 
 
 def test_an_export(tmp_path):
