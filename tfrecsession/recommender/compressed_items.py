@@ -52,7 +52,7 @@ class CompressedItems:
         """
         scoring = self.scoring if scored else {}
         if self.items_as == FULL:
-            return ItemEmbedding(self.size, dim, **kwargs, **scoring)
+            return self._scored(ItemEmbedding(self.size, dim, **kwargs, **scoring))
         if self.code_table is None:
             self.code_count, self.code_values = shape_of(
                 self.items_as, self.items, dim, self.code_count, self.code_values
@@ -60,7 +60,13 @@ class CompressedItems:
             self.code_table = CodeTable(self.size, self.code_count, self.code_values, name="item_codes")
             if not self._saved:
                 self.code_table.take(self._given_codes or self._codes_of(self.items))
-        return CodedItems(self.code_table, dim, JOINED_BY[self.items_as], **kwargs, **scoring)
+        return self._scored(CodedItems(self.code_table, dim, JOINED_BY[self.items_as], **kwargs, **scoring))
+
+    def _scored(self, table):
+        """Returns a new table that ranks the items last which training will not see."""
+        if self.negatives is not None and not self._saved:
+            table.rank_unseen_last(self.items.counts)
+        return table
 
     def check_item_table(self) -> None:
         """Refuses a compressed table where the model has none."""

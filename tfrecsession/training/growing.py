@@ -9,10 +9,10 @@ import numpy as np
 
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
-from tfrecsession.layers.items.item_scores import ItemScores
+from tfrecsession.layers.items.item_scores import UNSEEN_BIAS, ItemScores
 from tfrecsession.models import SequenceModel
 from tfrecsession.optimizers import LazyOptimizer
-from tfrecsession.sessions.vocabulary import Items
+from tfrecsession.sessions.vocabulary import UNKNOWN, Items
 from tfrecsession.training.grown_codes import grown_codes
 from tfrecsession.training.new_item_vectors import STARTS, SimilarItems
 
@@ -86,11 +86,12 @@ class Growth:
         known = old.encode(items.ids).astype(np.int64)
         if not (known > 1).any():
             raise InputError("the newer data has no item that the model knows: are its ids written differently?")
-        before = np.concatenate([[0, 1], np.where(known > 1, known, -1)])
+        new = (known == UNKNOWN) | (_never_trained(model)[known] & (items.counts > 0))
+        before = np.concatenate([[0, 1], np.where(new, -1, known)])
         similar = STARTS[start](newer, before, old.size)
         if gone == "keep":
             left = np.ones(old.size, bool)
-            left[:2], left[before[before >= 0]] = False, False
+            left[:2], left[known] = False, False
             row = np.flatnonzero(left)
             kept = Items([*items.ids, *old.ids[row - 2]], np.pad(items.counts, (0, len(row))))
             kept.content, kept.tensors = items.content_of(kept), items.tensors_of(kept)
@@ -134,7 +135,9 @@ class Growth:
                 )
         for trained, weight in zip(old_weights, weights, strict=True):
             value = trained.numpy()
-            weight.assign(self._grown(value, self.similar.start(value)) if id(weight) in tables else value)
+            if id(weight) in tables:
+                value = self._grown(value, self.similar.start(_without_unseen(value)))
+            weight.assign(value)
         self._carry_state(old, model, tables)
         model.fitted = old.fitted
         model.settle(force=True)
@@ -171,8 +174,26 @@ def _learned(model) -> list:
 
 def _tables(model) -> set[int]:
     """Returns the ids of the variables that have a row for every item."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, ItemScores) and layer.size == model.size]
-    return {id(variable) for layer in layers for variable in layer.item_variables()}
+    return {id(variable) for layer in _layers(model) for variable in layer.item_variables()}
+
+
+def _layers(model) -> list[ItemScores]:
+    return [layer for layer in model._flatten_layers() if isinstance(layer, ItemScores) and layer.size == model.size]
+
+
+def _never_trained(model) -> np.ndarray:
+    """Returns which ids have no trained vector, as training never saw them: bool [size]."""
+    never = np.zeros(model.size, bool)
+    for layer in _layers(model):
+        if getattr(layer, "biases", None) is not None:
+            never |= layer.biases.numpy() == UNSEEN_BIAS
+    return never
+
+
+def _without_unseen(table: np.ndarray) -> np.ndarray:
+    """Replaces the biases of items that training never saw, which similar items must not start from, by the mean."""
+    unseen = table == UNSEEN_BIAS
+    return np.where(unseen, table[~unseen].mean(), table) if table.ndim == 1 and unseen.any() else table
 
 
 def unbuilt(config):
