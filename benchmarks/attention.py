@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from defaults import LOGS, lines
 from narm import METRICS, mean_of
-from reporting import write_rows
+from reporting import rounded, write_rows
 
 import tfrecsession as trs
 from tfrecsession.training.refit import with_validation
@@ -107,14 +107,7 @@ def main():
         out = Path(options.out) / log
         out.mkdir(parents=True, exist_ok=True)
         rows += compared(log, Path(folder), out, options.trials, list(map(int, options.seeds.split(","))))
-        named = (*METRICS, "validation")
-        write_rows(
-            "attention",
-            [
-                {k: round(v, 4 if k.startswith(named) else 1) if isinstance(v, float) else v for k, v in row.items()}
-                for row in rows
-            ],
-        )
+        write_rows("attention", [rounded(row, (*METRICS, "validation")) for row in rows])
 
 
 if __name__ == "__main__":

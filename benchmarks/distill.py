@@ -21,7 +21,7 @@ import keras
 import numpy as np
 from attention import CUTS, SHARED
 from narm import METRICS, mean_of
-from reporting import write_rows
+from reporting import rounded, write_rows
 
 import tfrecsession as trs
 
@@ -106,14 +106,7 @@ def main():
         out.mkdir(parents=True, exist_ok=True)
         rows += compared(log, Path(folder), out, list(map(int, options.seeds.split(","))))
         print(json.dumps(rows[-4:], default=float, indent=1), flush=True)
-        named = (*METRICS, "answer")
-        write_rows(
-            "distill",
-            [
-                {k: round(v, 4 if k.startswith(named) else 1) if isinstance(v, float) else v for k, v in row.items()}
-                for row in rows
-            ],
-        )
+        write_rows("distill", [rounded(row, (*METRICS, "answer")) for row in rows])
 
 
 if __name__ == "__main__":

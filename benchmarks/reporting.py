@@ -19,6 +19,14 @@ def write_rows(name: str, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
+def rounded(row: dict, precise: tuple[str, ...]) -> dict:
+    """Rounds the floats of a row: to 4 digits in columns whose names start with one of `precise`, to 1 in others."""
+    return {
+        name: round(value, 4 if name.startswith(precise) else 1) if isinstance(value, float) else value
+        for name, value in row.items()
+    }
+
+
 def intervals(scored, names=("recall@20", "mrr@20")) -> dict[str, float]:
     """Returns the 95% intervals of an Evaluation, as columns of a row."""
     return {
