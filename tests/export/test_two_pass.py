@@ -142,6 +142,7 @@ def test_an_export(tmp_path):
     ("settings", "message"),
     [
         ({"repeats": True}, "index='exact-two-pass': must be 'exact' for a model with repeats"),
+        ({"trend": [1.0]}, "index='exact-two-pass': must be 'exact' for a model with trend"),
         ({"items_as": "hashed"}, "index='exact-two-pass': must be 'exact' with items_as='hashed'"),
     ],
 )
