@@ -7,7 +7,7 @@ import pytest
 
 import tfrecsession as trs
 from tests.training.test_growing import OLD, log
-from tfrecsession.layers.items.item_scores import UNSEEN_BIAS
+from tfrecsession.layers.items.item_embedding import UNSEEN_BIAS
 from tfrecsession.sessions.content_columns import ContentColumns
 from tfrecsession.sessions.vocabulary import Items
 
@@ -50,6 +50,12 @@ def test_without_content_they_come_last(data, name, settings):
     ranked = model.recommend([["a0", "a1"], ["c3"]], k=len(data.items)).items
     seen = len(data.items) - len(UNSEEN)
     assert all({*row[seen:]} == {*UNSEEN} for row in ranked)
+
+
+def test_a_trend_or_all_items_as_negatives_tell_their_scores(data):
+    for settings in ({"trend": [1.0]}, {"negatives": None}):
+        model = trs.models.GRU4Rec(data.items, units=[6], **settings)
+        assert (model.output_items.biases.numpy() == 0).all()
 
 
 def test_with_content_they_are_ranked_by_it(data):

@@ -63,8 +63,11 @@ class CompressedItems:
         return self._scored(CodedItems(self.code_table, dim, JOINED_BY[self.items_as], **kwargs, **scoring))
 
     def _scored(self, table):
-        """Returns a new table that ranks the items last which training will not see."""
-        if self.negatives is not None and not self._saved:
+        """Returns a new table, which ranks items last that training will not see.
+
+        A trend may lift them later, and all items as negatives reach them.
+        """
+        if self.negatives is not None and self.trend_head is None and not self._saved:
             table.rank_unseen_last(self.items.counts)
         return table
 

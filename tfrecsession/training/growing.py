@@ -9,7 +9,8 @@ import numpy as np
 
 from tfrecsession.batches import Data
 from tfrecsession.errors import InputError
-from tfrecsession.layers.items.item_scores import UNSEEN_BIAS, ItemScores
+from tfrecsession.layers.items.item_embedding import UNSEEN_BIAS
+from tfrecsession.layers.items.item_scores import ItemScores
 from tfrecsession.models import SequenceModel
 from tfrecsession.optimizers import LazyOptimizer
 from tfrecsession.sessions.vocabulary import UNKNOWN, Items

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -13,6 +14,7 @@ from tfrecsession.layers.items.matmul import products
 
 LEARNED = "learned"
 START = 0.07  # the temperature of CORE and CLIP
+UNSEEN_BIAS = -20.0  # of items that training never sees; scores of items differ by less
 
 
 @keras.saving.register_keras_serializable(package="tfrecsession")
@@ -79,6 +81,15 @@ class ItemEmbedding(ItemScores):
             self.log_scale = self.add_weight(
                 shape=(), initializer=start, dtype="float32", autocast=False, name="log_scale"
             )
+
+    def rank_unseen_last(self, counts) -> None:
+        """Starts the biases of items without events, counts int [items] of 0, at UNSEEN_BIAS.
+
+        Sampled negatives never reach such items, so they would keep random scores, above those of known ones.
+        """
+        counts = np.asarray(counts)
+        if self.bias and (counts > 0).any() and not counts.all():
+            self.biases.assign(np.where(np.concatenate([[1, 1], counts]) > 0, 0.0, UNSEEN_BIAS))
 
     def call(self, ids):
         """Gathers item vectors: ids int [...] -> [..., dim] in the compute dtype."""

@@ -1,11 +1,8 @@
 """The contract of a model's output: scores of items from encoded histories."""
 
 import keras
-import numpy as np
 
 from tfrecsession.errors import InputError
-
-UNSEEN_BIAS = -20.0  # of items that training never sees; scores of items differ by less
 
 
 class ItemScores(keras.layers.Layer):
@@ -85,15 +82,6 @@ class ItemScores(keras.layers.Layer):
     def part_of_column(self, column, ids):
         """Returns what the vectors lose where a column of content is missing: int [n] -> float32 [n, dim or width]."""
         raise NotImplementedError(f"{type(self).__name__} does not define part_of_column")
-
-    def rank_unseen_last(self, counts) -> None:
-        """Starts the biases of items without events, counts int [items] of 0, at UNSEEN_BIAS.
-
-        Sampled negatives never reach such items, so they would keep random scores, above those of known ones.
-        """
-        counts = np.asarray(counts)
-        if self.bias and (counts > 0).any() and not counts.all():
-            self.biases.assign(np.where(np.concatenate([[1, 1], counts]) > 0, 0.0, UNSEEN_BIAS))
 
     def item_variables(self) -> list:
         """Returns the variables that have a row for every id."""
