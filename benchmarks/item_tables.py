@@ -1,12 +1,14 @@
 """Compressed item tables: size, training step and answer beside the full table's, and quality on logs.
 
     python benchmarks/item_tables.py --items 1000000 --dim 128           # size and time
-    python benchmarks/item_tables.py --items 10000000 --dim 64 --kinds jpq --steps 1000
+    python benchmarks/item_tables.py --items 10000000 --dim 64 --kinds jpq --steps 1000 --export
     TFRECSESSION_DATA=... python benchmarks/item_tables.py --log yoochoose1_64 --epochs 5
+    TFRECSESSION_DATA=... python benchmarks/item_tables.py --log globo --kinds full,jpq
     python benchmarks/item_tables.py --shop 20000 --sessions 200000 --epochs 5
 
 A kind may have its `code_values`: `--kinds full,jpq,jpq/256`. Every step has 64 x 16 events and 2,048 negatives.
-Quality is Recall@20 and MRR@20 of a GRU4Rec, on the synthetic shop, or on yoochoose1_64.
+Quality is Recall@20 and MRR@20 of a GRU4Rec, on the synthetic shop, on yoochoose1_64, or on the last day of an eighth
+of Globo's users. Differences are to the first kind, paired by session. `--export` also writes a SavedModel and asks it.
 """
 
 import argparse
@@ -22,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import tensorflow as tf
+from defaults import globo
 from flat_cost import StepTimes
 from reporting import write_rows
 
@@ -35,7 +38,7 @@ KINDS = "full,jpq,hashed,qr,bloom"
 MB = 1e6
 
 
-def size_and_time(kind: str, sessions: Sessions, dim: int, steps: int, base: dict) -> dict:
+def size_and_time(kind: str, sessions: Sessions, dim: int, steps: int, base: dict, export: bool) -> dict:
     """Returns megabytes of a model's tables, and milliseconds of a step and of answers, beside those of `base`."""
     items, row = sessions.items, {"items": len(sessions.items), "dim": dim, "items_as": kind}
     start = time.perf_counter()
@@ -63,12 +66,33 @@ def size_and_time(kind: str, sessions: Sessions, dim: int, steps: int, base: dic
     for count in (1, 32):
         histories = tf.constant(sessions.values[: 5 * count].reshape(count, 5))
         row[f"answer_{count}_ms"] = round(1e3 * min(seconds(answer, histories) for _ in range(8)), 1)
+    if export:
+        row |= exported(model, items)
     row["peak_GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
     return row
 
 
-def quality(kind: str, data, dim: int, epochs: int, seed: int) -> dict:
-    """Returns the scores of a GRU4Rec on the test split."""
+def exported(model, items: Items) -> dict:
+    """Exports a model, asks the SavedModel once for all and then for one history at a time."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        path = model.export(f"{folder}/model/1", k=20)
+        row = {"export_s": round(time.perf_counter() - start, 1)}
+        files = [file for file in Path(path).rglob("*") if file.is_file()]
+        row["export_MB"] = round(sum(file.stat().st_size for file in files) / MB, 1)
+        answer = tf.saved_model.load(str(path)).signatures["serving_default"]
+        history = tf.constant([items.ids[:5].tolist()])
+
+        def ask() -> float:
+            start = time.perf_counter()
+            answer(items=history)["items"].numpy()
+            return time.perf_counter() - start
+
+        return row | {"export_answer_ms": round(1e3 * min(ask() for _ in range(8)), 1)}
+
+
+def quality(kind: str, data, dim: int, epochs: int, seed: int, first=None):
+    """Returns the scores of a GRU4Rec on the test split, and the evaluation; `first` is that which is compared with."""
     name, values = parsed(kind)
     chosen = {"units": [dim], "items_as": name, "code_values": values, "epochs": epochs}
     settings = trs.training.settings_of("gru4rec", chosen, data=data)
@@ -77,13 +101,19 @@ def quality(kind: str, data, dim: int, epochs: int, seed: int) -> dict:
     start = time.perf_counter()
     trs.training.fit(model, data, settings, seed=seed)
     trained = time.perf_counter() - start
-    scored = trs.evaluation.evaluate(model, data.test, (20,)).metrics
-    row = {"items": len(data.items), "dim": dim, "items_as": kind, "seed": seed}
-    row |= {name: round(scored[name], 4) for name in ("recall@20", "mrr@20")} | {"train_s": round(trained, 1)}
+    scored = trs.evaluation.evaluate(model, data.test, (20,))
+    row = {"items": len(data.items), "dim": dim, "items_as": kind, "seed": seed, "train_s": round(trained, 1)}
+    for name in ("recall@20", "mrr@20"):
+        row[name] = round(scored.metrics[name], 4)
+        if first is not None:
+            test = trs.evaluation.paired(scored, first, data.test, name)
+            low, high = test.interval
+            row |= {f"{name}_difference": round(test.difference, 4)}
+            row |= {f"{name}_low": round(low, 4), f"{name}_high": round(high, 4)}
     with tempfile.TemporaryDirectory() as folder:
         model.save(f"{folder}/model.keras")
         row["file_MB"] = round(Path(f"{folder}/model.keras").stat().st_size / MB, 2)
-    return row
+    return row, scored
 
 
 def parsed(kind: str) -> tuple[str, int | None]:
@@ -115,6 +145,11 @@ def log_of(options, folder: str):
     """Returns the data set of the options."""
     if not options.log:
         return trs.synthetic_sessions(items=options.shop, sessions=options.sessions)
+    if options.log == "globo":
+        clicks = globo(Path(os.environ["TFRECSESSION_DATA"]))
+        columns = {"session": "session", "user": "user", "item": "item", "time": "time"}
+        trs.prepare(clicks, f"{folder}/data", **columns, test_span="1d", validation_span="0d")
+        return trs.load(f"{folder}/data")
     given = f"{os.environ['TFRECSESSION_DATA']}/{options.log}"
     trs.prepare(f"{given}/train_sessions.txt", f"{folder}/data", test_input=f"{given}/test_sessions.txt")
     return trs.load(f"{folder}/data")
@@ -125,12 +160,15 @@ def main():
     parser.add_argument("--items", type=int, help="measure size and time with so many items")
     parser.add_argument("--shop", type=int, default=2000, help="items of the synthetic shop")
     parser.add_argument("--sessions", type=int, default=20_000)
-    parser.add_argument("--log", help="a folder of TFRECSESSION_DATA with train_sessions.txt and test_sessions.txt")
+    parser.add_argument(
+        "--log", help="globo, or a folder of TFRECSESSION_DATA with train_sessions.txt and test_sessions.txt"
+    )
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--kinds", default=KINDS)
+    parser.add_argument("--export", action="store_true", help="with --items: export the models and ask them")
     parser.add_argument("--name", default="item_tables", help="name of the file in results/")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", ".*collapse")
@@ -138,11 +176,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         data = random_log(options.items, options.steps) if options.items else log_of(options, folder)
         for seed in map(int, options.seeds.split(",")):
+            first = None
             for kind in options.kinds.split(","):
                 if options.items:
-                    rows.append(size_and_time(kind, data, options.dim, options.steps, rows[0] if rows else {}))
+                    base = rows[0] if rows else {}
+                    rows.append(size_and_time(kind, data, options.dim, options.steps, base, options.export))
                 else:
-                    rows.append(quality(kind, data, options.dim, options.epochs, seed))
+                    row, scored = quality(kind, data, options.dim, options.epochs, seed, first)
+                    first = first or scored
+                    rows.append(row)
                 print(rows[-1], flush=True)
     write_rows(options.name, rows)
 
