@@ -61,14 +61,14 @@ def size_and_time(kind: str, sessions: Sessions, dim: int, steps: int, base: dic
     row |= {"table_MB": round(table / MB, 2), "times_smaller": round(base.get("table_MB", table / MB) * MB / table, 1)}
     row["step_ms"] = round(float(np.median(times.milliseconds)), 2)
     row["step_ratio"] = round(row["step_ms"] / base.get("step_ms", row["step_ms"]), 2)
+    if export:
+        row |= exported(model, items)
     answer = tf.function(model.answer, autograph=False)
     answer = answer.get_concrete_function(tf.TensorSpec((None, 5), tf.int32), k=20)
     for count in (1, 32):
         histories = tf.constant(sessions.values[: 5 * count].reshape(count, 5))
         row[f"answer_{count}_ms"] = round(1e3 * min(seconds(answer, histories) for _ in range(8)), 1)
-    if export:
-        row |= exported(model, items)
-    row["peak_GB"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
+    row["peak_GB"] = peak()
     return row
 
 
@@ -88,7 +88,13 @@ def exported(model, items: Items) -> dict:
             answer(items=history)["items"].numpy()
             return time.perf_counter() - start
 
-        return row | {"export_answer_ms": round(1e3 * min(ask() for _ in range(8)), 1)}
+        row["export_answer_ms"] = round(1e3 * min(ask() for _ in range(8)), 1)
+        return row | {"export_peak_GB": peak()}
+
+
+def peak() -> float:
+    """Returns the gigabytes that this process had at most."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
 
 
 def quality(kind: str, data, dim: int, epochs: int, seed: int, first=None):
