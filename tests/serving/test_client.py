@@ -2,6 +2,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -109,6 +110,32 @@ def test_the_client_retries_up_to_its_deadline(kind, exports, shop, tmp_path):
     with trs.serving.Server(tmp_path, **ports):  # at the same address, later
         asking.join()
     assert answers[0].items.tolist() == expected
+
+
+def test_a_call_that_a_stopping_server_cancels_is_sent_again():
+    grpc = pytest.importorskip("grpc")
+    from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+
+    asked = []
+
+    class Stopping(model_service_pb2_grpc.ModelServiceServicer):
+        def GetModelStatus(self, request, context):  # noqa: N802
+            asked.append(request.model_spec.name)
+            if len(asked) == 1:
+                context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+            answer = get_model_status_pb2.GetModelStatusResponse()
+            answer.model_version_status.add(version=3, state="AVAILABLE")
+            return answer
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Stopping(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        assert trs.serving.Client(f"grpc://127.0.0.1:{port}").versions("shop") == {3: "AVAILABLE"}
+    finally:
+        server.stop(None)
+    assert asked == ["shop", "shop"]
 
 
 @pytest.mark.parametrize(

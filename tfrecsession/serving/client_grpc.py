@@ -16,7 +16,8 @@ from tensorflow_serving.apis import (
 from tfrecsession.errors import InputError
 from tfrecsession.serving.client import Again
 
-ONCE_MORE = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"}
+# the client cancels nothing: a call that is cancelled had a server, or a proxy, that stopped
+ONCE_MORE = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED"}
 REFUSED = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"}
 
 
