@@ -4,7 +4,7 @@
     python benchmarks/serving.py rates --folder PATH --export EXPORT ... --histories FILE --most p90_ms=50
     python benchmarks/serving.py soak --folder PATH
     python benchmarks/serving.py swaps --folder PATH
-    python benchmarks/serving.py killed --folder PATH
+    python benchmarks/serving.py killed --folder PATH [--processes 2]
 
 `tfrecsession serve` and the load generator (`load.py`, open loop) are separate processes on the same cores.
 `server_cpu` and `generator_cpu` are the cores that each used. `stolen_cpu` is the cores that other guests of the
@@ -115,10 +115,16 @@ def search(options, serving, api, model, histories) -> dict:
     return {"held_per_s": round(low), **{name: best.get(name) for name in names}}
 
 
+def processes(options) -> tuple[str, ...]:
+    """Returns the options of a server with the first number of `--processes`."""
+    return "--processes", str(options.processes[0])
+
+
 def soak(options, histories) -> list[dict]:
     """Measures memory and errors at a moderate rate, with REST and gRPC at once."""
     seconds, rate = options.seconds or 300, options.rate or 50.0
-    with Serving(options.folder, {"gru4rec": "gru4rec", "vsknn": "vsknn"}) as serving, ThreadPoolExecutor(4) as pool:
+    models = {"gru4rec": "gru4rec", "vsknn": "vsknn"}
+    with Serving(options.folder, models, *processes(options)) as serving, ThreadPoolExecutor(4) as pool:
         for api in ("rest", "grpc"):
             load(serving, api, "gru4rec", histories, 50, 10)  # until every thread has answered
         loads = {
@@ -150,7 +156,8 @@ def swaps(options, histories) -> list[dict]:
     """Adds ten versions under load, removing the previous one each time; every answer must be from a served version."""
     rate, seconds, histories = options.rate or 50.0, options.seconds or 90, histories[:20]
     names = {"one": "gru4rec", "other": "other", "m": "gru4rec"}
-    with Serving(options.folder, names, "--poll", "0.2") as serving, ThreadPoolExecutor() as pool:
+    given = ("--poll", "0.2", *processes(options))
+    with Serving(options.folder, names, *given) as serving, ThreadPoolExecutor() as pool:
         client = trs.serving.Client(f"http://{serving.rest}", deadline=60)
         expected = {name: client.recommend(name, histories) for name in ("one", "other")}
         end = time.monotonic() + seconds
@@ -191,7 +198,8 @@ def killed(options, histories) -> list[dict]:
     seconds, rate, histories = options.seconds or 60, options.rate or 20.0, histories[:20]
     rows = []
     for api in ("rest", "grpc"):
-        with Serving(options.folder, {"gru4rec": "gru4rec"}) as serving, ThreadPoolExecutor(1000) as pool:
+        models = {"gru4rec": "gru4rec"}
+        with Serving(options.folder, models, *processes(options)) as serving, ThreadPoolExecutor(1000) as pool:
             url = f"{'http' if api == 'rest' else 'grpc'}://{getattr(serving, api)}"
             clients = [trs.serving.Client(url, deadline=options.deadline) for _ in range(50)]
             expected = clients[0].recommend("gru4rec", histories)
@@ -251,7 +259,7 @@ def main():
     parser.add_argument("--export", nargs="+", type=Path, default=[], help="`rates`: serve these instead, not changed")
     parser.add_argument("--histories", type=Path, help="with --export: the requests")
     parser.add_argument("--most", default="p99_ms=20", help="`rates`: the limit of a rate, p50_ms, p90_ms or p99_ms")
-    parser.add_argument("--processes", nargs="+", type=int, default=[1], help="`rates`: of the server")
+    parser.add_argument("--processes", nargs="+", type=int, default=[1], help="of the server; `rates` tries each")
     parser.add_argument("--name", help="name of the file in results/ (default: serving_MODE)")
     parser.add_argument("--batching", nargs="+", default=list(BATCHES), choices=list(BATCHES))
     options = parser.parse_args()
