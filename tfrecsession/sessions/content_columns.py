@@ -294,6 +294,7 @@ def _learned(name: str, kind: str, cells: list) -> ContentColumn:
         return ContentColumn(name, kind, tuple(words), weights, width)
     lists = [cell if isinstance(cell, list) else [cell] for cell in known]
     counts = Counter(value for cell in lists for value in cell)
+    # a value of one item says no more than its id, and a new item has the unknown value in its place
     shared = {value: count for value, count in counts.items() if count > 1} or counts
     values = sorted(shared, key=lambda value: (-shared[value], value))[:MOST_VALUES]
     return ContentColumn(name, kind, tuple(values), width=max(1, min(WIDEST, max(map(len, lists), default=1))))
