@@ -5,10 +5,11 @@
     TFRECSESSION_DATA=... python benchmarks/item_tables.py --log yoochoose1_64 --epochs 5
     TFRECSESSION_DATA=... python benchmarks/item_tables.py --log globo --kinds full,jpq
     python benchmarks/item_tables.py --shop 20000 --sessions 200000 --epochs 5
+    python benchmarks/item_tables.py --log PATH/shop --kinds full,jpq --epochs 1   # a million items, see `index.py`
 
 A kind may have its `code_values`: `--kinds full,jpq,jpq/256`. Every step has 64 x 16 events and 2,048 negatives.
-Quality is Recall@20 and MRR@20 of a GRU4Rec, on the synthetic shop, on yoochoose1_64, or on the last day of an eighth
-of Globo's users. Differences are to the first kind, paired by session. `--export` also writes a SavedModel and asks it.
+Quality is Recall@20 and MRR@20 of a GRU4Rec, on a synthetic shop, on yoochoose1_64, or on the last day of an eighth of
+Globo's users. Differences are to the first kind, paired by session. `--export` also writes a SavedModel and asks it.
 """
 
 import argparse
@@ -151,6 +152,8 @@ def log_of(options, folder: str):
         columns = {"session": "session", "user": "user", "item": "item", "time": "time"}
         trs.prepare(clicks, f"{folder}/data", **columns, test_span="1d", validation_span="0d")
         return trs.load(f"{folder}/data")
+    if (Path(options.log) / "dataset.json").exists():
+        return trs.load(options.log)
     given = f"{os.environ['TFRECSESSION_DATA']}/{options.log}"
     trs.prepare(f"{given}/train_sessions.txt", f"{folder}/data", test_input=f"{given}/test_sessions.txt")
     return trs.load(f"{folder}/data")
@@ -162,7 +165,8 @@ def main():
     parser.add_argument("--shop", type=int, default=2000, help="items of the synthetic shop")
     parser.add_argument("--sessions", type=int, default=20_000)
     parser.add_argument(
-        "--log", help="globo, or a folder of TFRECSESSION_DATA with train_sessions.txt and test_sessions.txt"
+        "--log",
+        help="globo, a prepared data set, or a folder of TFRECSESSION_DATA with {train,test}_sessions.txt",
     )
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--steps", type=int, default=60)

@@ -51,7 +51,8 @@ def make_index(
             "vector for each item"
         )
     if kind == "exact-two-pass":
-        return TwoPassIndex(model)
+        sampled, _ = sample(model, histories, longest, RECALL_HISTORIES)
+        return TwoPassIndex(model, k, sampled)
     if kind in STORED:
         measured, measured_on = sample(model, histories, longest, RECALL_HISTORIES)
         index = CompactIndex(model, kind, k)

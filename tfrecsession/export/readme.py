@@ -40,9 +40,9 @@ TensorFlow Serving's stock image does NOT have this op and cannot load the folde
 the op, see https://github.com/google-research/google-research/tree/master/scann/tf_serving."""
 
 INDEX = {
-    "exact-two-pass": "The answers are exact, found in two passes: all items are scored in bfloat16, the best "
-    "{candidates} of them again in float32, and the answer is checked against a bound of all other scores. If it does "
-    "not pass, or a filter leaves fewer than k of these items, all items are scored in float32. The first pass is "
+    "exact-two-pass": "The answers are exact, found in two passes: bounds of all scores are computed in bfloat16, from "
+    "{coordinates} coordinates of rotated vectors, and the {candidates} items with the largest are scored in float32. "
+    "If the bounds of the others do not prove the answer, all items that may be in it are scored. The first pass is "
     "fast on processors that multiply bfloat16 (AVX512-BF16, AMX).",
     "exact-bf16": "The search is approximate: item vectors are stored in bfloat16, half the memory of float32. The "
     "best {candidates} items are scored again in float32, from the stored vectors.",

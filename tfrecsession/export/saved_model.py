@@ -111,12 +111,12 @@ def write_saved_model(
             `exclude_seen` does not leave them out. This bounds the cost of a request. None: `model.longest_history`.
             `model.recommend` reads all.
         index: how the best items are found. "exact": all scores, in float32. Models that score by dot products also
-            have "exact-two-pass", the same answers from a first pass in bfloat16, faster on processors that multiply
-            such numbers, with tables half as large again; "exact-bf16", a table of half the size, faster, and
-            "exact-int8", a quarter of it, slower; both compute the best scores again in float32. Two search a small
-            part of many items: "ivf", clusters of the item vectors, with core ops alone, and "scann", TensorFlow
-            Recommenders' ScaNN (extra `scann`, TF_USE_LEGACY_KERAS=1), which needs a TensorFlow Serving that is built
-            with its op. The recall against the exact answer is measured and recorded in the export's README.
+            have "exact-two-pass", the same answers from bounds of the scores in bfloat16, faster on processors that
+            multiply such numbers, with tables up to half as large again; "exact-bf16", a table of half the size,
+            faster, and "exact-int8", a quarter of it, slower; both compute the best scores again in float32. Two search
+            a small part of many items: "ivf", clusters of the item vectors, with core ops alone, and "scann",
+            TensorFlow Recommenders' ScaNN (extra `scann`, TF_USE_LEGACY_KERAS=1), which needs a TensorFlow Serving that
+            is built with its op. The recall against the exact answer is measured and recorded in the export's README.
         target_recall: the share of the exact answer that "ivf" and "scann" must find, above 0 and below 1.
         histories: lists of items, as in `recommend`, to measure the recall on; None: single items.
         clusters: number of clusters of "ivf", at most the number of items; None: chosen by it.

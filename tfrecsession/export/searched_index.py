@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,7 @@ from tfrecsession.export.index import ExactIndex, answers, share_of
 from tfrecsession.export.rest_of_items import RestOfItems
 from tfrecsession.layers.items.gather import serving
 from tfrecsession.layers.items.repeat_head import HIDDEN
-from tfrecsession.recommender.top_items import distinct
+from tfrecsession.recommender.top_items import distinct, pairs_of
 
 CANDIDATES = (3, 5, 10, 20, 40)  # multiples of k to try
 TIMED = 30  # single requests that each setting is timed on
@@ -24,8 +25,8 @@ BATCH = 64  # histories searched at a time while the settings are chosen
 class SearchedIndex(ExactIndex):
     """An index that selects candidates from the parts of the catalogue nearest to a history, and scores them exactly.
 
-    Candidates get the scores of the exact answer, from the model's own vectors, then filters are applied. If fewer than
-    k candidates are left, all items are scored. Equal scores are in the order of the exact answer.
+    Candidates get the scores of the exact answer, from the model's own vectors, then filters are applied. For a history
+    that is left with fewer than k candidates all items are scored. Equal scores are in the order of the exact answer.
 
     With a `RepeatHead` the items of the session are candidates too. The mixture needs the sum of the softmax over all
     items: that of the candidates, and an estimate of the rest (`RestOfItems`).
@@ -51,8 +52,9 @@ class SearchedIndex(ExactIndex):
         """Returns candidates of queries, float32 [n, width].
 
         Returns:
-            ids, int32 [n, at most `kept`], no item twice, 0 as padding; and None, or float32 [n], the limit of each
-            row, above which there is no score of another item. All items are scored where an answer does not pass it.
+            ids, int32 [n, at most `kept`], no item twice, 0 as padding; and None, or bounds of all scores: an object
+            with `limit`, float32 [n], above which no other item has its score, and `best`, which answers the rows that
+            do not pass it.
         """
         raise NotImplementedError
 
@@ -61,7 +63,7 @@ class SearchedIndex(ExactIndex):
 
     def best(self, encoded, known, k: int, out=None, allowed=None):
         model = self.model
-        ids, scores, limit = self._scored(encoded, known, self.searched, max(self.kept, k))  # rules ask for more
+        ids, scores, bounds = self._scored(encoded, known, self.searched, max(self.kept, k))  # rules ask for more
         width = tf.shape(ids)[1]
 
         def with_popular():
@@ -75,29 +77,44 @@ class SearchedIndex(ExactIndex):
             allowed = tf.broadcast_to(allowed, (tf.shape(ids)[0], model.size))
             ids = tf.where(tf.gather(allowed, ids, batch_dims=1), ids, 0)
         best, values = model.best_among(ids, scores, k, out)
-        sure = best > 0 if limit is None else (best > 0) & (~known | (values[:, -1] > limit))[:, None]
-        return tf.cond(
-            tf.reduce_all(sure),
-            lambda: (best, values),
-            lambda: model.scan(encoded, known, k, out, allowed),
-        )
+        sure = tf.reduce_all(best > 0, axis=1)
+        if bounds is not None:
+            sure &= ~known | (values[:, -1] > bounds.limit)
+
+        def again():
+            rows = tf.where(~sure)[:, 0]
+            find = model.scan if bounds is None else partial(bounds.best, rows, tf.gather(values[:, -1], rows))
+            found = find(
+                tf.gather(encoded, rows),
+                tf.gather(known, rows),
+                k,
+                None if out is None else pairs_of(out, ~sure),
+                None if allowed is None else tf.gather(allowed, rows),
+            )
+            ids, scores = (
+                tf.tensor_scatter_nd_update(first, rows[:, None], second)
+                for first, second in zip((best, values), found, strict=True)
+            )
+            return ids, scores
+
+        return tf.cond(tf.reduce_all(sure), lambda: (best, values), again)
 
     def _scored(self, encoded, known, searched, kept):
-        """Returns the candidates in the order of their ids, int32 [n, any], their scores, float32, and the limits.
+        """Returns the candidates in the order of their ids, int32 [n, any], their scores, float32, and the bounds.
 
-        encoded [n, any] and known bool [n] are as in `TopItems.find`; limits are those of `candidates`.
+        encoded [n, any] and known bool [n] are as in `TopItems.find`; bounds are those of `candidates`.
         """
         model, head = self.model, self.model.repeat_head
         queries = tf.where(known[:, None], model.queries(encoded), 0.0)
-        ids, limit = self.candidates(queries, searched, kept)
+        ids, bounds = self.candidates(queries, searched, kept)
         if head is None:
             ids = tf.sort(ids, axis=1)  # equal scores: the lower id comes first
-            return ids, model.products_with(queries, ids), limit
+            return ids, model.products_with(queries, ids), bounds
         ids = distinct(tf.concat([ids, head.split(encoded)[3]], axis=1))
         scores = model.products_with(queries, ids)
         fresh = tf.where(head.is_in_softmax(ids, encoded), scores, HIDDEN)
         total = tf.reduce_logsumexp(tf.concat([fresh, self.rest(queries, ids)[:, None]], axis=1), axis=1)  # (n,)
-        return ids, head.mixed_among(ids, scores, total, encoded), limit
+        return ids, head.mixed_among(ids, scores, total, encoded), bounds
 
     def choose(self, parts: int, k: int, target: float, histories: np.ndarray, best_elsewhere: str) -> None:
         """Sets `searched` and `kept`: the fastest settings whose recall without filters reaches the target.

@@ -109,7 +109,7 @@ class TopItems:
             return among_all()
         few = CANDIDATE_COST * tf.math.count_nonzero(only > 1, dtype=tf.int32) <= self.size
         in_every_row = tf.reduce_all(tf.reduce_any(only > 0, axis=1))
-        return tf.cond(few & in_every_row, lambda: self._best_candidates(encoded, known, k, out, only), among_all)
+        return tf.cond(few & in_every_row, lambda: self.best_candidates(encoded, known, k, out, only), among_all)
 
     def among(self, only, allowed):
         """Returns which allowed items are in `only`, see `find`: int32 [n, any], bool [n, size] -> bool [n, size]."""
@@ -144,8 +144,8 @@ class TopItems:
         values, ids = top_k(tf.ensure_shape(scores, [None, self.size]), k)
         return tf.where(values > least, ids, 0), values
 
-    def _best_candidates(self, encoded, known, k, out, only):
-        """Does the work of `find` by scoring the items of `only` alone."""
+    def best_candidates(self, encoded, known, k, out, only):
+        """Does the work of `find` by scoring the items of `only` alone, where scores are products."""
         only = distinct(only)  # (n, m)
         cells = tf.where(only > 1)  # (candidates, 2)
         ids, row = tf.gather_nd(only, cells), cells[:, 0]  # (candidates,) each
@@ -204,3 +204,10 @@ def pairs(ids):
     """Returns the (row, id) of every cell: int32 [n, m] -> int32 [n m, 2]."""
     rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
     return tf.reshape(tf.stack([rows, ids], axis=-1), [-1, 2])
+
+
+def pairs_of(out, chosen):
+    """Returns the pairs of some rows, numbered anew: int32 [pairs, 2], bool [n] -> int32 [at most pairs, 2]."""
+    number = tf.cumsum(tf.cast(chosen, tf.int32), exclusive=True)
+    out = tf.boolean_mask(out, tf.gather(chosen, out[:, 0]))
+    return tf.stack([tf.gather(number, out[:, 0]), out[:, 1]], axis=1)
