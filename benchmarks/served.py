@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from load import stolen_seconds
 
 
 def alone(export: str, histories: list[list[str]], most_ms: float) -> int:
@@ -124,6 +125,38 @@ def load(serving: Serving, api: str, model: str, histories, rate: float, seconds
     if done.returncode:
         raise RuntimeError(done.stderr)
     return {**json.loads(done.stdout), "server_cpu": round((serving.cpu_seconds() - before) / seconds, 2)}
+
+
+WRK = """
+local bodies, next = {}, 0
+for line in io.lines("%s") do bodies[#bodies + 1] = line end
+function request()
+    next = next %% #bodies + 1
+    return wrk.format("POST", nil, {["Content-Type"] = "application/json"}, bodies[next])
+end
+function done(summary, latency, requests)
+    local failed = summary.errors
+    io.write(string.format(
+        '{"per_s": %%f, "p50_ms": %%f, "p90_ms": %%f, "p99_ms": %%f, "errors": %%d}',
+        1e6 * summary.requests / summary.duration,
+        latency:percentile(50) / 1e3, latency:percentile(90) / 1e3, latency:percentile(99) / 1e3,
+        failed.connect + failed.read + failed.write + failed.status + failed.timeout))
+end
+"""
+
+
+def closed_loop(serving: Serving, model: str, histories, connections: int, seconds: float) -> dict:
+    """Runs wrk (from Debian's packages): each connection sends its next request when it has its answer; REST alone."""
+    bodies, script = serving.log.with_name("bodies.txt"), serving.log.with_name("wrk.lua")
+    bodies.write_bytes(b"\n".join(map(rest_body, histories)) + b"\n")
+    script.write_text(WRK % bodies)
+    url = f"http://{serving.rest}/v1/models/{model}:predict"
+    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:.0f}s", "-s", str(script), url]
+    before, busy = serving.cpu_seconds(), stolen_seconds()
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = {name: round(value, 2) for name, value in json.loads(printed[printed.rindex("{") :]).items()}
+    found["server_cpu"] = round((serving.cpu_seconds() - before) / seconds, 2)
+    return found | {"stolen_cpu": round((stolen_seconds() - busy) / seconds, 3)}
 
 
 def rest_body(history) -> bytes:

@@ -2,6 +2,7 @@
 
     python benchmarks/serving.py rates --folder PATH
     python benchmarks/serving.py rates --folder PATH --export EXPORT ... --histories FILE --most p90_ms=50
+    python benchmarks/serving.py closed --folder PATH [--processes 1 2]
     python benchmarks/serving.py soak --folder PATH
     python benchmarks/serving.py swaps --folder PATH
     python benchmarks/serving.py killed --folder PATH [--processes 2]
@@ -11,10 +12,13 @@
 machine used; `rates` repeats runs where it is high. The models are trained once, into the folder: GRU4Rec (100 units,
 one epoch) and VSKNN on a synthetic shop of about 50 thousand items. Requests are beginnings of test sessions.
 
-`rates --export` serves exports that are given, such as those of `index.py` at a million items, each alone, under the
-name of its folder; `--histories` is a JSON list of lists of ids. `server_mb` is the memory of all processes together,
-shared pages counted once. `model_alone_per_s` are the answers/s of the export in a process without a server, on the
-same cores: the limit of any server, if the requests came joined and cost nothing to read.
+`closed` is another load: wrk, a program of its own that needs little of the cores, keeps a number of requests open,
+each sent when the one before it is answered. REST alone.
+
+`rates --export` and `closed --export` serve exports that are given, such as those of `index.py` at a million items,
+each alone, under the name of its folder; `--histories` is a JSON list of lists of ids. `server_mb` is the memory of all
+processes together, shared pages counted once. `model_alone_per_s` are the answers/s of the export in a process without
+a server, on the same cores: the limit of any server, if the requests came joined and cost nothing to read.
 """
 
 import argparse
@@ -38,10 +42,11 @@ import keras
 import numpy as np
 from load import undisturbed
 from reporting import write_rows
-from served import Serving, alone, load, same
+from served import Serving, alone, closed_loop, load, same
 
 import tfrecsession as trs
 
+OPEN = (1, 4, 8, 16, 24, 32, 48, 64)  # requests at a time
 BATCHES = {"joined": "64", "alone": "1"}  # --max-batch
 
 
@@ -72,12 +77,8 @@ def prepare(folder: Path, items: int, sessions: int) -> list[list[str]]:
 
 def rates(options, histories) -> list[dict]:
     """Finds the highest rate that keeps `--most`, by default p99 within 20 ms, by bisection, to 12%."""
-    rows, limits = [], {}
-    exports = {path.name: path.resolve() for path in options.export} or {name: name for name in options.models}
-    for model, export in exports.items():
-        path = options.folder / export if isinstance(export, str) else next(export.glob("[0-9]*"))
-        with multiprocessing.get_context("spawn").Pool(1) as process:
-            limits[model] = process.apply(alone, (str(path), histories, float(options.most.partition("=")[2])))
+    rows, exports = [], exports_of(options)
+    limits = limits_of(options, exports, histories)
     for model, batching, count in itertools.product(exports, options.batching, options.processes):
         settings = ("--max-batch", BATCHES[batching], "--processes", str(count))
         with Serving(options.folder, {model: exports[model]}, *settings) as serving:
@@ -88,6 +89,40 @@ def rates(options, histories) -> list[dict]:
                 row |= {"model_alone_per_s": limits[model]}
                 rows.append(row | {"server_mb": serving.megabytes("Pss")})
                 print(rows[-1], flush=True)
+    return rows
+
+
+def exports_of(options) -> dict[str, str | Path]:
+    """Returns the exports to serve by their names."""
+    return {path.name: path.resolve() for path in options.export} or {name: name for name in options.models}
+
+
+def limits_of(options, exports, histories) -> dict[str, int]:
+    """Returns the answers/s of each export without a server, see `alone`."""
+    limits = {}
+    for model, export in exports.items():
+        path = options.folder / export if isinstance(export, str) else next(export.glob("[0-9]*"))
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            limits[model] = process.apply(alone, (str(path), histories, float(options.most.partition("=")[2])))
+    return limits
+
+
+def closed(options, histories) -> list[dict]:
+    """Measures answers/s and latencies for numbers of requests that are open at a time."""
+    rows, exports = [], exports_of(options)
+    limits = limits_of(options, exports, histories)
+    for model, count in itertools.product(exports, options.processes):
+        with Serving(options.folder, {model: exports[model]}, "--processes", str(count)) as serving:
+            closed_loop(serving, model, histories, 8, 5)  # warms up
+            for connections in OPEN:
+
+                def run(connections=connections, model=model, serving=serving):
+                    return closed_loop(serving, model, histories, connections, options.seconds or 10)
+
+                row = {"model": model, "processes": count, "open": connections, **undisturbed(run)}
+                row |= {"model_alone_per_s": limits[model], "of_alone": round(row["per_s"] / limits[model], 2)}
+                rows.append(row)
+                print(row, flush=True)
     return rows
 
 
@@ -242,7 +277,7 @@ def killed(options, histories) -> list[dict]:
     return rows
 
 
-MODES = {mode.__name__: mode for mode in (rates, soak, swaps, killed)}
+MODES = {mode.__name__: mode for mode in (rates, closed, soak, swaps, killed)}
 
 
 def main():

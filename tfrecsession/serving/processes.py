@@ -52,7 +52,7 @@ class Processes:
         served = {"folder": str(folder), "tables": tables, "rest_port": rest, "grpc_port": grpc, "host": host}
         self._arguments = served | options
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["tfrecsession.serving.server"])
+        self._context.set_forkserver_preload(["tfrecsession.serving.preloaded"])
         self.workers, self._pipes = [], []
 
     def __enter__(self) -> Processes:
