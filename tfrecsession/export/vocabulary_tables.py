@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from tfrecsession.export.compact_vocabulary import HashedIds, PackedNames
 from tfrecsession.layers.ragged import newest
+
+MANY = 100_000  # items from which on hash tables would take too much memory; they are a little faster
 
 EXCLUDE, ONLY = (tf.TensorSpec((None, None), tf.string, name=name) for name in ("exclude", "only"))
 
@@ -74,16 +78,21 @@ class VocabularyTables(tf.Module):
 
 def lookup_tables(items: np.ndarray, folder: Path, name: str = "vocabulary.txt"):
     """Returns the tables item -> index in the vocabulary (-1: unknown) and index -> item ("": no such index)."""
-    if any("\n" in item or "\r" in item for item in items):  # a line of a text file cannot hold these ids
-        names = tf.constant(items.tolist(), tf.string)
-        indices = tf.range(len(items), dtype=tf.int64)
-        forward = tf.lookup.KeyValueTensorInitializer(names, indices)
-        backward = tf.lookup.KeyValueTensorInitializer(indices, names)
-    else:
-        file = folder / name
+    lines = not any("\n" in item or "\r" in item for item in items)  # ids that a line of a text file can hold
+    file = folder / name if lines else None
+    if lines:
         file.write_text("".join(f"{item}\n" for item in items), encoding="utf-8", newline="\n")
+    if len(items) >= MANY:
+        with contextlib.suppress(ValueError):  # an id that does not fit
+            return HashedIds(items, file), PackedNames(items)
+    if lines:
         whole, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
         size = len(items)
         forward = tf.lookup.TextFileInitializer(str(file), tf.string, whole, tf.int64, number, vocab_size=size)
         backward = tf.lookup.TextFileInitializer(str(file), tf.int64, number, tf.string, whole, vocab_size=size)
+    else:
+        names = tf.constant(items.tolist(), tf.string)
+        indices = tf.range(len(items), dtype=tf.int64)
+        forward = tf.lookup.KeyValueTensorInitializer(names, indices)
+        backward = tf.lookup.KeyValueTensorInitializer(indices, names)
     return tf.lookup.StaticHashTable(forward, -1), tf.lookup.StaticHashTable(backward, "")

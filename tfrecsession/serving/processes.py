@@ -22,8 +22,9 @@ class Processes:
     """Processes with a `Server` each. One that ends is replaced; the others answer meanwhile.
 
     They are forks of a process that has imported TensorFlow and done nothing else, so they share its code. The models'
-    large tables lie in a folder of temporary files, which all of them map, see `SharedTables`. Vocabularies and graphs
-    are each process's own. A process stops when its pipe closes, so none outlives this one.
+    large tables lie in a folder of temporary files, which all of them map, see `SharedTables`. Graphs and the hash
+    tables of small vocabularies are each process's own. A process stops when its pipe closes, so none outlives this
+    one.
 
     Args:
         folder: the folder of models.
