@@ -76,6 +76,12 @@ def test_two_workers_end_with_the_weights_of_one_worker(two, joint):
         assert_equal_to_joint(worker, joint)
 
 
+@pytest.mark.slow
+def test_four_workers_end_with_the_weights_of_one_worker(folder, joint):
+    for worker in run_all(folder, [f"of_four_{index}" for index in range(4)]):
+        assert_equal_to_joint(worker, joint)
+
+
 def test_both_workers_have_the_same_weights_to_the_last_bit(two):
     (first, histories), (second, others) = two
     for name in first.files:
