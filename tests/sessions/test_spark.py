@@ -32,12 +32,16 @@ QUICK = {  # tiny jobs: their cost is planning and compiling
 }
 
 
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory):
-    """One session for all tests, started as in `prepare`."""
+def skip_without_spark():
     pytest.importorskip("pyspark", reason="PySpark is not installed: pip install 'tfrecsession[spark]'")
     if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
         pytest.skip("Java is missing: apt-get install openjdk-17-jre-headless")
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory):
+    """One session for all tests, started as in `prepare`."""
+    skip_without_spark()
     folder = tmp_path_factory.mktemp("spark")
     with spark_context.spark_session(spark_context.SparkSettings("local[2]", QUICK), (), folder, "1GB") as session:
         yield session
@@ -215,11 +219,6 @@ def test_a_line_that_is_too_short(spark, tmp_path):
     assert error == f"{tmp_path}/log.csv: cannot be read: Malformed CSV record: s,b"
 
 
-@pytest.mark.skipif("PYSPARK_PYTHON" in os.environ, reason="PYSPARK_PYTHON is set")
-def test_workers_run_this_python(spark):
-    assert spark.sparkContext.pythonExec == sys.executable
-
-
 @pytest.mark.slow
 def test_a_running_session_is_used_and_left_alone(spark, tmp_path):
     before = spark.conf.getAll
@@ -284,6 +283,7 @@ def test_pyspark_is_missing(tmp_path, monkeypatch):
     [
         ("spark://127.0.0.1:1", "spark_master='spark://127.0.0.1:1': cannot be reached"),
         ("k8s://https://127.0.0.1:1", "cannot be reached"),
+        ("sc://127.0.0.1:1/;token=x", "spark_master='sc://127.0.0.1:1/': cannot be reached"),
         ("spark://somewhere", "spark_master='spark://somewhere': must have a port, e.g. spark://host:7077"),
     ],
 )

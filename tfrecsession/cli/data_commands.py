@@ -174,7 +174,7 @@ def prepare_command(commands, common):
     engine.add_argument(
         "--spark-master",
         metavar="URL",
-        help="spark://host:7077, yarn, k8s://... or local[4] (default: local[*])",
+        help="spark://host:7077, yarn, k8s://..., local[4], or sc://host:15002 of Spark Connect (default: local[*])",
     )
     engine.add_argument("--spark-conf", action="append", metavar="KEY=VALUE", help="a Spark setting; repeatable")
     engine.add_argument(

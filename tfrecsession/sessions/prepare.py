@@ -149,8 +149,10 @@ def prepare(
             s3a://, ... addresses; DuckDB first converts all other sources to Parquet. The driver and the executors
             must see `out`. The driver holds the catalogue and counts, never the log.
         memory: what the engine may use before it spills to disk; on a Spark cluster, what the driver may use.
-        spark_master, spark_conf: where a new Spark session runs (default: local[*]) and its settings.
-        spark: a SparkSession to use and leave running; default: that of a PySpark source, the active one, or a new one.
+        spark_master, spark_conf: where a new Spark session runs (default: local[*]) and its settings. "sc://host:15002"
+            is a server of Spark Connect, which must see the files of the log and `out` at the same paths.
+        spark: a SparkSession to use and leave running, classic or of Spark Connect; default: that of a PySpark source,
+            the active one, or a new one.
         overwrite: replace a prepared data set at `out`, at the very end.
         progress: called with the name of each step when it begins, and with the share done if known.
 

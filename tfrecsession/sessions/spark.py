@@ -60,7 +60,7 @@ class SparkScratchDatabase(ScratchDatabase):
     def __exit__(self, kind, error, trace) -> None:
         if self._reader is not None:
             self._reader.disconnect()
-        self._ending.close()
+        self._ending.__exit__(kind, error, trace)
         reason = " ".join(str(error).split())
         for symptom, advice in (
             ("No space left on device", "no space left on the device where out= or Spark's own files lie"),

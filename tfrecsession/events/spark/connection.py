@@ -90,9 +90,8 @@ class SparkConnection(Backend):
 
     @classmethod
     def over(cls, session: SparkSession, folder: Path) -> SparkConnection:
-        """Connects through a new session beside `session`, so that neither sees the other's settings and names."""
+        """Connects through `session`, whose settings and names are then ours."""
         Backend.register_options()
-        session = session.newSession()
         for name, value in SQL.items():
             session.conf.set(name, value)
         for function in FUNCTIONS:

@@ -9,8 +9,11 @@ spelling. Spark rejects quoted line breaks in delimited files, and times with a 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import uuid
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -76,8 +79,8 @@ def open_on_spark(source: Any, columns: Columns, connection: SparkConnection, op
     if isinstance(source, ir.Table):
         source = session_of(source).sql(source.get_backend().compile(source))
     if isinstance(source, DataFrame):
-        with reading("PySpark DataFrame"):
-            return _number(_over(source, connection), "PySpark DataFrame", columns, connection)
+        with reading("PySpark DataFrame"), _over(source, connection) as frame:
+            return _number(frame, "PySpark DataFrame", columns, connection)
     if isinstance(source, str) and REMOTE.match(source):
         with reading(source):
             return _open_parquet(connection.session.read.parquet(source), source, columns, connection)
@@ -111,8 +114,9 @@ def _open_parquet(frame: DataFrame, source: str, columns: Columns, connection: S
     counts = dict(frame.groupBy(file.alias("file")).count().collect())
     files = sorted(counts, key=lambda uri: PurePosixPath(unquote(urlsplit(uri).path)))
     starts = list(accumulate((counts[file] for file in files), initial=1))[:-1]
+    # From Arrow: a list of rows would need this version of Python on the executors.
     starts = connection.session.createDataFrame(
-        list(zip(files, starts, strict=True)), "__file__ string, __start__ bigint"
+        pa.table({"__file__": pa.array(files, pa.string()), "__start__": pa.array(starts, pa.int64())})
     )
     frame = frame.select(*_needed(frame, source, columns), file.alias("__file__"), position.alias(ROW))
     frame = frame.join(F.broadcast(starts), "__file__")
@@ -134,12 +138,13 @@ def _needed(frame: DataFrame, source: str, columns: Columns) -> list[Column]:
     return [F.col(f"`{name.replace('`', '``')}`") for name in names]
 
 
-def _over(frame: DataFrame, connection: SparkConnection) -> DataFrame:
-    """Returns a data frame of another session as one of our session."""
-    name = f"tfrecsession_{id(frame)}"
+@contextlib.contextmanager
+def _over(frame: DataFrame, connection: SparkConnection) -> Iterator[DataFrame]:
+    """Yields a data frame of another session as one of our session, which can be read inside the block only."""
+    name = f"tfrecsession_{uuid.uuid4().hex}"  # others on the same server may do this at the same time
     frame.createOrReplaceGlobalTempView(name)
     try:
-        return connection.session.table(f"global_temp.{name}")
+        yield connection.session.table(f"global_temp.{name}")
     finally:
         frame.sparkSession.catalog.dropGlobalTempView(name)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfrecsession.errors import InputError
+from tfrecsession.events.spark.spark_connect import PORT, beside, connected, is_connect, without_token
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -38,7 +39,8 @@ LOCAL = {
 class SparkSettings:
     """The user's settings of Spark.
 
-    master: None is "local[*]", this machine. conf: Spark's own settings. session: an existing one, left as it is.
+    master: None is "local[*]", this machine; sc://host:port is a server of Spark Connect. conf: Spark's own settings.
+    session: an existing one, left as it is.
     """
 
     master: str | None = None
@@ -63,17 +65,16 @@ def check_spark(settings: SparkSettings) -> None:
         raise InputError(f"engine='spark': needs PySpark 4.0, this is {version}: pip install 'tfrecsession[spark]'")
     if settings.conf is not None and not isinstance(settings.conf, Mapping):
         raise InputError('spark_conf: must be a dict, e.g. {"spark.executor.memory": "8g"}')
-    if type(settings.session).__module__.startswith("pyspark.sql.connect"):
-        raise InputError("spark=: must be a classic SparkSession, not a session of Spark Connect")
-    if settings.session is not None and not hasattr(settings.session, "newSession"):
+    if settings.session is not None and not hasattr(settings.session, "createDataFrame"):
         raise InputError(f"spark=: must be a SparkSession, not a {type(settings.session).__name__}")
 
 
 @contextlib.contextmanager
 def spark_session(settings: SparkSettings, sources: Sequence[Any], folder: Path, memory: str) -> Iterator[SparkSession]:
-    """Yields the given session, else that of one of the `sources`, else the active one, and leaves it running.
+    """Yields a new session beside the given one, else that of one of the `sources`, else the active one.
 
-    If there is none, starts a new session and ends its processes afterwards. folder: for Spark's temporary files and
+    Neither sees the other's settings and names, and the other is left running. If there is none, starts Spark, or
+    connects to a server of Spark Connect, and ends its processes afterwards. folder: for Spark's temporary files and
     its log. memory: of the JVM of a new local session, e.g. 4GB.
 
     Raises InputError if Java is missing, or the master is invalid or cannot be reached.
@@ -84,22 +85,28 @@ def spark_session(settings: SparkSettings, sources: Sequence[Any], folder: Path,
 
     running = settings.session or next(filter(None, map(session_of, sources)), None) or SparkSession.getActiveSession()
     if running is None:
-        yield from _started(SparkSession.builder, settings, folder, memory)
+        conf = {name: _text(value) for name, value in (settings.conf or {}).items()}
+        master = settings.master or "local[*]"
+        _check_reachable(master)
+        remote = master.startswith("sc://")
+        opened = connected(master, conf) if remote else _started(SparkSession.builder, master, conf, folder, memory)
+        with opened as session:
+            yield session
         return
     if settings.master or settings.conf:
         raise InputError(
             f"{settings.first_given}: a Spark session is running in this process and keeps its settings: stop it "
             "with `spark.stop()`, or leave the option out to use it"
         )
-    yield running
+    with beside(running) if is_connect(running) else contextlib.nullcontext(running.newSession()) as session:
+        yield session
 
 
-def _started(builder: Any, settings: SparkSettings, folder: Path, memory: str) -> Iterator[SparkSession]:
+@contextlib.contextmanager
+def _started(builder: Any, master: str, conf: Mapping[str, str], folder: Path, memory: str) -> Iterator[SparkSession]:
     from pyspark import SparkContext
 
-    master = settings.master or "local[*]"
     _check_java()
-    _check_reachable(master)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "spark.log"
     conf = {
@@ -109,7 +116,7 @@ def _started(builder: Any, settings: SparkSettings, folder: Path, memory: str) -
         "spark.sql.catalogImplementation": "in-memory",
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         **({"spark.local.dir": str(folder), **LOCAL} if master.startswith("local") else {}),
-        **{name: _text(value) for name, value in (settings.conf or {}).items()},
+        **conf,
     }
     builder = builder.master(master).appName("tfrecsession prepare")
     for name, value in conf.items():
@@ -122,8 +129,6 @@ def _started(builder: Any, settings: SparkSettings, folder: Path, memory: str) -
                 session = builder.getOrCreate()
             except Exception as error:  # Java, Spark and Py4J raise different types
                 raise InputError(_start_error(master, error, log)) from error
-        if master.startswith("local") and "PYSPARK_PYTHON" not in os.environ and sys.executable:
-            session.sparkContext.pythonExec = sys.executable  # not the `python3` on the PATH, which may be another one
         yield session
     finally:
         if session is not None:
@@ -166,11 +171,14 @@ def _check_java() -> None:
 
 def _check_reachable(master: str) -> None:
     """Checks that the master accepts connections. Spark itself would retry for a minute or forever."""
-    addresses = re.match(r"(?:spark|k8s)://(?:https?://)?(.+)$", master)
+    shown = without_token(master)
+    addresses = re.match(r"(?:spark|k8s|sc)://(?:https?://)?(.+?)/?$", shown)
     for address in addresses[1].split(",") if addresses else []:
+        if master.startswith("sc://") and ":" not in address:
+            address += f":{PORT}"
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
-            raise InputError(f"spark_master={master!r}: must have a port, e.g. spark://host:7077")
+            raise InputError(f"spark_master={shown!r}: must have a port, e.g. spark://host:7077")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
         except (OSError, OverflowError) as error:
@@ -178,7 +186,7 @@ def _check_reachable(master: str) -> None:
         else:
             return
     if addresses:
-        raise InputError(f"spark_master={master!r}: cannot be reached ({reason}): is it running, is this its address?")
+        raise InputError(f"spark_master={shown!r}: cannot be reached ({reason}): is it running, is this its address?")
 
 
 @contextlib.contextmanager
