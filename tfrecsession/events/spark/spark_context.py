@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ INSTALL_JAVA = (
     "conda; JAVA_HOME, if set, must point to it"
 )
 PATIENCE = 10.0  # seconds to wait for a connection to the master
+NO_EXECUTOR = "spark.tfrecsession.noExecutorTimeout"  # seconds, 300 by default; among Spark's own settings
 LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
@@ -77,7 +79,7 @@ def spark_session(settings: SparkSettings, sources: Sequence[Any], folder: Path,
     connects to a server of Spark Connect, and ends its processes afterwards. folder: for Spark's temporary files and
     its log. memory: of the JVM of a new local session, e.g. 4GB.
 
-    Raises InputError if Java is missing, or the master is invalid or cannot be reached.
+    Raises InputError if Java is missing, or the master is invalid, cannot be reached or gives no executor.
     """
     from pyspark.sql import SparkSession
 
@@ -129,7 +131,8 @@ def _started(builder: Any, master: str, conf: Mapping[str, str], folder: Path, m
                 session = builder.getOrCreate()
             except Exception as error:  # Java, Spark and Py4J raise different types
                 raise InputError(_start_error(master, error, log)) from error
-        yield session
+        with contextlib.nullcontext() if master.startswith("local") else _executors(session, master):
+            yield session
     finally:
         if session is not None:
             with contextlib.suppress(Exception):  # the session itself may be broken
@@ -138,6 +141,45 @@ def _started(builder: Any, master: str, conf: Mapping[str, str], folder: Path, m
             _end_gateway(SparkContext)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)  # PySpark has installed its own
+
+
+@contextlib.contextmanager
+def _executors(session: SparkSession, master: str) -> Iterator[None]:
+    """Cancels all jobs when some wait and the cluster has given no executor for a while. Spark would wait forever."""
+    context = session.sparkContext
+    given = session.conf.get(NO_EXECUTOR, "300")
+    if not given.isdigit():
+        raise InputError(f"spark_conf: {NO_EXECUTOR}={given}: must be whole seconds")
+    patience = int(given)
+    ended, cancelled = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        since = None  # when jobs began to wait
+        with contextlib.suppress(Exception):  # Spark has stopped
+            while not ended.wait(1):
+                alone = context._jsc.sc().getExecutorMemoryStatus().size() == 1  # the driver
+                waits = alone and context.statusTracker().getActiveJobsIds()
+                since = (since or time.monotonic()) if waits else None
+                if since and time.monotonic() - since > patience:
+                    cancelled.set()
+                    context.cancelAllJobs()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    except Exception as error:
+        if cancelled.is_set():
+            raise InputError(
+                f"engine='spark' on {master}: no executor for {patience} s, so the jobs were cancelled. The workers "
+                "are lost or busy, have less memory or fewer cores than an executor (spark.executor.memory, "
+                "spark.executor.cores), or fail to start one (see their logs). To wait longer: "
+                f"spark_conf={{'{NO_EXECUTOR}': 3600}}"
+            ) from error
+        raise
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _end_gateway(context: Any) -> None:
