@@ -72,6 +72,10 @@ class _Compiler(PySparkCompiler):
         """Compares with infinity. Ibis' own test is never true."""
         return self.f.abs(arg).eq(self.POS_INF)
 
+    def visit_Strip(self, op, *, arg):
+        """Strips white space. In Ibis' own SQL Spark reads \\v and \\f as letters, and strips these."""
+        return self.f.anon.btrim(arg, self.f.concat(" \t\n\r", self.f.chr(11), self.f.chr(12)))
+
     def visit_IsNull(self, op, *, arg):
         """Tests for null alone. Ibis counts NaN as null, only here."""
         return arg.is_(ibis.backends.sql.compilers.base.NULL)
