@@ -101,7 +101,8 @@ def cluster(tmp_path_factory):
         cluster.stop()
 
 
-@pytest.mark.parametrize("kind", ["parquet", pytest.param("csv", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_a_cluster_prepares_the_same(kind, cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("PYSPARK_PYTHON", "/no/python")
     size = 400

@@ -103,6 +103,7 @@ def by_duckdb(log, tmp_path_factory):
     return result(folder, prepare(log, folder, **OPTIONS))
 
 
+@pytest.mark.slow
 def test_a_server_prepares_the_same_from_parquet(server, log, by_duckdb, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")  # without Java
     monkeypatch.delenv("JAVA_HOME", raising=False)
