@@ -221,7 +221,7 @@ class Probing:
             sessions = Sessions(
                 type(arrays)(arrays.items, arrays.values, arrays.offsets, columns), "test", sessions.timed
             )
-        found = evaluate(model, sessions, (1,), slices=False, draws=0, earlier=())
+        found = evaluate(model, sessions, (1,), slices=False, draws=0, earlier=(), whole_ranks=True)
         ranked = found.ranks[np.searchsorted(found.event, self.sample.target[: self.sample.scored])]
         own = np.take_along_axis(self.scores, self.column[:, None], axis=1)
         near = np.array([scale(row, self.tolerance) for row in self.scores])[:, None]

@@ -33,7 +33,7 @@ class Evaluation:
             with categories "diversity@20" and "miscalibration@20", as `evaluation/each_list.py` defines them.
         events: number of scored events.
         seconds: time spent on ranking and building the lists; computing the metrics is excluded.
-        ranks: int32 [events], the rank of each scored event.
+        ranks: int32 [events], the rank of each scored event; those above `ranks_to` may be any number above it.
         event: int64 [events], the index of each scored event within the split, ascending.
         lists: int32 [events, max k], the ids of the best items, best first; None if they were not requested.
         sessions: number of sessions with a scored event.
@@ -42,6 +42,7 @@ class Evaluation:
         slices: slice -> label -> {"events", "sessions", "recall@k", "mrr@k", "ndcg@k", "intervals"} for the largest k;
             scores and intervals are None where they are undefined.
         fingerprint: identifies the split: its vocabulary, items and events.
+        ranks_to: the last rank that `ranks` tell apart; None: all.
     """
 
     metrics: dict[str, float]
@@ -54,6 +55,7 @@ class Evaluation:
     intervals: dict[str, list[float] | None] = field(default_factory=dict, repr=False)
     slices: dict[str, dict[str, dict]] = field(default_factory=dict, repr=False)
     fingerprint: str = ""
+    ranks_to: int | None = None
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:.4f}" for name, value in self.metrics.items())

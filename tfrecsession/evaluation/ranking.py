@@ -17,6 +17,7 @@ from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.measures import Evaluation, measure
 from tfrecsession.models import Recommender
+from tfrecsession.recommender import first_ranks
 from tfrecsession.recommender.keras_contract import check_model
 
 
@@ -31,6 +32,7 @@ def evaluate(
     events: Iterable[str] | None = None,
     earlier: Iterable[Sessions] | None = None,
     live: bool = False,
+    whole_ranks: bool = False,
     draws: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -53,6 +55,9 @@ def evaluate(
         live: whether the counts of a model with `trend` go on during the split, as in a shop that updates them: a
             session sees the events of other sessions up to the last update before its start. False, the protocol of all
             models: what was counted ends with the training log.
+        whole_ranks: whether `ranks` of the result are needed above the largest k. False: those may be any number above
+            it, so that large catalogues are ranked in a third of the time on processors that multiply bfloat16. The
+            metrics are the same.
         draws: number of bootstrap draws for the intervals; 0: no intervals.
         seed: seed of the draws.
 
@@ -98,6 +103,8 @@ def evaluate(
             columns.pop("context/times", None)
     counts = model.live(read, earlier_read) if live else contextlib.nullcontext()
     alike = every if live or model.reads.by_user or columns else layout.first_alike(values, offsets)
+    most = None if whole_ranks else max(k)
+    limit = {"most": most} if first_ranks.fits(model, most) else {}
     scored = np.zeros(len(read.values), bool)
     scored[alike[targets]] = True  # the others get the rank of the event that equals them
     number = np.cumsum(scored) - 1
@@ -110,7 +117,7 @@ def evaluate(
         for batch, ids, index in _batches(model, read, earlier_read, scored, columns):
             there = ids > 0
             place = number[index[there]]
-            ranks[place], lists[place] = model.target_ranks(batch, ids, lists.shape[1])
+            ranks[place], lists[place] = model.target_ranks(batch, ids, lists.shape[1], **limit)
             bar.advance(task, int(there.sum()))
             if callable(progress):
                 progress(bar.tasks[0].completed / bar.tasks[0].total)
@@ -128,7 +135,7 @@ def evaluate(
         seed=seed,
         catalogue=len(model.items),
     )
-    found.seconds = seconds
+    found.seconds, found.ranks_to = seconds, most
     return found
 
 

@@ -65,6 +65,12 @@ def paired(
     for name, scored in (("a", a), ("b", b)):
         if scored.ranks is None:
             raise InputError(f"{name} has no ranks of single events: must be an evaluation, not an expectation")
+        length = metric.partition("@")[2]
+        if scored.ranks_to is not None and length.isdecimal() and int(length) > scored.ranks_to:
+            raise InputError(
+                f"metric={metric!r}: {name} was evaluated for the first {scored.ranks_to} places: evaluate it again "
+                f"with k=({length},)"
+            )
         if scored.fingerprint != fingerprint(sessions):
             raise InputError(
                 f"{name} was not evaluated on these sessions (the {sessions.role} split): evaluate it again"

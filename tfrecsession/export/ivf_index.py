@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from tfrecsession.errors import InputError
 from tfrecsession.export.clusters import clusters_of, means_of
-from tfrecsession.export.searched_index import BATCH, LOW, SearchedIndex
+from tfrecsession.export.searched_index import BATCH, SearchedIndex
 from tfrecsession.layers.blocks import in_blocks
+from tfrecsession.layers.rounded_products import LOW
 
 BLOCK = 32  # items of one cluster that lie together, the last block of a cluster with padding
 ITEMS = 64  # of a cluster on average, up to `LARGEST` clusters

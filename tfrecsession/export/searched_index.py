@@ -18,7 +18,6 @@ from tfrecsession.recommender.top_items import distinct, pairs_of
 CANDIDATES = (3, 5, 10, 20, 40)  # multiples of k to try
 TIMED = 30  # single requests that each setting is timed on
 MOST = 16_384  # limit of candidates per request
-LOW = -3e38  # added to the score of padding; finite in bfloat16
 BATCH = 64  # histories searched at a time while the settings are chosen
 
 

@@ -15,6 +15,7 @@ from tfrecsession.layers.blocks import block_by_block, rows_within
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.recommender.arguments import check_arguments, check_items, refuse
 from tfrecsession.recommender.explain import Explaining
+from tfrecsession.recommender.first_ranks import FirstRanks, fits
 from tfrecsession.recommender.fitted import FittedState
 from tfrecsession.recommender.keras_contract import KerasContract
 from tfrecsession.recommender.learning import Learning
@@ -154,7 +155,7 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
         """
         return self._ranks_and_lists(batch, targets, best=0)[0]
 
-    def _ranks_and_lists(self, batch, targets, best: int):
+    def _ranks_and_lists(self, batch, targets, best: int, most: int | None = None):
         is_target = targets > 0
         cells = tf.cast(tf.where(is_target), tf.int32)  # (events, 2): row and step
         targets = tf.boolean_mask(targets, is_target)  # (events,)
@@ -166,12 +167,23 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
             return tf.cast(conservative_ranks(scores, targets), tf.int32), lists
 
         scores = self.size * (2 if best else 1)  # lists are selected in a copy
-        most = rows_within(scores + self.cells_of_an_event(batch))
+        rows = rows_within(scores + self.cells_of_an_event(batch))
         signature = (tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, best), tf.int32))
-        return block_by_block(of_block, [cells, targets], most, signature)
+
+        def by_blocks(function):
+            return block_by_block(function, [cells, targets], rows, signature)
+
+        if best or not fits(self, most):
+            return by_blocks(of_block)
+        first = FirstRanks(self.score_vectors(tf.range(self.size)), most)
+
+        def first_of_block(cells, targets):
+            return first(self.queries(encode(cells)), targets), tf.zeros([tf.shape(targets)[0], 0], tf.int32)
+
+        return tf.cond(first.are_numbers(), lambda: by_blocks(first_of_block), lambda: by_blocks(of_block))
 
     def target_ranks(
-        self, batch: dict[str, np.ndarray], targets: np.ndarray, best: int = 0
+        self, batch: dict[str, np.ndarray], targets: np.ndarray, best: int = 0, most: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns ranks and lists from one pass over the scores: all that evaluation needs of a model.
 
@@ -181,20 +193,22 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
             batch: packed rows, int32 [rows, steps] each.
             targets: int32 [rows, steps], 0 where there is none.
             best: length of the lists; 0: none, which is faster.
+            most: the highest rank that matters: those above may be any number above it, which is faster for some
+                models; None: all matter.
 
         Returns:
             `ranks`: int32 [events], row by row: the ranks of the targets above 0 in the whole catalogue, ties counted
             against the model. `lists`: int32 [events, best], the ids of the items with the highest scores, best first,
             the lower id first where scores are equal, 0 where nothing is left.
         """
-        key = (best, *batch)
+        key = (best, most, *batch)
         if key not in self._rank_graphs:
 
             def any_shape(array):
                 return tf.TensorSpec((None,) * array.ndim, array.dtype)
 
             def both(batch, targets):
-                return self._ranks_and_lists(batch, targets, best)
+                return self._ranks_and_lists(batch, targets, best, most)
 
             spec = [{name: any_shape(array) for name, array in batch.items()}, any_shape(targets)]
             # without autograph: rewriting the code would take longer than ranking a small split
