@@ -110,3 +110,13 @@ def test_a_longer_list_than_was_evaluated(shop, model):
     scored = trs.evaluation.evaluate(model, shop.test, (5,), draws=0)
     with pytest.raises(InputError, match=r"metric='recall@20': a was evaluated for the first 5 places: .* k=\(20,\)"):
         trs.evaluation.paired(scored, scored, shop.test, "recall@20")
+
+
+def test_a_model_without_a_layer_of_items(shop, every_size):
+    model = trs.models.ALS(shop.items, factors=4, sweeps=1)
+    model.fit(shop.train)
+    scored, whole = (
+        trs.evaluation.evaluate(model, shop.test, (5,), slices=False, draws=0, whole_ranks=whole)
+        for whole in (False, True)
+    )
+    np.testing.assert_array_equal(np.minimum(scored.ranks, 6), np.minimum(whole.ranks, 6))

@@ -14,6 +14,7 @@ def fits(model, most: int | None) -> bool:
     """Returns whether `FirstRanks` gives the ranks of a model up to `most`, and is faster than scoring all items."""
     return (
         most is not None
+        and model.output_items is not None
         and model.scores_by_products
         and not model.output_items.factored
         and model.trend_head is None  # its scores depend on the time of the event
