@@ -83,7 +83,7 @@ def test_the_manifest_follows_the_schemas_of_kubernetes(version):
 
 
 def test_the_parts_of_the_manifest_fit():
-    """What the schemas cannot say: the references between the resources, and the rules of Kubernetes for Jobs."""
+    """Schemas do not hold the references between the resources, nor the rules of Kubernetes for Jobs."""
     service, job, policy = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
     (name,) = {resource["metadata"]["name"] for resource in (service, job, policy)}
     spec, pod = job["spec"], job["spec"]["template"]["spec"]

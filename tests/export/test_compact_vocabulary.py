@@ -78,7 +78,7 @@ def test_an_export_answers_the_same(tmp_path, monkeypatch):
     assert "" not in answers[1][0][0][0]
 
 
-def test_the_arrays_take_a_tenth_of_the_hash_tables():
+def test_the_arrays_take_a_seventh_of_the_hash_tables():
     ids = np.array([f"item-{number}" for number in range(1000)], object)
     arrays = [*HashedIds(ids).variables, *PackedNames(ids).variables]
     assert sum(np.prod(array.shape) * array.dtype.size for array in arrays) < 190 * len(ids) / 7

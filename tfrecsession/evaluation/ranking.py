@@ -56,8 +56,8 @@ def evaluate(
             session sees the events of other sessions up to the last update before its start. False, the protocol of all
             models: what was counted ends with the training log.
         whole_ranks: whether `ranks` of the result are needed above the largest k. False: those may be any number above
-            it, so that large catalogues are ranked in a third of the time on processors that multiply bfloat16. The
-            metrics are the same.
+            it, so that large catalogues are ranked in half the time or less on processors that multiply bfloat16.
+            The metrics are the same.
         draws: number of bootstrap draws for the intervals; 0: no intervals.
         seed: seed of the draws.
 

@@ -1,4 +1,4 @@
-"""Ranks of targets up to a limit: what metrics of the first k places need, at a third of the cost of all ranks."""
+"""Ranks of targets up to a limit: all that metrics of the first k places need, in half the time or less."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the processes of a server are forks of; they import nothing more.
+"""The imports of the process that all processes of a server are forks of.
 
 The garbage collector leaves alone what is imported here. It would write to every object, and so copy each page that the
 processes share.
