@@ -375,8 +375,3 @@ class Recommending(WithRules, TopItems):
             return self.best_of(scores, k, pairs(ids[:, None]), allowed=(ids > 1)[:, None])
 
         return nearest
-
-    def check_k(self, k: int) -> None:
-        """Checks that k is a number of items that the catalogue has."""
-        if not isinstance(k, int | np.integer) or not 1 <= k <= self.size - 2:
-            raise InputError(f"k={k!r}: must be a whole number from 1 to the size of the catalogue, {self.size - 2:,}")

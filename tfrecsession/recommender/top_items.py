@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from tfrecsession.errors import InputError
@@ -34,6 +35,11 @@ class TopItems:
         They are the scores, or what a `RepeatHead` mixes with the items of the session.
         """
         return self.output_items is not None and self.output_items.by_products
+
+    def check_k(self, k: int) -> None:
+        """Checks that k is a number of items that the catalogue has."""
+        if not isinstance(k, int | np.integer) or not 1 <= k <= self.size - 2:
+            raise InputError(f"k={k!r}: must be a whole number from 1 to the size of the catalogue, {self.size - 2:,}")
 
     def score_vectors(self, ids):
         """Returns the vectors whose dot products with `queries` are the scores: int32 [n] -> float32 [n, width].
@@ -136,13 +142,13 @@ class TopItems:
     def best_of(self, scores, k: int, out=None, allowed=None):
         """Returns ids and scores of the k best, see `find`: float32 [n, size] -> int32 and float32 [n, k]."""
         least = scores.dtype.min
-        never = pairs(tf.broadcast_to(tf.range(2), [tf.shape(scores)[0], 2]))  # padding, unknown
-        out = never if out is None else tf.concat([never, out], axis=0)
         if allowed is not None:
             scores = tf.where(allowed, scores, least)
-        scores = tf.tensor_scatter_nd_update(scores, out, tf.fill([tf.shape(out)[0]], least))  # in place
-        values, ids = top_k(tf.ensure_shape(scores, [None, self.size]), k)
-        return tf.where(values > least, ids, 0), values
+        if out is not None:
+            scores = tf.tensor_scatter_nd_update(scores, out, tf.fill([tf.shape(out)[0]], least))
+        # Two more, as padding and unknown never count: to write into the scores takes longer.
+        values, ids = top_k(tf.ensure_shape(scores, [None, self.size]), min(k + 2, self.size))
+        return self.best_among(ids, values, k)
 
     def best_candidates(self, encoded, known, k, out, only):
         """Does the work of `find` by scoring the items of `only` alone, where scores are products."""
