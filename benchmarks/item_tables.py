@@ -5,7 +5,9 @@
     TFRECSESSION_DATA=... python benchmarks/item_tables.py --log yoochoose1_64 --epochs 5
     TFRECSESSION_DATA=... python benchmarks/item_tables.py --log globo --kinds full,jpq
     python benchmarks/item_tables.py --shop 20000 --sessions 200000 --epochs 5
-    python benchmarks/item_tables.py --log PATH/shop --kinds full,jpq --epochs 1   # a million items, see `index.py`
+    python benchmarks/item_tables.py --log PATH/shop --kinds full,jpq --epochs 1 --events 20000  # a million items
+
+The last one takes the shop of `index.py`.
 
 A kind may have its `code_values`: `--kinds full,jpq,jpq/256`. Every step has 64 x 16 events and 2,048 negatives.
 Quality is Recall@20 and MRR@20 of a GRU4Rec, on a synthetic shop, on yoochoose1_64, or on the last day of an eighth of
@@ -93,8 +95,8 @@ def peak() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2)
 
 
-def quality(kind: str, data, dim: int, epochs: int, seed: int, first=None):
-    """Returns the scores of a GRU4Rec on the test split, and the evaluation; `first` is that which is compared with."""
+def quality(kind: str, data, test: Sessions, dim: int, epochs: int, seed: int, first=None):
+    """Returns the scores of a GRU4Rec on `test`, and the evaluation; `first` is that which is compared with."""
     name, values = parsed(kind)
     chosen = {"units": [dim], "items_as": name, "code_values": values, "epochs": epochs}
     settings = trs.training.settings_of("gru4rec", chosen, data=data)
@@ -103,14 +105,16 @@ def quality(kind: str, data, dim: int, epochs: int, seed: int, first=None):
     start = time.perf_counter()
     trs.training.fit(model, data, settings, seed=seed)
     trained = time.perf_counter() - start
-    scored = trs.evaluation.evaluate(model, data.test, (20,))
+    print(f"{kind}: trained in {trained:.0f} s", flush=True)
+    scored = trs.evaluation.evaluate(model, test, (20,), slices=False)
     row = {"items": len(data.items), "dim": dim, "items_as": kind, "seed": seed, "train_s": round(trained, 1)}
+    row["events"] = scored.events
     for name in ("recall@20", "mrr@20"):
         row[name] = round(scored.metrics[name], 4)
         if first is not None:
-            test = trs.evaluation.paired(scored, first, data.test, name)
-            low, high = test.interval
-            row |= {f"{name}_difference": round(test.difference, 4)}
+            found = trs.evaluation.paired(scored, first, test, name)
+            low, high = found.interval
+            row |= {f"{name}_difference": round(found.difference, 4)}
             row |= {f"{name}_low": round(low, 4), f"{name}_high": round(high, 4)}
     with tempfile.TemporaryDirectory() as folder:
         model.save(f"{folder}/model.keras")
@@ -171,6 +175,7 @@ def main():
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--events", type=int, help="evaluate a sample of the test sessions with about so many events")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--kinds", default=KINDS)
     parser.add_argument("--export", action="store_true", help="with --items: export the models and ask them")
@@ -180,6 +185,8 @@ def main():
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         data = random_log(options.items, options.steps) if options.items else log_of(options, folder)
+        if not options.items:
+            test = data.test.sample(options.events) if options.events else data.test
         for seed in map(int, options.seeds.split(",")):
             first = None
             for kind in options.kinds.split(","):
@@ -187,7 +194,7 @@ def main():
                     base = rows[0] if rows else {}
                     rows.append(size_and_time(kind, data, options.dim, options.steps, base, options.export))
                 else:
-                    row, scored = quality(kind, data, options.dim, options.epochs, seed, first)
+                    row, scored = quality(kind, data, test, options.dim, options.epochs, seed, first)
                     first = first or scored
                     rows.append(row)
                 print(rows[-1], flush=True)

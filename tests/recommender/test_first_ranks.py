@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfrecsession as trs
 from tfrecsession import InputError
 from tfrecsession.metrics import conservative_ranks
-from tfrecsession.recommender import first_ranks
+from tfrecsession.recommender import recommender
 from tfrecsession.recommender.first_ranks import FirstRanks
 
 SIZE, WIDTH, EVENTS = 1500, 12, 300
@@ -40,7 +40,7 @@ def test_ranks_are_those_of_all_scores(name, most):
     targets = best[np.arange(EVENTS), place].astype(np.int32)
     targets[:3] = 1  # unknown
     expected = np.minimum(np.asarray(conservative_ranks(scores, targets)), most + 1)
-    ranks = FirstRanks(tf.constant(vectors), most)(tf.constant(queries), tf.constant(targets)).numpy()
+    ranks = FirstRanks(most, tf.constant(vectors))(tf.constant(queries), tf.constant(targets)).numpy()
     if name in ("near", "great"):  # in float32 scores this near have no sure order
         exact = np.take_along_axis(scores, targets[:, None].astype(int), axis=1)
         room = 1e-6 * np.linalg.norm(queries, axis=1) * np.linalg.norm(vectors, axis=1).max()
@@ -55,21 +55,21 @@ def test_one_event():
     vectors, queries = (tf.constant(array.astype(np.float32)) for array in cases()["twice"])
     for row in range(20):
         target = tf.constant([int(tf.argmax(tf.linalg.matvec(vectors, queries[row])[2:])) + 2])
-        assert FirstRanks(vectors, 5)(queries[row : row + 1], target).numpy() == [2]  # its twin counts against it
+        assert FirstRanks(5, vectors)(queries[row : row + 1], target).numpy() == [2]  # its twin counts against it
 
 
 def test_a_score_that_is_no_number_is_last():
     vectors, queries = (array.astype(np.float32) for array in cases()["normal"])
     queries[1] = np.nan
-    ranks = FirstRanks(tf.constant(vectors), 5)(tf.constant(queries), tf.fill([EVENTS], 7)).numpy()
+    ranks = FirstRanks(5, tf.constant(vectors))(tf.constant(queries), tf.fill([EVENTS], 7)).numpy()
     assert ranks[1] == 6
 
 
 @pytest.fixture
 def every_size(monkeypatch):
-    monkeypatch.setattr(first_ranks, "MANY", 0)
-    monkeypatch.setattr(first_ranks, "APART", 0)
-    monkeypatch.setattr(first_ranks, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(FirstRanks, "MANY", 0)
+    monkeypatch.setattr(FirstRanks, "APART", 0)
+    monkeypatch.setattr(recommender, "multiplies_bfloat16", lambda: True)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from tfrecsession.batches.user_sequences import UserSequences
 from tfrecsession.errors import InputError
 from tfrecsession.evaluation.measures import Evaluation, measure
 from tfrecsession.models import Recommender
-from tfrecsession.recommender import first_ranks
 from tfrecsession.recommender.keras_contract import check_model
 
 
@@ -104,7 +103,8 @@ def evaluate(
     counts = model.live(read, earlier_read) if live else contextlib.nullcontext()
     alike = every if live or model.reads.by_user or columns else layout.first_alike(values, offsets)
     most = None if whole_ranks else max(k)
-    limit = {"most": most} if first_ranks.fits(model, most) else {}
+    first = None if whole_ranks or beyond_accuracy else model.first_ranks(most)
+    faster = {} if first is None else {"first": first}  # a model that ranks in its own way does not know it
     scored = np.zeros(len(read.values), bool)
     scored[alike[targets]] = True  # the others get the rank of the event that equals them
     number = np.cumsum(scored) - 1
@@ -117,7 +117,7 @@ def evaluate(
         for batch, ids, index in _batches(model, read, earlier_read, scored, columns):
             there = ids > 0
             place = number[index[there]]
-            ranks[place], lists[place] = model.target_ranks(batch, ids, lists.shape[1], **limit)
+            ranks[place], lists[place] = model.target_ranks(batch, ids, lists.shape[1], **faster)
             bar.advance(task, int(there.sum()))
             if callable(progress):
                 progress(bar.tasks[0].completed / bar.tasks[0].total)

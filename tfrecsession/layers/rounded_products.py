@@ -81,7 +81,7 @@ def rounded(vectors, competes):
     vectors = tf.where(competes[:, None], vectors, 0.0)
     near = tf.cast(vectors, tf.bfloat16)
     back = tf.cast(near, tf.float32)
-    longest, lost = (tf.sqrt(tf.reduce_max(tf.reduce_sum(part**2, axis=1))) for part in (back, vectors - back))
+    longest, lost = (tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(part), axis=1))) for part in (back, vectors - back))
     last = tf.where(competes, 0.0, LOW)[:, None]
     table = tf.concat([near, tf.cast(last, tf.bfloat16)], axis=1)
     missing = -tf.shape(table)[0] % GROUP

@@ -4,24 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfrecsession.layers.rounded_products import GROUP, RoundedProducts, multiplies_bfloat16, rounded
-
-MANY = 8192  # items from which on this is faster
-APART = 4  # groups for each of the first places, or most groups would have to be looked at
-
-
-def fits(model, most: int | None) -> bool:
-    """Returns whether `FirstRanks` gives the ranks of a model up to `most`, and is faster than scoring all items."""
-    return (
-        most is not None
-        and model.output_items is not None
-        and model.scores_by_products
-        and not model.output_items.factored
-        and model.trend_head is None  # its scores depend on the time of the event
-        and model.compute_dtype == "float32"
-        and model.size >= max(MANY, APART * GROUP * most)
-        and multiplies_bfloat16()
-    )
+from tfrecsession.layers.rounded_products import GROUP, RoundedProducts, rounded
 
 
 class FirstRanks:
@@ -32,13 +15,18 @@ class FirstRanks:
     scores in float32, but for their own rounding.
 
     Args:
-        vectors: float32 [size, width], rows 0 (padding) and 1 (unknown) never compete.
         most: the last rank that is told apart.
+        vectors: float32 [size, width], rows 0 (padding) and 1 (unknown) never compete.
+        table: of another one with these vectors, see `rounded`; None: it is computed.
     """
 
-    def __init__(self, vectors, most: int):
-        self.vectors, self.most = vectors, most
-        self.table = rounded(vectors, tf.range(tf.shape(vectors)[0]) > 1)
+    MANY = 8192  # items from which on this is faster
+    APART = 4 * GROUP  # items for each of the first places, or most groups would have to be looked at
+    ROWS = 512  # queries at a time, so that their products stay near the processor
+
+    def __init__(self, most: int, vectors, table=None):
+        self.most, self.vectors = most, vectors
+        self.table = rounded(vectors, tf.range(tf.shape(vectors)[0]) > 1) if table is None else table
 
     def __call__(self, queries, targets):
         """Returns int32 [n], ties counted against the model: float32 [n, width], int32 [n]."""

@@ -147,6 +147,10 @@ class ReadsContent:
         self.settle()
         return super().evaluate(*args, **kwargs)
 
+    def first_ranks(self, *args, **kwargs):
+        self.settle()
+        return super().first_ranks(*args, **kwargs)
+
     def target_ranks(self, *args, **kwargs):
         self.settle()
         return super().target_ranks(*args, **kwargs)

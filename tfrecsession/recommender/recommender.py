@@ -12,10 +12,11 @@ import tensorflow as tf
 from tfrecsession.batches.batch import Reads
 from tfrecsession.errors import InputError
 from tfrecsession.layers.blocks import block_by_block, rows_within
+from tfrecsession.layers.rounded_products import multiplies_bfloat16
 from tfrecsession.metrics import best_items, conservative_ranks
 from tfrecsession.recommender.arguments import check_arguments, check_items, refuse
 from tfrecsession.recommender.explain import Explaining
-from tfrecsession.recommender.first_ranks import FirstRanks, fits
+from tfrecsession.recommender.first_ranks import FirstRanks
 from tfrecsession.recommender.fitted import FittedState
 from tfrecsession.recommender.keras_contract import KerasContract
 from tfrecsession.recommender.learning import Learning
@@ -155,35 +156,50 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
         """
         return self._ranks_and_lists(batch, targets, best=0)[0]
 
-    def _ranks_and_lists(self, batch, targets, best: int, most: int | None = None):
+    def _ranks_and_lists(self, batch, targets, best: int, first: FirstRanks | None = None):
         is_target = targets > 0
         cells = tf.cast(tf.where(is_target), tf.int32)  # (events, 2): row and step
         targets = tf.boolean_mask(targets, is_target)  # (events,)
-        encode, score = self.encoder(batch), self.scorer()
-
-        def of_block(cells, targets):
-            scores = tf.ensure_shape(score(encode(cells)), (None, self.size))
-            lists = best_items(scores, best) if best else tf.zeros([tf.shape(scores)[0], 0], tf.int32)
-            return tf.cast(conservative_ranks(scores, targets), tf.int32), lists
-
+        encode = self.encoder(batch)
         scores = self.size * (2 if best else 1)  # lists are selected in a copy
         rows = rows_within(scores + self.cells_of_an_event(batch))
+
+        if first is None:
+            score = self.scorer()
+
+            def of_block(cells, targets):
+                scores = tf.ensure_shape(score(encode(cells)), (None, self.size))
+                lists = best_items(scores, best) if best else tf.zeros([tf.shape(scores)[0], 0], tf.int32)
+                return tf.cast(conservative_ranks(scores, targets), tf.int32), lists
+        else:
+            rows = tf.minimum(rows, FirstRanks.ROWS)
+
+            def of_block(cells, targets):
+                return first(self.queries(encode(cells)), targets), tf.zeros([tf.shape(targets)[0], 0], tf.int32)
+
         signature = (tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, best), tf.int32))
+        return block_by_block(of_block, [cells, targets], rows, signature)
 
-        def by_blocks(function):
-            return block_by_block(function, [cells, targets], rows, signature)
+    def first_ranks(self, most: int) -> FirstRanks | None:
+        """Returns what ranks up to `most` for `target_ranks`, until weights change.
 
-        if best or not fits(self, most):
-            return by_blocks(of_block)
-        first = FirstRanks(self.score_vectors(tf.range(self.size)), most)
-
-        def first_of_block(cells, targets):
-            return first(self.queries(encode(cells)), targets), tf.zeros([tf.shape(targets)[0], 0], tf.int32)
-
-        return tf.cond(first.are_numbers(), lambda: by_blocks(first_of_block), lambda: by_blocks(of_block))
+        None: it gives other ranks than all scores do, or takes longer here; or a vector has what is not a number.
+        """
+        if (
+            self.output_items is None
+            or not self.scores_by_products
+            or self.output_items.factored
+            or self.trend_head is not None  # its scores depend on the time of the event
+            or self.compute_dtype != "float32"
+            or self.size < max(FirstRanks.MANY, FirstRanks.APART * most)
+            or not multiplies_bfloat16()
+        ):
+            return None
+        first = FirstRanks(most, self.score_vectors(tf.range(self.size)))
+        return first if first.are_numbers() else None
 
     def target_ranks(
-        self, batch: dict[str, np.ndarray], targets: np.ndarray, best: int = 0, most: int | None = None
+        self, batch: dict[str, np.ndarray], targets: np.ndarray, best: int = 0, first: FirstRanks | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns ranks and lists from one pass over the scores: all that evaluation needs of a model.
 
@@ -193,27 +209,30 @@ class Recommender(Recommending, Explaining, WithPresets, KerasContract, InPrecis
             batch: packed rows, int32 [rows, steps] each.
             targets: int32 [rows, steps], 0 where there is none.
             best: length of the lists; 0: none, which is faster.
-            most: the highest rank that matters: those above may be any number above it, which is faster for some
-                models; None: all matter.
+            first: of `first_ranks`, for `best` 0: ranks above its limit may be any number above it; None: all scores
+                are computed, and all ranks told apart.
 
         Returns:
             `ranks`: int32 [events], row by row: the ranks of the targets above 0 in the whole catalogue, ties counted
             against the model. `lists`: int32 [events, best], the ids of the items with the highest scores, best first,
             the lower id first where scores are equal, 0 where nothing is left.
         """
+        most, parts = (None, []) if first is None else (first.most, [first.vectors, *first.table])
         key = (best, most, *batch)
         if key not in self._rank_graphs:
 
             def any_shape(array):
                 return tf.TensorSpec((None,) * array.ndim, array.dtype)
 
-            def both(batch, targets):
-                return self._ranks_and_lists(batch, targets, best, most)
+            def both(batch, targets, *parts):
+                first = FirstRanks(most, parts[0], parts[1:]) if parts else None
+                return self._ranks_and_lists(batch, targets, best, first)
 
             spec = [{name: any_shape(array) for name, array in batch.items()}, any_shape(targets)]
+            spec += map(tf.TensorSpec.from_tensor, parts)
             # without autograph: rewriting the code would take longer than ranking a small split
             self._rank_graphs[key] = tf.function(both, input_signature=spec, autograph=False).get_concrete_function()
-        ranks, lists = self._rank_graphs[key](batch, targets)
+        ranks, lists = self._rank_graphs[key](batch, targets, *parts)
         return ranks.numpy(), lists.numpy()
 
     def export(
