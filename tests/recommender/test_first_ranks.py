@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfrecsession as trs
 from tfrecsession import InputError
+from tfrecsession.layers import rounded_products
 from tfrecsession.metrics import conservative_ranks
 from tfrecsession.recommender import recommender
 from tfrecsession.recommender.first_ranks import FirstRanks
@@ -63,6 +64,18 @@ def test_a_score_that_is_no_number_is_last():
     queries[1] = np.nan
     ranks = FirstRanks(5, tf.constant(vectors))(tf.constant(queries), tf.fill([EVENTS], 7)).numpy()
     assert ranks[1] == 6
+
+
+@pytest.mark.parametrize("at_a_time", [64, 100, 1500])
+def test_vectors_are_rounded_in_parts(at_a_time, monkeypatch):
+    vectors = tf.constant(cases()["lengths"][0].astype(np.float32))
+    whole = rounded_products.rounded(vectors, tf.range(SIZE) > 1)
+    monkeypatch.setattr(rounded_products, "AT_A_TIME", at_a_time)
+    parts = rounded_products.rounded(vectors, tf.range(SIZE) > 1)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(tf.cast(one, tf.float32), tf.cast(other, tf.float32))
+    number = tf.tensor_scatter_nd_update(vectors, [[7, 0]], [np.nan])  # in the first part of several
+    assert not FirstRanks(5, number).are_numbers()
 
 
 @pytest.fixture

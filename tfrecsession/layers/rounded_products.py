@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 GROUP = 64  # items whose largest product stands for them
 LOW = -3e38  # the product of items that never compete; finite in bfloat16
 ROUNDING = 2.0**-8  # relative error of a number that was rounded to bfloat16, twice the largest
+AT_A_TIME = 65_536  # items whose vectors are rounded at a time, so that no further copies of all are held
 SUMS = 3e-5  # of the product of two lengths: more than what sums in float32 lose
 
 
@@ -68,25 +70,31 @@ class RoundedProducts:
 
 
 def rounded(vectors, competes):
-    """Rounds the vectors of items to bfloat16.
+    """Rounds the vectors of items to bfloat16, `AT_A_TIME` items at a time.
 
     Args:
-        vectors: float32 [items, width].
+        vectors: float32 [items, width], an array or an eager tensor.
         competes: bool [items]; the others get the value LOW.
 
     Returns:
         bfloat16 [groups GROUP, width + 1], the last column 0 or LOW; the longest rounded vector's length, and the
-        largest length of what rounding took away, float32 [] each.
+        largest length of what rounding took away, float32 [] each, NaN where a vector has what is not a number.
     """
-    vectors = tf.where(competes[:, None], vectors, 0.0)
-    near = tf.cast(vectors, tf.bfloat16)
-    back = tf.cast(near, tf.float32)
-    longest, lost = (tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(part), axis=1))) for part in (back, vectors - back))
-    last = tf.where(competes, 0.0, LOW)[:, None]
-    table = tf.concat([near, tf.cast(last, tf.bfloat16)], axis=1)
-    missing = -tf.shape(table)[0] % GROUP
-    padding = tf.concat([tf.zeros((missing, tf.shape(near)[1])), tf.fill((missing, 1), LOW)], axis=1)
-    return tf.concat([table, tf.cast(padding, tf.bfloat16)], axis=0), longest, lost
+    items, width = vectors.shape
+    parts, squares = [], []
+    for start in range(0, items, AT_A_TIME):
+        in_part = competes[start : start + AT_A_TIME]
+        exact = tf.where(in_part[:, None], vectors[start : start + AT_A_TIME], 0.0)
+        near = tf.cast(exact, tf.bfloat16)
+        back = tf.cast(near, tf.float32)
+        squares.append([np.max(tf.reduce_sum(tf.square(part), axis=1)) for part in (back, exact - back)])
+        last = tf.where(in_part, 0.0, LOW)[:, None]
+        parts.append(tf.concat([near, tf.cast(last, tf.bfloat16)], axis=1))
+    missing = -items % GROUP
+    padding = tf.concat([tf.zeros((missing, width)), tf.fill((missing, 1), LOW)], axis=1)
+    parts.append(tf.cast(padding, tf.bfloat16))
+    longest, lost = np.sqrt(np.max(squares, axis=0))
+    return tf.concat(parts, axis=0), tf.constant(longest), tf.constant(lost)
 
 
 def groups_of(vectors):
