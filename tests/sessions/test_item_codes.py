@@ -5,7 +5,16 @@ import pytest
 
 from tests.logs import sessions_of
 from tfrecsession import InputError
-from tfrecsession.sessions.item_codes import ItemCodes, codes_of_ids, dtype_of, factors, make_codes, shape_of
+from tfrecsession.sessions import item_codes
+from tfrecsession.sessions.item_codes import (
+    ItemCodes,
+    codes_of_ids,
+    dtype_of,
+    factors,
+    make_codes,
+    shape_of,
+    tree_order,
+)
 from tfrecsession.sessions.vocabulary import Items
 
 NAMES = Items([f"item-{number}" for number in range(500)], np.arange(500, 0, -1))
@@ -38,6 +47,46 @@ def test_learned_codes_are_quantiles_that_items_of_one_kind_share():
     assert all((np.bincount(column, minlength=4) == 5).all() for column in codes.T)
     halves = codes[:, 1] // 2  # the second factor tells the two halves of the catalogue apart
     assert len(set(halves[:10])) == len(set(halves[10:])) == 1 and halves[0] != halves[10]
+
+
+def halved(rows, points, level, levels):
+    """The tree by recursion: rows are halved by one column after the other, the larger half first."""
+    rows = sorted(rows, key=lambda row: points[row, level % points.shape[1]])
+    if level == levels or len(rows) < 2:
+        return sorted(rows, key=lambda row: points[row, 0])
+    middle = (len(rows) + 1) // 2
+    return [row for half in (rows[:middle], rows[middle:]) for row in halved(half, points, level + 1, levels)]
+
+
+@pytest.mark.parametrize(
+    "count, columns, parts", [(37, 3, 8), (64, 2, 16), (20, 1, 4), (5, 4, 9), (1, 2, 4), (9, 2, 1)]
+)
+def test_the_order_of_a_tree_is_that_of_halving_again_and_again(count, columns, parts):
+    points = np.random.default_rng(count).normal(size=(count, columns))
+    levels = int(np.ceil(np.log2(parts)))
+    assert tree_order(points, parts).tolist() == halved(range(count), points, 0, levels)
+    if columns == 1:
+        np.testing.assert_array_equal(tree_order(points, parts), np.argsort(points[:, 0]))
+
+
+def test_an_empty_tree_has_no_order():
+    assert len(tree_order(np.zeros((0, 4)), 8)) == 0
+
+
+def test_more_factors_than_codes_tell_more_groups_apart(monkeypatch):
+    rng = np.random.default_rng(0)
+    log = [list(rng.integers(2, 12, 4) + 10 * (number % 40)) for number in range(8000)]  # 40 groups, none shared
+    sessions, group = sessions_of(log, 400), np.arange(400) // 10
+
+    def share_within():
+        """Of the pairs of items with a code in common, the share that is of one group."""
+        codes = make_codes("jpq", sessions.items, 4, 40, sessions).codes
+        alike = (codes[:, None] == codes[None]).mean(axis=2) - np.eye(400)
+        return alike[group[:, None] == group[None]].sum() / alike.sum()
+
+    several = share_within()
+    monkeypatch.setattr(item_codes, "FACTORS", 1)
+    assert several > 1.2 * share_within(), (several, share_within())
 
 
 def test_frequent_items_have_values_of_their_own_beside_those_that_the_others_share():

@@ -21,7 +21,8 @@ SHARED = 256  # values of a jpq code at least that items share; of more than the
 ITEMS_PER_VALUE, MOST_VALUES = 4, 10_240  # of jpq: a million items x 128 take a twentieth of the full table
 CHARACTERS = 32  # bytes of an id that are read at most
 BLOCK = 1 << 18  # sessions that are read at once
-PRECISE = 1 << 21  # items, up to which factors are computed in float64
+PRECISE = 1 << 21  # items, up to which factors are computed in float64, and several for a code
+FACTORS = 4  # of a jpq code; one where there are more items, for their memory
 ROUNDS, FURTHER = 3, 8  # of the subspace iteration, and columns besides those that are kept
 
 
@@ -181,24 +182,51 @@ def codes_of_ids(kind: str, ids, count: int, values: int) -> np.ndarray:
 
 
 def learned_codes(arrays, items: Items, count: int, values: int, seed: int = 0) -> np.ndarray:
-    """Returns the codes of RecJPQ (arXiv 2312.06165): quantiles of the items' factors, int64 [items, count].
+    """Returns codes of items that are near where sessions share them, int64 [items, count].
 
-    The factors are the first `count` right singular vectors of the binary matrix of sessions and items. Each is scaled
-    to 0..1, noise of 1e-5 breaks ties, and it is cut into parts of as many items. The most frequent items have values
-    of their own in every code, which is a vector of their own; the others share the values that are left.
+    As in RecJPQ (arXiv 2312.06165) they follow from the first right singular vectors of the binary matrix of sessions
+    and items. There a code is a quantile of one of these factors. Here it has `FACTORS`, and cuts the order of
+    `tree_order` into parts of as many items: with one factor the same, with more it tells apart what is alike in the
+    largest factors. Factors are scaled to 0..1, and noise of 1e-5 breaks ties. The most frequent items have values of
+    their own in every code, which is a vector of their own; the others share the values that are left.
     """
     random = np.random.default_rng(seed)
     frequent, others = np.split(items.by_count(), [min(own_values(values), len(items))])
     own, others = len(frequent), np.sort(others)
-    found = factors(lambda: _chunks(arrays), items.size, count, random)[FIRST + others]  # (items that share, count)
-    codes = np.zeros(found.shape, np.int64)
-    for index, factor in enumerate(found.T):
-        spread = float(np.ptp(factor)) if len(factor) else 0.0
-        scaled = (factor - factor.min(initial=0.0)) / (spread or 1.0) + random.normal(0.0, 1e-5, len(factor))
-        codes[np.argsort(scaled, kind="stable"), index] = np.arange(len(factor)) * (values - own) // max(len(factor), 1)
+    each = FACTORS if items.size <= PRECISE else 1
+    found = factors(lambda: _chunks(arrays), items.size, each * count, random)[FIRST + others]
+    codes = np.zeros((len(others), count), np.int64)
+    for index in range(count):
+        points = found[:, index::count]  # (items that share, factors), the largest first
+        lowest, highest = points.min(axis=0, initial=0.0), points.max(axis=0, initial=0.0)
+        scaled = (points - lowest) / np.where(highest > lowest, highest - lowest, 1.0)
+        order = tree_order(scaled + random.normal(0.0, 1e-5, points.shape), values - own)
+        codes[order, index] = np.arange(len(order)) * (values - own) // max(len(order), 1)
     every = np.empty((len(items), count), np.int64)
     every[frequent], every[others] = np.arange(own)[:, None], own + codes
     return every
+
+
+def tree_order(points: np.ndarray, parts: int) -> np.ndarray:
+    """Returns rows in the order of a balanced tree, int64 [n], so that rows of one of `parts` equal parts are near.
+
+    All rows are halved by their first column, both halves by the second, and so on, in turn, until there are as many
+    cells as parts. One column gives its order.
+
+    Args:
+        points: float [n, columns].
+        parts: how many.
+    """
+    count, columns = points.shape
+    ranks = np.argsort(np.argsort(points, axis=0, kind="stable"), axis=0)  # no two are equal: one key sorts cells too
+    cell = np.zeros(count, np.int64)
+    for level in range(max(parts - 1, 0).bit_length()):
+        order = np.argsort(cell * count + ranks[:, level % columns])
+        sizes = np.bincount(cell)
+        of = cell[order]
+        place = np.arange(count) - (np.cumsum(sizes) - sizes)[of]
+        cell[order] = 2 * of + (2 * place >= sizes[of])
+    return np.argsort(cell * count + ranks[:, 0])
 
 
 def own_values(values: int) -> int:
