@@ -79,7 +79,7 @@ def test_more_factors_than_codes_tell_more_groups_apart(monkeypatch):
     sessions, group = sessions_of(log, 400), np.arange(400) // 10
 
     def share_within():
-        """Of the pairs of items with a code in common, the share that is of one group."""
+        """The share of pairs of items with a code in common that are of one group."""
         codes = make_codes("jpq", sessions.items, 4, 40, sessions).codes
         alike = (codes[:, None] == codes[None]).mean(axis=2) - np.eye(400)
         return alike[group[:, None] == group[None]].sum() / alike.sum()
