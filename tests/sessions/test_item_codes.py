@@ -1,4 +1,4 @@
-"""Codes of items: hashes, pairs, characters and factors of the sessions."""
+"""Codes of items: hashes, pairs, characters, and what the sessions share."""
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ from tfrecsession.sessions.item_codes import (
     ItemCodes,
     codes_of_ids,
     dtype_of,
-    factors,
     make_codes,
     shape_of,
+    smoothed,
     tree_order,
 )
 from tfrecsession.sessions.vocabulary import Items
@@ -20,33 +20,40 @@ from tfrecsession.sessions.vocabulary import Items
 NAMES = Items([f"item-{number}" for number in range(500)], np.arange(500, 0, -1))
 
 
-def test_factors_are_the_singular_vectors_of_the_sessions():
-    rng = np.random.default_rng(0)  # three groups of ten items, of different weights
-    groups = rng.choice(3, 200, p=[0.6, 0.3, 0.1])
-    sessions = sessions_of([list(rng.integers(2, 12, 6) + 10 * group) for group in groups], 30)
-    matrix = np.zeros((len(sessions), 32))
-    for row in range(len(sessions)):
-        matrix[row, sessions[row]] = 1
-    expected = np.linalg.svd(matrix)[2][:3].T
-    before = sessions.values.copy()
-    half = int(sessions.offsets[100])
-    parts = [
-        (sessions.values[:half], sessions.offsets[:101]),
-        (sessions.values[half:], sessions.offsets[100:] - half),
-    ]
-    found = factors(lambda: iter(parts), 32, 3, np.random.default_rng(0))
-    np.testing.assert_allclose(np.abs(np.sum(found * expected, axis=0)), 1, atol=1e-3)
-    np.testing.assert_array_equal(sessions.values, before)
+def test_random_numbers_are_smoothed_by_the_walk_through_the_sessions(monkeypatch):
+    rng = np.random.default_rng(0)
+    log = [[2, 3, 3, 5], [7], [4, 2], [3, 4, 2], [6, 6], [8, 9]]  # 7 and 6 never have others beside them
+    values, offsets = np.concatenate(log).astype(np.int32), np.cumsum([0, *map(len, log)])
+    start = rng.standard_normal((10, 2), np.float32)
+    walk = np.zeros((10, 10))  # the chances of a step: any session of the item, then any of its distinct items
+    for session in map(set, log):
+        for item in session if len(session) > 1 else ():
+            walk[item, list(session)] += 1 / len(session)
+    alone = walk.sum(axis=1) == 0
+    walk[~alone] /= walk[~alone].sum(axis=1, keepdims=True)
+    walk[alone, alone] = 1
+    expected = start.astype(float)
+    for _ in range(3):
+        expected = walk @ expected
+        expected = (expected - expected[2:].mean(axis=0)) / expected[2:].std(axis=0)
+    parts = [(values[:5], offsets[:3]), (values[5:], offsets[2:] - 5)]
+    before = values.copy()
+    monkeypatch.setattr(item_codes, "STEPS", 3)
+    found = smoothed(lambda: iter(parts), 10, 2, np.random.default_rng(0))
+    np.testing.assert_allclose(found[2:], expected[2:], atol=1e-5)
+    np.testing.assert_array_equal(values, before)
 
 
-def test_learned_codes_are_quantiles_that_items_of_one_kind_share():
+def test_learned_codes_cut_the_catalogue_into_equal_parts_that_groups_share():
     rng = np.random.default_rng(0)
     log = [list(rng.integers(2, 12, 4) + 10 * (number % 2)) for number in range(400)]
-    codes = make_codes("jpq", sessions_of(log, 20).items, 4, 4, sessions_of(log, 20)).codes
+    codes = make_codes("jpq", sessions_of(log, 20).items, 4, 2, sessions_of(log, 20)).codes
     assert codes.dtype == np.uint8 and codes.shape == (20, 4)
-    assert all((np.bincount(column, minlength=4) == 5).all() for column in codes.T)
-    halves = codes[:, 1] // 2  # the second factor tells the two halves of the catalogue apart
-    assert len(set(halves[:10])) == len(set(halves[10:])) == 1 and halves[0] != halves[10]
+    halves = [code.tolist() in ([0] * 10 + [1] * 10, [1] * 10 + [0] * 10) for code in codes.T]  # which share no session
+    assert sum(halves) >= 3  # the random numbers of two groups may be near each other by chance
+    cut = make_codes("jpq", sessions_of(log, 20).items, 4, 4, sessions_of(log, 20)).codes
+    assert all((np.bincount(column, minlength=4) == 5).all() for column in cut.T)
+    assert len(np.unique(cut, axis=0)) > 8  # each code has its own borders within a half
 
 
 def halved(rows, points, level, levels):
@@ -73,20 +80,24 @@ def test_an_empty_tree_has_no_order():
     assert len(tree_order(np.zeros((0, 4)), 8)) == 0
 
 
-def test_more_factors_than_codes_tell_more_groups_apart(monkeypatch):
+def test_codes_are_shared_within_many_small_groups():
     rng = np.random.default_rng(0)
     log = [list(rng.integers(2, 12, 4) + 10 * (number % 40)) for number in range(8000)]  # 40 groups, none shared
     sessions, group = sessions_of(log, 400), np.arange(400) // 10
+    codes = make_codes("jpq", sessions.items, 4, 40, sessions).codes
+    alike = (codes[:, None] == codes[None]).mean(axis=2) - np.eye(400)
+    assert alike[group[:, None] == group[None]].sum() > 0.4 * alike.sum()  # by chance 1 of 40
 
-    def share_within():
-        """The share of pairs of items with a code in common that are of one group."""
-        codes = make_codes("jpq", sessions.items, 4, 40, sessions).codes
-        alike = (codes[:, None] == codes[None]).mean(axis=2) - np.eye(400)
-        return alike[group[:, None] == group[None]].sum() / alike.sum()
 
-    several = share_within()
-    monkeypatch.setattr(item_codes, "FACTORS", 1)
-    assert several > 1.2 * share_within(), (several, share_within())
+def test_the_memory_of_codes_is_bounded(monkeypatch):
+    rng = np.random.default_rng(0)
+    sessions = sessions_of([list(rng.integers(2, 42, 4)) for _ in range(200)], 40)
+    asked = []
+    monkeypatch.setattr(item_codes, "AT_A_TIME", 2 * item_codes.COLUMNS * sessions.items.size)
+    monkeypatch.setattr(item_codes, "smoothed", lambda *given: asked.append(given[2]) or smoothed(*given))
+    codes = make_codes("jpq", sessions.items, 5, 8, sessions).codes
+    assert asked == [2 * item_codes.COLUMNS, 2 * item_codes.COLUMNS, item_codes.COLUMNS]
+    assert all((np.bincount(column, minlength=8) == 5).all() for column in codes.T)
 
 
 def test_frequent_items_have_values_of_their_own_beside_those_that_the_others_share():

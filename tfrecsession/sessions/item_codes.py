@@ -17,13 +17,12 @@ from tfrecsession.sessions.vocabulary import FIRST, Items
 KINDS = ("hashed", "qr", "bloom", "jpq", "chars")
 LEAST, MOST = 4, 8  # codes of jpq; two of them collapse, more than eight gain nothing (arXiv 2312.06165)
 SMALLER = 20  # a hashed table has this share of the full table's rows
-SHARED = 256  # values of a jpq code at least that items share; of more than these, a quarter
+SHARED = 256  # values of a jpq code that items share
 ITEMS_PER_VALUE, MOST_VALUES = 4, 10_240  # of jpq: a million items x 128 take a twentieth of the full table
 CHARACTERS = 32  # bytes of an id that are read at most
 BLOCK = 1 << 18  # sessions that are read at once
-PRECISE = 1 << 21  # items, up to which factors are computed in float64, and several for a code
-FACTORS = 4  # of a jpq code; one where there are more items, for their memory
-ROUNDS, FURTHER = 3, 8  # of the subspace iteration, and columns besides those that are kept
+COLUMNS, STEPS = 4, 4  # of the smoothed numbers that a jpq code follows from
+AT_A_TIME = 1 << 27  # of these numbers that are in memory at once; a pass takes four times their half gigabyte
 
 
 @dataclass(frozen=True)
@@ -182,28 +181,26 @@ def codes_of_ids(kind: str, ids, count: int, values: int) -> np.ndarray:
 
 
 def learned_codes(arrays, items: Items, count: int, values: int, seed: int = 0) -> np.ndarray:
-    """Returns codes of items that are near where sessions share them, int64 [items, count].
+    """Returns codes of items that are equal where sessions share the items, int64 [items, count].
 
-    As in RecJPQ (arXiv 2312.06165) they follow from the first right singular vectors of the binary matrix of sessions
-    and items. There a code is a quantile of one of these factors. Here it has `FACTORS`, and cuts the order of
-    `tree_order` into parts of as many items: with one factor the same, with more it tells apart what is alike in the
-    largest factors. Factors are scaled to 0..1, and noise of 1e-5 breaks ties. The most frequent items have values of
-    their own in every code, which is a vector of their own; the others share the values that are left.
+    RecJPQ (arXiv 2312.06165) cuts a factor of the matrix of sessions and items into quantiles for each code. Few
+    factors tell few groups of items apart, and logs have many. Here a code follows from `COLUMNS` of `smoothed`
+    instead: the order of their `tree_order` is cut into parts of as many items. Each code has random numbers of its
+    own, so its borders between neighbours lie elsewhere. The most frequent items have values of their own in every
+    code, which is a vector of their own; the others share the values that are left.
     """
     random = np.random.default_rng(seed)
     frequent, others = np.split(items.by_count(), [min(own_values(values), len(items))])
     own, others = len(frequent), np.sort(others)
-    each = FACTORS if items.size <= PRECISE else 1
-    found = factors(lambda: _chunks(arrays), items.size, each * count, random)[FIRST + others]
-    codes = np.zeros((len(others), count), np.int64)
-    for index in range(count):
-        points = found[:, index::count]  # (items that share, factors), the largest first
-        lowest, highest = points.min(axis=0, initial=0.0), points.max(axis=0, initial=0.0)
-        scaled = (points - lowest) / np.where(highest > lowest, highest - lowest, 1.0)
-        order = tree_order(scaled + random.normal(0.0, 1e-5, points.shape), values - own)
-        codes[order, index] = np.arange(len(order)) * (values - own) // max(len(order), 1)
     every = np.empty((len(items), count), np.int64)
-    every[frequent], every[others] = np.arange(own)[:, None], own + codes
+    every[frequent] = np.arange(own)[:, None]
+    together = max(AT_A_TIME // (COLUMNS * items.size), 1)
+    for first in range(0, count, together):
+        group = range(first, min(first + together, count))
+        found = smoothed(lambda: _chunks(arrays), items.size, COLUMNS * len(group), random)
+        for index, points in zip(group, np.split(found[FIRST + others], len(group), axis=1), strict=True):
+            order = tree_order(points + random.normal(0.0, 1e-5, points.shape), values - own)  # noise breaks ties
+            every[others[order], index] = own + np.arange(len(order)) * (values - own) // max(len(order), 1)
     return every
 
 
@@ -231,40 +228,41 @@ def tree_order(points: np.ndarray, parts: int) -> np.ndarray:
 
 def own_values(values: int) -> int:
     """Returns how many of the values of a jpq code belong to one item each, the most frequent ones."""
-    return max(values - max(SHARED, values // 4), 0)
+    return max(values - SHARED, 0)
 
 
-def factors(chunks: Callable[[], Iterator[tuple]], size: int, count: int, random) -> np.ndarray:
-    """Returns the first right singular vectors of sessions by items, [size, count], largest first.
+def smoothed(chunks: Callable[[], Iterator[tuple]], size: int, count: int, random) -> np.ndarray:
+    """Returns random numbers of items, near for items that sessions share, float32 [size, count].
 
-    Randomized subspace iteration (arXiv 0909.4061): a pass over the log per round, in the memory of the items.
+    Random projections of the walk from items through sessions to items, as in FastRP (arXiv 1908.11512): each item has
+    random numbers; a session has the mean of its items'; then an item has the mean of its sessions', and so on, `STEPS`
+    times. Two items that many short walks connect end near each other, in small groups as in large ones, while groups
+    stay apart. Each pass over the log takes the memory of the items. An item without others in its sessions keeps its
+    numbers.
 
     Args:
         chunks: yields items int32 [events] and offsets int64 [sessions + 1].
-        size: item ids; 0 and 1 have no factors.
-        count: how many.
+        size: item ids; 0 and 1 are no items.
+        count: how many for each item.
         random: a generator.
     """
-    dtype = np.float64 if size <= PRECISE else np.float32
-    basis = random.standard_normal((size, min(count + FURTHER, size))).astype(dtype)
-    for round_ in range(ROUNDS + 1):
-        basis[:FIRST] = 0.0
-        basis = np.linalg.qr(basis)[0]
-        applied = np.zeros_like(basis)
+    found = random.standard_normal((size, count), np.float32)
+    for _ in range(STEPS):
+        sums, sessions = np.zeros_like(found), np.zeros(size, np.float32)
         for values, offsets in chunks():
-            ones = np.ones(len(values), dtype)
+            ones = np.ones(len(values), np.float32)
             # copied, as the next line sorts the items of a session in place
             matrix = sparse.csr_matrix((ones, np.array(values), np.array(offsets)), (len(offsets) - 1, size))
             matrix.sum_duplicates()
             matrix.data[:] = 1.0
-            applied += matrix.T @ (matrix @ basis)
-        if round_ < ROUNDS:
-            basis = applied
-    order = np.linalg.eigh(basis.T @ applied)[1][:, ::-1][:, :count]
-    found = basis @ order
-    found[:FIRST] = 0.0
-    found *= np.sign(found[np.abs(found).argmax(axis=0), np.arange(found.shape[1])])  # either sign is a solution
-    return np.pad(found, [[0, 0], [0, count - found.shape[1]]])  # a catalogue of fewer items than codes
+            lengths = np.diff(matrix.indptr)
+            matrix = matrix[lengths > 1]
+            sums += matrix.T @ ((matrix @ found) / lengths[lengths > 1, None].astype(np.float32))
+            sessions += np.bincount(matrix.indices, minlength=size)
+        found = np.where(sessions[:, None] > 0, sums / np.maximum(sessions, 1.0)[:, None], found)
+        found -= found[FIRST:].mean(axis=0)  # the part that all items share; without it the rest would lose its digits
+        found /= found[FIRST:].std(axis=0) + np.finfo(np.float32).tiny
+    return found
 
 
 def _chunks(arrays) -> Iterator[tuple[np.ndarray, np.ndarray]]:
