@@ -1,4 +1,4 @@
-"""Calls that fill all cores run one at a time, and the requests that wait meanwhile are joined."""
+"""Requests that have arrived or wait are joined; calls that fill all cores run one at a time."""
 
 import asyncio
 import threading
@@ -38,8 +38,11 @@ def test_calls_that_fill_all_cores(fills_cores, most, calls):
     batcher = Batcher(threads=2, most_rows=64, most_waiting=100, most_asked=64)
 
     async def run():
-        waiting = [asyncio.ensure_future(batcher.answer(call, {"items": np.array([n])})) for n in range(8)]
-        await asyncio.sleep(0)  # all of them wait
+        waiting = []
+        for numbers in ([0], range(1, 8)) if fills_cores else ([0], [1], range(2, 8)):
+            waiting += [asyncio.ensure_future(batcher.answer(call, {"items": np.array([n])})) for n in numbers]
+            while len(call.rows) < min(len(waiting), len(calls) - 1):  # each of the first has a call
+                await asyncio.sleep(0.001)
         if fills_cores:  # the second thread is free for other models
             assert (await batcher.answer(other, {"items": np.array([9])}))["items"].tolist() == [9]
         call.go.set()
@@ -49,6 +52,25 @@ def test_calls_that_fill_all_cores(fills_cores, most, calls):
     assert [answer["items"].tolist() for answer in answers] == [[n] for n in range(8)]
     assert call.most <= most and call.rows == calls
     assert not batcher.waiting
+    batcher.close()
+
+
+def test_requests_that_have_arrived_share_a_call_though_threads_are_free():
+    call = Call(False)
+    call.go.set()
+    batcher = Batcher(threads=2, most_rows=64, most_waiting=100, most_asked=64)
+
+    async def ask(number, passes):
+        for _ in range(passes):  # the time to read and parse a request
+            await asyncio.sleep(0)
+        return (await batcher.answer(call, {"items": np.array([number])}))["items"].tolist()
+
+    async def run():
+        return await asyncio.gather(*(ask(number, number % 3) for number in range(9)))
+
+    assert asyncio.run(run()) == [[number] for number in range(9)]
+    assert call.rows == [9]
+    assert asyncio.run(ask(9, 0)) == [9] and call.rows == [9, 1]
     batcher.close()
 
 

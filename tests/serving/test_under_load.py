@@ -223,4 +223,5 @@ def test_versions_change_under_load_without_a_failed_request(exports, shop, tmp_
         for thread in threads:
             thread.join()
     assert not failed
-    assert len({str(answer) for answer in answered}) == 2  # one for each set of weights
+    items = {tuple(answer["predictions"][0]["items"]) for answer in answered}
+    assert len(items) == 2  # one list for each set of weights; joined scores differ in their last digits

@@ -13,6 +13,7 @@ import numpy as np
 from tfrecsession.serving.refusal import Refusal
 from tfrecsession.serving.signature import Signature
 
+PASSES = 3  # of the event loop, in which a request that can be read is read, parsed and put into the queue
 SHORTEST = 16  # histories up to this length may share a call; longer ones only within the same power of two
 
 
@@ -27,10 +28,11 @@ class Waiting:
 class Batcher:
     """A thread pool that answers requests. While all threads are busy, requests wait; a free thread takes a batch.
 
-    A request is never delayed to fill a batch, but where one call fills all cores (`Signature.fills_cores`), further
-    ones wait for it and are joined. Two requests are joined if they use the same signature, if the first
-    dimension of all its inputs and outputs is the row, and if their shapes fit. Shapes fit if all other dimensions are
-    equal, or if only string matrices differ in length: these are padded with `""` at the end.
+    A request does not wait for others to come: a free thread takes those that have already reached the process, so a
+    call starts a few passes of the event loop after its request. But where one call fills all cores
+    (`Signature.fills_cores`), further requests wait for it and are joined. Two requests are joined if they use the same
+    signature, if the first dimension of all its inputs and outputs is the row, and if their shapes fit. Shapes fit if
+    all other dimensions are equal, or if only string matrices differ in length: these are padded with `""` at the end.
 
     Joining needs a model that treats rows independently and ignores "", which a graph does not show. Exports of this
     package guarantee it (they carry `assets.extra/tfrecsession.json`); requests to other models are never joined.
@@ -53,6 +55,7 @@ class Batcher:
         self._filling = 0  # running calls that fill all cores, 0 or 1
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="answers")
         self.running = 0
+        self._gathering = False
         self._queues: weakref.WeakKeyDictionary[Signature, deque[Waiting]] = weakref.WeakKeyDictionary()
         self._turns: deque[Signature] = deque()  # one entry per waiting request, in order of arrival
 
@@ -71,7 +74,9 @@ class Batcher:
         self._queues.setdefault(signature, deque()).append(request)
         self._turns.append(signature)
         self.waiting += 1
-        self._start()
+        if not self._gathering:
+            self._gathering = True
+            self._gather(PASSES)
         return await request.answer
 
     async def idle(self) -> None:
@@ -81,6 +86,14 @@ class Batcher:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
+
+    def _gather(self, passes: int) -> None:
+        """Starts calls after some passes of the event loop, with all requests that came in the meantime."""
+        if passes:
+            asyncio.get_running_loop().call_soon(self._gather, passes - 1)
+        else:
+            self._gathering = False
+            self._start()
 
     def _start(self) -> None:
         held = []  # turns that wait for a call that fills all cores
