@@ -198,7 +198,7 @@ def learned_codes(arrays, items: Items, count: int, values: int, seed: int = 0) 
     for first in range(0, count, together):
         group = range(first, min(first + together, count))
         found = smoothed(lambda: _chunks(arrays), items.size, COLUMNS * len(group), random)
-        for index, points in zip(group, np.split(found[FIRST + others], len(group), axis=1), strict=True):
+        for index, points in zip(group, np.split(found[others], len(group), axis=1), strict=True):
             order = tree_order(points + random.normal(0.0, 1e-5, points.shape), values - own)  # noise breaks ties
             every[others[order], index] = own + np.arange(len(order)) * (values - own) // max(len(order), 1)
     return every
@@ -232,7 +232,7 @@ def own_values(values: int) -> int:
 
 
 def smoothed(chunks: Callable[[], Iterator[tuple]], size: int, count: int, random) -> np.ndarray:
-    """Returns random numbers of items, near for items that sessions share, float32 [size, count].
+    """Returns random numbers of items, near for items that sessions share, float32 [items, count].
 
     Random projections of the walk from items through sessions to items, as in FastRP (arXiv 1908.11512): each item has
     random numbers; a session has the mean of its items'; then an item has the mean of its sessions', and so on, `STEPS`
@@ -241,37 +241,37 @@ def smoothed(chunks: Callable[[], Iterator[tuple]], size: int, count: int, rando
     numbers.
 
     Args:
-        chunks: yields items int32 [events] and offsets int64 [sessions + 1].
-        size: item ids; 0 and 1 are no items.
+        chunks: yields items int32 [events] and offsets int64 [sessions + 1]; 0 and 1, unknown items, do not count.
+        size: item ids; the items are those from 2 on.
         count: how many for each item.
         random: a generator.
     """
-    found = random.standard_normal((size, count), np.float32)
+    found = random.standard_normal((size, count), np.float32)[FIRST:]
     for _ in range(STEPS):
-        sums, sessions = np.zeros_like(found), np.zeros(size, np.float32)
+        sums, sessions = np.zeros_like(found), np.zeros(len(found), np.float32)
         for values, offsets in chunks():
             ones = np.ones(len(values), np.float32)
             # copied, as the next line sorts the items of a session in place
             matrix = sparse.csr_matrix((ones, np.array(values), np.array(offsets)), (len(offsets) - 1, size))
             matrix.sum_duplicates()
             matrix.data[:] = 1.0
+            matrix = matrix[:, FIRST:]
             lengths = np.diff(matrix.indptr)
             matrix = matrix[lengths > 1]
             sums += matrix.T @ ((matrix @ found) / lengths[lengths > 1, None].astype(np.float32))
-            sessions += np.bincount(matrix.indices, minlength=size)
-        found = np.where(sessions[:, None] > 0, sums / np.maximum(sessions, 1.0)[:, None], found)
-        found -= found[FIRST:].mean(axis=0)  # the part that all items share; without it the rest would lose its digits
-        found /= found[FIRST:].std(axis=0) + np.finfo(np.float32).tiny
+            sessions += np.bincount(matrix.indices, minlength=len(found))
+        moved = sessions > 0
+        if not moved.any():
+            break
+        means = sums[moved] / sessions[moved, None]
+        means -= means.mean(axis=0)  # the part that all items share; without it the rest would lose its digits
+        found[moved] = means / (means.std(axis=0) + np.finfo(np.float32).tiny)
     return found
 
 
 def _chunks(arrays) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields items and offsets of sessions, shard by shard where they are in files."""
-    if "values" in vars(arrays) or not hasattr(arrays, "read_shard"):
-        values, offsets = arrays.values, arrays.offsets
+    """Yields items and offsets of at most `BLOCK` sessions, which bounds the memory of their matrix."""
+    for values, offsets in arrays.pieces():
         for first in range(0, len(offsets) - 1, BLOCK):
             part = np.asarray(offsets[first : first + BLOCK + 1])
             yield values[part[0] : part[-1]], part - part[0]
-        return
-    for shard in arrays.shards:
-        yield arrays.read_shard(*shard)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,7 @@ def neighbours(newer: Data, before: np.ndarray, size: int) -> SimilarItems:
     new = np.cumsum(before < 0) - 1
     rows, columns, sessions = [], [], 0
     of_new, of_known = [], []
-    for values, offsets in _shards(newer.train.arrays):
+    for values, offsets in newer.train.arrays.pieces():
         session = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
         fresh, known = before[values] < 0, before[values] >= FIRST
         both = np.zeros((2, len(offsets) - 1), bool)
@@ -119,14 +119,6 @@ STARTS: dict[str, Callable[[Data, np.ndarray, int], SimilarItems]] = {
     "content": content,
     "mean": no_groups,
 }
-
-
-def _shards(arrays) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields values and offsets, shard by shard where the sessions are in files."""
-    if hasattr(arrays, "read_shard"):
-        yield from (arrays.read_shard(*shard) for shard in arrays.shards)
-    else:
-        yield arrays.values, arrays.offsets
 
 
 def _ones(rows: np.ndarray, columns: np.ndarray, shape) -> sparse.csr_matrix:
